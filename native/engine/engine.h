@@ -1,0 +1,193 @@
+// The engine's public face: what the addon binds and the native tools use. No backend type crosses it.
+//
+//   Engine  one device, one set of weights, any number of streams; owns the thread that issues chunks, fairly
+//           (round robin by chunk), to the device.
+//   Stream  frames in, upscaled frames out, for days. Bounded on both sides; never blocks its caller.
+//
+// Threads: every method may be called from any thread. Listener methods are called on the engine's thread, one at a time
+// per engine; they must return quickly and must not throw, and they may call push, update, flush and close of any stream.
+// Errors are flashvsr::Error. After an Error of scope Engine every stream of the engine has got onError + onClosed and
+// nothing more will be computed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "common/picture.h"
+#include "weights/model_weights.h"
+
+namespace flashvsr {
+
+enum class ColourMatch : std::uint8_t { None, Adain, Wavelet };  // flashvsr-model.md section 7
+enum class Precision : std::uint8_t { Fp32, Bf16, Fp8 };         // of weights and activations; sums and norms are fp32
+
+struct EngineOptions {
+  std::string device = "auto";  // "reference" (plain C++ on the CPU), "cuda", or "auto": cuda where it is usable
+  int deviceIndex = 0;          // which CUDA device
+  // Absent: Fp32 on the reference backend (the only one it has), Bf16 on cuda. Weights are prepared for one precision,
+  // so it belongs to the engine and not to a stream.
+  std::optional<Precision> precision;
+  int threads = 0;               // reference backend's threads; 0 = as many as the machine has
+  std::string cudaLibraryPath;   // empty: libflashvsr_cuda.so beside the running module, then the loader's path
+  LoadProgress progress;         // preparing weights: bytes done, bytes in all; false cancels (Error "engine.cancelled")
+  // Microseconds of a steady clock; tests pass their own. Read on the engine's thread and in push.
+  std::function<std::int64_t()> clockUs;
+};
+
+// May change between chunks, but for kvRatio, which lays out memory.
+struct StreamSettings {
+  double sparseRatio = 2.0;  // topk_ratio = sparseRatio * 768 * 1280 / (padded H * W); 0 < sparseRatio <= 64
+  std::optional<double> topkRatio;  // used as it is instead, as the goldens do
+  double kvRatio = 3.0;             // cached window groups = floor(kvRatio); 1 <= kvRatio <= 16; fixed per stream
+  int localRange = 11;              // in windows, 1..1023
+  std::uint64_t seed = 0;
+  ColourMatch colourMatch = ColourMatch::Adain;
+};
+
+struct StreamOptions {
+  int sourceWidth = 0;   // size the output size is computed from; frames of another size are resized to the same output
+  int sourceHeight = 0;
+  double scale = 4.0;    // output = round(source * scale), made even; any scale with an output of 16..8192 a side
+  // Both set: the output size itself, scale is ignored.
+  int outputWidth = 0;
+  int outputHeight = 0;
+  PictureFormat outputFormat;  // of the pictures that come out
+  StreamSettings settings;
+  // Real frames that chunk 0 waits for, 1..25; the other places of its 25 frames are virtual earlier copies of the first
+  // real frame. 25 is the official behaviour (21 frames out of the first 25), 5 gives one frame with its full look-ahead,
+  // fewer give the first picture at once with copies of the newest frame as its look-ahead.
+  int coldStartFrames = 5;
+  std::int64_t gatherDeadlineMs = 400;  // 0: wait for ever (files)
+  int inputQueueFrames = 32;            // pushed frames that no chunk has taken yet; at least 25
+  int outputQueueFrames = 64;           // pictures handed out and not yet released; at least 32
+  std::int64_t startPosition = 0;       // latent position of the stream's first latent frame (tests, resumed streams)
+  std::string recordPath;               // not empty: record every push, setting and flush there (see engine/recording.h)
+};
+
+enum class PushResult : std::uint8_t { Accepted, Full, Closed };
+
+// One upscaled picture. `data` holds the tight layout of `format` (picture.h); the stream's output queue has room again
+// when the last copy of `data` is gone, from whatever thread.
+struct OutputFrame {
+  PictureFormat format;
+  int width = 0;
+  int height = 0;
+  std::int64_t mediaTime = 0;   // as pushed
+  std::int64_t frameIndex = 0;  // 0 for the first pushed frame of the stream
+  std::int64_t arrivedUs = 0;   // clock when it was pushed
+  std::int64_t chunkIndex = 0;  // chunk that made it
+  std::shared_ptr<const std::vector<std::uint8_t>> data;
+};
+
+class StreamListener {
+ public:
+  virtual ~StreamListener() = default;
+  // In the order they were pushed; every accepted frame comes out exactly once unless the stream closes first.
+  virtual void onFrame(OutputFrame frame) = 0;
+  // Everything pushed before the flush has been delivered. `flushId` is what flush() returned.
+  virtual void onFlushed(std::uint64_t flushId) = 0;
+  // Scope Frame: frames were lost, the stream goes on. Stream, Engine: onClosed follows.
+  virtual void onError(const Error& error) = 0;
+  // The last call for this stream; exactly once.
+  virtual void onClosed() = 0;
+};
+
+// Bytes a stream or an engine needs, computed before anything is allocated.
+struct MemoryPlan {
+  std::int64_t weightBytes = 0;    // shared by all streams
+  std::int64_t kvCacheBytes = 0;   // this stream
+  std::int64_t decoderBytes = 0;
+  std::int64_t pictureBytes = 0;   // upscaled LQ frames, decoded frames, output staging
+  std::int64_t workspaceBytes = 0;
+  std::int64_t streamBytes = 0;    // sum of the four above
+  std::int64_t availableBytes = 0;  // free on the device now
+  bool fits = false;
+  int outputWidth = 0, outputHeight = 0;  // of the pictures
+  int paddedWidth = 0, paddedHeight = 0;  // of the network: the next multiples of 128
+  int chunkFrames = 8;             // frames a steady chunk takes and gives
+  int lookAheadFrames = 4;         // frames beyond the last of a chunk that must have arrived
+  int firstChunkFrames = 0;        // real frames before the first picture
+  std::string message;             // why not, with the numbers; empty when it fits
+};
+
+struct StageTimes {  // milliseconds of the device (or of the CPU on the reference backend) of the last chunk
+  double project = 0, denoise = 0, reveal = 0, match = 0, total = 0;
+};
+
+struct StreamStats {
+  std::int64_t pushedFrames = 0, deliveredFrames = 0, refusedFrames = 0;  // refused: push answered Full
+  std::int64_t repeatedFrames = 0;  // repeats that filled chunks of a slow source or a flush; never delivered
+  std::int64_t chunks = 0, restarts = 0;
+  int queuedFrames = 0;             // accepted, not yet in a chunk
+  int pendingFrames = 0;            // accepted, not yet delivered
+  int outputFramesHeld = 0;         // handed out, not yet released
+  std::int64_t position = 0;        // latent position of the next chunk
+  double keptShare = -1;            // kept share of all (query window, key window) pairs of the last chunk; -1: unknown
+  StageTimes lastChunk;
+  double latencyMs = 0;             // push to onFrame of the newest delivered frame
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Copies the picture. Full when the input queue has no room: the caller drops the frame. Throws Error of scope Frame
+  // for a picture that cannot be (null plane, zero size, stride below the width, above 8192 a side).
+  virtual PushResult push(const FrameView& picture, std::int64_t mediaTime) = 0;
+  // True when a push now would be accepted.
+  virtual bool ready() const = 0;
+  // Takes effect with the next chunk. Throws Error of scope Frame for values outside their ranges or another kvRatio.
+  virtual void update(const StreamSettings& settings) = 0;
+  // Every frame pushed so far comes out, then onFlushed; after it the stream starts anew (cold) with the next push.
+  // Returns the id onFlushed will carry; 0 when closed (onFlushed will not come).
+  virtual std::uint64_t flush() = 0;
+  // Frames of a size whose aspect differs from the plan need a new stream; until then they are stretched. This drops
+  // nothing and changes the output: flushes the old state, then goes on with the new size, weights untouched.
+  virtual void resize(int sourceWidth, int sourceHeight) = 0;
+  // Idempotent, returns at once; a chunk at work is finished and thrown away, then onClosed.
+  virtual void close() = 0;
+  virtual StreamStats stats() const = 0;
+  virtual int outputWidth() const = 0;
+  virtual int outputHeight() const = 0;
+};
+
+struct EngineInfo {
+  std::string device;       // "reference", "cuda"
+  std::string deviceName;   // "CPU, 16 threads", "NVIDIA H100 80GB HBM3"
+  Precision precision = Precision::Fp32;
+  ModelDims dims;
+  std::int64_t weightBytes = 0;  // as prepared on the device
+};
+
+class Engine {
+ public:
+  // Prepares the weights (seconds). Throws Error: "engine.device" when the device cannot be used (says why),
+  // "engine.memory" with the numbers, "weights.invalid".
+  static std::shared_ptr<Engine> Open(std::shared_ptr<const ModelWeights> weights, EngineOptions options = {});
+
+  virtual ~Engine() = default;
+  virtual const EngineInfo& info() const = 0;
+  // Throws Error of scope Stream for options outside their ranges; a plan that does not fit is returned, not thrown.
+  virtual MemoryPlan plan(const StreamOptions& options) const = 0;
+  // Throws Error "engine.memory" with the plan's message when it does not fit. `listener` is held until onClosed.
+  virtual std::shared_ptr<Stream> createStream(const StreamOptions& options,
+                                               std::shared_ptr<StreamListener> listener) = 0;
+  // Closes every stream and ends the engine's thread. Idempotent. Waits for the chunk at work unless called on the
+  // engine's thread.
+  virtual void close() = 0;
+};
+
+// Devices that can be named on this machine, with the reason when one cannot be used. Never throws.
+struct DeviceReport {
+  std::string device, name;
+  bool usable = false;
+  std::string reason;
+  std::int64_t totalBytes = 0, freeBytes = 0;
+};
+std::vector<DeviceReport> ListDevices(const std::string& cudaLibraryPath = {});
+
+}  // namespace flashvsr
