@@ -1,0 +1,93 @@
+import type { AppError } from '../errors.ts';
+import type { FrameTrace, MediaTime } from '../media/types.ts';
+
+/**
+ * The interface every kind of upscaler implements: `resize`, `onnx`, `flashvsr`.
+ *
+ * It is made for the hardest of them. FlashVSR works in chunks (25 frames in before the first 21 come out, then 8 for 8),
+ * looks ahead, pads to a fixed grid and shares one engine between streams. Frame-by-frame kinds are the special case
+ * chunkFrames = 1, lookAheadFrames = 0.
+ */
+
+/** ITU-T H.273 matrix coefficients that occur in WebRTC video. */
+export type ColourMatrix = 'bt601' | 'bt709' | 'bt2020';
+export interface Colour {
+  readonly matrix: ColourMatrix;
+  /** `limited`: luma 16..235 ("tv", "mpeg"); `full`: 0..255 ("pc", "jpeg"). */
+  readonly range: 'limited' | 'full';
+}
+
+/** Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width. */
+export interface Picture {
+  readonly width: number;
+  readonly height: number;
+  readonly y: Uint8Array;
+  readonly u: Uint8Array;
+  readonly v: Uint8Array;
+  readonly yStride: number;
+  readonly uvStride: number;
+  readonly colour: Colour;
+  readonly mediaTime: MediaTime;
+  /** Carried along so that every step can stamp it. */
+  readonly trace: FrameTrace;
+}
+
+/** What a person should know about the upscaler at work; shown on the page, in logs and in /metrics. */
+export interface UpscalerInfo {
+  readonly kind: 'resize' | 'onnx' | 'flashvsr';
+  /** Name for people: "Lanczos resize", "nano x4", "FlashVSR v1.1". */
+  readonly label: string;
+  /** False for a plain resize: the page never calls that super-resolution. */
+  readonly superResolution: boolean;
+  readonly scale: number;
+  /** "cpu", "NVIDIA H100 80GB HBM3", ... */
+  readonly device: string;
+  /** Frames that must follow a frame before it can come out (FlashVSR: 4 beyond a chunk's last). */
+  readonly lookAheadFrames: number;
+  /** Frames that come out together. */
+  readonly chunkFrames: number;
+  /** Quality rungs, best first; rung 0 is normal operation. At least one. */
+  readonly rungs: readonly string[];
+}
+
+export interface StreamFormat {
+  readonly sourceWidth: number;
+  readonly sourceHeight: number;
+}
+
+export interface UpscalerListener {
+  /** Pictures arrive in the order they were pushed, with the mediaTime they were pushed with; never one that was not pushed. */
+  onPicture(picture: Picture): void;
+  /** Scope `frame`: that frame is lost, the stream goes on. Scope `stream`: the stream is closed. Scope `process`: the engine is gone. */
+  onError(error: AppError): void;
+}
+
+/** `full`: the bounded queue has no room; the caller drops the frame (reason `queue-full`) and goes on. */
+export type PushResult = 'accepted' | 'full' | 'closed';
+
+export interface UpscalerStream {
+  /** Fixed for the life of the stream: a source that changes size is rescaled into it, only a change of aspect opens a new stream. */
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  /** The picture's planes belong to the stream once accepted. Never blocks. */
+  push(picture: Picture): PushResult;
+  /** Pictures accepted and not yet delivered. */
+  readonly pending: number;
+  /** True when a push now would be accepted. */
+  readonly ready: boolean;
+  /** Index into `UpscalerInfo.rungs`; takes effect on the next picture or chunk. */
+  setRung(rung: number): void;
+  /** Delivers everything pushed so far (file mode, publisher gone); resolves when the last picture was delivered. */
+  flush(): Promise<void>;
+  /** Idempotent, safe at any time; pictures still inside are discarded. */
+  close(): Promise<void>;
+}
+
+export interface Upscaler {
+  readonly info: UpscalerInfo;
+  /**
+   * @throws AppError engine.memory | engine.full when the stream does not fit, with the numbers in the message
+   */
+  openStream(format: StreamFormat, listener: UpscalerListener): Promise<UpscalerStream>;
+  close(): Promise<void>;
+}

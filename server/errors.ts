@@ -1,0 +1,166 @@
+/**
+ * Every error a person can meet, in one catalogue: code -> who is affected and what to do about it.
+ * Errors cross threads and sockets as `AppErrorJson`, never as bare strings.
+ */
+
+/** What an error ends: one request, one frame, one stream (publisher, viewer or pipeline), or the whole process. */
+export type ErrorScope = 'request' | 'frame' | 'stream' | 'process';
+
+interface CatalogueEntry {
+  readonly scope: ErrorScope;
+  /** HTTP status when the error answers a request. */
+  readonly status: number;
+  /** What the reader can do; shown to them as it stands. */
+  readonly remedy: string;
+  /** True when the same call may succeed later without any change. */
+  readonly retryable?: boolean;
+}
+
+const entry = (scope: ErrorScope, status: number, remedy: string, retryable = false): CatalogueEntry => ({
+  scope,
+  status,
+  remedy,
+  retryable,
+});
+
+export const ERRORS = {
+  'config.invalid': entry(
+    'process',
+    500,
+    'Correct the named key in the file, environment variable or flag and start again.',
+  ),
+  'config.unreadable': entry('process', 500, 'Check that the file exists, is readable and is valid YAML.'),
+  'server.listen': entry('process', 500, 'Choose another port with --port, or stop the program that holds it.'),
+  'server.full': entry(
+    'request',
+    503,
+    'Wait until a broadcast or viewer ends, or raise the limit named in the message.',
+    true,
+  ),
+  'server.draining': entry('request', 503, 'The server is stopping; connect to another one or try again later.', true),
+  'request.malformed': entry('request', 400, 'Correct the field named in the message.'),
+  'request.version': entry('request', 400, 'Reload the page: client and server speak different protocol versions.'),
+  'request.tooLarge': entry('request', 413, 'Send a smaller message.'),
+  'request.tooMany': entry('request', 429, 'Slow down, or close other connections from the same address.', true),
+  'request.origin': entry('request', 403, 'Open the page from this server, or add the origin to http.allowedOrigins.'),
+  'request.unknownSession': entry('request', 404, 'The session has ended; publish or watch again.'),
+  'request.state': entry('request', 409, 'Send the messages in the order the protocol asks.'),
+  'sdp.invalid': entry('request', 400, 'Send a complete SDP offer as created by RTCPeerConnection.'),
+  'sdp.unsupported': entry(
+    'request',
+    422,
+    'Offer at most one audio track and a video track in H264 or VP8 (VP9 in, H264 or VP8 out).',
+  ),
+  'broadcast.nameTaken': entry(
+    'request',
+    409,
+    'Choose another name, or publish again with the resume token of the first publisher.',
+  ),
+  'broadcast.notFound': entry('request', 404, 'Check the name, or wait until the publisher is live.', true),
+  'peer.connection': entry(
+    'stream',
+    500,
+    'Check that UDP between the two sides is open (ice.portRange, TURN), then connect again.',
+    true,
+  ),
+  'media.decode': entry(
+    'frame',
+    500,
+    'The frame was skipped and a keyframe was requested; no action is needed if it recovers.',
+  ),
+  'media.unsupported': entry('stream', 422, 'Publish H264, VP8 or VP9 at most as large as limits.maxSourcePixels.'),
+  'model.notFound': entry(
+    'process',
+    404,
+    'List the models with `npm run cli -- models list` and give one of them to --model.',
+  ),
+  'model.invalid': entry('process', 422, 'Use a model file that fits the description in docs/models.md.'),
+  'model.run': entry('stream', 500, 'See the message; if it repeats, start with another --model and report the log.'),
+  'engine.unavailable': entry(
+    'process',
+    501,
+    'Build the native addon (`npm run build:addon`), or choose another --model.',
+  ),
+  'engine.device': entry('process', 501, 'Choose another --device, or install what the message names.'),
+  'engine.memory': entry('request', 503, 'Use a smaller output size, fewer streams or a GPU with more memory.', true),
+  'engine.full': entry(
+    'request',
+    503,
+    'Wait until another stream ends, or raise limits.maxBroadcasts if the machine can take it.',
+    true,
+  ),
+  'engine.failed': entry(
+    'process',
+    500,
+    'The device reported an error that cannot be recovered; the supervisor should restart the process.',
+  ),
+  'weights.invalid': entry('process', 422, 'Download the files again; compare their sha256 with the ones published.'),
+  'download.failed': entry(
+    'request',
+    502,
+    'Check the network, the token and the mirror address, then run the command again: it resumes.',
+    true,
+  ),
+  'file.unreadable': entry('request', 400, 'Check the path and that the file is a video ffmpeg can read.'),
+  'pipeline.crashed': entry('stream', 500, 'The stream was restarted; see the log for the cause.', true),
+  internal: entry('process', 500, 'This is a defect: please report it with the log.'),
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export interface AppErrorJson {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly scope: ErrorScope;
+  readonly remedy: string;
+  readonly retryable: boolean;
+  readonly context: Readonly<Record<string, unknown>>;
+}
+
+export interface AppErrorOptions {
+  /** Facts that name what was wrong: key, value, path, size. Logged and sent, so no secrets. */
+  readonly context?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+  /** Replaces the catalogue's scope, for example when a native error says which it was. */
+  readonly scope?: ErrorScope;
+  /** Replaces the catalogue's remedy when the thrower knows better. */
+  readonly remedy?: string;
+}
+
+export class AppError extends Error {
+  override readonly name = 'AppError';
+  readonly code: ErrorCode;
+  readonly scope: ErrorScope;
+  readonly remedy: string;
+  readonly retryable: boolean;
+  readonly status: number;
+  readonly context: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    const known: CatalogueEntry = ERRORS[code];
+    this.code = code;
+    this.scope = options.scope ?? known.scope;
+    this.remedy = options.remedy ?? known.remedy;
+    this.retryable = known.retryable ?? false;
+    this.status = known.status;
+    this.context = options.context ?? {};
+  }
+
+  toJSON(): AppErrorJson {
+    const { code, message, scope, remedy, retryable, context } = this;
+    return { code, message, scope, remedy, retryable, context };
+  }
+
+  static fromJSON(json: AppErrorJson): AppError {
+    const { code, message, scope, remedy, context } = json;
+    return new AppError(code in ERRORS ? code : 'internal', message, { scope, remedy, context });
+  }
+
+  /** Wraps anything thrown; an AppError passes unchanged. */
+  static from(thrown: unknown, code: ErrorCode = 'internal'): AppError {
+    if (thrown instanceof AppError) return thrown;
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new AppError(code, message, { cause: thrown });
+  }
+}

@@ -1,0 +1,63 @@
+/** The currency of the media path: what travels between receive and rewrite. Types and constants only. */
+
+export type SourceCodec = 'H264' | 'VP8' | 'VP9';
+export type ResultCodec = 'H264' | 'VP8';
+
+/** Ticks of the RTP video clock (RFC 6184 section 8.2.1, RFC 7741 section 6.1). */
+export const VIDEO_CLOCK_HZ = 90_000;
+export const AUDIO_CLOCK_HZ = 48_000;
+
+/**
+ * Presentation time of a picture in 1/90000 s: the publisher's RTP timestamp, unwrapped to a number that never wraps
+ * (2^53 ticks are three thousand years). It enters at assemble and leaves at rewrite unchanged.
+ */
+export type MediaTime = number;
+
+/** Microseconds of the process-wide monotonic clock; the same in every thread (see clock.ts). */
+export type MonotonicUs = number;
+
+/** One complete compressed picture of the publisher. H264: Annex B with start codes; VP8, VP9: the bare frame. */
+export interface AccessUnit {
+  readonly codec: SourceCodec;
+  readonly data: Uint8Array;
+  readonly mediaTime: MediaTime;
+  readonly keyframe: boolean;
+  /** When the first packet of the unit arrived. */
+  readonly receivedAtUs: MonotonicUs;
+  /** When the unit was complete and handed on. */
+  readonly assembledAtUs: MonotonicUs;
+}
+
+/** When a frame left each step of its way; the names are those of docs/life-of-a-frame.md, metrics and trace spans. */
+export interface FrameTrace {
+  receivedAtUs: MonotonicUs;
+  assembledAtUs: MonotonicUs;
+  decodedAtUs: MonotonicUs;
+  upscaledAtUs: MonotonicUs;
+  encodedAtUs: MonotonicUs;
+}
+
+/** `full`: the upscaled picture; `low`: the same picture at the source's size, for viewers on thin links. */
+export type Rung = 'full' | 'low';
+
+/** One complete compressed picture for viewers. H264: Annex B; VP8: the bare frame. */
+export interface EncodedFrame {
+  readonly codec: ResultCodec;
+  readonly rung: Rung;
+  readonly data: Uint8Array;
+  readonly mediaTime: MediaTime;
+  readonly keyframe: boolean;
+  readonly width: number;
+  readonly height: number;
+  readonly trace: Readonly<FrameTrace>;
+}
+
+/** Where frames may be dropped, and why. The strings are label values of `flashvsr_frames_dropped_total`. */
+export type DropReason =
+  | 'incomplete' // packets missing for longer than the jitter buffer waits
+  | 'awaiting-keyframe' // not decodable until the next keyframe
+  | 'decode-error'
+  | 'stale' // older than the latency budget before the upscaler started on it
+  | 'queue-full' // the upscaler or encoder is busy and a newer frame is there
+  | 'pace-late' // its presentation time passed by more than the budget
+  | 'no-viewer'; // nobody takes this codec or rung

@@ -1,0 +1,72 @@
+import type { AppErrorJson } from '../errors.ts';
+import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { UpscalerSpec } from '../engine/spec.ts';
+import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+
+/** What travels between the RTP thread and a broadcast's pipeline worker. Structured clone; `data` buffers are transferred. */
+
+export interface EncoderRequest {
+  readonly codec: ResultCodec;
+  readonly rung: Rung;
+  readonly bitrateBps: number;
+}
+
+export interface PipelineOptions {
+  readonly name: string;
+  readonly upscaler: UpscalerSpec;
+  /** A frame that waited longer than this before the upscaler could start on it is dropped as `stale`. */
+  readonly maxQueueMs: number;
+  readonly maxSourcePixels: number;
+  /** A keyframe at most this far apart, as a safety net; keyframes on demand are the normal way. */
+  readonly keyframeIntervalSeconds: number;
+  /** Upper bound of a keyframe's size as a multiple of the average frame (VBV), so that a join does not freeze everybody. */
+  readonly keyframeMaxRatio: number;
+  /** False: never leave rung 0 (benchmarks, file mode). */
+  readonly ladder: boolean;
+}
+
+export type ToPipeline =
+  | { readonly type: 'accessUnit'; readonly unit: AccessUnit }
+  /** The complete list: encoders not named are closed, new ones opened, changed bit rates applied. */
+  | { readonly type: 'encoders'; readonly encoders: readonly EncoderRequest[] }
+  /** The next frame out of this encoder shall be a keyframe. */
+  | { readonly type: 'keyframe'; readonly codec: ResultCodec; readonly rung: Rung }
+  /** The publisher is gone for now: forget decoder state, deliver what is inside. */
+  | { readonly type: 'reset' }
+  | { readonly type: 'close' };
+
+export interface PipelineFormat {
+  readonly sourceWidth: number;
+  readonly sourceHeight: number;
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+}
+
+/** Once a second. Times are medians of the second in milliseconds; counters are totals since start. */
+export interface PipelineStats {
+  readonly framesDecoded: number;
+  readonly framesUpscaled: number;
+  readonly framesEncoded: number;
+  readonly keyframesEncoded: number;
+  readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+  readonly decodeMs: number;
+  readonly upscaleMs: number;
+  readonly encodeMs: number;
+  /** Waiting in front of the upscaler, frames. */
+  readonly queueDepth: number;
+  /** Share of the second the upscaler was busy, 0..1. */
+  readonly load: number;
+  /** Index into UpscalerInfo.rungs. */
+  readonly ladderRung: number;
+}
+
+export type FromPipeline =
+  | { readonly type: 'ready'; readonly info: UpscalerInfo }
+  | { readonly type: 'format'; readonly format: PipelineFormat }
+  | { readonly type: 'frame'; readonly frame: EncodedFrame }
+  /** The decoder cannot go on without a keyframe; the publisher is asked for one (rate-limited by the receiver of this). */
+  | { readonly type: 'needKeyframe'; readonly reason: string }
+  | { readonly type: 'ladder'; readonly rung: number; readonly label: string; readonly reason: string }
+  | { readonly type: 'stats'; readonly stats: PipelineStats }
+  | { readonly type: 'error'; readonly error: AppErrorJson }
+  | { readonly type: 'closed' };

@@ -1,0 +1,154 @@
+import type {
+  AccessUnit,
+  DropReason,
+  EncodedFrame,
+  MediaTime,
+  MonotonicUs,
+  ResultCodec,
+  SourceCodec,
+} from '../media/types.ts';
+import type { AppError } from '../errors.ts';
+
+/**
+ * What the rest of the server sees of WebRTC: publishers and viewers as peers. Implemented with werift in this folder,
+ * which nothing else imports; broadcast/ works against these interfaces and is tested with fakes.
+ */
+
+export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'closed';
+
+/** An RTP packet of the publisher, to be forwarded: payload shared and never changed, header fields already unwrapped. */
+export interface ForwardPacket {
+  readonly payload: Uint8Array;
+  readonly marker: boolean;
+  /** Unwrapped sequence number of the publisher's track; gaps are real losses. */
+  readonly sequence: number;
+  /** Unwrapped timestamp in the track's clock (90 kHz video, 48 kHz Opus). */
+  readonly timestamp: number;
+  readonly receivedAtUs: MonotonicUs;
+}
+
+export interface PublisherListener {
+  onState(state: PeerState): void;
+  /** Complete, ordered access units for the pipeline. */
+  onAccessUnit(unit: AccessUnit): void;
+  /** Every video packet in order, for viewers of the untouched source. */
+  onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void;
+  onAudioPacket(packet: ForwardPacket): void;
+  onDrop(reason: DropReason, count: number): void;
+}
+
+/** Totals since the peer connected; rates over the last second. */
+export interface PublisherStats {
+  readonly codec: SourceCodec | undefined;
+  readonly bitrateBps: number;
+  readonly framesPerSecond: number;
+  readonly packetsReceived: number;
+  readonly packetsLost: number;
+  readonly nacksSent: number;
+  readonly keyframeRequestsSent: number;
+  readonly hasAudio: boolean;
+}
+
+export interface PublisherPeer {
+  readonly id: string;
+  readonly state: PeerState;
+  /** RFC 9429 answer to the offer, with all local candidates that are known without waiting for STUN longer than a second.
+   *  @throws AppError sdp.invalid | sdp.unsupported */
+  accept(offerSdp: string): Promise<string>;
+  /** ICE restart: a new offer of the same session (RFC 8839 section 4.4.1.1.1). */
+  restart(offerSdp: string): Promise<string>;
+  addCandidate(candidate: IceCandidateJson): Promise<void>;
+  /** PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. */
+  requestKeyframe(reason: string): void;
+  getStats(): PublisherStats;
+  /** Idempotent; frees sockets and timers. */
+  close(): Promise<void>;
+}
+
+export interface IceCandidateJson {
+  readonly candidate: string;
+  readonly sdpMid?: string | null | undefined;
+  readonly sdpMLineIndex?: number | null | undefined;
+}
+
+/** A viewer's tracks: the upscaled result, the untouched source beside it (only if asked for), and audio. */
+export type ViewerTrack = 'result' | 'source' | 'audio';
+
+export interface ViewerListener {
+  onState(state: PeerState): void;
+  /** PLI of the viewer for one of its video tracks. */
+  onKeyframeRequest(track: 'result' | 'source'): void;
+  /** REMB (draft-alvestrand-rmcat-remb-03), bits per second for the whole peer. */
+  onBitrateEstimate(bitrateBps: number): void;
+}
+
+export interface ViewerStats {
+  readonly bitrateBps: number;
+  readonly packetsSent: number;
+  /** From receiver reports: fraction lost 0..1 of the last report, round-trip time in ms if known. */
+  readonly fractionLost: number;
+  readonly roundTripMs: number | undefined;
+  readonly estimateBps: number | undefined;
+  readonly nacksReceived: number;
+  readonly keyframeRequestsReceived: number;
+}
+
+export interface ViewerPeer {
+  readonly id: string;
+  readonly state: PeerState;
+  /** After accept(): the codec this viewer takes for the result track. */
+  readonly resultCodec: ResultCodec;
+  /** After accept(): the codecs this viewer takes for the source track; empty when it asked for none. */
+  readonly sourceCodecs: readonly SourceCodec[];
+  /** The offer has recvonly m-lines: first video = result, second video (optional) = source, audio (optional).
+   *  @throws AppError sdp.invalid | sdp.unsupported */
+  accept(offerSdp: string): Promise<string>;
+  restart(offerSdp: string): Promise<string>;
+  addCandidate(candidate: IceCandidateJson): Promise<void>;
+  /** One frame, packetized once for all viewers (`packetized` is shared and never changed). */
+  sendResult(frame: PacketizedFrame): void;
+  sendSource(packet: ForwardPacket, codec: SourceCodec): void;
+  sendAudio(packet: ForwardPacket): void;
+  getStats(): ViewerStats;
+  close(): Promise<void>;
+}
+
+/** An encoded frame cut into RTP payloads, once, for every viewer of its codec and rung. */
+export interface PacketizedFrame {
+  readonly frame: EncodedFrame;
+  readonly mediaTime: MediaTime;
+  /** In order; the last one carries the marker. */
+  readonly payloads: readonly Uint8Array[];
+}
+
+export interface IceServer {
+  readonly urls: string;
+  readonly username?: string | undefined;
+  readonly credential?: string | undefined;
+}
+
+export interface RtcOptions {
+  readonly iceServers: readonly IceServer[];
+  readonly portRange: readonly [number, number] | undefined;
+  /** Public or other addresses added as host candidates (NAT, Docker). */
+  readonly additionalHostAddresses: readonly string[];
+  readonly ipv6: boolean;
+  /** Listen only on these IPv4 interface addresses; empty means all. Tests and loopback servers use ['127.0.0.1']. */
+  readonly interfaceAddresses: readonly string[];
+  /** How long the jitter buffer waits for a missing packet. */
+  readonly jitterMs: number;
+  /** Start bit rate offered to publishers (x-google-start-bitrate), and the cap (b=AS/TIAS) or undefined. */
+  readonly startBitrateBps: number;
+  readonly maxIngestBitrateBps: number | undefined;
+}
+
+/** The factory main hands to broadcast/. */
+export interface RtcStack {
+  createPublisher(listener: PublisherListener): PublisherPeer;
+  /** @param maxOutput size of the result so that the answer offers a sufficient H264 level (RFC 6184 section 8.1) */
+  createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer;
+  /** Payloads of at most `maxPayloadBytes`; H264 as FU-A/STAP-A (RFC 6184), VP8 with its descriptor (RFC 7741). */
+  packetize(frame: EncodedFrame): PacketizedFrame;
+  onError(listener: (error: AppError) => void): void;
+  close(): Promise<void>;
+}

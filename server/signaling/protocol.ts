@@ -1,0 +1,122 @@
+import { z } from 'zod';
+
+/**
+ * The WebSocket protocol of /ws, version 1: JSON text messages, each validated here. The page imports the types only.
+ *
+ * A client sends requests with an `id` of its own; every request is answered by exactly one message with `re` = that id:
+ * the named reply or an `error`. A bad message gets an error and the socket stays usable. Pushes have no `re`.
+ * One socket may publish one broadcast and watch several. Closing the socket ends its sessions; a publisher's name is kept
+ * for `broadcast.resumeSeconds`, for whoever shows the resume token.
+ */
+export const PROTOCOL_VERSION = 1;
+
+const id = z.number().int().nonnegative();
+const sdp = z
+  .string()
+  .min(1)
+  .max(64 * 1024);
+const session = z.string().min(1).max(64);
+
+/** A broadcast's name: part of links and metrics labels. */
+export const broadcastName = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+    'letters, digits, dot, dash and underscore only, starting with a letter or digit',
+  );
+
+export const candidate = z.object({
+  candidate: z.string().max(1024),
+  sdpMid: z.string().max(16).nullish(),
+  sdpMLineIndex: z.number().int().min(0).max(15).nullish(),
+});
+
+export const clientMessage = z.discriminatedUnion('type', [
+  /** First message of a socket; the reply `welcome` tells what the server is. */
+  z.object({ type: z.literal('hello'), id, version: z.number().int() }),
+  z.object({ type: z.literal('publish'), id, name: broadcastName, sdp, resumeToken: z.string().max(128).optional() }),
+  /** Also before the publisher is there: the session then waits in state `waiting`. m-lines: see rtc/peers.ts ViewerPeer.accept. */
+  z.object({ type: z.literal('watch'), id, name: broadcastName, sdp }),
+  z.object({ type: z.literal('restart'), id, session, sdp }),
+  z.object({ type: z.literal('candidate'), id, session, candidate }),
+  z.object({ type: z.literal('leave'), id, session }),
+  /** `subscribe`: push `broadcasts` on every change from now on. */
+  z.object({ type: z.literal('list'), id, subscribe: z.boolean().optional() }),
+  z.object({ type: z.literal('ping'), id }),
+]);
+export type ClientMessage = z.infer<typeof clientMessage>;
+
+export interface BroadcastSummary {
+  name: string;
+  state: 'waiting' | 'live' | 'paused';
+  viewers: number;
+  sourceWidth: number;
+  sourceHeight: number;
+  outputWidth: number;
+  outputHeight: number;
+  startedAt: string;
+}
+
+export interface ModelSummary {
+  kind: 'resize' | 'onnx' | 'flashvsr';
+  label: string;
+  superResolution: boolean;
+  scale: number;
+  device: string;
+}
+
+/** Pushed once a second to publishers and viewers of a broadcast. Times in ms, rates in bit/s. */
+export interface BroadcastStats {
+  source: {
+    width: number;
+    height: number;
+    framesPerSecond: number;
+    bitrateBps: number;
+    codec: string;
+    packetsLost: number;
+  };
+  output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
+  model: ModelSummary & { rung: number; rungLabel: string };
+  /** Server-side, last packet of the frame in -> first packet of the upscaled frame out, over the last second. */
+  addedLatencyMs: { p50: number; p95: number };
+  steps: { assembleMs: number; decodeMs: number; upscaleMs: number; encodeMs: number };
+  drops: Record<string, number>;
+  /** 0..1 of the upscaler's time. */
+  load: number;
+  viewers: number;
+  audio: { present: boolean; delayMs: number };
+}
+
+export interface ViewerSessionStats {
+  bitrateBps: number;
+  fractionLost: number;
+  roundTripMs: number | null;
+  estimateBps: number | null;
+  rung: 'full' | 'low';
+}
+
+export type ServerMessage =
+  | {
+      type: 'welcome';
+      re: number;
+      version: number;
+      server: string;
+      model: ModelSummary;
+      iceServers: { urls: string; username?: string; credential?: string }[];
+    }
+  | { type: 'published'; re: number; session: string; name: string; resumeToken: string; sdp: string }
+  | { type: 'watching'; re: number; session: string; name: string; sdp: string; state: SessionState }
+  | { type: 'restarted'; re: number; session: string; sdp: string }
+  | { type: 'ok'; re: number }
+  | { type: 'pong'; re: number }
+  | { type: 'broadcasts'; re?: number; broadcasts: BroadcastSummary[] }
+  | { type: 'error'; re?: number; code: string; message: string; remedy: string; retryable: boolean }
+  // pushes
+  | { type: 'candidate'; session: string; candidate: z.infer<typeof candidate> }
+  | { type: 'state'; session: string; state: SessionState; reason: string }
+  | { type: 'stats'; session: string; broadcast: BroadcastStats; viewer?: ViewerSessionStats };
+
+/** waiting: no publisher yet or gone for now; live; paused: publisher connected but sends nothing; ended: session is over. */
+export type SessionState = 'waiting' | 'live' | 'paused' | 'ended';
