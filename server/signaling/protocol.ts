@@ -27,11 +27,13 @@ export const broadcastName = z
     'letters, digits, dot, dash and underscore only, starting with a letter or digit',
   );
 
+/** An ICE candidate as RTCIceCandidate.toJSON() gives it; an empty `candidate` string means end of candidates. */
 export const candidate = z.object({
   candidate: z.string().max(1024),
   sdpMid: z.string().max(16).nullish(),
   sdpMLineIndex: z.number().int().min(0).max(15).nullish(),
 });
+export type IceCandidate = z.infer<typeof candidate>;
 
 export const clientMessage = z.discriminatedUnion('type', [
   /** First message of a socket; the reply `welcome` tells what the server is. */
@@ -57,6 +59,18 @@ export interface BroadcastSummary {
   outputWidth: number;
   outputHeight: number;
   startedAt: string;
+}
+
+/** `capacity`: broadcasts running and the most this server takes at once, so that a page can say "full" before trying. */
+export interface BroadcastList {
+  broadcasts: BroadcastSummary[];
+  capacity: { used: number; total: number };
+}
+
+export interface WelcomeIceServer {
+  urls: string;
+  username?: string | undefined;
+  credential?: string | undefined;
 }
 
 export interface ModelSummary {
@@ -97,25 +111,36 @@ export interface ViewerSessionStats {
   rung: 'full' | 'low';
 }
 
+/** Why a request failed or a session ended: errors.ts, without what only the log should know. */
+export interface WireError {
+  code: string;
+  message: string;
+  remedy: string;
+  retryable: boolean;
+}
+
 export type ServerMessage =
   | {
       type: 'welcome';
       re: number;
       version: number;
+      /** Product and version, for example `FlashVSR Live 0.1.0`. */
       server: string;
       model: ModelSummary;
-      iceServers: { urls: string; username?: string; credential?: string }[];
+      iceServers: readonly WelcomeIceServer[];
     }
   | { type: 'published'; re: number; session: string; name: string; resumeToken: string; sdp: string }
   | { type: 'watching'; re: number; session: string; name: string; sdp: string; state: SessionState }
   | { type: 'restarted'; re: number; session: string; sdp: string }
   | { type: 'ok'; re: number }
   | { type: 'pong'; re: number }
-  | { type: 'broadcasts'; re?: number; broadcasts: BroadcastSummary[] }
-  | { type: 'error'; re?: number; code: string; message: string; remedy: string; retryable: boolean }
+  | ({ type: 'broadcasts'; re?: number } & BroadcastList)
+  /** Without `re` when the message was not readable enough to have an id. */
+  | ({ type: 'error'; re?: number } & WireError)
   // pushes
-  | { type: 'candidate'; session: string; candidate: z.infer<typeof candidate> }
-  | { type: 'state'; session: string; state: SessionState; reason: string }
+  | { type: 'candidate'; session: string; candidate: IceCandidate }
+  /** `error`: only with `ended`, when it was not the client's wish; retryable says whether coming back is worth a try. */
+  | { type: 'state'; session: string; state: SessionState; reason: string; error?: WireError }
   | { type: 'stats'; session: string; broadcast: BroadcastStats; viewer?: ViewerSessionStats };
 
 /** waiting: no publisher yet or gone for now; live; paused: publisher connected but sends nothing; ended: session is over. */
