@@ -93,7 +93,8 @@ const broadcastSchema = z.object({
 
 const logSchema = z.object({
   level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  pretty: z.boolean().default(false),
+  /** `auto`: text on a terminal, JSON lines otherwise. */
+  format: z.enum(['auto', 'text', 'json']).default('auto'),
 });
 
 export const configSchema = z
