@@ -159,7 +159,7 @@ struct SelectBlocks {
   Tensor queryMeans;                // Float (groups*nb, dim)
   std::span<const KvSlot> keys;     // m groups in time order, the chunk's own last
   int localRange = 11;
-  std::int64_t topk = 0;            // (topk+1)-th largest is the threshold; already capped at nb*m*nb - 1; may be -1: keep all allowed
+  std::int64_t topk = 0;            // (topk+1)-th largest is the threshold; capped at nb*m*nb - 1, at least 0
   Tensor mask;                      // Byte (heads, groups*nb, m*nb): 1 = kept
 };
 

@@ -1,0 +1,193 @@
+#include "backend/reference/matrix.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/error.h"
+
+namespace flashvsr::reference {
+namespace {
+
+constexpr std::int64_t kPanel = PackedMatrix::kPanel;
+constexpr std::int64_t kDepth = 384;        // K of one block: an A block and a B panel stay in the inner caches
+constexpr std::int64_t kTileRows = 96;      // a multiple of every kernel's rows
+constexpr std::int64_t kTileColumns = 512;
+
+// One register tile: C (MR x 32) (+)= A panel (k x MR) * B panel (k x 32).
+using Kernel = void (*)(const float* a, const float* b, std::int64_t k, float* c, std::int64_t ldc, bool accumulate);
+
+struct Dispatch {
+  Kernel kernel;
+  std::int64_t rows;  // MR
+  const char* name;
+};
+
+// The vector types are as wide as the instruction set's registers; `Halves` covers the 32 columns in turns so that the
+// accumulators fit the register file.
+template <int Bytes>
+struct VectorOf {
+  typedef float Type __attribute__((vector_size(Bytes), aligned(4), may_alias));
+};
+
+template <int Bytes, int MR, int Vectors>
+inline __attribute__((always_inline)) void RegisterTile(const float* a, const float* b, std::int64_t k, float* c,
+                                                        std::int64_t ldc, bool accumulate) {
+  using V = typename VectorOf<Bytes>::Type;
+  constexpr int kLanes = Bytes / 4;
+  for (int part = 0; part < kPanel / (Vectors * kLanes); ++part) {
+    const float* bp = b + part * Vectors * kLanes;
+    V sum[MR][Vectors];
+    for (int r = 0; r < MR; ++r)
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = V{};
+    for (std::int64_t i = 0; i < k; ++i) {
+      V right[Vectors];
+      for (int v = 0; v < Vectors; ++v) right[v] = *reinterpret_cast<const V*>(bp + i * kPanel + v * kLanes);
+      for (int r = 0; r < MR; ++r) {
+        const float left = a[i * MR + r];
+        for (int v = 0; v < Vectors; ++v) sum[r][v] += left * right[v];
+      }
+    }
+    for (int r = 0; r < MR; ++r) {
+      for (int v = 0; v < Vectors; ++v) {
+        V* out = reinterpret_cast<V*>(c + r * ldc + part * Vectors * kLanes + v * kLanes);
+        *out = accumulate ? *out + sum[r][v] : sum[r][v];
+      }
+    }
+  }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,fma"))) void KernelAvx512(const float* a, const float* b, std::int64_t k, float* c,
+                                                         std::int64_t ldc, bool accumulate) {
+  RegisterTile<64, 12, 2>(a, b, k, c, ldc, accumulate);
+}
+__attribute__((target("avx2,fma"))) void KernelAvx2(const float* a, const float* b, std::int64_t k, float* c,
+                                                    std::int64_t ldc, bool accumulate) {
+  RegisterTile<32, 6, 2>(a, b, k, c, ldc, accumulate);
+}
+#endif
+void KernelPortable(const float* a, const float* b, std::int64_t k, float* c, std::int64_t ldc, bool accumulate) {
+  RegisterTile<16, 4, 2>(a, b, k, c, ldc, accumulate);
+}
+
+Dispatch Choose() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return {KernelAvx512, 12, "avx512"};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {KernelAvx2, 6, "avx2"};
+#endif
+  return {KernelPortable, 4, "portable"};
+}
+const Dispatch kDispatch = Choose();
+
+// A rows [row, row+count) and K [k0, k0+depth) into panels of MR rows, zero beyond `count`.
+void PackRows(const RowSource& a, std::int64_t row, std::int64_t count, std::int64_t k0, std::int64_t depth, float* out) {
+  const std::int64_t mr = kDispatch.rows;
+  for (std::int64_t base = 0; base < count; base += mr, out += mr * depth) {
+    for (std::int64_t r = 0; r < mr; ++r) {
+      float* to = out + r;
+      if (base + r >= count) {
+        for (std::int64_t i = 0; i < depth; ++i) to[i * mr] = 0.0F;
+        continue;
+      }
+      std::int64_t k = k0, left = depth;
+      while (left > 0) {
+        const std::int64_t segment = k / a.length, offset = k % a.length;
+        const std::int64_t run = std::min(left, a.length - offset);
+        const float* from = a.at(row + base + r, segment);
+        if (from == nullptr) {
+          for (std::int64_t i = 0; i < run; ++i) to[i * mr] = 0.0F;
+        } else {
+          from += offset;
+          for (std::int64_t i = 0; i < run; ++i) to[i * mr] = from[i];
+        }
+        to += run * mr;
+        k += run;
+        left -= run;
+      }
+    }
+  }
+}
+
+struct TileScratch {
+  std::vector<float> a, c;
+};
+
+}  // namespace
+
+PackedMatrix::PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k)
+    : PackedMatrix(n, k, [&](std::int64_t i, std::int64_t j) { return rows[static_cast<std::size_t>(i * k + j)]; }) {}
+
+PackedMatrix::PackedMatrix(std::int64_t n, std::int64_t k,
+                           const std::function<float(std::int64_t, std::int64_t)>& element)
+    : n_(n), k_(k), data_(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * k), 0.0F) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    float* to = data_.data() + (i / kPanel) * kPanel * k + i % kPanel;
+    for (std::int64_t j = 0; j < k; ++j) to[j * kPanel] = element(i, j);
+  }
+}
+
+const char* MatrixInstructions() { return kDispatch.name; }
+
+void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const RowSink& sink) {
+  const std::int64_t k = a.segments * a.length;
+  if (k != b.k()) FailInternal("matrix product: K of the two sides differ: " + std::to_string(k) + " and " + std::to_string(b.k()));
+  const std::int64_t rowTiles = (a.rows + kTileRows - 1) / kTileRows;
+  const std::int64_t columnTiles = (b.n() + kTileColumns - 1) / kTileColumns;
+  const std::int64_t mr = kDispatch.rows;
+  threads.run(rowTiles * columnTiles, [&](std::int64_t tile) {
+    const std::int64_t row = tile / columnTiles * kTileRows, column = tile % columnTiles * kTileColumns;
+    const std::int64_t rows = std::min(kTileRows, a.rows - row), columns = std::min(kTileColumns, b.n() - column);
+    const std::int64_t panels = (columns + kPanel - 1) / kPanel;
+    thread_local TileScratch scratch;
+    scratch.a.resize(kTileRows * kDepth);
+    scratch.c.resize(kTileRows * kTileColumns);
+    for (std::int64_t k0 = 0; k0 < k; k0 += kDepth) {
+      const std::int64_t depth = std::min(kDepth, k - k0);
+      PackRows(a, row, rows, k0, depth, scratch.a.data());
+      for (std::int64_t p = 0; p < panels; ++p) {
+        const float* panel = b.panel(column / kPanel + p) + k0 * kPanel;
+        for (std::int64_t r = 0; r < rows; r += mr)
+          kDispatch.kernel(scratch.a.data() + r * depth, panel, depth, scratch.c.data() + r * kTileColumns + p * kPanel,
+                           kTileColumns, k0 > 0);
+      }
+    }
+    for (std::int64_t r = 0; r < rows; ++r) sink(row + r, column, columns, scratch.c.data() + r * kTileColumns);
+  });
+}
+
+std::int64_t SmallScratch(std::int64_t m, std::int64_t k) {
+  const std::int64_t mr = kDispatch.rows;
+  return (m + mr - 1) / mr * mr * k + mr * kPanel;
+}
+
+void MultiplySmall(const float* a, std::int64_t lda, std::int64_t m, const float* b, std::int64_t n, std::int64_t k, float* c,
+                   std::int64_t ldc, bool accumulate, float* scratch) {
+  const std::int64_t mr = kDispatch.rows;
+  const std::int64_t panelsM = (m + mr - 1) / mr;
+  for (std::int64_t p = 0; p < panelsM; ++p)
+    for (std::int64_t r = 0; r < mr; ++r) {
+      float* to = scratch + p * mr * k + r;
+      const float* from = a + (p * mr + r) * lda;
+      const bool inside = p * mr + r < m;
+      for (std::int64_t i = 0; i < k; ++i) to[i * mr] = inside ? from[i] : 0.0F;
+    }
+  float* edge = scratch + panelsM * mr * k;
+  for (std::int64_t column = 0; column < n; column += kPanel) {
+    const float* panel = b + column * k;
+    const std::int64_t columns = std::min(kPanel, n - column);
+    for (std::int64_t p = 0; p < panelsM; ++p) {
+      const std::int64_t rows = std::min(mr, m - p * mr);
+      float* out = c + p * mr * ldc + column;
+      if (rows == mr && columns == kPanel) {
+        kDispatch.kernel(scratch + p * mr * k, panel, k, out, ldc, accumulate);
+        continue;
+      }
+      kDispatch.kernel(scratch + p * mr * k, panel, k, edge, kPanel, false);
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t i = 0; i < columns; ++i)
+          out[r * ldc + i] = edge[r * kPanel + i] + (accumulate ? out[r * ldc + i] : 0.0F);
+    }
+  }
+}
+
+}  // namespace flashvsr::reference
