@@ -1,0 +1,312 @@
+// Portable block-sparse flash attention. 4 warps of 32 query rows each, so that every key and value fragment read from shared
+// memory feeds two tensor-core rows of tiles; keys come in tiles of 64. Q, one K and one V tile take 64 KB: two blocks share an
+// SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and P*V, V under Q*K.
+#include "../attention.h"
+
+#include "element.cuh"
+#include "mma.cuh"
+
+namespace flashvsr::kernels {
+namespace {
+
+constexpr int kTileKeys = 64, kThreads = 128;
+constexpr int kQueryBytes = kWindowTokens * kHeadWidth * 2, kTileBytes = kTileKeys * kHeadWidth * 2;
+constexpr int kSharedBytes = kQueryBytes + 2 * kTileBytes;
+constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
+
+__device__ __forceinline__ float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Copies `kRows` rows of 128 elements, `ld` apart, into a swizzled tile; rows from `rows` on become zero.
+template <int kRows>
+__device__ __forceinline__ void CopyTile(uint32_t shared, const Bf16* from, int64_t ld, int rows) {
+  const int chunk = threadIdx.x & 15, first = threadIdx.x >> 4;
+#pragma unroll
+  for (int i = 0; i < kRows / 8; ++i) {
+    const int row = first + i * 8;
+    const bool valid = row < rows;
+    CopyAsync16(shared + SwizzledOffset<16>(row, chunk), from + (valid ? row * ld : 0) + chunk * 8, valid);
+  }
+}
+
+/// Swaps parts of a quad so that lane q holds 8 consecutive columns (those of n-tile q) of its row; see product.cuh.
+__device__ __forceinline__ void GatherQuad(float2 e[4], int lane) {
+#pragma unroll
+  for (int s = 1; s <= 2; s <<= 1) {
+    const bool upper = (lane & s) != 0;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (j & s) continue;
+      const int k = j | s;
+      float2 send = upper ? e[j] : e[k];
+      send.x = __shfl_xor_sync(0xffffffffu, send.x, s);
+      send.y = __shfl_xor_sync(0xffffffffu, send.y, s);
+      if (upper) {
+        e[j] = send;
+      } else {
+        e[k] = send;
+      }
+    }
+  }
+}
+
+template <bool kSparse>
+__global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_constant__ AttentionParams p) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kQueryBytes, sharedV = sharedK + kTileBytes;
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int queryWindow = blockIdx.x, head = blockIdx.y;
+  const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
+  const int64_t queryOffset = static_cast<int64_t>(queryWindow) * kWindowTokens * ld + head * kHeadWidth;
+  const int listRow = head * p.queryWindows + queryWindow;
+
+  const int tiles = kSparse ? p.counts[listRow] * 2 : (p.keyLength + kTileKeys - 1) / kTileKeys;
+  const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
+  const auto tileOffset = [&](int tile, uint32_t entry) {
+    const int row = kSparse ? static_cast<int>(entry & 0xfffffu) * kWindowTokens + (tile & 1) * kTileKeys : tile * kTileKeys;
+    return row * ld + head * kHeadWidth;
+  };
+  const auto tileRows = [&](int tile) { return kSparse ? kTileKeys : p.keyLength - tile * kTileKeys; };
+  const auto entryOf = [&](int tile) { return kSparse && tile < tiles ? entries[tile >> 1] : 0u; };
+
+  float acc[2][16][4];
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+#pragma unroll
+    for (int j = 0; j < 16; ++j)
+#pragma unroll
+      for (int c = 0; c < 4; ++c) acc[i][j][c] = 0.0f;
+  // Per thread: 4 rows, (m-tile, half): rows warp*32 + i*16 + half*8 + lane/4.
+  float maximum[4], total[4];
+#pragma unroll
+  for (int r = 0; r < 4; ++r) maximum[r] = -INFINITY, total[r] = 0.0f;
+
+  uint32_t entry = entryOf(0);
+  if (tiles > 0) {
+    CopyTile<kWindowTokens>(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, kWindowTokens);
+    CopyTile<kTileKeys>(sharedK, static_cast<const Bf16*>(p.keys[entry >> 20]) + tileOffset(0, entry), ld, tileRows(0));
+    CommitCopies();
+  }
+  const int rowQ = warp * 32 + (lane & 15), rowK = (lane & 7) + ((lane >> 4) << 3), rowV = lane & 15;
+  const uint32_t addressQ = sharedQ + SwizzledOffset<16>(rowQ, lane >> 4);
+  const uint32_t addressK = sharedK + SwizzledOffset<16>(rowK, (lane >> 3) & 1);
+  const uint32_t addressV = sharedV + SwizzledOffset<16>(rowV, lane >> 4);
+
+  for (int tile = 0; tile < tiles; ++tile) {
+    WaitCopies<0>();
+    __syncthreads();  // K of this tile is there; every warp is done with the previous V
+    CopyTile<kTileKeys>(sharedV, static_cast<const Bf16*>(p.values[entry >> 20]) + tileOffset(tile, entry), ld, tileRows(tile));
+    CommitCopies();
+    const uint32_t next = entryOf(tile + 1);
+
+    float s[2][8][4];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 4; ++c) s[i][j][c] = 0.0f;
+#pragma unroll
+    for (int step = 0; step < 8; ++step) {
+      uint32_t a[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        LoadMatrix4((addressQ ^ (step * 32)) + i * 16 * 256, a[i][0], a[i][1], a[i][2], a[i][3]);
+#pragma unroll
+      for (int j = 0; j < 8; j += 2) {
+        uint32_t b[4];
+        LoadMatrix4((addressK ^ (step * 32)) + j * 8 * 256, b[0], b[1], b[2], b[3]);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          MultiplyAdd(s[i][j], a[i], b[0], b[1]);
+          MultiplyAdd(s[i][j + 1], a[i], b[2], b[3]);
+        }
+      }
+    }
+    if (!kSparse && tileRows(tile) < kTileKeys) {
+      const int rows = tileRows(tile);
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (j * 8 + (lane & 3) * 2 + c >= rows) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) s[i][j][c] = s[i][j][c + 2] = -INFINITY;
+          }
+    }
+
+    WaitCopies<0>();
+    __syncthreads();  // V of this tile is there; every warp is done with K
+    if (tile + 1 < tiles) {
+      CopyTile<kTileKeys>(sharedK, static_cast<const Bf16*>(p.keys[next >> 20]) + tileOffset(tile + 1, next), ld,
+                          tileRows(tile + 1));
+      CommitCopies();
+    }
+
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int r = i * 2 + half;
+        float top = maximum[r];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) top = fmaxf(top, fmaxf(s[i][j][2 * half], s[i][j][2 * half + 1]));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        const float shrink = Exp2((maximum[r] - top) * kScaleLog2), offset = top * kScaleLog2;
+        maximum[r] = top;
+        float sum = 0.0f;
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+#pragma unroll
+          for (int c = 2 * half; c < 2 * half + 2; ++c) {
+            s[i][j][c] = Exp2(fmaf(s[i][j][c], kScaleLog2, -offset));
+            sum += s[i][j][c];
+          }
+        }
+        total[r] = total[r] * shrink + sum;
+#pragma unroll
+        for (int j = 0; j < 16; ++j) acc[i][j][2 * half] *= shrink, acc[i][j][2 * half + 1] *= shrink;
+      }
+    }
+
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+      uint32_t a[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        a[i][0] = PackBf16(s[i][2 * step][0], s[i][2 * step][1]);
+        a[i][1] = PackBf16(s[i][2 * step][2], s[i][2 * step][3]);
+        a[i][2] = PackBf16(s[i][2 * step + 1][0], s[i][2 * step + 1][1]);
+        a[i][3] = PackBf16(s[i][2 * step + 1][2], s[i][2 * step + 1][3]);
+      }
+#pragma unroll
+      for (int j = 0; j < 16; j += 2) {
+        uint32_t b[4];
+        LoadMatrix4Transposed((addressV ^ (j * 16)) + step * 16 * 256, b[0], b[1], b[2], b[3]);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          MultiplyAdd(acc[i][j], a[i], b[0], b[1]);
+          MultiplyAdd(acc[i][j + 1], a[i], b[2], b[3]);
+        }
+      }
+    }
+    entry = next;
+  }
+
+  Bf16* const out = static_cast<Bf16*>(p.out) + queryOffset;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int r = i * 2 + half;
+      float sum = total[r];
+      sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+      sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+      const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
+      Bf16* const row = out + (warp * 32 + i * 16 + half * 8 + (lane >> 2)) * ld;
+#pragma unroll
+      for (int group = 0; group < 4; ++group) {
+        float2 e[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+          e[j] = make_float2(acc[i][group * 4 + j][2 * half] * factor, acc[i][group * 4 + j][2 * half + 1] * factor);
+        GatherQuad(e, lane);
+        const float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
+        Store8(row + (group * 4 + (lane & 3)) * 8, v);
+      }
+    }
+  }
+}
+
+/// fp32 debugging twin: one warp a query row, one key at a time, 4 of the 128 elements a lane.
+template <bool kSparse>
+__global__ void __launch_bounds__(256) PlainAttentionKernel(const __grid_constant__ AttentionParams p) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int queryWindow = blockIdx.x, head = blockIdx.y;
+  const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
+  const int listRow = head * p.queryWindows + queryWindow;
+  const int windows = kSparse ? p.counts[listRow] : 1;
+  for (int row = warp; row < kWindowTokens; row += 8) {
+    const int64_t offset = (static_cast<int64_t>(queryWindow) * kWindowTokens + row) * ld + head * kHeadWidth + lane * 4;
+    const float4 q = *reinterpret_cast<const float4*>(static_cast<const float*>(p.q) + offset);
+    float4 acc = make_float4(0, 0, 0, 0);
+    float maximum = -INFINITY, total = 0.0f;
+    for (int w = 0; w < windows; ++w) {
+      const uint32_t entry = kSparse ? p.entries[static_cast<int64_t>(listRow) * p.columns + w] : 0u;
+      const int64_t start = static_cast<int64_t>(entry & 0xfffffu) * kWindowTokens * ld + head * kHeadWidth + lane * 4;
+      const float* const keys = static_cast<const float*>(p.keys[entry >> 20]) + start;
+      const float* const values = static_cast<const float*>(p.values[entry >> 20]) + start;
+      const int length = kSparse ? kWindowTokens : p.keyLength;
+      for (int t = 0; t < length; ++t) {
+        const float4 k = *reinterpret_cast<const float4*>(keys + t * ld);
+        const float4 v = *reinterpret_cast<const float4*>(values + t * ld);
+        const float s = WarpSum(q.x * k.x + q.y * k.y + q.z * k.z + q.w * k.w) * 0.08838834764831845f;
+        const float top = fmaxf(maximum, s);
+        const float shrink = expf(maximum - top), weight = expf(s - top);
+        maximum = top;
+        total = total * shrink + weight;
+        acc.x = acc.x * shrink + weight * v.x;
+        acc.y = acc.y * shrink + weight * v.y;
+        acc.z = acc.z * shrink + weight * v.z;
+        acc.w = acc.w * shrink + weight * v.w;
+      }
+    }
+    const float factor = total > 0.0f ? 1.0f / total : 0.0f;
+    *reinterpret_cast<float4*>(static_cast<float*>(p.out) + offset) =
+        make_float4(acc.x * factor, acc.y * factor, acc.z * factor, acc.w * factor);
+  }
+}
+
+/// One warp a row: 32 columns at a time, kept ones take consecutive places.
+__global__ void __launch_bounds__(128) KeptWindowsKernel(const KeptWindowsParams p) {
+  const int lane = threadIdx.x & 31, row = blockIdx.x * 4 + (threadIdx.x >> 5);
+  if (row >= p.rows) return;
+  const uint8_t* const mask = p.mask + static_cast<int64_t>(row) * p.columns;
+  uint32_t* const entries = p.entries + static_cast<int64_t>(row) * p.columns;
+  int count = 0;
+  for (int base = 0; base < p.columns; base += 32) {
+    const int column = base + lane;
+    const bool kept = column < p.columns && mask[column] != 0;
+    const unsigned ballot = __ballot_sync(0xffffffffu, kept);
+    if (kept) {
+      const int group = column / p.windows;
+      entries[count + __popc(ballot & ((1u << lane) - 1u))] = KeyWindowEntry(group, column - group * p.windows);
+    }
+    count += __popc(ballot);
+  }
+  if (lane == 0) p.counts[row] = count;
+}
+
+}  // namespace
+
+cudaError_t LaunchKeptWindows(const KeptWindowsParams& p, cudaStream_t stream) {
+  if (p.mask == nullptr || p.entries == nullptr || p.counts == nullptr || p.rows <= 0 || p.columns <= 0 || p.windows <= 0 ||
+      p.windows >= 1 << 20 || p.columns % p.windows != 0 || p.columns / p.windows > kMaxKeyGroups)
+    return cudaErrorInvalidValue;
+  KeptWindowsKernel<<<static_cast<unsigned>(CeilDiv(p.rows, 4)), 128, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchAttention(const AttentionParams& p, cudaStream_t stream) {
+  const bool sparse = p.entries != nullptr;
+  if (p.q == nullptr || p.out == nullptr || p.keys[0] == nullptr || p.values[0] == nullptr || p.queryWindows <= 0 ||
+      p.heads <= 0 || (sparse ? p.counts == nullptr || p.columns <= 0 : p.keyLength <= 0))
+    return cudaErrorInvalidValue;
+  const dim3 grid(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads));
+  if (p.type == DataType::kFloat32) {
+    (sparse ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<grid, 256, 0, stream>>>(p);
+    return cudaGetLastError();
+  }
+  auto* kernel = sparse ? AttentionKernel<true> : AttentionKernel<false>;
+  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  if (error != cudaSuccess) return error;
+  kernel<<<grid, kThreads, kSharedBytes, stream>>>(p);
+  return cudaGetLastError();
+}
+
+}  // namespace flashvsr::kernels

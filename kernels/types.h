@@ -1,0 +1,25 @@
+// Shared vocabulary of the kernel headers. Plain C++: includable by code that nvcc does not compile.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace flashvsr::kernels {
+
+/// Element type of activations and weights. Sums, norms and softmax are fp32 whatever the type.
+enum class DataType : int { kFloat32 = 0, kBfloat16 = 1 };
+
+/// What a product's epilogue applies to (sum + bias), before gate and residual.
+enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };
+
+/// Bytes of one element.
+constexpr int64_t SizeOf(DataType type) { return type == DataType::kFloat32 ? 4 : 2; }
+
+/// Smallest multiple of `unit` that is >= `value`.
+constexpr int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+/// Number of `unit`s that cover `value`.
+constexpr int64_t CeilDiv(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
+
+}  // namespace flashvsr::kernels
