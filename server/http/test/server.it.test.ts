@@ -1,0 +1,197 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { request as secureRequest } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { configSchema } from '../../config.ts';
+import { SignalingServer } from '../../signaling/server.ts';
+import { TestClient } from '../../signaling/test/client.ts';
+import { FakePort } from '../../signaling/test/fake-port.ts';
+import { createHttpServer, type HttpServer } from '../server.ts';
+
+let http: HttpServer;
+let readiness = { ready: true, reason: '' };
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'flashvsr-http-'));
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  for (const name of ['server', 'other']) {
+    const files = ['-keyout', join(folder, `${name}.key`), '-out', join(folder, `${name}.crt`)];
+    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+    execFileSync('openssl', ['req', ...kind, ...files, ...subject], { stdio: 'ignore' });
+  }
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(async () => http.close(0));
+
+async function start(settings: Record<string, unknown> = {}): Promise<string> {
+  readiness = { ready: true, reason: '' };
+  http = await createHttpServer({
+    config: configSchema.parse({ http: { port: 0, ...settings } }),
+    log: { info: () => {}, warn: () => {}, error: () => {} },
+    readiness: () => readiness,
+    metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'flashvsr_streams 0\n' }),
+  });
+  return http.listen();
+}
+
+describe('the page', () => {
+  it('is served with a policy that lets in nothing from elsewhere, and revalidates', async () => {
+    const url = await start();
+    const response = await fetch(url);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toContain('text/html');
+    const policy = response.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toContain('unsafe');
+    expect(response.headers.get('cache-control')).toBe('no-cache');
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+    const etag = response.headers.get('etag') ?? '';
+    const again = await fetch(url, { headers: { 'If-None-Match': etag } });
+    expect(again.status).toBe(304);
+  });
+
+  it('loads nothing by an address that is not its own, and every file it names is there', async () => {
+    const url = await start();
+    for (const path of ['/', '/watch/stage']) {
+      const html = await (await fetch(url + path)).text();
+      const addresses = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? '');
+      expect(addresses.length).toBeGreaterThan(2);
+      for (const address of addresses.filter((each) => !each.startsWith('#'))) {
+        expect(address).toMatch(/^\//);
+        expect([address, (await fetch(url + address)).status]).toEqual([address, 200]);
+      }
+    }
+  });
+
+  it('serves the watch page by name, 404 for a name that cannot be', async () => {
+    const url = await start();
+    expect((await fetch(`${url}/watch/stage-1.a`)).status).toBe(200);
+    expect((await fetch(`${url}/watch/two%20words`)).status).toBe(404);
+  });
+
+  it('serves the sample clip in ranges, as players ask for it', async () => {
+    const url = await start();
+    const response = await fetch(`${url}/sample.mp4`, { headers: { Range: 'bytes=4-7' } });
+    expect(response.status).toBe(206);
+    expect(response.headers.get('content-type')).toBe('video/mp4');
+    expect(await response.text()).toBe('ftyp');
+  });
+
+  it.each(['/assets/../package.json', '/assets/%2e%2e/index.html', '/assets/..%2f..%2fpackage.json', '/package.json'])(
+    'does not serve %s',
+    async (path) => {
+      const url = await start();
+      const { hostname, port } = new URL(url);
+      // Not fetch(), which would resolve the dots before sending.
+      const { get } = await import('node:http');
+      const status = await new Promise((resolve) =>
+        get({ hostname, port, path }, (response) => resolve(response.resume().statusCode)),
+      );
+      expect([400, 403, 404]).toContain(status);
+    },
+  );
+
+  it('answers unknown paths with an error that says what to do', async () => {
+    const url = await start();
+    const response = await fetch(`${url}/nothing`);
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ message: expect.stringContaining('/nothing') as string });
+  });
+});
+
+describe('health', () => {
+  it('says alive always, ready only when it is, and why not', async () => {
+    const url = await start();
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    readiness = { ready: false, reason: 'draining' };
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    const response = await fetch(`${url}/readyz`);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toEqual({ status: 'unavailable', reason: 'draining' });
+  });
+
+  it('hands out metrics', async () => {
+    const url = await start();
+    const response = await fetch(`${url}/metrics`);
+    expect(response.headers.get('content-type')).toContain('version=0.0.4');
+    expect(await response.text()).toBe('flashvsr_streams 0\n');
+  });
+});
+
+describe('listening', () => {
+  it('names address and reason when the port is taken', async () => {
+    const holder: Server = createServer();
+    await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
+    const { port } = holder.address() as AddressInfo;
+    await expect(start({ port })).rejects.toMatchObject({
+      code: 'server.listen',
+      message: `Cannot listen on 127.0.0.1:${port}: another program listens there.`,
+    });
+    holder.close();
+  });
+
+  it('names an address this machine does not have', async () => {
+    await expect(start({ host: '192.0.2.1' })).rejects.toMatchObject({
+      code: 'server.listen',
+      message: expect.stringContaining('no such address') as string,
+    });
+  });
+
+  it('closes with a connection still open', async () => {
+    const url = await start();
+    await (await fetch(`${url}/healthz`)).text();
+    await http.close(0);
+    await http.close(0);
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+  });
+});
+
+describe('HTTPS', () => {
+  const files = (name: string, key = name) => ({
+    tlsCertificateFile: join(folder, `${name}.crt`),
+    tlsKeyFile: join(folder, `${key}.key`),
+  });
+
+  it('serves the page and the WebSocket with the given certificate', async () => {
+    const url = await start(files('server'));
+    expect(url).toMatch(/^https:\/\/localhost:/);
+    const ca = execFileSync('cat', [join(folder, 'server.crt')]);
+    const status = await new Promise((resolve, reject) => {
+      secureRequest(url, { ca, host: '127.0.0.1', servername: 'localhost' }, (response) => {
+        resolve(response.resume().statusCode);
+      })
+        .on('error', reject)
+        .end();
+    });
+    expect(status).toBe(200);
+    const config = configSchema.parse({ http: files('server') });
+    const log = { info: () => {}, warn: () => {} };
+    const signaling = new SignalingServer({ server: http.server, port: new FakePort(), config, log, serverName: 't' });
+    const address = url.replace('https', 'wss').replace('localhost', '127.0.0.1');
+    const client = await TestClient.greeted(`${address}/ws`, { ca, origin: address.replace('wss', 'https') });
+    await client.stillUsable();
+    await signaling.close(100);
+  });
+
+  it.each([
+    ['a missing file', () => files('nowhere'), 'config.unreadable', 'http.tlsCertificateFile'],
+    ['a key of another certificate', () => files('server', 'other'), 'config.invalid', 'http.tlsKeyFile'],
+    [
+      'a file that is no certificate',
+      () => {
+        writeFileSync(join(folder, 'text.crt'), 'hello');
+        return files('text', 'server');
+      },
+      'config.invalid',
+      'http.tlsCertificateFile',
+    ],
+  ])('names %s', async (_what, settings, code, key) => {
+    await expect(start(settings())).rejects.toMatchObject({ code, message: expect.stringContaining(key) as string });
+  });
+});

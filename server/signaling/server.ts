@@ -1,0 +1,190 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Config } from '../config.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { CLOSE, Connection } from './connection.ts';
+import { AddressCount } from './limits.ts';
+import { checkOrigin, isLoopbackHost } from './origin.ts';
+import type { SignalingPort } from './ports.ts';
+import type { ServerMessage } from './protocol.ts';
+import { wireError } from './wire-error.ts';
+
+const PATH = '/ws';
+/** Beyond maxMessageBytes a message gets an error; beyond this many times that, ws closes (1009) without reading it. */
+const HARD_LIMIT_FACTOR = 4;
+
+export interface SignalingOptions {
+  /** The HTTP(S) server whose upgrades to /ws are taken; others get 404. */
+  readonly server: Server;
+  readonly port: SignalingPort;
+  readonly config: Pick<Config, 'http' | 'limits'>;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
+  /** Sent in `welcome`, for example `FlashVSR Live 0.1.0`. */
+  readonly serverName: string;
+  /** Counters for /metrics. */
+  readonly observer?: SignalingObserver;
+  /** For tests; in use 15 s and 10 s. */
+  readonly heartbeatMs?: number;
+  readonly helloTimeoutMs?: number;
+}
+
+export interface SignalingObserver {
+  /** Open sockets, on every change. */
+  onConnections(open: number): void;
+  /** A refused connection, a failed request or a broken frame. */
+  onError(code: ErrorCode): void;
+}
+
+/** The WebSocket server of the page: one Connection per socket, limits per address, heartbeat, list pushes. */
+export class SignalingServer {
+  readonly #options: SignalingOptions;
+  readonly #webSockets: WebSocketServer;
+  readonly #connections = new Set<Connection>();
+  readonly #addresses: AddressCount;
+  readonly #heartbeat: NodeJS.Timeout;
+  readonly #unsubscribe: () => void;
+  readonly #warned = new Map<ErrorCode, number>();
+  #state: 'open' | 'closing' = 'open';
+  #whenEmpty = (): void => {};
+
+  constructor(options: SignalingOptions) {
+    this.#options = options;
+    const { limits } = options.config;
+    this.#addresses = new AddressCount(limits.maxConnectionsPerAddress);
+    this.#webSockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: limits.maxMessageBytes * HARD_LIMIT_FACTOR,
+      perMessageDeflate: false,
+    });
+    options.server.on('upgrade', this.#onUpgrade);
+    this.#heartbeat = setInterval(() => {
+      for (const connection of this.#connections) connection.heartbeat();
+    }, options.heartbeatMs ?? 15_000);
+    this.#unsubscribe = options.port.onListChanged(() => this.#pushList());
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Sessions over all sockets, for tests and metrics. */
+  get sessions(): number {
+    return [...this.#connections].reduce((sum, connection) => sum + connection.sessions, 0);
+  }
+
+  /** Says goodbye (1001) to every client, waits for their answers at most `graceMs`, then cuts. Idempotent. */
+  async close(graceMs = 1000): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'closing';
+      clearInterval(this.#heartbeat);
+      this.#unsubscribe();
+      for (const connection of this.#connections) connection.close(CLOSE.goingAway, 'the server is stopping');
+    }
+    await this.#empty(graceMs);
+    for (const connection of this.#connections) connection.terminate();
+    await this.#empty(1000);
+    this.#options.server.off('upgrade', this.#onUpgrade);
+    this.#webSockets.close();
+  }
+
+  /** Resolves when the last socket is gone, or after `mostMs`. */
+  async #empty(mostMs: number): Promise<void> {
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, mostMs);
+      this.#whenEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    socket.on('error', () => socket.destroy());
+    const { config } = this.#options;
+    try {
+      if (pathOf(request) !== PATH)
+        throw new AppError('request.malformed', `No WebSocket at this path; it is ${PATH}.`);
+      if (this.#state !== 'open') throw new AppError('server.draining', 'The server is stopping.');
+      const { origin, host } = request.headers;
+      const loopbackOnly = isLoopbackHost(config.http.host);
+      checkOrigin({ origin, host }, { allowedOrigins: config.http.allowedOrigins, loopbackOnly });
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      this.#onError(error, request.socket.remoteAddress ?? '');
+      refuse(socket, pathOf(request) === PATH ? error.status : 404, error);
+      return;
+    }
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+      this.#accept(webSocket, request.socket.remoteAddress ?? ''),
+    );
+  };
+
+  #accept(socket: WebSocket, remoteAddress: string): void {
+    const { limits } = this.#options.config;
+    if (!this.#addresses.enter(remoteAddress)) {
+      // After the handshake, because a browser's page cannot read the status of a refused one.
+      const most = limits.maxConnectionsPerAddress;
+      const error = new AppError('request.tooMany', `More than ${most} connections from one address.`);
+      this.#onError(error, remoteAddress);
+      socket.on('error', () => socket.terminate());
+      socket.send(JSON.stringify({ type: 'error', ...wireError(error) } satisfies ServerMessage));
+      socket.close(CLOSE.tryAgainLater, 'too many connections');
+      return;
+    }
+    const connection = new Connection({
+      socket,
+      remoteAddress,
+      port: this.#options.port,
+      serverName: this.#options.serverName,
+      maxMessageBytes: limits.maxMessageBytes,
+      maxMessagesPerSecond: limits.maxMessagesPerSecond,
+      helloTimeoutMs: this.#options.helloTimeoutMs ?? 10_000,
+      onError: (error) => this.#onError(error, remoteAddress),
+    });
+    this.#connections.add(connection);
+    socket.on('close', () => {
+      this.#addresses.exit(remoteAddress);
+      this.#connections.delete(connection);
+      this.#options.observer?.onConnections(this.#connections.size);
+      if (this.#connections.size === 0) this.#whenEmpty();
+    });
+    this.#options.observer?.onConnections(this.#connections.size);
+  }
+
+  #pushList(): void {
+    const subscribers = [...this.#connections].filter((connection) => connection.subscribed);
+    if (subscribers.length === 0) return;
+    const message: ServerMessage = { type: 'broadcasts', ...this.#options.port.list() };
+    const text = JSON.stringify(message);
+    for (const connection of subscribers) connection.pushText(text);
+  }
+
+  /** Every error is counted; the log gets at most one line a second and code, since clients decide how many there are. */
+  #onError(error: AppError, remoteAddress: string): void {
+    this.#options.observer?.onError(error.code);
+    const nowMs = Date.now();
+    if (nowMs - (this.#warned.get(error.code) ?? 0) < 1000) return;
+    this.#warned.set(error.code, nowMs);
+    const fields = { code: error.code, message: error.message, context: error.context, remoteAddress };
+    this.#options.log.warn(error.code === 'internal' ? { ...fields, err: error } : fields, 'signaling.error');
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '').split('?')[0] ?? '';
+}
+
+/** Before the handshake the answer is HTTP (RFC 6455 section 4.2.2). */
+function refuse(socket: Duplex, status: number, error: AppError): void {
+  const body = JSON.stringify(wireError(error));
+  const head = [
+    `HTTP/1.1 ${status} Refused`,
+    'Connection: close',
+    'Content-Type: application/json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}

@@ -1,0 +1,122 @@
+import { AppError } from '../../errors.ts';
+import type {
+  LeaveCause,
+  PublishReply,
+  PublishRequest,
+  SessionSink,
+  SignalingPort,
+  WatchReply,
+  WatchRequest,
+} from '../ports.ts';
+import type { BroadcastList, BroadcastStats, IceCandidate } from '../protocol.ts';
+
+/** The domain without WebRTC: remembers what it was asked and lets a test push anything to any session. */
+export class FakePort implements SignalingPort {
+  readonly sinks = new Map<string, SessionSink>();
+  readonly left: { session: string; cause: LeaveCause }[] = [];
+  readonly candidates: { session: string; candidate: IceCandidate }[] = [];
+  readonly requests: (PublishRequest | WatchRequest)[] = [];
+  readonly #listeners = new Set<() => void>();
+  readonly #names = new Map<string, string>();
+  #next = 1;
+  capacity = 2;
+  /** Replaces what publish() does before it answers. */
+  beforeReply: (sink: SessionSink) => Promise<void> = async () => {};
+
+  welcome() {
+    return {
+      model: { kind: 'resize', label: 'Lanczos resize', superResolution: false, scale: 4, device: 'CPU' } as const,
+      iceServers: [{ urls: 'stun:stun.example.org' }],
+    };
+  }
+
+  async publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply> {
+    this.requests.push(request);
+    await this.beforeReply(sink);
+    if (request.sdp === 'crash') throw new TypeError('secret internals');
+    const token = this.#names.get(request.name);
+    if (token !== undefined && token !== request.resumeToken) {
+      throw new AppError('broadcast.nameTaken', `The name "${request.name}" is in use.`);
+    }
+    if (token === undefined && this.#names.size >= this.capacity) {
+      throw new AppError('server.full', `All ${this.capacity} broadcasts are taken (limits.maxBroadcasts).`);
+    }
+    const session = this.#open(sink);
+    const resumeToken = token ?? `token-of-${request.name}`;
+    this.#names.set(request.name, resumeToken);
+    return { session, resumeToken, sdp: 'answer' };
+  }
+
+  async watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
+    this.requests.push(request);
+    await this.beforeReply(sink);
+    return { session: this.#open(sink), sdp: 'answer', state: this.#names.has(request.name) ? 'live' : 'waiting' };
+  }
+
+  async restart(session: string, offerSdp: string): Promise<string> {
+    return `answer of ${session} to ${offerSdp}`;
+  }
+
+  async addCandidate(session: string, candidate: IceCandidate): Promise<void> {
+    this.candidates.push({ session, candidate });
+  }
+
+  async leave(session: string, cause: LeaveCause): Promise<void> {
+    this.sinks.delete(session);
+    this.left.push({ session, cause });
+  }
+
+  list(): BroadcastList {
+    const broadcasts = [...this.#names.keys()].map((name) => ({
+      name,
+      state: 'live' as const,
+      viewers: 0,
+      sourceWidth: 320,
+      sourceHeight: 180,
+      outputWidth: 1280,
+      outputHeight: 720,
+      startedAt: '2026-11-22T20:00:00.000Z',
+    }));
+    return { broadcasts, capacity: { used: broadcasts.length, total: this.capacity } };
+  }
+
+  onListChanged(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get listListeners(): number {
+    return this.#listeners.size;
+  }
+
+  changeList(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #open(sink: SessionSink): string {
+    const session = `session-${this.#next}`;
+    this.#next += 1;
+    this.sinks.set(session, sink);
+    return session;
+  }
+}
+
+export const someStats: BroadcastStats = {
+  source: { width: 320, height: 180, framesPerSecond: 30, bitrateBps: 280_000, codec: 'VP8', packetsLost: 0 },
+  output: { width: 1280, height: 720, framesPerSecond: 30, bitrateBps: 2_400_000, codec: 'H264' },
+  model: {
+    kind: 'resize',
+    label: 'Lanczos resize',
+    superResolution: false,
+    scale: 4,
+    device: 'CPU',
+    rung: 0,
+    rungLabel: 'full',
+  },
+  addedLatencyMs: { p50: 9, p95: 17 },
+  steps: { assembleMs: 0.4, decodeMs: 0.6, upscaleMs: 3.1, encodeMs: 3.5 },
+  drops: { stale: 2 },
+  load: 0.21,
+  viewers: 1,
+  audio: { present: false, delayMs: 0 },
+};

@@ -1,0 +1,366 @@
+import { createServer, type Server } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configSchema } from '../../config.ts';
+import { AppError, type ErrorCode } from '../../errors.ts';
+import { SignalingServer, type SignalingOptions } from '../server.ts';
+import { TestClient } from './client.ts';
+import { FakePort, someStats } from './fake-port.ts';
+
+let http: Server;
+let port: FakePort;
+let signaling: SignalingServer;
+let url: string;
+let errors: ErrorCode[];
+
+type Limits = Partial<SignalingOptions['config']['limits']>;
+
+async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {}): Promise<void> {
+  const config = configSchema.parse({ limits });
+  port = new FakePort();
+  errors = [];
+  http = createServer((_request, response) => response.end('page'));
+  signaling = new SignalingServer({
+    server: http,
+    port,
+    config,
+    log: { info: () => {}, warn: () => {} },
+    serverName: 'FlashVSR Live test',
+    observer: { onConnections: () => {}, onError: (code) => errors.push(code) },
+    ...times,
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/ws`;
+}
+
+const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+};
+
+beforeEach(() => start());
+afterEach(async () => {
+  await signaling.close(200);
+  http.closeAllConnections();
+  await new Promise((resolve) => http.close(resolve));
+});
+
+/** A second server with other limits; the first is closed by afterEach as usual. */
+async function restartWith(limits: Limits, times: Partial<SignalingOptions> = {}): Promise<void> {
+  await signaling.close(0);
+  await new Promise((resolve) => http.close(resolve));
+  await start(limits, times);
+}
+
+describe('requests and replies', () => {
+  it('says what the server is, publishes, watches, restarts, lists and leaves', async () => {
+    const client = await TestClient.open(url);
+    client.send({ type: 'hello', id: 1, version: 1 });
+    expect(await client.get('welcome')).toMatchObject({ re: 1, server: 'FlashVSR Live test', model: { scale: 4 } });
+
+    client.send({ type: 'publish', id: 2, name: 'stage', sdp: 'offer' });
+    const published = await client.get('published');
+    expect(published).toMatchObject({ re: 2, name: 'stage', sdp: 'answer', resumeToken: 'token-of-stage' });
+    expect(port.requests[0]).toMatchObject({ name: 'stage', remoteAddress: '127.0.0.1' });
+
+    client.send({ type: 'watch', id: 3, name: 'stage', sdp: 'offer' });
+    expect(await client.get('watching')).toMatchObject({ re: 3, state: 'live' });
+
+    client.send({ type: 'restart', id: 4, session: published.session, sdp: 'again' });
+    expect((await client.get('restarted')).sdp).toBe(`answer of ${published.session} to again`);
+
+    const candidate = { candidate: 'candidate:1 1 udp 1 127.0.0.1 9 typ host', sdpMid: '0', sdpMLineIndex: 0 };
+    client.send({ type: 'candidate', id: 5, session: published.session, candidate });
+    await client.get('ok', (ok) => ok.re === 5);
+    expect(port.candidates).toEqual([{ session: published.session, candidate }]);
+
+    client.send({ type: 'list', id: 6 });
+    expect(await client.get('broadcasts')).toMatchObject({ re: 6, capacity: { used: 1, total: 2 } });
+
+    client.send({ type: 'leave', id: 7, session: published.session });
+    await client.get('ok', (ok) => ok.re === 7);
+    expect(port.left).toEqual([{ session: published.session, cause: 'request' }]);
+    client.send({ type: 'leave', id: 8, session: published.session });
+    expect(await client.get('error')).toMatchObject({ re: 8, code: 'request.unknownSession' });
+  });
+
+  it('sends errors of the domain with code, remedy and retryable, and hides what a defect says', async () => {
+    const client = await TestClient.greeted(url);
+    port.capacity = 0;
+    client.send({ type: 'publish', id: 1, name: 'a', sdp: 'offer' });
+    expect(await client.get('error')).toMatchObject({ re: 1, code: 'server.full', retryable: true });
+    client.send({ type: 'publish', id: 2, name: 'a', sdp: 'crash' });
+    const defect = await client.get('error');
+    expect(defect).toMatchObject({ re: 2, code: 'internal' });
+    expect(defect.message).not.toContain('secret');
+    await client.stillUsable();
+  });
+
+  it('lets a publisher back in by its resume token only', async () => {
+    const first = await TestClient.greeted(url);
+    first.send({ type: 'publish', id: 1, name: 'mine', sdp: 'offer' });
+    const { resumeToken } = await first.get('published');
+    first.socket.terminate();
+    const second = await TestClient.greeted(url);
+    second.send({ type: 'publish', id: 1, name: 'mine', sdp: 'offer', resumeToken: 'guess' });
+    expect(await second.get('error')).toMatchObject({ code: 'broadcast.nameTaken' });
+    second.send({ type: 'publish', id: 2, name: 'mine', sdp: 'offer', resumeToken });
+    expect(await second.get('published')).toMatchObject({ re: 2 });
+  });
+
+  it('allows one publish and sixteen watches for a socket, counting those under way', async () => {
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'publish', id: 1, name: 'a', sdp: 'offer' });
+    client.send({ type: 'publish', id: 2, name: 'b', sdp: 'offer' });
+    expect(await client.get('error')).toMatchObject({ re: 2, code: 'request.state' });
+    for (let id = 10; id < 27; id += 1) client.send({ type: 'watch', id, name: 'a', sdp: 'offer' });
+    expect(await client.get('error')).toMatchObject({ re: 26, code: 'request.tooMany' });
+    expect(port.requests).toHaveLength(17);
+  });
+});
+
+describe('bad input: an error with a code, and the socket stays usable', () => {
+  it.each([
+    ['text that is not JSON', '{"type":', 'request.malformed'],
+    ['a number', '42', 'request.malformed'],
+    ['null', 'null', 'request.malformed'],
+    ['an array', '[]', 'request.malformed'],
+    ['no type', '{"id":1}', 'request.malformed'],
+    ['an unknown type', '{"type":"shutdown","id":1}', 'request.malformed'],
+    ['no id', '{"type":"list"}', 'request.malformed'],
+    ['a negative id', '{"type":"list","id":-1}', 'request.malformed'],
+    ['a wrong field type', '{"type":"publish","id":1,"name":7,"sdp":"x"}', 'request.malformed'],
+    ['a name with a slash', '{"type":"watch","id":1,"name":"../etc","sdp":"x"}', 'request.malformed'],
+    ['an empty SDP', '{"type":"watch","id":1,"name":"a","sdp":""}', 'request.malformed'],
+    ['a prototype name as type', '{"type":"__proto__","id":1}', 'request.malformed'],
+    ['a binary frame', Buffer.from([1, 2, 3]), 'request.malformed'],
+    ['an unknown session', '{"type":"leave","id":1,"session":"nobody"}', 'request.unknownSession'],
+  ])('%s', async (_what, message, code) => {
+    const client = await TestClient.greeted(url);
+    client.send(message);
+    expect(await client.get('error')).toMatchObject({ code });
+    await client.stillUsable();
+    expect(errors).toEqual([code]);
+  });
+
+  it('names the field and answers to the id when there is one', async () => {
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'publish', id: 9, name: 'two words', sdp: 'x' });
+    const error = await client.get('error');
+    expect(error.re).toBe(9);
+    expect(error.message).toContain('name: letters, digits');
+    client.send({ type: 'dance', id: 10 });
+    expect((await client.get('error', ({ re }) => re === 10)).message).toContain('hello, publish, watch');
+  });
+
+  it('refuses an oversize message but reads the next one', async () => {
+    await restartWith({ maxMessageBytes: 2000 });
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'watch', id: 1, name: 'a', sdp: 'x'.repeat(3000) });
+    expect(await client.get('error')).toMatchObject({ code: 'request.tooLarge' });
+    await client.stillUsable();
+  });
+
+  it('closes with 1009 what is far beyond the limit, without reading it', async () => {
+    await restartWith({ maxMessageBytes: 2000 });
+    const client = await TestClient.greeted(url);
+    client.send('x'.repeat(9000));
+    expect(await client.closed).toMatchObject({ code: 1009 });
+    expect(errors).toContain('request.malformed');
+  });
+
+  it('asks for hello first, closes on another version', async () => {
+    const client = await TestClient.open(url);
+    client.send({ type: 'list', id: 1 });
+    expect(await client.get('error')).toMatchObject({ re: 1, code: 'request.state' });
+    client.send({ type: 'hello', id: 2, version: 99 });
+    expect(await client.get('error')).toMatchObject({ re: 2, code: 'request.version' });
+    expect(await client.closed).toMatchObject({ code: 4400 });
+  });
+
+  it('does not let one socket touch the session of another', async () => {
+    const owner = await TestClient.greeted(url);
+    owner.send({ type: 'publish', id: 1, name: 'mine', sdp: 'offer' });
+    const { session } = await owner.get('published');
+    const thief = await TestClient.greeted(url);
+    const attempts = [
+      { type: 'leave', id: 1, session },
+      { type: 'restart', id: 2, session, sdp: 'offer' },
+      { type: 'candidate', id: 3, session, candidate: { candidate: '' } },
+    ];
+    for (const attempt of attempts) {
+      thief.send(attempt);
+      expect(await thief.get('error')).toMatchObject({ re: attempt.id, code: 'request.unknownSession' });
+    }
+    expect(port.left).toEqual([]);
+    expect(port.candidates).toEqual([]);
+  });
+});
+
+describe('limits', () => {
+  it('answers a flood with request.tooMany, then cuts it; others go on', async () => {
+    await restartWith({ maxMessagesPerSecond: 5 });
+    const calm = await TestClient.greeted(url);
+    const flooder = await TestClient.greeted(url);
+    for (let id = 0; id < 60; id += 1) flooder.send({ type: 'ping', id });
+    expect(await flooder.get('error')).toMatchObject({ code: 'request.tooMany', retryable: true });
+    expect(flooder.socket.readyState).toBe(1);
+    for (let id = 0; id < 100; id += 1) flooder.send({ type: 'ping', id });
+    expect(await flooder.closed).toMatchObject({ code: 4429 });
+    await calm.stillUsable();
+  });
+
+  it('limits connections of one address with a message a page can read, and frees them again', async () => {
+    await restartWith({ maxConnectionsPerAddress: 2 });
+    const [first] = [await TestClient.greeted(url), await TestClient.greeted(url)];
+    const third = await TestClient.open(url);
+    expect(await third.get('error')).toMatchObject({ code: 'request.tooMany' });
+    expect(await third.closed).toMatchObject({ code: 1013 });
+    first.socket.close();
+    await first.closed;
+    await until(() => signaling.connections === 1);
+    await TestClient.greeted(url);
+  });
+
+  it('closes a socket that never says hello', async () => {
+    await restartWith({}, { helloTimeoutMs: 30 });
+    const client = await TestClient.open(url);
+    expect(await client.closed).toMatchObject({ code: 4408 });
+  });
+
+  it('takes a client that answers no pings for dead, and ends its sessions', async () => {
+    await restartWith({}, { heartbeatMs: 40 });
+    const alive = await TestClient.greeted(url);
+    const dead = await TestClient.greeted(url, { autoPong: false });
+    dead.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
+    const { session } = await dead.get('watching');
+    expect(await dead.closed).toMatchObject({ code: 1006 });
+    await until(() => port.left.length > 0);
+    expect(port.left).toEqual([{ session, cause: 'disconnected' }]);
+    await alive.stillUsable();
+  });
+
+  it('cuts a client that does not read, instead of holding its pushes in memory', async () => {
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
+    const { session } = await client.get('watching');
+    const sink = port.sinks.get(session);
+    client.socket.pause();
+    // Kernel buffers take a few MB; the server must neither hold the rest in memory nor wait for ever.
+    const huge = 'x'.repeat(256 * 1024);
+    for (let round = 0; round < 400 && signaling.connections > 0; round += 1) {
+      sink?.onState('live', huge);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    client.socket.resume();
+    await until(() => signaling.connections === 0);
+    expect(port.left).toEqual([{ session, cause: 'disconnected' }]);
+  });
+});
+
+describe('pushes', () => {
+  it('delivers what came before the reply after it, then stats, states and the end', async () => {
+    port.beforeReply = async (sink) => {
+      sink.onCandidate({ candidate: 'early' });
+      sink.onState('live', 'early');
+    };
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
+    await until(() => client.messages.length === 3);
+    expect(client.messages.map(({ type }) => type)).toEqual(['watching', 'candidate', 'state']);
+    const { session } = await client.get('watching');
+    const sink = port.sinks.get(session);
+    sink?.onStats(someStats);
+    expect(await client.get('stats')).toMatchObject({ session, broadcast: { addedLatencyMs: { p50: 9 } } });
+    sink?.onState('ended', 'replaced', new AppError('broadcast.nameTaken', 'Published from elsewhere.'));
+    const end = await client.get('state', ({ state }) => state === 'ended');
+    expect(end).toMatchObject({ session, error: { code: 'broadcast.nameTaken' } });
+    expect(signaling.sessions).toBe(0);
+  });
+
+  it('pushes the list to subscribers only, on every change', async () => {
+    const [subscriber, other] = [await TestClient.greeted(url), await TestClient.greeted(url)];
+    subscriber.send({ type: 'list', id: 1, subscribe: true });
+    await subscriber.get('broadcasts');
+    port.capacity = 7;
+    port.changeList();
+    const push = await subscriber.get('broadcasts');
+    expect(push.re).toBeUndefined();
+    expect(push.capacity.total).toBe(7);
+    await other.stillUsable();
+    expect(other.messages).toEqual([]);
+    subscriber.send({ type: 'list', id: 2, subscribe: false });
+    await subscriber.get('broadcasts');
+    port.changeList();
+    await subscriber.stillUsable();
+    expect(subscriber.messages).toEqual([]);
+  });
+});
+
+describe('the end', () => {
+  it('ends the sessions of a closed socket, also one whose publish was under way', async () => {
+    let release = (): void => {};
+    const client = await TestClient.greeted(url);
+    client.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
+    await client.get('watching');
+    port.beforeReply = () => new Promise((resolve) => (release = resolve));
+    client.send({ type: 'publish', id: 2, name: 'b', sdp: 'offer' });
+    await until(() => port.requests.length === 2);
+    client.socket.terminate();
+    await until(() => port.left.length === 1);
+    release();
+    await until(() => port.left.length === 2);
+    expect(port.left.map(({ cause }) => cause)).toEqual(['disconnected', 'disconnected']);
+    expect(port.sinks.size).toBe(0);
+  });
+
+  it('says 1001 to all on close, even if one does not answer, and leaves nothing behind', async () => {
+    const polite = await TestClient.greeted(url);
+    const stubborn = await TestClient.greeted(url);
+    stubborn.socket.pause();
+    await signaling.close(100);
+    expect(await polite.closed).toMatchObject({ code: 1001 });
+    expect(signaling.connections).toBe(0);
+    expect(port.listListeners).toBe(0);
+    stubborn.socket.terminate();
+  });
+});
+
+describe('the handshake', () => {
+  const refused = async (options: Parameters<typeof TestClient.open>[1], to = url): Promise<string> => {
+    try {
+      await TestClient.open(to, options);
+      return 'let in';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  it('lets in its own page and programs, refuses foreign pages with 403', async () => {
+    expect(await refused({})).toBe('let in');
+    expect(await refused({ origin: url.replace('ws:', 'http:').replace('/ws', '') })).toBe('let in');
+    expect(await refused({ origin: 'https://evil.example' })).toContain('403');
+    expect(errors).toEqual(['request.origin']);
+  });
+
+  it('answers 404 at other paths', async () => {
+    expect(await refused({}, url.replace('/ws', '/other'))).toContain('404');
+  });
+
+  it('survives clients that speak no WebSocket at all', async () => {
+    const { port: tcp } = http.address() as AddressInfo;
+    const handshake =
+      'GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n';
+    for (const garbage of [Buffer.from([0xff, 0xff, 0xff, 0xff]), Buffer.from([0x81, 0x05, 1, 2, 3, 4, 5])]) {
+      const socket = connect(tcp, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write(handshake);
+      await new Promise((resolve) => socket.once('data', resolve));
+      socket.resume();
+      socket.write(garbage);
+      await new Promise((resolve) => socket.once('close', resolve));
+    }
+    await (await TestClient.greeted(url)).stillUsable();
+    expect(errors).toContain('request.malformed');
+  });
+});
