@@ -52,6 +52,16 @@ struct LoadOptions {
   LoadProgress progress;                      // may be empty
 };
 
+// The four official files, wherever they lie (models pull fetches the prompt from another place than the rest).
+struct OfficialFiles {
+  std::filesystem::path transformer;
+  std::filesystem::path projector;
+  std::filesystem::path decoder;
+  std::filesystem::path prompt;
+};
+// Under their official names in one folder; nothing is opened.
+OfficialFiles OfficialFilesIn(const std::filesystem::path& folder);
+
 // The four parts before they are checked.
 struct ModelSources {
   std::shared_ptr<const TensorSource> transformer;
@@ -76,6 +86,8 @@ class ModelWeights {
                                                                 const LoadOptions& options = {});
   static std::shared_ptr<const ModelWeights> OpenOfficialFolder(const std::filesystem::path& folder,
                                                                 ModelVariant variant);
+  static std::shared_ptr<const ModelWeights> OpenOfficialFiles(const OfficialFiles& files,
+                                                               const LoadOptions& options = {});
   // One safetensors file with the prefixes "transformer.", "projector.", "decoder." and "prompt." and the variant in
   // its __metadata__, as `models import` writes it. Throws flashvsr::Error.
   static std::shared_ptr<const ModelWeights> OpenImported(const std::filesystem::path& file,
@@ -98,6 +110,11 @@ class ModelWeights {
 
  private:
   ModelWeights() = default;
+  // `where` opens the message of the one Error.
+  static std::shared_ptr<const ModelWeights> CheckModel(ModelSources sources, const LoadOptions& options,
+                                                        std::string_view where);
+  static std::shared_ptr<const ModelWeights> CheckPrefixed(std::shared_ptr<const TensorSource> source,
+                                                           const LoadOptions& options, std::string_view where);
 
   ModelDims dims_;
   ModelSources parts_;
