@@ -20,6 +20,7 @@
 // Determinism: same calls, same data, same backend -> same bits. No float atomics, fixed split-K.
 // Each operation's specification is the reference backend (native/backend/reference/); its parts are free functions
 // there (reference/ops.h) that a kernel can be tested against one by one.
+// Changed since the first version: DecoderGrow makes one time step per call (20:58).
 // Errors: flashvsr::Error. Device errors are scope Engine, code "engine.failed", and are thrown by the call that notices.
 #pragma once
 
@@ -231,11 +232,13 @@ struct DecoderConvolution {
 };
 
 // Nearest x2, TGrow, 3x3 convolution (layers 8-10, 14-16, 20-22), with ReLU after the last (layer 23). No non-linearity
-// lies between the three, so a backend may fold them. outputs[i] is time step i of 1 or 2.
+// lies between the three, so a backend may fold them. Stage 0 grows 1 time step out of one, stages 1 and 2 grow 2; one
+// operation makes one of them, so that large intermediates of two steps never live at once.
 struct DecoderGrow {
-  int stage = 0;                    // 0, 1, 2
-  Tensor x;                         // Activation (rows, columns, C)
-  std::span<const Tensor> outputs;  // Activation (2*rows, 2*columns, C'), 1 (stage 0) or 2
+  int stage = 0;  // 0, 1, 2
+  int step = 0;   // which time step: 0, or 1 in stages 1 and 2
+  Tensor x;       // Activation (rows, columns, C)
+  Tensor out;     // Activation (2*rows, 2*columns, C')
 };
 
 // Layer 26, then * 2 - 1: Picture (3, H, W), not clamped.

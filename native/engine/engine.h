@@ -81,7 +81,8 @@ struct OutputFrame {
   std::int64_t frameIndex = 0;  // 0 for the first pushed frame of the stream
   std::int64_t arrivedUs = 0;   // clock when it was pushed
   std::int64_t chunkIndex = 0;  // chunk that made it
-  std::shared_ptr<const std::vector<std::uint8_t>> data;
+  std::size_t bytes = 0;        // TightPictureBytes(format.pixels, width, height)
+  std::shared_ptr<const std::uint8_t[]> data;  // may outlive stream and engine; freed or reused by its deleter
 };
 
 class StreamListener {

@@ -33,10 +33,9 @@ void DecoderInputRows(Threads& threads, std::span<const std::uint8_t* const, 4> 
   });
 }
 
-PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels) {
-  return {outChannels, 9 * inChannels, [&](std::int64_t n, std::int64_t k) {
-            return weight[static_cast<std::size_t>((n * inChannels + k % inChannels) * 9 + k / inChannels)];
-          }};
+PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
+                                     Threads* threads) {
+  return PackedMatrix::FromConvolution(weight, outChannels, inChannels, 9, threads);
 }
 
 void Convolve3x3(Threads& threads, const float* x, const float* past, std::int64_t rows, std::int64_t columns,
@@ -65,29 +64,26 @@ void Convolve3x3(Threads& threads, const float* x, const float* past, std::int64
 }
 
 void GrowConvolve(Threads& threads, const float* x, std::int64_t rows, std::int64_t columns, const PackedMatrix& grow,
-                  const PackedMatrix& weight, bool relu, std::span<float* const> outputs) {
-  const std::int64_t channels = grow.k(), steps = static_cast<std::int64_t>(outputs.size()), outChannels = weight.n();
-  std::vector<float> grown(static_cast<std::size_t>(rows * columns * steps * channels));
+                  std::int64_t step, const PackedMatrix& weight, bool relu, float* out) {
+  const std::int64_t channels = grow.k(), outChannels = weight.n();
+  std::vector<float> grown(static_cast<std::size_t>(rows * columns * channels));
   const RowSource points{rows * columns, 1, channels, [&](std::int64_t row, std::int64_t) { return x + row * channels; }};
   Multiply(threads, points, grow, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-    std::copy(values, values + count, grown.data() + row * steps * channels + column);
+    for (std::int64_t i = 0; i < count; ++i)
+      if ((column + i) / channels == step) grown[static_cast<std::size_t>(row * channels + (column + i) % channels)] = values[i];
   });
-  for (std::int64_t step = 0; step < steps; ++step) {
-    RowSource source;
-    source.rows = 4 * rows * columns;
-    source.segments = 9;
-    source.length = channels;
-    source.at = [&](std::int64_t row, std::int64_t tap) -> const float* {
-      const std::int64_t y = row / (2 * columns) + tap / 3 - 1, xx = row % (2 * columns) + tap % 3 - 1;
-      if (y < 0 || y >= 2 * rows || xx < 0 || xx >= 2 * columns) return nullptr;
-      return grown.data() + (((y / 2) * columns + xx / 2) * steps + step) * channels;
-    };
-    float* out = outputs[static_cast<std::size_t>(step)];
-    Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-      for (std::int64_t i = 0; i < count; ++i)
-        out[row * outChannels + column + i] = relu ? std::max(values[i], 0.0F) : values[i];
-    });
-  }
+  RowSource source;
+  source.rows = 4 * rows * columns;
+  source.segments = 9;
+  source.length = channels;
+  source.at = [&](std::int64_t row, std::int64_t tap) -> const float* {
+    const std::int64_t y = row / (2 * columns) + tap / 3 - 1, xx = row % (2 * columns) + tap % 3 - 1;
+    if (y < 0 || y >= 2 * rows || xx < 0 || xx >= 2 * columns) return nullptr;
+    return grown.data() + ((y / 2) * columns + xx / 2) * channels;
+  };
+  Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
+    for (std::int64_t i = 0; i < count; ++i) out[row * outChannels + column + i] = relu ? std::max(values[i], 0.0F) : values[i];
+  });
 }
 
 void OutputConvolve(Threads& threads, const float* x, std::int64_t rows, std::int64_t columns, std::int64_t channels,

@@ -16,7 +16,8 @@ void DecoderInputRows(Threads& threads, std::span<const std::uint8_t* const, 4> 
                       std::int64_t width, float* out);
 
 // (Cout, Cin, 3, 3) as the right side: K = (row, column, channel).
-PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels);
+PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
+                                     Threads* threads = nullptr);
 
 // out (rows, columns, Cout) = [relu](conv3x3(concat(x, past)) [+ bias] [+ residual]), zero padded. x and past have
 // `channels` each; past, bias and residual may be nullptr.
@@ -24,10 +25,11 @@ void Convolve3x3(Threads& threads, const float* x, const float* past, std::int64
                  std::int64_t channels, const PackedMatrix& weight, const float* bias, const float* residual, bool relu,
                  float* out);
 
-// Nearest x2, TGrow (1x1: C -> steps*C), then conv3x3 of each step. x (rows, columns, C); grow: (steps*C, C); outputs[i]
-// (2*rows, 2*columns, Cout). TGrow is pointwise, so it runs before the nearest x2, which is never written out.
+// Nearest x2, TGrow (1x1: C -> steps*C), then conv3x3, of time step `step`. x (rows, columns, C); grow: (steps*C, C), the
+// first C rows are step 0; out (2*rows, 2*columns, Cout). TGrow is pointwise, so it runs before the nearest x2, which is
+// never written out.
 void GrowConvolve(Threads& threads, const float* x, std::int64_t rows, std::int64_t columns, const PackedMatrix& grow,
-                  const PackedMatrix& weight, bool relu, std::span<float* const> outputs);
+                  std::int64_t step, const PackedMatrix& weight, bool relu, float* out);
 
 // out (3, rows, columns) = (conv3x3(x) + bias) * 2 - 1.
 void OutputConvolve(Threads& threads, const float* x, std::int64_t rows, std::int64_t columns, std::int64_t channels,

@@ -114,16 +114,43 @@ struct TileScratch {
 
 }  // namespace
 
-PackedMatrix::PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k)
-    : PackedMatrix(n, k, [&](std::int64_t i, std::int64_t j) { return rows[static_cast<std::size_t>(i * k + j)]; }) {}
-
-PackedMatrix::PackedMatrix(std::int64_t n, std::int64_t k,
-                           const std::function<float(std::int64_t, std::int64_t)>& element)
-    : n_(n), k_(k), data_(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * k), 0.0F) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    float* to = data_.data() + (i / kPanel) * kPanel * k + i % kPanel;
-    for (std::int64_t j = 0; j < k; ++j) to[j * kPanel] = element(i, j);
+namespace {
+void EachPanel(Threads* threads, std::int64_t n, const std::function<void(std::int64_t)>& body) {
+  const std::int64_t panels = (n + kPanel - 1) / kPanel;
+  if (threads != nullptr) {
+    threads->run(panels, body);
+  } else {
+    for (std::int64_t i = 0; i < panels; ++i) body(i);
   }
+}
+}  // namespace
+
+PackedMatrix::PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k, Threads* threads)
+    : n_(n), k_(k), data_(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * k), 0.0F) {
+  EachPanel(threads, n, [&](std::int64_t panel) {
+    float* to = data_.data() + panel * kPanel * k;
+    for (std::int64_t i = 0; i < std::min(kPanel, n - panel * kPanel); ++i) {
+      const float* from = rows.data() + (panel * kPanel + i) * k;
+      for (std::int64_t j = 0; j < k; ++j) to[j * kPanel + i] = from[j];
+    }
+  });
+}
+
+PackedMatrix PackedMatrix::FromConvolution(std::span<const float> weight, std::int64_t n, std::int64_t channels,
+                                           std::int64_t taps, Threads* threads) {
+  PackedMatrix packed;
+  packed.n_ = n;
+  packed.k_ = channels * taps;
+  packed.data_.assign(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * packed.k_), 0.0F);
+  EachPanel(threads, n, [&](std::int64_t panel) {
+    float* to = packed.data_.data() + panel * kPanel * packed.k_;
+    for (std::int64_t i = 0; i < std::min(kPanel, n - panel * kPanel); ++i) {
+      const float* from = weight.data() + (panel * kPanel + i) * channels * taps;
+      for (std::int64_t channel = 0; channel < channels; ++channel)
+        for (std::int64_t tap = 0; tap < taps; ++tap) to[(tap * channels + channel) * kPanel + i] = from[channel * taps + tap];
+    }
+  });
+  return packed;
 }
 
 const char* MatrixInstructions() { return kDispatch.name; }

@@ -15,10 +15,11 @@ namespace flashvsr::reference {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // `rows`: (N, K) row-major.
-  PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k);
-  // From any layout: element(n, k).
-  PackedMatrix(std::int64_t n, std::int64_t k, const std::function<float(std::int64_t, std::int64_t)>& element);
+  // `rows`: (N, K) row-major. `threads` may be nullptr.
+  PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k, Threads* threads = nullptr);
+  // From a convolution's (N, channels, taps): K = (tap, channel), channel fastest.
+  static PackedMatrix FromConvolution(std::span<const float> weight, std::int64_t n, std::int64_t channels,
+                                      std::int64_t taps, Threads* threads = nullptr);
 
   static constexpr std::int64_t kPanel = 32;
   std::int64_t n() const { return n_; }

@@ -21,11 +21,9 @@ void UnshuffleBy16(Threads& threads, const std::uint8_t* frame, std::int64_t hei
   });
 }
 
-PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels) {
-  return {outChannels, 36 * inChannels, [&](std::int64_t n, std::int64_t k) {
-            const std::int64_t tap = k / inChannels, channel = k % inChannels;
-            return weight[static_cast<std::size_t>((n * inChannels + channel) * 36 + tap)];
-          }};
+PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
+                                 Threads* threads) {
+  return PackedMatrix::FromConvolution(weight, outChannels, inChannels, 36, threads);
 }
 
 void CausalConvolve(Threads& threads, std::span<const float* const> inputs, std::span<const std::array<int, 4>> taps,

@@ -16,7 +16,8 @@ inline float PixelToUnit(std::uint8_t x) { return static_cast<float>(x) / 255.0F
 void UnshuffleBy16(Threads& threads, const std::uint8_t* frame, std::int64_t height, std::int64_t width, float* out);
 
 // Weights (Cout, Cin, 4, 3, 3) as the right side of the product below: K = (time, row, column, channel).
-PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels);
+PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
+                                Threads* threads = nullptr);
 
 // out[t] (h*w rows of Cout, row stride Cout) = SiLU(norm(conv + bias) * gamma): output t convolves inputs[taps[t][0..3]],
 // each (h, w, Cin), edges replicated. rowOf(t, y, x) gives the place of an output row.

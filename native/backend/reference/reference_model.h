@@ -1,0 +1,74 @@
+// The weights as the reference backend holds them: fp32, products packed into panels, nothing folded.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/reference/matrix.h"
+
+namespace flashvsr::reference {
+
+struct LinearWeights {
+  PackedMatrix weight;
+  std::vector<float> bias;  // empty: none
+
+  const float* biasData() const { return bias.empty() ? nullptr : bias.data(); }
+};
+
+// One transformer block. `modulation` is block modulation + time modulation: shift_a, scale_a, gate_a, shift_m, scale_m,
+// gate_m, each (dim).
+struct BlockWeights {
+  std::array<std::vector<float>, 6> modulation;
+  LinearWeights q, k, v, o;
+  std::vector<float> normQ, normK;
+  LinearWeights crossQ, crossO;
+  std::vector<float> crossNormQ, norm3Weight, norm3Bias;
+  std::vector<float> promptKeys, promptValues;  // (textLen, dim)
+  LinearWeights ffnIn, ffnOut;
+};
+
+struct CausalWeights {
+  PackedMatrix weight;
+  std::vector<float> bias, gamma;
+};
+
+class ReferenceModel final : public PreparedModel, public std::enable_shared_from_this<ReferenceModel> {
+ public:
+  ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeights& weights, const ModelConstants& constants,
+                 const LoadProgress& progress);
+
+  const ModelDims& dims() const override { return dims_; }
+  std::int64_t bytes() const override { return bytes_; }
+  std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override;
+  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
+                                           std::int64_t arenaBytes) override;
+  std::vector<float> readConstant(const std::string& name) const override;
+
+  // Read by the executor.
+  Threads& threads() const { return *threads_; }
+  LinearWeights patchEmbedding;
+  std::vector<BlockWeights> blocks;
+  LinearWeights head;
+  std::vector<float> headShift, headScale;  // head.modulation + time
+  std::array<CausalWeights, 2> causal;
+  std::vector<LinearWeights> projected;                             // by index j < lqLayers
+  std::map<std::pair<int, int>, LinearWeights> decoder;             // (layer, part), part -1 outside MemBlocks
+  std::array<PackedMatrix, 3> grow;                                 // layers 9, 15, 21
+
+ private:
+  ModelDims dims_;
+  ModelConstants constants_;
+  std::shared_ptr<Threads> threads_;
+  std::int64_t bytes_ = 0;
+};
+
+// Layers of the decoder by stage: TGrow and the convolution after it.
+inline constexpr std::array<int, 3> kGrowLayer{9, 15, 21};
+inline constexpr std::array<int, 3> kGrowConvolution{10, 16, 22};
+
+}  // namespace flashvsr::reference
