@@ -1,0 +1,76 @@
+// Whole models in memory, of any size and type, with any one tensor tampered with.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "weights/model_weights.h"
+
+namespace flashvsr::test {
+
+inline ModelDims SmallDims() {
+  ModelDims dims;
+  dims.dim = 128;
+  dims.heads = 1;
+  dims.ffn = 64;
+  dims.layers = 2;
+  dims.textDim = 32;
+  dims.textLen = 16;
+  dims.freqDim = 32;
+  dims.lqHidden = {8, 8};
+  dims.lqLayers = 1;
+  dims.decoderChannels = {8, 8, 8, 8};
+  dims.latentChannels = 16;
+  return dims;
+}
+
+struct Tampering {
+  bool leaveOut = false;
+  std::vector<std::int64_t> shape;  // `values` must fit it
+  DType dtype = DType::F32;
+  std::vector<float> values;
+};
+using Tamper = std::function<void(const TensorSpec&, Tampering&)>;
+
+inline void FillSynthetic(const ModelDims& dims, DType dtype,
+                          const std::function<void(const TensorSpec&, DType, std::span<const float>)>& add,
+                          const Tamper& tamper = {}) {
+  std::uint32_t state = 1;
+  for (TensorSpec spec : ExpectedTensors(dims)) {
+    Tampering change;
+    change.shape = spec.shape;
+    change.dtype = dtype;
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : spec.shape) elements *= extent;
+    change.values.resize(static_cast<std::size_t>(elements));
+    for (float& value : change.values) {
+      state = state * 1664525u + 1013904223u;
+      value = (static_cast<float>(state >> 8) / 16777216.0f - 0.5f) * 0.1f;
+    }
+    if (tamper) tamper(spec, change);
+    if (change.leaveOut) continue;
+    elements = 1;
+    for (const std::int64_t extent : change.shape) elements *= extent;
+    change.values.resize(static_cast<std::size_t>(elements));
+    spec.shape = change.shape;
+    add(spec, change.dtype, change.values);
+  }
+}
+
+inline ModelSources Synthetic(const ModelDims& dims, DType dtype, const Tamper& tamper = {}) {
+  std::map<std::string, std::shared_ptr<MemoryTensorSource>> parts;
+  for (const char* name : {"transformer", "projector", "decoder", "prompt"}) {
+    parts[name] = std::make_shared<MemoryTensorSource>();
+  }
+  FillSynthetic(
+      dims, dtype,
+      [&](const TensorSpec& spec, DType type, std::span<const float> values) {
+        parts[spec.part]->AddFloats(spec.name, type, spec.shape, values);
+      },
+      tamper);
+  return {parts["transformer"], parts["projector"], parts["decoder"], parts["prompt"]};
+}
+
+}  // namespace flashvsr::test
