@@ -17,7 +17,12 @@ export interface Colour {
   readonly range: 'limited' | 'full';
 }
 
-/** Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width. */
+/**
+ * Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width.
+ * Planes are read-only for whoever receives a picture (a decoder may still refer to them); a plane's array may be longer
+ * than stride * rows. Live pictures are always BT.601 limited range: the decoder converts what is not. Pictures from
+ * files keep their colour, and a result has the colour of its source.
+ */
 export interface Picture {
   readonly width: number;
   readonly height: number;
@@ -30,6 +35,12 @@ export interface Picture {
   readonly mediaTime: MediaTime;
   /** Carried along so that every step can stamp it. */
   readonly trace: FrameTrace;
+  /**
+   * Gives pooled or native memory back at once instead of at some garbage collection. Optional to have, optional to call,
+   * idempotent; nobody may touch the planes afterwards. An upscaler calls it on a pushed picture when it is done with
+   * it; the receiver of `onPicture` calls it on the result. Pictures backed by ordinary ArrayBuffers have none.
+   */
+  release?(): void;
 }
 
 /** What a person should know about the upscaler at work; shown on the page, in logs and in /metrics. */
@@ -69,12 +80,21 @@ export interface UpscalerStream {
   /** Fixed for the life of the stream: a source that changes size is rescaled into it, only a change of aspect opens a new stream. */
   readonly outputWidth: number;
   readonly outputHeight: number;
-  /** The picture's planes belong to the stream once accepted. Never blocks. */
+  /**
+   * The picture belongs to the stream once accepted (it releases it); otherwise it stays the caller's. Frame-by-frame
+   * kinds may call `onPicture` before this returns. Never waits for another frame or for the device.
+   */
   push(picture: Picture): PushResult;
   /** Pictures accepted and not yet delivered. */
   readonly pending: number;
   /** True when a push now would be accepted. */
   readonly ready: boolean;
+  /**
+   * Microseconds spent computing since the stream was opened (for an engine shared by several streams: this stream's
+   * share). The load is its increase per second. Without it a stream counts as busy while pictures are pending, which
+   * is wrong for kinds that hold pictures back for their look-ahead: those must have it.
+   */
+  readonly busyUs?: number;
   /** Index into `UpscalerInfo.rungs`; takes effect on the next picture or chunk. */
   setRung(rung: number): void;
   /** Delivers everything pushed so far (file mode, publisher gone); resolves when the last picture was delivered. */

@@ -1,0 +1,204 @@
+import { performance } from 'node:perf_hooks';
+import { Decoder } from '../codec/decoder.ts';
+import { createUpscaler } from '../engine/registry.ts';
+import type { Picture, Upscaler } from '../engine/upscaler.ts';
+import { AppError } from '../errors.ts';
+import { monotonicUs } from '../media/clock.ts';
+import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
+import { PipelineCounters } from './counters.ts';
+import { EncoderBank } from './encoder_bank.ts';
+import { FrameRateMeter } from './frame_rate.ts';
+import { Ladder } from './ladder.ts';
+import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.ts';
+import { UpscaleStage } from './upscale_stage.ts';
+
+export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
+
+/** At most one of these messages in so many microseconds: a broken publisher must not flood the RTP thread. */
+const KEYFRAME_WISH_INTERVAL_US = 200_000;
+const ERROR_INTERVAL_US = 1_000_000;
+
+/**
+ * One broadcast's way from access unit to encoded frame: decode -> queue -> upscale -> pace -> encode. Lives in a worker
+ * thread (worker.ts) but knows nothing of threads: messages go in by `handle`, results come out by `post`.
+ */
+export class PipelineCore {
+  readonly #options: PipelineOptions;
+  readonly #post: Post;
+  readonly #counters = new PipelineCounters();
+  readonly #frameRate = new FrameRateMeter();
+  readonly #encoders: EncoderBank;
+  #upscaler: Upscaler | undefined;
+  #stage: UpscaleStage | undefined;
+  #ladder = new Ladder(1);
+  #decoder: Decoder | undefined;
+  #statsTimer: NodeJS.Timeout | undefined;
+  #lastKeyframeWishUs: MonotonicUs = 0;
+  readonly #lastErrorUs = new Map<string, MonotonicUs>();
+  #utilization = performance.eventLoopUtilization();
+  #lastSampleUs: MonotonicUs = monotonicUs();
+  #closed = false;
+
+  constructor(options: PipelineOptions, post: Post) {
+    this.#options = options;
+    this.#post = post;
+    this.#encoders = new EncoderBank({
+      keyframeIntervalSeconds: options.keyframeIntervalSeconds,
+      keyframeMaxRatio: options.keyframeMaxRatio,
+      framesPerSecond: () => this.#frameRate.framesPerSecond(),
+      onFrame: (frame, encodeUs) => this.#onEncoded(frame, encodeUs),
+      onError: (error) => this.#report(error),
+    });
+  }
+
+  /** Loads the model. Access units that arrive before it is there are dropped. @throws AppError as createUpscaler */
+  async start(): Promise<void> {
+    const upscaler = await createUpscaler(this.#options.upscaler);
+    if (this.#closed) {
+      await upscaler.close();
+      return;
+    }
+    this.#upscaler = upscaler;
+    this.#ladder = new Ladder(this.#options.ladder ? upscaler.info.rungs.length : 1);
+    this.#stage = new UpscaleStage(upscaler, {
+      maxQueueMs: this.#options.maxQueueMs,
+      framesPerSecond: () => this.#frameRate.framesPerSecond(),
+      onPicture: (picture, upscaleUs) => this.#onUpscaled(picture, upscaleUs),
+      onDrop: (reason) => this.#counters.drop(reason),
+      onFormat: (format) => this.#post({ type: 'format', format }, []),
+      onError: (error) => this.#report(error),
+    });
+    this.#post({ type: 'ready', info: upscaler.info }, []);
+    this.#lastSampleUs = monotonicUs();
+    this.#utilization = performance.eventLoopUtilization();
+    this.#statsTimer = setInterval(() => this.#onSecond(), 1000);
+  }
+
+  handle(message: Exclude<ToPipeline, { type: 'close' }>): void {
+    if (this.#closed) return;
+    switch (message.type) {
+      case 'accessUnit':
+        this.#onAccessUnit(message.unit);
+        break;
+      case 'encoders':
+        this.#encoders.set(message.encoders);
+        break;
+      case 'keyframe':
+        this.#encoders.requestKeyframe(message.codec, message.rung);
+        break;
+      case 'reset':
+        this.#reset();
+        break;
+    }
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#statsTimer);
+    this.#decoder?.close();
+    await this.#stage?.close();
+    this.#encoders.close();
+    await this.#upscaler?.close();
+  }
+
+  #onAccessUnit(unit: AccessUnit): void {
+    const decoder = this.#decoderFor(unit);
+    if (decoder.awaitingKeyframe && !unit.keyframe) {
+      this.#counters.drop('awaiting-keyframe');
+      this.#wishKeyframe(`waiting for a ${unit.codec} keyframe`);
+      return;
+    }
+    const startedAtUs = monotonicUs();
+    let pictures: Picture[];
+    try {
+      pictures = decoder.decode(unit);
+    } catch (error) {
+      this.#counters.drop('decode-error');
+      this.#report(AppError.from(error, 'media.decode'));
+      this.#wishKeyframe(AppError.from(error).message);
+      return;
+    }
+    this.#counters.time('decode', startedAtUs, monotonicUs());
+    for (const picture of pictures) this.#onDecoded(picture);
+  }
+
+  #onDecoded(picture: Picture): void {
+    this.#counters.framesDecoded += 1;
+    this.#frameRate.add(picture.mediaTime);
+    // A resize keeps no state: without viewers its work would be for nobody. Kinds with memory of the past stay warm.
+    if (this.#stage === undefined || (!this.#encoders.wanted && this.#upscaler?.info.kind === 'resize')) {
+      this.#stage?.announce(picture);
+      picture.release?.();
+      this.#counters.drop('no-viewer');
+      return;
+    }
+    this.#stage.push(picture);
+  }
+
+  #onUpscaled(picture: Picture, upscaleUs: number): void {
+    this.#counters.framesUpscaled += 1;
+    this.#counters.time('upscale', 0, upscaleUs);
+    if (this.#encoders.wanted && this.#stage !== undefined) this.#encoders.encode(picture, this.#stage.lowSize);
+    else this.#counters.drop('no-viewer');
+    picture.release?.();
+  }
+
+  #onEncoded(frame: EncodedFrame, encodeUs: number): void {
+    this.#counters.framesEncoded += 1;
+    if (frame.keyframe) this.#counters.keyframesEncoded += 1;
+    this.#counters.time('encode', 0, encodeUs);
+    this.#post({ type: 'frame', frame }, [frame.data.buffer as ArrayBuffer]);
+  }
+
+  #reset(): void {
+    this.#decoder?.close();
+    this.#decoder = undefined;
+    this.#stage?.drain();
+  }
+
+  #decoderFor(unit: AccessUnit): Decoder {
+    if (this.#decoder?.codec !== unit.codec) {
+      this.#decoder?.close();
+      this.#decoder = new Decoder({ codec: unit.codec, maxPixels: this.#options.maxSourcePixels });
+    }
+    return this.#decoder;
+  }
+
+  #onSecond(): void {
+    const now = monotonicUs();
+    const elapsedUs = Math.max(1, now - this.#lastSampleUs);
+    this.#lastSampleUs = now;
+    const before = this.#utilization;
+    this.#utilization = performance.eventLoopUtilization();
+    const thread = performance.eventLoopUtilization(this.#utilization, before).utilization;
+    const stage = this.#stage;
+    // The thread counts too: decoding and encoding beside a cheap upscaler can be what does not keep up.
+    const load = Math.min(1, Math.max(thread, (stage?.takeBusyUs() ?? 0) / elapsedUs));
+    const step = this.#ladder.sample({ load, drops: this.#counters.takeQueueDrops() });
+    if (step !== undefined) {
+      stage?.setRung(step.rung);
+      const label = this.#upscaler?.info.rungs[step.rung] ?? '';
+      this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
+    }
+    const queueDepth = stage?.queueDepth ?? 0;
+    const stats = this.#counters.snapshot({ queueDepth, load, ladderRung: this.#ladder.rung });
+    this.#post({ type: 'stats', stats }, []);
+  }
+
+  #wishKeyframe(reason: string): void {
+    const now = monotonicUs();
+    if (now - this.#lastKeyframeWishUs < KEYFRAME_WISH_INTERVAL_US) return;
+    this.#lastKeyframeWishUs = now;
+    this.#post({ type: 'needKeyframe', reason }, []);
+  }
+
+  #report(error: AppError): void {
+    const now = monotonicUs();
+    const last = this.#lastErrorUs.get(error.code);
+    if (last !== undefined && now - last < ERROR_INTERVAL_US && error.scope === 'frame') return;
+    this.#lastErrorUs.set(error.code, now);
+    this.#post({ type: 'error', error: error.toJSON() }, []);
+  }
+}

@@ -1,0 +1,75 @@
+/** What a second looked like. */
+export interface LoadSample {
+  /** Share of the second the upscaler (or the pipeline's thread) was busy, 0..1. */
+  readonly load: number;
+  /** Pictures dropped in front of the upscaler in this second. */
+  readonly drops: number;
+}
+
+export interface LadderStep {
+  readonly rung: number;
+  readonly reason: string;
+}
+
+const OVERLOAD = 0.95;
+/** Drops count as overload only when the upscaler was busy as well: a burst of late packets drops pictures on an idle one. */
+const BUSY = 0.6;
+const MIN_DROPS = 2;
+/** A rung up costs more than this one; only with this much air is it tried. */
+const ROOM = 0.6;
+const SECONDS_DOWN = 2;
+const SECONDS_UP = 10;
+const MAX_SECONDS_UP = 160;
+
+/**
+ * The overload ladder (docs/architecture.md): down one rung after two bad seconds, up one after ten good ones. A rung that
+ * turned out too dear soon after it was climbed is tried again only after twice as long, so that it does not swing.
+ * Pure: one sample a second comes in, a step comes out.
+ */
+export class Ladder {
+  readonly #rungs: number;
+  #rung = 0;
+  #bad = 0;
+  #good = 0;
+  #sinceUp = Number.POSITIVE_INFINITY;
+  #secondsUp = SECONDS_UP;
+
+  /** @param rungs how many there are; with one there is nowhere to go */
+  constructor(rungs: number) {
+    this.#rungs = rungs;
+  }
+
+  get rung(): number {
+    return this.#rung;
+  }
+
+  /** @returns the step to take now, if any */
+  sample({ load, drops }: LoadSample): LadderStep | undefined {
+    const overloaded = load > OVERLOAD || (drops >= MIN_DROPS && load > BUSY);
+    this.#bad = overloaded ? this.#bad + 1 : 0;
+    this.#good = load < ROOM && drops < MIN_DROPS ? this.#good + 1 : 0;
+    this.#sinceUp += 1;
+    // Climbing held for long: the machine is no longer what it was, ask as early as at the start.
+    if (this.#sinceUp > MAX_SECONDS_UP) this.#secondsUp = SECONDS_UP;
+    if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1) return this.#down(load, drops);
+    if (this.#good >= this.#secondsUp && this.#rung > 0) return this.#up(load);
+    return undefined;
+  }
+
+  #down(load: number, drops: number): LadderStep {
+    if (this.#sinceUp <= 2 * SECONDS_UP) this.#secondsUp = Math.min(MAX_SECONDS_UP, this.#secondsUp * 2);
+    this.#rung += 1;
+    this.#bad = this.#good = 0;
+    return {
+      rung: this.#rung,
+      reason: `overload: load ${Math.round(load * 100)} %, ${drops} frames dropped in the last second`,
+    };
+  }
+
+  #up(load: number): LadderStep {
+    this.#rung -= 1;
+    this.#bad = this.#good = 0;
+    this.#sinceUp = 0;
+    return { rung: this.#rung, reason: `load ${Math.round(load * 100)} % for ${this.#secondsUp} s` };
+  }
+}

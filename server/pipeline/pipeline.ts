@@ -1,0 +1,172 @@
+import { Worker } from 'node:worker_threads';
+import type { UpscalerInfo } from '../engine/upscaler.ts';
+import { AppError } from '../errors.ts';
+import type { AccessUnit, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+import type {
+  EncoderRequest,
+  FromPipeline,
+  PipelineFormat,
+  PipelineOptions,
+  PipelineStats,
+  ToPipeline,
+} from './messages.ts';
+
+/** What a pipeline tells its broadcast; called on the thread that made it. */
+export interface PipelineListener {
+  onReady(info: UpscalerInfo): void;
+  onFormat(format: PipelineFormat): void;
+  onFrame(frame: EncodedFrame): void;
+  onNeedKeyframe(reason: string): void;
+  onLadder(rung: number, label: string, reason: string): void;
+  onStats(stats: PipelineStats): void;
+  /**
+   * Scope `frame`: it goes on by itself. `pipeline.crashed`: the worker died and is started again. Any other error of
+   * scope `stream` or `process`: nothing more will come until something changes (another source, another model).
+   */
+  onError(error: AppError): void;
+}
+
+type State = 'running' | 'restarting' | 'closing' | 'closed';
+
+const FIRST_BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 8_000;
+/** A worker that ran this long was healthy: its end starts the backoff anew. */
+const HEALTHY_MS = 30_000;
+const CLOSE_TIMEOUT_MS = 3_000;
+
+/** One broadcast's pipeline as the RTP thread sees it: a worker thread that is started again when it dies. */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #listener: PipelineListener;
+  #state: State = 'running';
+  #worker: Worker;
+  #startedAtMs = Date.now();
+  #backoffMs = FIRST_BACKOFF_MS;
+  #restartTimer: NodeJS.Timeout | undefined;
+  /** Told to a worker that replaces a dead one. */
+  #encoders: readonly EncoderRequest[] = [];
+  #closing: Promise<void> | undefined;
+
+  constructor(options: PipelineOptions, listener: PipelineListener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#worker = this.#spawn();
+  }
+
+  /**
+   * The unit's memory is copied, not taken: it is often a view of a larger buffer, and small.
+   * Dropped when no worker is there to take it.
+   */
+  push(unit: AccessUnit): void {
+    if (this.#state !== 'running') return;
+    const data = new Uint8Array(unit.data);
+    this.#send({ type: 'accessUnit', unit: { ...unit, data } }, [data.buffer]);
+  }
+
+  setEncoders(encoders: readonly EncoderRequest[]): void {
+    this.#encoders = encoders;
+    this.#send({ type: 'encoders', encoders });
+  }
+
+  requestKeyframe(codec: ResultCodec, rung: Rung): void {
+    this.#send({ type: 'keyframe', codec, rung });
+  }
+
+  reset(): void {
+    this.#send({ type: 'reset' });
+  }
+
+  /** Idempotent; resolves when the thread is gone, which a stuck device call can delay by at most three seconds. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#restartTimer);
+    const alive = this.#state === 'running';
+    this.#state = 'closing';
+    if (alive) {
+      const worker = this.#worker;
+      const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+      worker.postMessage({ type: 'close' } satisfies ToPipeline);
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+      });
+      await Promise.race([gone, late]);
+      clearTimeout(timer);
+      await worker.terminate();
+    }
+    this.#state = 'closed';
+  }
+
+  #send(message: ToPipeline, transfer: ArrayBuffer[] = []): void {
+    if (this.#state === 'running') this.#worker.postMessage(message, transfer);
+  }
+
+  #spawn(): Worker {
+    // Flags of the parent (tsx's loader, vitest's) are not for the worker: boot.mjs brings its own loader.
+    const worker = new Worker(new URL('./boot.mjs', import.meta.url), {
+      name: `pipeline ${this.#options.name}`,
+      workerData: this.#options,
+      execArgv: [],
+    });
+    this.#startedAtMs = Date.now();
+    let cause: unknown;
+    worker.on('message', (message: FromPipeline) => this.#onMessage(message));
+    worker.on('error', (error: unknown) => {
+      cause = error;
+    });
+    worker.on('exit', (code) => this.#onExit(code, cause));
+    return worker;
+  }
+
+  #onMessage(message: FromPipeline): void {
+    if (this.#state === 'closed') return;
+    const listener = this.#listener;
+    switch (message.type) {
+      case 'ready':
+        return listener.onReady(message.info);
+      case 'format':
+        return listener.onFormat(message.format);
+      case 'frame':
+        return listener.onFrame(message.frame);
+      case 'needKeyframe':
+        return listener.onNeedKeyframe(message.reason);
+      case 'ladder':
+        return listener.onLadder(message.rung, message.label, message.reason);
+      case 'stats':
+        return listener.onStats(message.stats);
+      case 'error':
+        return listener.onError(AppError.fromJSON(message.error));
+      case 'closed':
+        return undefined;
+    }
+  }
+
+  #onExit(code: number, cause: unknown): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'restarting';
+    const ranMs = Date.now() - this.#startedAtMs;
+    if (ranMs > HEALTHY_MS) this.#backoffMs = FIRST_BACKOFF_MS;
+    const waitMs = this.#backoffMs;
+    this.#backoffMs = Math.min(MAX_BACKOFF_MS, this.#backoffMs * 2);
+    this.#restartTimer = setTimeout(() => this.#restart(), waitMs);
+    const why = cause instanceof Error ? cause.message : `exit code ${code}`;
+    this.#listener.onError(
+      new AppError('pipeline.crashed', `The pipeline of "${this.#options.name}" died: ${why}. It starts again.`, {
+        cause,
+        context: { exitCode: code, ranMs, restartInMs: waitMs },
+      }),
+    );
+  }
+
+  #restart(): void {
+    if (this.#state !== 'restarting') return;
+    this.#worker = this.#spawn();
+    this.#state = 'running';
+    this.#send({ type: 'encoders', encoders: this.#encoders });
+    this.#listener.onNeedKeyframe('the pipeline was started again');
+  }
+}

@@ -1,0 +1,299 @@
+import { PictureScaler } from '../codec/scaler.ts';
+import type { Picture, Upscaler, UpscalerStream } from '../engine/upscaler.ts';
+import { AppError } from '../errors.ts';
+import { monotonicUs } from '../media/clock.ts';
+import type { DropReason, MediaTime, MonotonicUs } from '../media/types.ts';
+import type { PipelineFormat } from './messages.ts';
+import { PictureQueue } from './picture_queue.ts';
+
+export interface UpscaleStageOptions {
+  readonly maxQueueMs: number;
+  readonly framesPerSecond: () => number;
+  /** @param upscaleUs from the push to the result */
+  readonly onPicture: (picture: Picture, upscaleUs: number) => void;
+  readonly onDrop: (reason: DropReason) => void;
+  readonly onFormat: (format: PipelineFormat) => void;
+  readonly onError: (error: AppError) => void;
+}
+
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Sizes of 16:9 rounded to multiples of 2, 4 or 8 differ in aspect by up to this; they are the same picture. */
+const ASPECT_TOLERANCE = 0.02;
+
+export function sameAspect(a: Size, b: Size): boolean {
+  return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
+}
+
+/** Pictures that may wait in front of a frame-by-frame upscaler while it works: one is next, one is newest. */
+const FRAME_QUEUE = 2;
+/** A stream that failed is opened again after this long. */
+const REOPEN_AFTER_US = 1_000_000;
+
+/**
+ * Queue and upscaler stream of one broadcast. Opens the stream for the first picture, rescales sources of the same aspect
+ * into it, replaces it when the aspect changes, and lets nothing wait longer than the budget.
+ */
+export class UpscaleStage {
+  readonly #upscaler: Upscaler;
+  readonly #options: UpscaleStageOptions;
+  readonly #queue: PictureQueue;
+  #stream: UpscalerStream | undefined;
+  #opening = false;
+  /** The size the stream was opened for. */
+  #streamSize: Size | undefined;
+  /** The size the publisher sends now. */
+  #sourceSize: Size | undefined;
+  #rescaler: PictureScaler | undefined;
+  #rung = 0;
+  #pumpScheduled = false;
+  #failedAtUs: MonotonicUs | undefined;
+  #busyUs = 0;
+  #busySinceUs: MonotonicUs | undefined;
+  #streamBusyUs = 0;
+  #closed = false;
+  readonly #pushedAtUs = new Map<MediaTime, MonotonicUs>();
+
+  constructor(upscaler: Upscaler, options: UpscaleStageOptions) {
+    this.#upscaler = upscaler;
+    this.#options = options;
+    const { chunkFrames } = upscaler.info;
+    const chunked = chunkFrames > 1;
+    // A chunked upscaler takes pictures in bursts; one chunk may gather while it works on the last.
+    const chunkUs = chunked ? (chunkFrames / options.framesPerSecond()) * 1e6 : 0;
+    this.#queue = new PictureQueue(
+      chunked ? chunkFrames : FRAME_QUEUE,
+      options.maxQueueMs * 1000 + chunkUs,
+      (picture, reason) => {
+        picture.release?.();
+        options.onDrop(reason);
+      },
+    );
+  }
+
+  get queueDepth(): number {
+    return this.#queue.length;
+  }
+
+  /** Size of the `low` rung: the stream's source, even because encoders need it. */
+  get lowSize(): Size {
+    const { width, height } = this.#streamSize ?? { width: 16, height: 16 };
+    return { width: width & ~1, height: height & ~1 };
+  }
+
+  /** Time the upscaler was busy since the last call. */
+  takeBusyUs(): number {
+    const now = monotonicUs();
+    const stream = this.#stream;
+    if (stream?.busyUs !== undefined) {
+      this.#busyUs += stream.busyUs - this.#streamBusyUs;
+      this.#streamBusyUs = stream.busyUs;
+    } else if (this.#busySinceUs !== undefined) {
+      this.#busyUs += now - this.#busySinceUs;
+      this.#busySinceUs = now;
+    }
+    const busyUs = this.#busyUs;
+    this.#busyUs = 0;
+    return busyUs;
+  }
+
+  setRung(rung: number): void {
+    this.#rung = rung;
+    this.#stream?.setRung(rung);
+  }
+
+  /** Makes the format known without upscaling the picture; it stays the caller's. */
+  announce(picture: Picture): void {
+    this.#follow(picture);
+  }
+
+  push(picture: Picture): void {
+    this.#follow(picture);
+    this.#queue.push(picture);
+    this.#pump();
+  }
+
+  /** The publisher is gone for now: what is inside comes out; chunked kinds start a new sequence afterwards. */
+  drain(): void {
+    this.#pump();
+    this.#queue.clear('stale');
+    const stream = this.#stream;
+    if (stream === undefined || this.#upscaler.info.chunkFrames === 1) return;
+    this.#stream = undefined;
+    this.#forget();
+    void stream
+      .flush()
+      .catch((error: unknown) => this.#options.onError(AppError.from(error, 'model.run')))
+      .finally(() => void stream.close());
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue.clear('stale');
+    this.#rescaler?.close();
+    await this.#stream?.close();
+    this.#stream = undefined;
+  }
+
+  /** Opens, keeps or replaces the stream as the picture's size asks. */
+  #follow(picture: Picture): void {
+    const size = { width: picture.width, height: picture.height };
+    const changed = this.#sourceSize?.width !== size.width || this.#sourceSize.height !== size.height;
+    this.#sourceSize = size;
+    if (this.#streamSize !== undefined && !sameAspect(this.#streamSize, size)) {
+      this.#queue.clear('stale');
+      void this.#stream?.close();
+      this.#stream = undefined;
+      this.#streamSize = undefined;
+      this.#forget();
+    }
+    if (this.#stream === undefined) this.#open(size);
+    else if (changed) this.#announceFormat(this.#stream);
+  }
+
+  #open(size: Size): void {
+    const now = monotonicUs();
+    if (this.#opening || this.#closed) return;
+    if (this.#failedAtUs !== undefined && now - this.#failedAtUs < REOPEN_AFTER_US) return;
+    this.#opening = true;
+    this.#streamSize ??= size;
+    const wanted = this.#streamSize;
+    this.#upscaler
+      .openStream(
+        { sourceWidth: wanted.width, sourceHeight: wanted.height },
+        { onPicture: (picture) => this.#onPicture(picture), onError: (error) => this.#onStreamError(error) },
+      )
+      .then(
+        (stream) => {
+          this.#opening = false;
+          // The source's aspect may have changed again meanwhile, or everything may be over.
+          if (this.#closed || this.#streamSize !== wanted) {
+            void stream.close();
+            return;
+          }
+          this.#failedAtUs = undefined;
+          this.#stream = stream;
+          this.#streamBusyUs = stream.busyUs ?? 0;
+          stream.setRung(this.#rung);
+          this.#announceFormat(stream);
+          this.#pump();
+        },
+        (error: unknown) => {
+          this.#opening = false;
+          this.#failedAtUs = monotonicUs();
+          this.#options.onError(AppError.from(error, 'model.run'));
+        },
+      );
+  }
+
+  #announceFormat(stream: UpscalerStream): void {
+    const { width, height } = this.#sourceSize ?? { width: 0, height: 0 };
+    this.#options.onFormat({
+      sourceWidth: width,
+      sourceHeight: height,
+      outputWidth: stream.outputWidth & ~1,
+      outputHeight: stream.outputHeight & ~1,
+    });
+  }
+
+  #pump(): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    while (stream.ready && stream === this.#stream) {
+      const picture = this.#queue.take(monotonicUs());
+      if (picture === undefined) return;
+      if (!this.#give(stream, picture)) return;
+    }
+    // Kinds that do not tell when they are ready again are asked after their next result, or soon at the latest.
+    if (this.#queue.length > 0) this.#schedulePump();
+  }
+
+  #give(stream: UpscalerStream, picture: Picture): boolean {
+    const sized = this.#fit(picture);
+    this.#rememberPush(picture.mediaTime);
+    this.#busySinceUs ??= monotonicUs();
+    const result = stream.push(sized);
+    if (result === 'accepted') {
+      if (stream.pending === 0) this.#endBusy();
+      return true;
+    }
+    if (stream.pending === 0) this.#endBusy();
+    this.#pushedAtUs.delete(picture.mediaTime);
+    if (sized !== picture) sized.release?.();
+    if (result === 'full') {
+      this.#queue.putBack(picture);
+      this.#schedulePump();
+    } else {
+      picture.release?.();
+      this.#options.onDrop('stale');
+    }
+    return false;
+  }
+
+  /** The picture in the stream's size. */
+  #fit(picture: Picture): Picture {
+    const size = this.#streamSize;
+    if (size === undefined || (picture.width === size.width && picture.height === size.height)) return picture;
+    if (this.#rescaler?.width !== size.width || this.#rescaler.height !== size.height) {
+      this.#rescaler?.close();
+      this.#rescaler = new PictureScaler(size.width, size.height, 'bicubic');
+    }
+    return this.#rescaler.scale(picture);
+  }
+
+  #onPicture(picture: Picture): void {
+    const pushedAtUs = this.#pushedAtUs.get(picture.mediaTime);
+    for (const mediaTime of this.#pushedAtUs.keys()) {
+      if (mediaTime <= picture.mediaTime) this.#pushedAtUs.delete(mediaTime);
+    }
+    const now = monotonicUs();
+    if (picture.trace.upscaledAtUs === 0) picture.trace.upscaledAtUs = now;
+    if (this.#stream !== undefined && this.#stream.pending === 0) this.#endBusy();
+    if (this.#closed) {
+      picture.release?.();
+      return;
+    }
+    this.#options.onPicture(picture, now - (pushedAtUs ?? now));
+    if (this.#queue.length > 0) this.#schedulePump();
+  }
+
+  #onStreamError(error: AppError): void {
+    this.#options.onError(error);
+    if (error.scope === 'frame') return;
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#failedAtUs = monotonicUs();
+    this.#forget();
+    void stream?.close();
+  }
+
+  #schedulePump(): void {
+    if (this.#pumpScheduled) return;
+    this.#pumpScheduled = true;
+    setImmediate(() => {
+      this.#pumpScheduled = false;
+      if (!this.#closed) this.#pump();
+    });
+  }
+
+  #rememberPush(mediaTime: MediaTime): void {
+    this.#pushedAtUs.set(mediaTime, monotonicUs());
+  }
+
+  #endBusy(): void {
+    if (this.#busySinceUs === undefined) return;
+    if (this.#stream?.busyUs === undefined) this.#busyUs += monotonicUs() - this.#busySinceUs;
+    this.#busySinceUs = undefined;
+  }
+
+  #forget(): void {
+    this.#endBusy();
+    this.#pushedAtUs.clear();
+    this.#streamBusyUs = 0;
+  }
+}
