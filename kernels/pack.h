@@ -1,0 +1,46 @@
+// Weights into the form the products read. Sources are the tensors as stored in the files, copied to the device.
+#pragma once
+
+#include "types.h"
+
+namespace flashvsr::kernels {
+
+enum class SourceType : int { kFloat32 = 0, kFloat16 = 1, kBfloat16 = 2 };
+
+/// out[n][k] = rowScale[n] * in[n][k], rounded once; columns k .. ldOut-1 become zero.
+struct PackRowsParams {
+  const void* in = nullptr;         ///< (rows, columns) of `source`
+  SourceType source = SourceType::kBfloat16;
+  const float* rowScale = nullptr;  ///< (rows) or null (1)
+  void* out = nullptr;              ///< (rows, ldOut) of `type`
+  int64_t rows = 0, columns = 0, ldOut = 0;
+  DataType type = DataType::kBfloat16;
+};
+cudaError_t LaunchPackRows(const PackRowsParams& params, cudaStream_t stream);
+
+/// A convolution's weight (outChannels, channels0 + channels1, taps) -> (outChannels, PackedConvDepth), see conv.h.
+struct PackConvParams {
+  const void* in = nullptr;
+  SourceType source = SourceType::kBfloat16;
+  void* out = nullptr;
+  int outChannels = 0, channels[2] = {0, 0}, taps = 0;
+  DataType type = DataType::kBfloat16;
+};
+cudaError_t LaunchPackConv(const PackConvParams& params, cudaStream_t stream);
+
+/// Nearest x2, a 1x1 convolution (one time step of TGrow) and a 3x3 convolution have nothing non-linear between them. On output
+/// phase (py, px) of the doubled picture the 3x3 taps fall on 2x2 pixels of the small one: rows y-1+py and y+py. So the three
+/// are one 2x2 convolution a phase, with weights sum over j, taps of w[o][j][tap] * grow[j][i], made here in fp32 and rounded once.
+/// out (4 phases = py*2+px, outChannels, PackedConvDepth(4, channels, 0)); tap (dy, dx) reads pixel (y + dy - 1 + py, ...).
+struct FoldGrowParams {
+  const void* grow = nullptr;    ///< (channels, channels): the step's rows of TGrow
+  SourceType growSource = SourceType::kBfloat16;
+  const void* weight = nullptr;  ///< (outChannels, channels, 3, 3)
+  SourceType weightSource = SourceType::kBfloat16;
+  void* out = nullptr;
+  int outChannels = 0, channels = 0;
+  DataType type = DataType::kBfloat16;
+};
+cudaError_t LaunchFoldGrow(const FoldGrowParams& params, cudaStream_t stream);
+
+}  // namespace flashvsr::kernels
