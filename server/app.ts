@@ -1,0 +1,124 @@
+import { availableParallelism } from 'node:os';
+import type { Config } from './config.ts';
+import { Registry } from './broadcast/registry.ts';
+import { broadcastCapacity } from './broadcast/capacity.ts';
+import { modelSummary } from './broadcast/summary.ts';
+import { createUpscaler, resolveModel } from './engine/registry.ts';
+import type { UpscalerSpec } from './engine/spec.ts';
+import { createHttpServer } from './http/server.ts';
+import type { Log } from './log.ts';
+import { monotonicUs } from './media/clock.ts';
+import { Metrics } from './metrics.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
+import type { RtcOptions } from './rtc/peers.ts';
+import { WeriftStack } from './rtc/stack.ts';
+import { SignalingServer } from './signaling/server.ts';
+import { isLoopbackHost } from './signaling/origin.ts';
+import type { ModelSummary } from './signaling/protocol.ts';
+import { VERSION } from './version.ts';
+
+export interface App {
+  /** For example http://localhost:8080. */
+  readonly url: string;
+  readonly model: ModelSummary;
+  readonly spec: UpscalerSpec;
+  readonly registry: Registry;
+  readonly metrics: Metrics;
+  /** Takes no new sessions; /readyz answers 503. */
+  drain(): void;
+  /** Ends everything: sessions, workers, sockets. Idempotent. */
+  close(): Promise<void>;
+}
+
+function rtcOptions({ ice, media, http }: Config): RtcOptions {
+  const loopback = isLoopbackHost(http.host);
+  const interfaceAddresses = ice.interfaceAddresses.length === 0 && loopback ? ['127.0.0.1'] : ice.interfaceAddresses;
+  return {
+    iceServers: ice.servers,
+    portRange: ice.portRange,
+    additionalHostAddresses: ice.additionalHostAddresses,
+    ipv6: ice.ipv6,
+    interfaceAddresses,
+    jitterMs: media.jitterMs,
+    startBitrateBps: media.ingestStartBitrateBps,
+    maxIngestBitrateBps: media.maxIngestBitrateBps,
+  };
+}
+
+/**
+ * Composes the server: the only place that constructs everything. `main.ts` runs it as a program, tests and benchmarks
+ * inside their own process.
+ * @throws AppError for a wrong model, certificate or port, before anything listens
+ */
+export async function startApp(config: Config, log: Log): Promise<App> {
+  const spec = await resolveModel(config);
+  // Opened here once so that a wrong model is told before anything listens, and kept so that an engine that all streams of
+  // the process share (FlashVSR) is loaded and warm before the first publisher comes.
+  const upscaler = await createUpscaler(spec);
+  const model = modelSummary(upscaler.info);
+  const metrics = new Metrics();
+  const rtc = new WeriftStack(rtcOptions(config));
+  rtc.onError((error) => {
+    metrics.error(error.code);
+    log.warn({ code: error.code, reason: error.message }, 'rtc.error');
+  });
+
+  const { media, limits } = config;
+  const registry = new Registry({
+    rtc,
+    config,
+    log,
+    metrics,
+    model,
+    nowUs: monotonicUs,
+    capacity: broadcastCapacity(limits, spec, availableParallelism()),
+    iceServers: config.ice.servers,
+    createPipeline: (name, listener) =>
+      new Pipeline(
+        {
+          name,
+          upscaler: spec,
+          maxQueueMs: media.maxQueueMs,
+          maxSourcePixels: limits.maxSourcePixels,
+          keyframeIntervalSeconds: media.keyframeIntervalSeconds,
+          keyframeMaxRatio: media.keyframeMaxRatio,
+          ladder: media.ladder,
+        },
+        listener,
+      ),
+  });
+  metrics.observe(() => registry.metricsSnapshot());
+
+  const http = await createHttpServer({
+    config,
+    log,
+    readiness: () =>
+      registry.draining ? { ready: false, reason: 'draining' } : { ready: true, reason: 'accepting sessions' },
+    metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
+  });
+  const signaling = new SignalingServer({
+    server: http.server,
+    port: registry,
+    config,
+    log,
+    serverName: `FlashVSR Live ${VERSION}`,
+    observer: { onConnections: (open) => metrics.connections(open), onError: (code) => metrics.error(code) },
+  });
+
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    registry.drain();
+    await registry.close();
+    await signaling.close();
+    await http.close();
+    await rtc.close();
+    await upscaler.close();
+  };
+  try {
+    const url = await http.listen();
+    return { url, model, spec, registry, metrics, drain: () => registry.drain(), close: () => (closing ??= close()) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

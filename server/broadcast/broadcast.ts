@@ -1,0 +1,430 @@
+import { randomBytes } from 'node:crypto';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { Log } from '../log.ts';
+import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs, SourceCodec } from '../media/types.ts';
+import { AUDIO_CLOCK_HZ } from '../media/types.ts';
+import type { Metrics } from '../metrics.ts';
+import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
+import type { ForwardPacket, PeerState, RtcStack } from '../rtc/peers.ts';
+import type { SessionSink } from '../signaling/ports.ts';
+import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
+import { AudioRelay } from './audio-relay.ts';
+import { Audience } from './audience.ts';
+import { FrameMeter } from './frame-meter.ts';
+import type { PipelineFactory, PipelinePort } from './ports.ts';
+import { Publisher } from './publisher.ts';
+import { summarize, type PipelineView } from './summary.ts';
+import { Timeline } from './timeline.ts';
+import { Viewer } from './viewer.ts';
+
+export interface BroadcastDependencies {
+  readonly rtc: RtcStack;
+  readonly createPipeline: PipelineFactory;
+  readonly config: Config;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly nowUs: () => MonotonicUs;
+  /** What the model is before the pipeline has said so itself. */
+  readonly model: ModelSummary;
+  /** @throws AppError server.full when no further pipeline may run */
+  readonly admit: () => void;
+  /** The list of broadcasts would read differently now. */
+  readonly onChange: () => void;
+}
+
+/** Who holds the name. */
+type Ownership =
+  | { readonly kind: 'free' }
+  | { readonly kind: 'publishing'; readonly token: string; readonly publisher: Publisher }
+  /** The publisher is gone; the name and the pipeline are kept for its return. */
+  | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
+
+/** One name: at most one publisher, one pipeline, any number of viewers. */
+export class Broadcast {
+  readonly name: string;
+  readonly #deps: BroadcastDependencies;
+  readonly #log: Log;
+  readonly #audience: Audience;
+  readonly #audio: AudioRelay;
+  readonly #videoTime = new Timeline();
+  readonly #sourceTime = new Timeline();
+  readonly #audioTime = new Timeline(AUDIO_CLOCK_HZ);
+  readonly #meter: FrameMeter;
+  #ownership: Ownership = { kind: 'free' };
+  /** Publishers whose answer is being made. */
+  #arriving = 0;
+  #pipeline: PipelinePort | undefined;
+  #pipelineView: PipelineView = { info: undefined, format: undefined, stats: undefined, rung: 0, rungLabel: '' };
+  #upscaledBefore = 0;
+  #keyframesBefore = 0;
+  #dropsBefore: Partial<Record<DropReason, number>> = {};
+  #ingestDrops: Partial<Record<DropReason, number>> = {};
+  #lastMeteredTime = -Infinity;
+  #state: SessionState = 'waiting';
+  #startedAt = new Date();
+  #stats: BroadcastStats | undefined;
+
+  constructor(name: string, deps: BroadcastDependencies) {
+    this.name = name;
+    this.#deps = deps;
+    this.#log = deps.log.child({ broadcast: name });
+    this.#meter = new FrameMeter(deps.nowUs());
+    this.#audience = new Audience(deps.config.media, {
+      setEncoders: (encoders) => this.#pipeline?.setEncoders(encoders),
+      requestResultKeyframe: (codec, rung) => this.#pipeline?.requestKeyframe(codec, rung),
+      requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
+    });
+    this.#audio = new AudioRelay(deps.nowUs, (packet) => this.#audience.sendAudio(packet));
+    this.#audio.setDelay(deps.config.media.audioDelayMs, undefined);
+  }
+
+  get #publisher(): Publisher | undefined {
+    return this.#ownership.kind === 'publishing' ? this.#ownership.publisher : undefined;
+  }
+  get state(): SessionState {
+    return this.#state;
+  }
+  get viewerCount(): number {
+    return this.#audience.size;
+  }
+  get hasPipeline(): boolean {
+    return this.#pipeline !== undefined;
+  }
+  get pipelineStats(): PipelineStats | undefined {
+    return this.#pipelineView.stats;
+  }
+  /** Nobody publishes, watches or holds the name: it can be forgotten. */
+  get idle(): boolean {
+    return this.#ownership.kind === 'free' && this.#audience.size === 0 && this.#arriving === 0;
+  }
+  get stats(): BroadcastStats | undefined {
+    return this.#stats;
+  }
+
+  summary(): BroadcastSummary {
+    const format = this.#pipelineView.format;
+    return {
+      name: this.name,
+      state: this.#state === 'ended' ? 'waiting' : this.#state,
+      viewers: this.#audience.size,
+      sourceWidth: format?.sourceWidth ?? 0,
+      sourceHeight: format?.sourceHeight ?? 0,
+      outputWidth: format?.outputWidth ?? 0,
+      outputHeight: format?.outputHeight ?? 0,
+      startedAt: this.#startedAt.toISOString(),
+    };
+  }
+
+  // --- publisher ---
+
+  /** @throws AppError broadcast.nameTaken | server.full | sdp.* ; on an error everything is as before the call */
+  async publish(
+    session: string,
+    sdp: string,
+    resumeToken: string | undefined,
+    sink: SessionSink,
+  ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
+    this.#checkOwner(resumeToken);
+    if (this.#pipeline === undefined) this.#deps.admit();
+    const publisher = new Publisher(session, this.#deps.rtc, sink);
+    this.#arriving += 1;
+    try {
+      const answer = await publisher.peer.accept(sdp);
+      // Another publisher may have come while the answer was made.
+      this.#checkOwner(resumeToken);
+      if (this.#pipeline === undefined) this.#deps.admit();
+      const token = this.#takeOver(publisher);
+      return { sdp: answer, resumeToken: token, publisher };
+    } catch (error) {
+      await publisher.close();
+      throw error;
+    } finally {
+      this.#arriving -= 1;
+    }
+  }
+
+  #checkOwner(token: string | undefined): void {
+    const owner = this.#ownership;
+    if (owner.kind === 'free' || owner.token === token) return;
+    throw new AppError('broadcast.nameTaken', `The name "${this.name}" belongs to another publisher.`, {
+      context: { name: this.name },
+    });
+  }
+
+  #takeOver(publisher: Publisher): string {
+    const before = this.#ownership;
+    const token = before.kind === 'free' ? randomBytes(24).toString('base64url') : before.token;
+    if (before.kind === 'free') this.#startedAt = new Date();
+    if (before.kind === 'publishing') {
+      const error = new AppError('broadcast.nameTaken', 'The same publisher connected again elsewhere.');
+      void before.publisher.close({ reason: 'replaced', error });
+    }
+    for (const timeline of [this.#videoTime, this.#sourceTime, this.#audioTime]) timeline.restart();
+    this.#audio.clear();
+    this.#openPipeline();
+    if (before.kind !== 'free') this.#pipeline?.reset();
+    this.#ownership = { kind: 'publishing', token, publisher };
+    publisher.attach({
+      onPublisherState: (from, state) => this.#onPublisherState(from, state),
+      onAccessUnit: (unit) => this.#onAccessUnit(unit),
+      onVideoPacket: (packet, codec) => this.#onVideoPacket(packet, codec),
+      onAudioPacket: (packet) => this.#onAudioPacket(packet),
+      onDrop: (reason, count) => this.#onIngestDrop(reason, count),
+    });
+    this.#deps.metrics.session('publisher');
+    this.#log.info({ resumed: before.kind !== 'free' }, 'publisher.joined');
+    this.#refreshState('publisher connected');
+    this.#deps.onChange();
+    return token;
+  }
+
+  #onPublisherState(publisher: Publisher, state: PeerState): void {
+    this.#log.debug({ state }, 'publisher.state');
+    if (state !== 'closed') return;
+    const error = new AppError('peer.connection', 'The connection to the publisher was lost.');
+    void this.unpublish(publisher, 'disconnected', { reason: 'connection lost', error });
+  }
+
+  /** After `request` the name is free at once; otherwise it stays reserved for broadcast.resumeSeconds. */
+  async unpublish(
+    publisher: Publisher,
+    cause: 'request' | 'disconnected',
+    told?: { readonly reason: string; readonly error: AppError },
+  ): Promise<void> {
+    const owner = this.#ownership;
+    if (owner.kind === 'publishing' && owner.publisher === publisher) {
+      const untilUs = this.#deps.nowUs() + this.#deps.config.broadcast.resumeSeconds * 1e6;
+      this.#ownership = cause === 'request' ? { kind: 'free' } : { kind: 'reserved', token: owner.token, untilUs };
+      this.#audio.clear();
+      if (cause === 'request') void this.#closePipeline();
+      else this.#pipeline?.reset();
+      this.#log.info({ cause }, 'publisher.left');
+      this.#refreshState(cause === 'request' ? 'publisher left' : 'publisher lost');
+      this.#deps.onChange();
+    }
+    await publisher.close(told);
+  }
+
+  // --- pipeline ---
+
+  #openPipeline(): void {
+    if (this.#pipeline !== undefined) return;
+    this.#pipeline = this.#deps.createPipeline(this.name, {
+      onReady: (info) => this.#onReady(info),
+      onFormat: (format) => this.#onFormat(format),
+      onFrame: (frame) => this.#onFrame(frame),
+      onNeedKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
+      onLadder: (rung, rungLabel, reason) => {
+        this.#pipelineView = { ...this.#pipelineView, rung, rungLabel };
+        this.#log.warn({ rung, rungLabel, reason }, 'ladder.moved');
+      },
+      onStats: (stats) => this.#onPipelineStats(stats),
+      onError: (error) => this.#onPipelineError(error),
+    });
+    this.#audience.reapply();
+  }
+
+  async #closePipeline(): Promise<void> {
+    const pipeline = this.#pipeline;
+    this.#pipeline = undefined;
+    this.#pipelineView = { ...this.#pipelineView, format: undefined, stats: undefined };
+    this.#upscaledBefore = 0;
+    this.#keyframesBefore = 0;
+    this.#dropsBefore = {};
+    this.#audience.restart();
+    await pipeline?.close();
+  }
+
+  #onReady(info: UpscalerInfo): void {
+    this.#pipelineView = { ...this.#pipelineView, info, rungLabel: info.rungs[0] ?? info.label };
+    this.#audio.setDelay(this.#deps.config.media.audioDelayMs, info);
+    this.#log.info({ model: info.label, device: info.device }, 'pipeline.ready');
+  }
+
+  #onFormat(format: PipelineFormat): void {
+    this.#pipelineView = { ...this.#pipelineView, format };
+    this.#log.info({ ...format }, 'pipeline.format');
+    this.#deps.onChange();
+  }
+
+  #onFrame(frame: EncodedFrame): void {
+    const packetized = this.#deps.rtc.packetize(frame);
+    this.#audience.sendResult(packetized);
+    // One picture may be encoded for several codecs and rungs; it is metered once.
+    if (frame.rung !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
+    this.#lastMeteredTime = frame.mediaTime;
+    const { metrics } = this.#deps;
+    const sample = this.#meter.add(frame, this.#deps.nowUs());
+    metrics.frame('sent');
+    metrics.step('assemble', sample.assembleMs);
+    metrics.step('decode', sample.decodeMs);
+    metrics.step('upscale', sample.upscaleMs);
+    metrics.step('encode', sample.encodeMs);
+    metrics.step('added', sample.addedMs);
+  }
+
+  #onPipelineStats(stats: PipelineStats): void {
+    this.#pipelineView = { ...this.#pipelineView, stats };
+    for (const [reason, total] of Object.entries(stats.drops) as [DropReason, number][]) {
+      // A restarted worker counts from zero again.
+      const before = Math.min(this.#dropsBefore[reason] ?? 0, total);
+      this.#deps.metrics.dropped(reason, total - before);
+    }
+    this.#dropsBefore = { ...stats.drops };
+    const keyframes = stats.keyframesEncoded - Math.min(this.#keyframesBefore, stats.keyframesEncoded);
+    this.#keyframesBefore = stats.keyframesEncoded;
+    this.#deps.metrics.keyframes(keyframes);
+  }
+
+  #onPipelineError(error: AppError): void {
+    this.#deps.metrics.error(error.code);
+    this.#log.warn({ code: error.code, scope: error.scope, reason: error.message }, 'pipeline.error');
+    if (error.scope === 'frame' || error.code === 'pipeline.crashed') {
+      // The worker was restarted or skipped a frame: viewers start again at a keyframe.
+      if (error.code === 'pipeline.crashed') this.#audience.restart();
+      return;
+    }
+    const publisher = this.#publisher;
+    if (publisher !== undefined) void this.unpublish(publisher, 'request', { reason: 'pipeline failed', error });
+    else void this.#closePipeline();
+  }
+
+  // --- media in ---
+
+  #onAccessUnit(unit: AccessUnit): void {
+    this.#deps.metrics.frame('received');
+    const nowUs = this.#deps.nowUs();
+    this.#pipeline?.push({ ...unit, mediaTime: this.#videoTime.map(unit.mediaTime, nowUs) });
+    if (this.#state !== 'live') this.#refreshState('first picture');
+  }
+
+  #onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void {
+    if (!this.#audience.wantsSource) return;
+    const timestamp = this.#sourceTime.map(packet.timestamp, this.#deps.nowUs());
+    this.#audience.sendSource({ ...packet, timestamp }, codec);
+  }
+
+  #onAudioPacket(packet: ForwardPacket): void {
+    const timestamp = this.#audioTime.map(packet.timestamp, this.#deps.nowUs());
+    this.#audio.push({ ...packet, timestamp });
+  }
+
+  #onIngestDrop(reason: DropReason, count: number): void {
+    this.#ingestDrops = { ...this.#ingestDrops, [reason]: (this.#ingestDrops[reason] ?? 0) + count };
+    this.#deps.metrics.dropped(reason, count);
+  }
+
+  // --- viewers ---
+
+  async watch(
+    session: string,
+    sdp: string,
+    sink: SessionSink,
+  ): Promise<{ sdp: string; state: SessionState; viewer: Viewer }> {
+    const output = this.#pipelineView.format;
+    const size =
+      output === undefined ? { width: 2560, height: 1440 } : { width: output.outputWidth, height: output.outputHeight };
+    const peer = this.#deps.rtc.createViewer(
+      {
+        onState: (state) => this.#onViewerState(session, state),
+        onKeyframeRequest: (track) => this.#audience.onKeyframeRequest(session, track, this.#deps.nowUs()),
+        onBitrateEstimate: (bitrateBps) => this.#audience.get(session)?.setEstimate(bitrateBps),
+      },
+      size,
+    );
+    const viewer = new Viewer(session, peer, sink);
+    // Entered before the answer is made: the peer may report `connected` before accept() resolves.
+    this.#audience.add(viewer);
+    try {
+      const answer = await peer.accept(sdp);
+      viewer.knowState(this.#state);
+      this.#deps.metrics.session('viewer');
+      this.#log.info({ viewers: this.#audience.size }, 'viewer.joined');
+      this.#deps.onChange();
+      return { sdp: answer, state: this.#state, viewer };
+    } catch (error) {
+      await this.unwatch(session);
+      throw error;
+    }
+  }
+
+  #onViewerState(session: string, state: PeerState): void {
+    const viewer = this.#audience.get(session);
+    if (viewer === undefined) return;
+    if (state === 'connected') this.#audience.connected(viewer, this.#deps.nowUs());
+    if (state === 'closed') {
+      const error = new AppError('peer.connection', 'The connection to the viewer was lost.');
+      viewer.pushState('ended', 'connection lost', error);
+      void this.unwatch(session);
+    }
+  }
+
+  async unwatch(session: string): Promise<void> {
+    const viewer = this.#audience.remove(session);
+    if (viewer === undefined) return;
+    this.#log.info({ viewers: this.#audience.size }, 'viewer.left');
+    this.#deps.onChange();
+    await viewer.peer.close();
+  }
+
+  // --- time ---
+
+  #currentState(nowUs: MonotonicUs): SessionState {
+    const publisher = this.#publisher;
+    const last = publisher?.lastUnitAtUs;
+    if (last === undefined) return 'waiting';
+    return nowUs - last > this.#deps.config.broadcast.pauseAfterMs * 1000 ? 'paused' : 'live';
+  }
+
+  #refreshState(reason: string): void {
+    const state = this.#currentState(this.#deps.nowUs());
+    this.#publisher?.pushState(state, reason);
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#audience.pushState(state, reason);
+    this.#deps.onChange();
+  }
+
+  /** Once a second: states that follow from silence, bit rates, statistics. */
+  tick(): void {
+    const nowUs = this.#deps.nowUs();
+    if (this.#ownership.kind === 'reserved' && nowUs > this.#ownership.untilUs) {
+      this.#ownership = { kind: 'free' };
+      void this.#closePipeline();
+      this.#deps.onChange();
+    }
+    this.#refreshState('no picture arrives');
+    this.#audience.adapt(nowUs);
+    const publisherStats = this.#publisher?.peer.getStats();
+    const frames = this.#meter.take(nowUs);
+    const upscaled = this.#pipelineView.stats?.framesUpscaled ?? 0;
+    const upscaledPerSecond = Math.max(0, upscaled - this.#upscaledBefore);
+    this.#upscaledBefore = upscaled;
+    this.#stats = summarize({
+      model: this.#deps.model,
+      pipeline: this.#pipelineView,
+      publisher: publisherStats,
+      frames,
+      upscaledPerSecond,
+      codec: this.#audience.mainCodec,
+      ingestDrops: this.#ingestDrops,
+      viewers: this.#audience.size,
+      audioDelayMs: this.#audio.delayMs,
+    });
+    if (this.#publisher !== undefined) this.#publisher.sink.onStats(this.#stats);
+    this.#audience.pushStats(this.#stats);
+  }
+
+  async close(reason: string, error: AppError): Promise<void> {
+    const publisher = this.#publisher;
+    this.#ownership = { kind: 'free' };
+    this.#audio.clear();
+    await Promise.all([
+      publisher?.close({ reason, error }),
+      this.#audience.close(reason, error),
+      this.#closePipeline(),
+    ]);
+  }
+}

@@ -1,0 +1,20 @@
+import type { Config } from '../config.ts';
+import type { UpscalerSpec } from '../engine/spec.ts';
+
+/**
+ * How many broadcasts this machine takes at once when `limits.maxBroadcasts` is `auto`. A guess on the safe side for CPU
+ * kinds (the overload ladder takes the rest); FlashVSR counts its own streams by memory and refuses with `engine.memory`.
+ * @param cores logical processors
+ */
+export function broadcastCapacity(limits: Config['limits'], spec: UpscalerSpec, cores: number): number {
+  if (limits.maxBroadcasts !== 'auto') return limits.maxBroadcasts;
+  switch (spec.kind) {
+    case 'resize':
+      // Decode, Lanczos x4 and x264 of one 320x180 stream at 30 fps take a fifth of a core (bench:live).
+      return Math.max(2, cores * 2);
+    case 'onnx':
+      return Math.max(1, Math.floor(cores / spec.threads));
+    case 'flashvsr':
+      return 8;
+  }
+}

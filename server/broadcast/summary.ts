@@ -1,0 +1,74 @@
+import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { DropReason, ResultCodec } from '../media/types.ts';
+import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
+import type { PublisherStats } from '../rtc/peers.ts';
+import type { BroadcastStats, ModelSummary } from '../signaling/protocol.ts';
+import type { FrameSummary } from './frame-meter.ts';
+
+/** What the pipeline has said so far. */
+export interface PipelineView {
+  readonly info: UpscalerInfo | undefined;
+  readonly format: PipelineFormat | undefined;
+  readonly stats: PipelineStats | undefined;
+  /** Index into UpscalerInfo.rungs, and its name. */
+  readonly rung: number;
+  readonly rungLabel: string;
+}
+
+export interface SummaryInput {
+  readonly model: ModelSummary;
+  readonly pipeline: PipelineView;
+  readonly publisher: PublisherStats | undefined;
+  readonly frames: FrameSummary;
+  readonly upscaledPerSecond: number;
+  readonly codec: ResultCodec | undefined;
+  readonly ingestDrops: Readonly<Partial<Record<DropReason, number>>>;
+  readonly viewers: number;
+  readonly audioDelayMs: number;
+}
+
+export function modelSummary({ kind, label, superResolution, scale, device }: UpscalerInfo): ModelSummary {
+  return { kind, label, superResolution, scale, device };
+}
+
+function addDrops(...parts: Readonly<Partial<Record<DropReason, number>>>[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const part of parts)
+    for (const [reason, count] of Object.entries(part)) sum[reason] = (sum[reason] ?? 0) + count;
+  return sum;
+}
+
+/** The message that publishers and viewers get once a second. */
+export function summarize(input: SummaryInput): BroadcastStats {
+  const { pipeline, publisher, frames } = input;
+  const { info, format, stats } = pipeline;
+  return {
+    source: {
+      width: format?.sourceWidth ?? 0,
+      height: format?.sourceHeight ?? 0,
+      framesPerSecond: publisher?.framesPerSecond ?? 0,
+      bitrateBps: publisher?.bitrateBps ?? 0,
+      codec: publisher?.codec ?? '',
+      packetsLost: publisher?.packetsLost ?? 0,
+    },
+    output: {
+      width: format?.outputWidth ?? 0,
+      height: format?.outputHeight ?? 0,
+      // Without viewers nothing is encoded; the upscaler's own rate then tells that it works.
+      framesPerSecond: frames.framesPerSecond > 0 ? frames.framesPerSecond : input.upscaledPerSecond,
+      bitrateBps: frames.bitrateBps,
+      codec: input.codec ?? '',
+    },
+    model: {
+      ...(info === undefined ? input.model : modelSummary(info)),
+      rung: pipeline.rung,
+      rungLabel: pipeline.rungLabel,
+    },
+    addedLatencyMs: frames.addedLatencyMs,
+    steps: frames.steps,
+    drops: addDrops(input.ingestDrops, stats?.drops ?? {}),
+    load: stats?.load ?? 0,
+    viewers: input.viewers,
+    audio: { present: publisher?.hasAudio ?? false, delayMs: input.audioDelayMs },
+  };
+}

@@ -1,0 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startApp, type App } from './app.ts';
+import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config.ts';
+import { AppError } from './errors.ts';
+import { createLog, type Log } from './log.ts';
+import { VERSION } from './version.ts';
+
+/** Exit codes for a supervisor: 1 = do not restart before something was changed, 70 = restart (EX_SOFTWARE). */
+const EXIT_CONFIG = 1;
+const EXIT_RESTART = 70;
+
+function help(): string {
+  const short = Object.entries(SHORT_FLAGS).map(([flag, key]) => `  --${flag.padEnd(12)} ${key}`);
+  const keys = configKeys().map((key) => `  --${key.padEnd(34)} ${environmentName(key)}`);
+  return [
+    `FlashVSR Live ${VERSION}: npm start -- [--config FILE] [--key value]...`,
+    '',
+    'Short flags:',
+    ...short,
+    '',
+    'Every setting as a flag and as an environment variable (meaning and limits: docs/operations.md):',
+    ...keys,
+  ].join('\n');
+}
+
+function banner({ url, model }: App): string {
+  const what = model.superResolution ? 'super-resolution' : 'plain resize, no super-resolution';
+  return [
+    '',
+    `  FlashVSR Live ${VERSION}`,
+    `  page    ${url}`,
+    `  model   ${model.label} (x${model.scale}, ${what})`,
+    `  device  ${model.device}`,
+    '',
+    '',
+  ].join('\n');
+}
+
+async function stop(app: App, log: Log, drainSeconds: number, signal: string): Promise<void> {
+  log.info({ signal, drainSeconds }, 'server.draining');
+  app.drain();
+  const end = Date.now() + drainSeconds * 1000;
+  while (app.registry.sessionCount > 0 && Date.now() < end) await delay(100);
+  await app.close();
+  log.info({}, 'server.stopped');
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv.includes('--help')) {
+    process.stdout.write(`${help()}\n`);
+    return;
+  }
+  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
+  const log = createLog(config.log);
+  log.debug({ config: printableConfig(config) }, 'config.loaded');
+  const app = await startApp(config, log);
+  process.stdout.write(banner(app));
+  log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
+
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    // A second signal does not wait for anybody.
+    if (stopping) process.exit(EXIT_RESTART);
+    stopping = true;
+    void stop(app, log, config.drainSeconds, signal).then(() => process.exit(0));
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  // One stream's defect must not end the others; what is left in an unknown state is told loudly.
+  process.on('unhandledRejection', (reason) => {
+    const error = AppError.from(reason);
+    app.metrics.error(error.code);
+    log.error({ code: error.code, reason: error.message, stack: error.stack }, 'process.unhandledRejection');
+  });
+  process.on('uncaughtException', (error) => {
+    log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
+    void app.close().finally(() => process.exit(EXIT_RESTART));
+  });
+}
+
+main(process.argv.slice(2)).catch((thrown: unknown) => {
+  const error = AppError.from(thrown);
+  process.stderr.write(`${error.message}\n${error.remedy}\n`);
+  if (error.code === 'internal') process.stderr.write(`${error.stack ?? ''}\n`);
+  process.exit(EXIT_CONFIG);
+});

@@ -1,0 +1,154 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { DropReason } from './media/types.ts';
+
+export type FrameStep = 'assemble' | 'decode' | 'upscale' | 'encode' | 'added';
+
+const MS_BUCKETS = [0.5, 1, 2, 4, 8, 12, 16, 24, 33, 50, 75, 100, 150, 250, 500, 1000, 2500];
+
+/** What a scrape asks the domain for at that moment. */
+export interface MetricsSnapshot {
+  readonly broadcasts: number;
+  readonly broadcastCapacity: number;
+  readonly viewers: number;
+  readonly bitrateInBps: number;
+  readonly bitrateOutBps: number;
+  readonly queueDepthFrames: number;
+  readonly ladderRungs: readonly { readonly broadcast: string; readonly rung: number }[];
+}
+
+/**
+ * /metrics. Names carry their unit; broadcast names are a label only where their number is bounded by
+ * `limits.maxBroadcasts`.
+ */
+export class Metrics {
+  readonly registry = new Registry();
+  #snapshot: () => MetricsSnapshot = () => ({
+    broadcasts: 0,
+    broadcastCapacity: 0,
+    viewers: 0,
+    bitrateInBps: 0,
+    bitrateOutBps: 0,
+    queueDepthFrames: 0,
+    ladderRungs: [],
+  });
+
+  readonly #steps: Histogram<'step'>;
+  readonly #drops: Counter<'reason'>;
+  readonly #frames: Counter<'stage'>;
+  readonly #keyframes: Counter;
+  readonly #joins: Counter<'role'>;
+  readonly #errors: Counter<'code'>;
+  readonly #connections: Gauge;
+
+  constructor() {
+    const registers = [this.registry];
+    // Event-loop lag comes with the defaults (nodejs_eventloop_lag_*), as do memory and CPU.
+    collectDefaultMetrics({ register: this.registry });
+    const gauge = (name: string, help: string, read: (snapshot: MetricsSnapshot) => number): void => {
+      const snapshot = (): MetricsSnapshot => this.#snapshot();
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read(snapshot()));
+        },
+      });
+    };
+    gauge('flashvsr_broadcasts', 'Broadcasts with a running pipeline', (s) => s.broadcasts);
+    gauge('flashvsr_broadcast_slots', 'Broadcasts this server takes at once', (s) => s.broadcastCapacity);
+    gauge('flashvsr_viewers', 'Connected viewers', (s) => s.viewers);
+    gauge(
+      'flashvsr_ingest_bits_per_second',
+      'Video bit rate of all publishers over the last second',
+      (s) => s.bitrateInBps,
+    );
+    gauge('flashvsr_egress_bits_per_second', 'Bit rate to all viewers over the last second', (s) => s.bitrateOutBps);
+    gauge('flashvsr_upscaler_queue_frames', 'Frames waiting in front of the upscalers', (s) => s.queueDepthFrames);
+    const snapshot = (): MetricsSnapshot => this.#snapshot();
+    new Gauge({
+      name: 'flashvsr_ladder_rung',
+      help: 'Overload ladder: 0 is the full model, higher is cheaper',
+      labelNames: ['broadcast'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { broadcast, rung } of snapshot().ladderRungs) this.set({ broadcast }, rung);
+      },
+    });
+    this.#steps = new Histogram({
+      name: 'flashvsr_step_milliseconds',
+      help: 'Time of one frame in each step; "added" is complete frame in to first packet out',
+      labelNames: ['step'],
+      buckets: MS_BUCKETS,
+      registers,
+    });
+    this.#drops = new Counter({
+      name: 'flashvsr_frames_dropped_total',
+      help: 'Frames dropped, by reason',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.#frames = new Counter({
+      name: 'flashvsr_frames_total',
+      help: 'Frames received complete, and frames sent upscaled',
+      labelNames: ['stage'],
+      registers,
+    });
+    this.#keyframes = new Counter({ name: 'flashvsr_encoder_keyframes_total', help: 'Keyframes encoded', registers });
+    this.#joins = new Counter({
+      name: 'flashvsr_sessions_total',
+      help: 'Sessions started',
+      labelNames: ['role'],
+      registers,
+    });
+    this.#connections = new Gauge({ name: 'flashvsr_websocket_connections', help: 'Open WebSockets', registers });
+    this.#errors = new Counter({
+      name: 'flashvsr_errors_total',
+      help: 'Errors by catalogue code, requests refused included',
+      labelNames: ['code'],
+      registers,
+    });
+  }
+
+  /** Whom to ask at a scrape; set once by main. */
+  observe(snapshot: () => MetricsSnapshot): void {
+    this.#snapshot = snapshot;
+  }
+
+  step(step: FrameStep, milliseconds: number): void {
+    this.#steps.observe({ step }, Math.max(0, milliseconds));
+  }
+
+  dropped(reason: DropReason, count: number): void {
+    if (count > 0) this.#drops.inc({ reason }, count);
+  }
+
+  frame(stage: 'received' | 'sent'): void {
+    this.#frames.inc({ stage });
+  }
+
+  keyframes(count: number): void {
+    if (count > 0) this.#keyframes.inc(count);
+  }
+
+  session(role: 'publisher' | 'viewer'): void {
+    this.#joins.inc({ role });
+  }
+
+  error(code: string): void {
+    this.#errors.inc({ code });
+  }
+
+  connections(open: number): void {
+    this.#connections.set(open);
+  }
+
+  async text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  get contentType(): string {
+    return this.registry.contentType;
+  }
+}
