@@ -1,0 +1,182 @@
+"""The pool of training clips on the training device, and batches cut from it.
+
+prepare.py's folder -> every clip's high-resolution I420 frames, its clean low-resolution frames (antialiased bicubic, as in the
+literature) and its compressed renditions, all uint8 on the device. Batches are crops of `frames` consecutive frames.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import render
+
+CELL = 32  # high-resolution pixels; crops are drawn by the gradient energy of such cells
+
+
+def load_clip(job: tuple) -> str:
+    """Render one clip and decode its streams into an .npz-free folder of .npy files; runs in a worker process."""
+    clip, folder, scratch = job
+    luma, chroma = render.render(clip, folder, render.PhotoCache(os.path.join(folder, "photos"), 4))
+    target = os.path.join(scratch, f"{clip['id']:04d}")
+    os.makedirs(target)
+    np.save(os.path.join(target, "hr_luma.npy"), luma)
+    np.save(os.path.join(target, "hr_chroma.npy"), chroma)
+    for number, plan in enumerate(clip["streams"]):
+        size = (clip["width"] // plan["scale"], clip["height"] // plan["scale"])
+        y, uv = render.read_stream(os.path.join(folder, plan["file"]), *size, clip["frames"], clip["frames"])
+        np.save(os.path.join(target, f"s{number}_luma.npy"), y)
+        np.save(os.path.join(target, f"s{number}_chroma.npy"), uv)
+    return target
+
+
+class Clip:
+    def __init__(self, description: dict, folder: str, device: torch.device, matrices: dict):
+        def load(name):
+            return torch.from_numpy(np.load(os.path.join(folder, name + ".npy"))).to(device)
+
+        self.description, self.frames = description, description["frames"]
+        self.luma, self.chroma = load("hr_luma"), load("hr_chroma")
+        self.renditions = {scale: [self.clean(scale, device, matrices)] for scale in (2, 4)}
+        for number, plan in enumerate(description["streams"]):
+            self.renditions[plan["scale"]].append((load(f"s{number}_luma"), load(f"s{number}_chroma")))
+        luma = self.luma[self.frames // 2].float()[None, None]
+        energy = (luma[..., 1:, 1:] - luma[..., :-1, 1:]).abs() + (luma[..., 1:, 1:] - luma[..., 1:, :-1]).abs()
+        self.energy = F.avg_pool2d(F.pad(energy, (0, 1, 0, 1)), CELL)[0, 0].cpu().numpy() + 0.5
+
+    def clean(self, scale: int, device: torch.device, matrices: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        def shrink(planes: torch.Tensor) -> torch.Tensor:
+            for size in planes.shape[-2:]:
+                if (size, scale) not in matrices:
+                    weights = render.resize_matrix(size, size // scale)
+                    matrices[size, scale] = torch.from_numpy(weights).to(device)
+            rows, columns = matrices[planes.shape[-2], scale], matrices[planes.shape[-1], scale]
+            return torch.clamp(torch.round(rows @ planes.float() @ columns.T), 0, 255).to(torch.uint8)
+
+        return (
+            torch.stack([shrink(frame) for frame in self.luma]),
+            torch.stack([shrink(frame) for frame in self.chroma]),
+        )
+
+
+class Pool:
+    """Clips arrive from worker processes while training already runs; `ready` is set at the first `enough` of them."""
+
+    def __init__(self, folder: str, device: torch.device, limit: int = 0, enough: int = 48):
+        with open(os.path.join(folder, "clips.json")) as file:
+            clips = json.load(file)["clips"]
+        if limit:
+            clips = [c for c in clips if not c["validation"]][:limit] + [c for c in clips if c["validation"]][:1]
+        order = np.random.default_rng(1).permutation(len(clips))
+        clips = sorted((clips[i] for i in order), key=lambda clip: not clip["validation"])
+        self.train: list[Clip] = []
+        self.validation: list[Clip] = []
+        self.ready, self.failure, self.total = threading.Event(), None, len(clips)
+        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 30e9 else None
+        self.scratch = tempfile.mkdtemp(dir=shared)
+        self.device, self.enough = device, min(enough, len(clips))
+        # Started before the device is touched, so plain forks are safe.
+        self.workers = get_context("fork").Pool(os.cpu_count())
+        self.results = self.workers.imap_unordered(load_clip, [(c, folder, self.scratch) for c in clips])
+        self.by_id = {c["id"]: c for c in clips}
+
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self.collect, daemon=True)
+        self.thread.start()
+
+    def collect(self) -> None:
+        matrices: dict = {}
+        try:
+            for target in self.results:
+                description = self.by_id[int(os.path.basename(target))]
+                clip = Clip(description, target, self.device, matrices)
+                shutil.rmtree(target)
+                (self.validation if description["validation"] else self.train).append(clip)
+                if len(self.train) + len(self.validation) >= self.enough:
+                    self.ready.set()
+        except Exception as error:  # handed to the training thread, which ends the run with it
+            self.failure = error
+        self.ready.set()
+        self.workers.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def wait(self) -> None:
+        self.ready.wait()
+        if self.failure:
+            raise self.failure
+
+
+class Batch:
+    """Static buffers of one scale's crops: uint8 in, filled in place so that recorded graphs can read them."""
+
+    def __init__(self, pool: Pool, scale: int, items: int, frames: int, crop: int, seed: int, clean: float):
+        self.pool, self.scale, self.items, self.frames, self.crop, self.clean = pool, scale, items, frames, crop, clean
+        self.random = np.random.default_rng(seed)
+        device, full = pool.device, crop * scale
+        self.luma = torch.zeros(items, frames, crop, crop, dtype=torch.uint8, device=device)
+        self.chroma = torch.zeros(items, frames, 2, crop // 2, crop // 2, dtype=torch.uint8, device=device)
+        self.hr_luma = torch.zeros(items, frames, full, full, dtype=torch.uint8, device=device)
+        self.hr_chroma = torch.zeros(items, frames, 2, full // 2, full // 2, dtype=torch.uint8, device=device)
+        self.noise = torch.zeros(items, 1, 1, 1, device=device)
+
+    def place(self, clip: Clip) -> tuple[int, int]:
+        """Top-left corner in low-resolution pixels, even, drawn by gradient energy."""
+        energy = clip.energy.ravel()
+        cell = int(np.searchsorted(np.cumsum(energy), self.random.random() * energy.sum()))
+        row, column = divmod(min(cell, energy.size - 1), clip.energy.shape[1])
+        corner = []
+        for index, size in ((row, clip.luma.shape[1]), (column, clip.luma.shape[2])):
+            position = (index * CELL + self.random.integers(CELL)) // self.scale - self.crop // 2
+            corner.append(int(np.clip(position, 0, size // self.scale - self.crop)) // 2 * 2)
+        return corner[0], corner[1]
+
+    def fill(self) -> None:
+        random, s, c = self.random, self.scale, self.crop
+        clips = self.pool.train
+        noise = np.zeros(self.items, np.float32)
+        usable = [clip for clip in list(clips) if min(clip.luma.shape[1:]) // s >= c]
+        for i in range(self.items):
+            clip = usable[int(random.integers(len(usable)))]
+            renditions = clip.renditions[s]
+            clean = random.random() < self.clean or len(renditions) == 1
+            luma, chroma = renditions[0 if clean else int(random.integers(1, len(renditions)))]
+            if clean and random.random() < 0.25:
+                noise[i] = random.exponential(4.0)
+            t = int(random.integers(clip.frames - self.frames + 1))
+            y, x = self.place(clip)
+            times = slice(t, t + self.frames)
+            self.luma[i].copy_(luma[times, y : y + c, x : x + c])
+            self.chroma[i].copy_(chroma[times, :, y // 2 : (y + c) // 2, x // 2 : (x + c) // 2])
+            self.hr_luma[i].copy_(clip.luma[times, s * y : s * (y + c), s * x : s * (x + c)])
+            half = slice(s * y // 2, s * (y + c) // 2), slice(s * x // 2, s * (x + c) // 2)
+            self.hr_chroma[i].copy_(clip.chroma[(times, slice(None), *half)])
+        planes = (self.luma, self.chroma, self.hr_luma, self.hr_chroma)
+        if random.random() < 0.5:
+            for plane in planes:
+                plane.copy_(plane.flip(-1))
+        if random.random() < 0.5:
+            for plane in planes:
+                plane.copy_(plane.flip(-2))
+        if random.random() < 0.5:
+            for plane in planes:
+                plane.copy_(plane.transpose(-1, -2).clone())
+        if random.random() < 0.3:
+            for plane in planes:
+                plane.copy_(plane.flip(1))
+        self.noise.copy_(torch.from_numpy(noise).view(-1, 1, 1, 1))
+        if noise.any():
+            self.luma.copy_(torch.clamp(torch.round(self.luma + self.noise * torch.randn_like(self.luma, dtype=torch.float32)), 0, 255))
+
+
+def wait_for(pool: Pool, started: float) -> None:
+    pool.wait()
+    print(f"{time.time() - started:6.1f} s: {len(pool.train)} training and {len(pool.validation)} validation clips of {pool.total}", flush=True)

@@ -1,0 +1,192 @@
+"""The recurrent super-resolution network on I420 planes, trained as the integer network it will run as.
+
+One frame goes in as planes at `unshuffle`-reduced size: luma is folded space-to-depth (u*u channels), chroma already has half
+size, the previous frame's luma and `state` channels of the previous frame's last features come along (RLSP, Fuoli et al. 2019,
+without look-ahead). Plain 3x3 convolutions follow; every activation is clamped to [0, 1] and held in 8 bits (so ReLU is free: it
+is the saturation of the integer convolution), weights are 7-bit per output channel (no overflow of pmaddubsw on processors
+without VNNI). The last convolution gives the residual over bicubic in whole grey levels, luma and chroma at once, as channels
+for a pixel shuffle. `quantise` blends between float (0) and integer behaviour (1) without recompiling anything.
+
+Shapes, for a frame of H x W and u = 2: planes (N, 4 + 2 [+ 4 + S], H/2, W/2) -> residual (N, (u*s)^2 + 2*(u*s/2)^2, H/2, W/2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from render import cubic_kernel
+
+LEVELS = 255.0
+WEIGHT_LIMIT = 63.0  # 7 bits: two u8*s8 products fit 16 bits on processors without VNNI
+
+
+@dataclass
+class Config:
+    name: str
+    scale: int = 4
+    channels: int = 96
+    layers: int = 8
+    state: int = 48  # 0: a single-frame model
+    unshuffle: int = 2
+    skip: int = 0  # an identity around every `skip` convolutions after the first; 0: none
+    rep: bool = False  # train with a linear branch beside each convolution, folded in weight space
+
+    @property
+    def luma_in(self) -> int:
+        return self.unshuffle**2
+
+    @property
+    def inputs(self) -> int:
+        recurrent = self.luma_in + self.state if self.state else 0
+        return self.luma_in + 2 + recurrent
+
+    @property
+    def luma_out(self) -> int:
+        return (self.unshuffle * self.scale) ** 2
+
+    @property
+    def chroma_out(self) -> int:
+        return 2 * (self.unshuffle * self.scale // 2) ** 2
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def clamp_quantise(x: torch.Tensor, bias: torch.Tensor, quantise: torch.Tensor) -> torch.Tensor:
+    y = torch.clamp(x + bias, 0.0, 1.0)
+    return y + (torch.round(y * LEVELS) * (1.0 / LEVELS) - y) * quantise
+
+
+def clamp_gradient(grad: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.where((y > 0.0) & (y < 1.0), grad, torch.zeros_like(grad))
+
+
+class Activation(torch.autograd.Function):
+    """Bias, clamp to [0, 1] and rounding to 1/255, straight through inside the clamp."""
+
+    forward_kernel = staticmethod(clamp_quantise)
+    backward_kernel = staticmethod(clamp_gradient)
+
+    @staticmethod
+    def forward(ctx, x, bias, quantise):
+        y = Activation.forward_kernel(x, bias.to(x.dtype).view(1, -1, 1, 1), quantise.to(x.dtype))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        (y,) = ctx.saved_tensors
+        grad = Activation.backward_kernel(grad, y)
+        return grad, grad.sum((0, 2, 3), dtype=torch.float32), None
+
+
+def straight_through(x: torch.Tensor, rounded: torch.Tensor, quantise: torch.Tensor) -> torch.Tensor:
+    return x + (rounded - x).detach() * quantise
+
+
+class Convolution(nn.Module):
+    def __init__(self, inputs: int, outputs: int, gain: float, rep: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) * gain * (2.0 / (9 * inputs)) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.rep = rep
+        if rep:
+            self.wide = nn.Parameter(torch.randn(2 * outputs, inputs, 3, 3) * (1.0 / (9 * inputs)) ** 0.5)
+            self.narrow = nn.Parameter(torch.randn(outputs, 2 * outputs) * 0.1 * (1.0 / (2 * outputs)) ** 0.5)
+
+    def folded(self) -> torch.Tensor:
+        if not self.rep:
+            return self.weight
+        return self.weight + (self.narrow @ self.wide.flatten(1)).view_as(self.weight)
+
+    def scales(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6) / WEIGHT_LIMIT
+
+    def quantised(self, quantise: torch.Tensor) -> torch.Tensor:
+        weight = self.folded()
+        scale = self.scales(weight)
+        return straight_through(weight, torch.round(weight / scale) * scale, quantise)
+
+
+class Network(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        widths = [config.inputs] + [config.channels] * config.layers
+        # The inputs are pixel values around 0.45 and not centred: a smaller first gain keeps activations inside [0, 1].
+        # A convolution whose output joins an identity starts small.
+        gains = [0.5 if i == 0 else 0.3 if config.skip and i % config.skip == 0 else 1.0 for i in range(config.layers)]
+        self.body = nn.ModuleList(
+            Convolution(a, b, gain, config.rep) for a, b, gain in zip(widths, widths[1:], gains)
+        )
+        self.head = Convolution(config.channels, config.luma_out + config.chroma_out, 0.1, config.rep)
+
+    def weights(self, quantise: torch.Tensor, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Quantised weights, computed once for all frames of a training clip."""
+        layers = [*self.body, self.head]
+        fmt = torch.channels_last
+        return [(layer.quantised(quantise).to(dtype).contiguous(memory_format=fmt), layer.bias) for layer in layers]
+
+    def step(self, weights, luma, chroma, previous, hidden, quantise):
+        """luma (N, u*u, h, w), chroma (N, 2, h, w) in [0, 1] -> residual in units of 1.0 (= 255 levels), new hidden state."""
+        planes = [luma, chroma] if not self.config.state else [luma, chroma, previous, hidden]
+        x = torch.cat(planes, 1).contiguous(memory_format=torch.channels_last)
+        saved = None
+        for i, (weight, bias) in enumerate(weights[:-1]):
+            y = F.conv2d(x, weight, None, padding=1)
+            if self.config.skip and i and i % self.config.skip == 0:
+                # Exported as a signed 8-bit convolution output (steps of 1/128) and QLinearAdd, whose saturation is the clamp.
+                y = y + bias.to(y.dtype).view(1, -1, 1, 1)
+                y = saved + straight_through(y, torch.clamp(torch.round(y * 128), -128, 127) * (1 / 128), quantise)
+                bias = torch.zeros_like(bias)
+            x = Activation.apply(y, bias, quantise)
+            if self.config.skip and i % self.config.skip == 0:
+                saved = x
+        weight, bias = weights[-1]
+        residual = F.conv2d(x, weight, bias.to(x.dtype), padding=1)
+        rounded = torch.clamp(torch.round(residual * LEVELS), -128, 127) * (1.0 / LEVELS)
+        return straight_through(residual, rounded, quantise), x[:, : self.config.state]
+
+    def forward(self, luma, chroma, quantise, dtype):
+        """A clip: luma (N, T, u*u, h, w), chroma (N, T, 2, h, w) -> residuals (N, T, C, h, w)."""
+        n, frames, _, h, w = luma.shape
+        weights = self.weights(quantise, dtype)
+        luma, chroma = luma.to(dtype), chroma.to(dtype)
+        hidden = torch.zeros(n, self.config.state, h, w, dtype=dtype, device=luma.device)
+        previous = torch.zeros_like(luma[:, 0])
+        out = []
+        for t in range(frames):
+            residual, hidden = self.step(weights, luma[:, t], chroma[:, t], previous, hidden, quantise)
+            previous = luma[:, t]
+            out.append(residual)
+        return torch.stack(out, 1)
+
+
+def base_filter(unshuffle: int, scale: int) -> np.ndarray:
+    """Bicubic x`scale` as a convolution between folded planes: ((u*s)^2, u^2, k, k), k = 3 for u = 2 and 5 for u = 1.
+
+    Row-major pixel-shuffle order on both sides. The planes must be padded with k // 2 folded pixels of replicated border.
+    """
+    u, r = unshuffle, unshuffle * scale
+    reach = 1 if u == 2 else 2
+    size = 2 * reach + 1
+    line = np.zeros((r, u, size))  # output phase, input phase, tap
+    for p in range(r):
+        centre = (p + 0.5) / scale - 0.5
+        for tap in range(-2, u + 2):
+            line[p, tap % u, tap // u + reach] += cubic_kernel(np.array(tap - centre))
+    full = np.einsum("pat,qbs->pqabts", line, line)
+    return full.reshape(r * r, u * u, size, size).astype(np.float32)
+
+
+def unshuffle_planes(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """(..., 1, H, W) -> (..., factor^2, H/factor, W/factor), row-major phases."""
+    if factor == 1:
+        return x
+    lead = x.shape[:-3]
+    return F.pixel_unshuffle(x.reshape(-1, *x.shape[-3:]), factor).reshape(*lead, factor * factor, x.shape[-2] // factor, -1)
