@@ -7,6 +7,7 @@ import type {
   ResultCodec,
   SourceCodec,
 } from '../media/types.ts';
+import type { RtpClock } from '../media/rtp-clock.ts';
 import type { AppError } from '../errors.ts';
 
 /**
@@ -18,12 +19,22 @@ export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'closed';
 
 /** An RTP packet of the publisher, to be forwarded: payload shared and never changed, header fields already unwrapped. */
 export interface ForwardPacket {
+  /**
+   * Identifies the RTP stream; unique in the process. When it changes (new SSRC, publisher reconnected) sequence and
+   * timestamp begin anew and viewers continue theirs without a gap.
+   */
+  readonly stream: number;
   readonly payload: Uint8Array;
   readonly marker: boolean;
   /** Unwrapped sequence number of the publisher's track; gaps are real losses. */
   readonly sequence: number;
   /** Unwrapped timestamp in the track's clock (90 kHz video, 48 kHz Opus). */
   readonly timestamp: number;
+  /**
+   * The same instant on the broadcast's video time line, audio too (by the publisher's sender reports): what the audio
+   * delay line compares with the video's presentation, and what viewers' sender reports carry for lip sync.
+   */
+  readonly mediaTime: MediaTime;
   readonly receivedAtUs: MonotonicUs;
 }
 
@@ -35,6 +46,8 @@ export interface PublisherListener {
   onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void;
   onAudioPacket(packet: ForwardPacket): void;
   onDrop(reason: DropReason, count: number): void;
+  /** A local candidate found after the answer was sent (trickle ICE); without it late ones are not announced. */
+  onCandidate?(candidate: IceCandidateJson): void;
 }
 
 /** Totals since the peer connected; rates over the last second. */
@@ -58,7 +71,10 @@ export interface PublisherPeer {
   /** ICE restart: a new offer of the same session (RFC 8839 section 4.4.1.1.1). */
   restart(offerSdp: string): Promise<string>;
   addCandidate(candidate: IceCandidateJson): Promise<void>;
-  /** PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. */
+  /**
+   * PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. Losses and the start need no
+   * call (the peer asks itself); a decoder error and a viewer of the source do.
+   */
   requestKeyframe(reason: string): void;
   getStats(): PublisherStats;
   /** Idempotent; frees sockets and timers. */
@@ -80,6 +96,8 @@ export interface ViewerListener {
   onKeyframeRequest(track: 'result' | 'source'): void;
   /** REMB (draft-alvestrand-rmcat-remb-03), bits per second for the whole peer. */
   onBitrateEstimate(bitrateBps: number): void;
+  /** As PublisherListener.onCandidate. */
+  onCandidate?(candidate: IceCandidateJson): void;
 }
 
 export interface ViewerStats {
@@ -144,7 +162,11 @@ export interface RtcOptions {
 
 /** The factory main hands to broadcast/. */
 export interface RtcStack {
-  createPublisher(listener: PublisherListener): PublisherPeer;
+  /**
+   * @param clock of the broadcast, so that media time goes on when another connection of the same publisher takes over;
+   *   left out, the peer's media time starts with its own first timestamp
+   */
+  createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer;
   /** @param maxOutput size of the result so that the answer offers a sufficient H264 level (RFC 6184 section 8.1) */
   createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer;
   /** Payloads of at most `maxPayloadBytes`; H264 as FU-A/STAP-A (RFC 6184), VP8 with its descriptor (RFC 7741). */

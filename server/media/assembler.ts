@@ -1,0 +1,128 @@
+import { H264Depacketizer } from './h264.ts';
+import { startsPicture } from './picture-start.ts';
+import type { RtpPacket } from './rtp.ts';
+import type { AccessUnit, DropReason, MediaTime, MonotonicUs, SourceCodec } from './types.ts';
+import { Vp8Depacketizer } from './vp8.ts';
+import { Vp9Depacketizer } from './vp9.ts';
+
+export interface AssemblerEvents {
+  onAccessUnit(unit: AccessUnit): void;
+  onDrop(reason: DropReason, count: number): void;
+  /** A frame is missing that others refer to: only a keyframe helps. May be called for every frame until one comes. */
+  onKeyframeNeeded(): void;
+}
+
+export interface AssemblerPacket {
+  readonly packet: Pick<RtpPacket, 'payload' | 'marker' | 'timestamp'>;
+  readonly codec: SourceCodec;
+  readonly mediaTime: MediaTime;
+  readonly receivedAtUs: MonotonicUs;
+  /** Packets given up directly before this one. */
+  readonly lostBefore: number;
+}
+
+interface Depacketizer {
+  add(packet: Pick<RtpPacket, 'payload'>): void;
+  finish(): { data: Buffer; keyframe: boolean } | undefined;
+  reset(): void;
+}
+
+/** More than any picture of a live source needs; past it the sender is broken or hostile. */
+const MAX_UNIT_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Ordered packets in, access units out. A unit ends at the marker or when the timestamp changes. After a loss every unit
+ * up to the next keyframe is dropped: decoding on without the reference shows garbage that the upscaler then sharpens.
+ */
+export class FrameAssembler {
+  readonly #events: AssemblerEvents;
+  readonly #depacketizers: Record<SourceCodec, Depacketizer> = {
+    H264: new H264Depacketizer(),
+    VP8: new Vp8Depacketizer(),
+    VP9: new Vp9Depacketizer(),
+  };
+  #codec: SourceCodec | undefined;
+  #open: { timestamp: number; mediaTime: MediaTime; receivedAtUs: MonotonicUs; bytes: number } | undefined;
+  #damaged = false;
+  #awaitingKeyframe = true;
+
+  constructor(events: AssemblerEvents) {
+    this.#events = events;
+  }
+
+  get awaitingKeyframe(): boolean {
+    return this.#awaitingKeyframe;
+  }
+
+  add({ packet, codec, mediaTime, receivedAtUs, lostBefore }: AssemblerPacket, nowUs: MonotonicUs): void {
+    if (lostBefore > 0) this.#lose();
+    if (packet.payload.length === 0) return; // padding probe
+    if (this.#open !== undefined && (this.#open.timestamp !== packet.timestamp || codec !== this.#codec)) {
+      this.#finish(nowUs);
+    }
+    if (codec !== this.#codec) {
+      if (this.#codec !== undefined) this.#awaitingKeyframe = true;
+      this.#codec = codec;
+    }
+    if (this.#open === undefined) {
+      this.#open = { timestamp: packet.timestamp, mediaTime, receivedAtUs, bytes: 0 };
+      this.#damaged = lostBefore > 0 && !startsPicture(codec, packet.payload);
+    }
+    this.#open.bytes += packet.payload.length;
+    // Retransmissions make a unit's first packet arrive last; its reception counts from the earliest.
+    if (receivedAtUs < this.#open.receivedAtUs) this.#open.receivedAtUs = receivedAtUs;
+    if (this.#open.bytes > MAX_UNIT_BYTES) this.#damaged = true;
+    if (!this.#damaged) this.#depacketizers[codec].add(packet);
+    if (packet.marker) this.#finish(nowUs);
+  }
+
+  /** The stream was replaced: what is open will never be completed. */
+  restart(): void {
+    if (this.#open !== undefined) this.#events.onDrop('incomplete', 1);
+    this.#open = undefined;
+    this.#damaged = false;
+    this.#awaitingKeyframe = true;
+    for (const depacketizer of Object.values(this.#depacketizers)) depacketizer.reset();
+  }
+
+  /** The decoder met an error: nothing before the next keyframe is of use. */
+  requireKeyframe(): void {
+    this.#awaitingKeyframe = true;
+  }
+
+  #lose(): void {
+    this.#awaitingKeyframe = true;
+    if (this.#open !== undefined) this.#damaged = true;
+    this.#events.onKeyframeNeeded();
+  }
+
+  #finish(nowUs: MonotonicUs): void {
+    const open = this.#open;
+    const codec = this.#codec;
+    if (open === undefined || codec === undefined) return;
+    const result = this.#depacketizers[codec].finish();
+    const damaged = this.#damaged || result === undefined;
+    this.#open = undefined;
+    this.#damaged = false;
+    if (damaged) {
+      this.#awaitingKeyframe = true;
+      this.#events.onDrop('incomplete', 1);
+      this.#events.onKeyframeNeeded();
+      return;
+    }
+    if (this.#awaitingKeyframe && !result.keyframe) {
+      this.#events.onDrop('awaiting-keyframe', 1);
+      this.#events.onKeyframeNeeded();
+      return;
+    }
+    this.#awaitingKeyframe = false;
+    this.#events.onAccessUnit({
+      codec,
+      data: result.data,
+      mediaTime: open.mediaTime,
+      keyframe: result.keyframe,
+      receivedAtUs: open.receivedAtUs,
+      assembledAtUs: nowUs,
+    });
+  }
+}

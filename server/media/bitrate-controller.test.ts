@@ -1,0 +1,61 @@
+import { expect, it } from 'vitest';
+import { BitrateController } from './bitrate-controller.ts';
+
+const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
+const SECOND = 1_000_000;
+
+/** Runs `seconds` updates and returns the last answer. */
+function run(controller: BitrateController, estimates: Record<string, number>, from: number, seconds: number): ReadonlySet<string> {
+  let low: ReadonlySet<string> = new Set();
+  for (let second = 0; second < seconds; second += 1) {
+    low = controller.update(new Map(Object.entries(estimates)), (from + second) * SECOND).low;
+  }
+  return low;
+}
+
+it('starts at the start bit rate and follows a single viewer within the limits', () => {
+  const controller = new BitrateController(limits);
+  expect(controller.fullBps).toBe(2_500_000);
+  run(controller, { a: 2_000_000 }, 0, 1);
+  expect(controller.fullBps).toBe(1_700_000);
+  run(controller, { a: 50_000_000 }, 1, 1);
+  expect(controller.fullBps).toBe(6_000_000);
+});
+
+it('takes the 20th percentile of many viewers', () => {
+  const controller = new BitrateController(limits);
+  const estimates = Object.fromEntries([3, 4, 4, 4, 4, 4, 4, 4, 4, 4].map((mbit, index) => [`v${index}`, mbit * 1e6]));
+  run(controller, estimates, 0, 1);
+  expect(controller.fullBps).toBe(3_400_000);
+});
+
+it('moves a viewer far below the others to the low rung after three seconds, and the others keep their bit rate', () => {
+  const controller = new BitrateController(limits);
+  const estimates = { a: 4_000_000, b: 4_000_000, thin: 500_000 };
+  expect([...run(controller, estimates, 0, 3)]).toEqual([]);
+  expect([...run(controller, estimates, 3, 2)]).toEqual(['thin']);
+  expect(controller.fullBps).toBe(3_400_000);
+});
+
+it('tries the full rung again after 15 s, and after 30 s when that failed', () => {
+  const controller = new BitrateController(limits);
+  const thin = { a: 4_000_000, b: 4_000_000, thin: 350_000 };
+  run(controller, thin, 0, 5);
+  // Down at second 3, so back at second 18, and down again at 21.
+  expect([...run(controller, thin, 5, 14)]).toEqual([]);
+  expect([...run(controller, thin, 19, 4)]).toEqual(['thin']);
+  expect([...run(controller, thin, 23, 20)]).toEqual(['thin']);
+  expect([...run(controller, { ...thin, thin: 4_000_000 }, 43, 15)]).toEqual([]);
+});
+
+it('keeps a lone viewer on the low rung when its link cannot take the smallest full bit rate', () => {
+  const controller = new BitrateController(limits);
+  expect([...run(controller, { only: 200_000 }, 0, 5)]).toEqual(['only']);
+});
+
+it('forgets viewers that left', () => {
+  const controller = new BitrateController(limits);
+  run(controller, { a: 1_000_000 }, 0, 1);
+  run(controller, {}, 1, 1);
+  expect(controller.fullBps).toBe(limits.startBps);
+});

@@ -1,0 +1,107 @@
+import type { MonotonicUs } from './types.ts';
+
+export interface BitrateLimits {
+  readonly minBps: number;
+  /** Until the first viewer has reported an estimate. */
+  readonly startBps: number;
+  readonly maxBps: number;
+}
+
+/** One encode serves all: the bit rate that four viewers of five can take. */
+const SHARED_PERCENTILE = 0.2;
+/** Room for retransmissions and audio below a viewer's estimate. */
+const HEADROOM = 0.85;
+/** A viewer below this share of the median would drag all others down. */
+const FAR_BELOW = 0.4;
+const DOWN_AFTER_US = 3_000_000;
+const FIRST_RETRY_US = 15_000_000;
+const MAX_RETRY_US = 240_000_000;
+/** A try of the full rung that lasted this long has succeeded. */
+const SETTLED_US = 30_000_000;
+
+interface ViewerRecord {
+  rung: 'full' | 'low';
+  sinceUs: MonotonicUs;
+  /** Since when its estimate is too small for the full rung. */
+  tooSmallSinceUs: MonotonicUs | undefined;
+  retryUs: number;
+}
+
+/**
+ * The bit rate of one encode shared by all viewers, from their REMB estimates, and who belongs on the low rung instead.
+ *
+ * A viewer on the low rung cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
+ * times what arrives. So it is tried on the full rung again after 15 s, and after twice as long whenever that failed.
+ */
+export class BitrateController {
+  readonly #limits: BitrateLimits;
+  readonly #viewers = new Map<string, ViewerRecord>();
+  #fullBps: number;
+
+  constructor(limits: BitrateLimits) {
+    this.#limits = limits;
+    this.#fullBps = limits.startBps;
+  }
+
+  /** Bit rate for the full rung, bit/s. */
+  get fullBps(): number {
+    return this.#fullBps;
+  }
+
+  forget(viewer: string): void {
+    this.#viewers.delete(viewer);
+  }
+
+  /**
+   * Once a second.
+   * @param estimates REMB of every connected viewer that has sent one, bit/s
+   * @returns the viewers that belong on the low rung
+   */
+  update(estimates: ReadonlyMap<string, number>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
+    for (const id of this.#viewers.keys()) if (!estimates.has(id)) this.#viewers.delete(id);
+    const median = percentile([...estimates.values()], 0.5);
+    const floor = Math.max(this.#limits.minBps / HEADROOM, median === undefined ? 0 : median * FAR_BELOW);
+    for (const [id, estimateBps] of estimates) this.#judge(id, estimateBps < floor, nowUs);
+
+    const low = new Set<string>();
+    const full: number[] = [];
+    for (const [id, estimateBps] of estimates) {
+      if (this.#viewers.get(id)?.rung === 'low') low.add(id);
+      else full.push(estimateBps);
+    }
+    const shared = percentile(full, SHARED_PERCENTILE);
+    const { minBps, startBps, maxBps } = this.#limits;
+    if (shared !== undefined) this.#fullBps = Math.round(Math.min(maxBps, Math.max(minBps, shared * HEADROOM)));
+    else if (estimates.size === 0) this.#fullBps = startBps;
+    return { low };
+  }
+
+  #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
+    let viewer = this.#viewers.get(id);
+    if (viewer === undefined) {
+      viewer = { rung: 'full', sinceUs: nowUs, tooSmallSinceUs: undefined, retryUs: FIRST_RETRY_US };
+      this.#viewers.set(id, viewer);
+    }
+    if (viewer.rung === 'low') {
+      if (nowUs - viewer.sinceUs < viewer.retryUs) return;
+      Object.assign(viewer, { rung: 'full', sinceUs: nowUs, tooSmallSinceUs: undefined });
+      return;
+    }
+    if (!tooSmall) {
+      viewer.tooSmallSinceUs = undefined;
+      if (nowUs - viewer.sinceUs > SETTLED_US) viewer.retryUs = FIRST_RETRY_US;
+      return;
+    }
+    viewer.tooSmallSinceUs ??= nowUs;
+    if (nowUs - viewer.tooSmallSinceUs < DOWN_AFTER_US) return;
+    const failedAgain = nowUs - viewer.sinceUs < SETTLED_US;
+    const retryUs = failedAgain ? Math.min(MAX_RETRY_US, viewer.retryUs * 2) : FIRST_RETRY_US;
+    Object.assign(viewer, { rung: 'low', sinceUs: nowUs, tooSmallSinceUs: undefined, retryUs });
+  }
+}
+
+/** Nearest rank from below, so that of two viewers the slower one counts. */
+function percentile(values: readonly number[], share: number): number | undefined {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}

@@ -1,0 +1,217 @@
+import { randomInt } from 'node:crypto';
+import { NTP_EPOCH_OFFSET_US, buildSenderReport } from '../media/rtcp.ts';
+import { RTP_HEADER_BYTES, low32 } from '../media/rtp.ts';
+import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
+import { randomSsrc, type SecureTransport } from './transport.ts';
+
+/** Packets kept for retransmission: 1 s at 4 Mbit/s, keyframe bursts included. A power of two. */
+const HISTORY_PACKETS = 512;
+const MIN_RESEND_INTERVAL_US = 15_000;
+const REPORT_MEMORY = 8;
+
+interface HistorySlot {
+  index: number;
+  payloadType: number;
+  rtxPayloadType: number | undefined;
+  marker: boolean;
+  timestamp: number;
+  payload: Uint8Array;
+  sentAtUs: MonotonicUs;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * One outgoing RTP stream of one viewer: its own header over shared payloads, sequence numbers without a gap of its own
+ * making, retransmission (RFC 4588) and sender reports.
+ */
+export class SendStream {
+  readonly ssrc = randomSsrc();
+  readonly rtxSsrc = randomSsrc();
+  readonly #transport: SecureTransport;
+  readonly #clockHz: number;
+  readonly #absoluteSendTime: boolean;
+  /** Rewritten for each packet; SRTP copies it. */
+  readonly #header: Buffer;
+  readonly #rtxHeader: Buffer;
+  readonly #history: HistorySlot[] = [];
+  /** SRTP index (unwrapped sequence number) of the next packet; starts below 2^15 so that the first wrap is far. */
+  #next = randomInt(1, 0x8000);
+  #rtxNext = randomInt(1, 0x8000);
+  #last: { mediaTime: MediaTime; timestamp: number; atUs: MonotonicUs } | undefined;
+  readonly #reports: { middle: number; atUs: MonotonicUs }[] = [];
+  #packets = 0;
+  #octets = 0;
+  roundTripMs: number | undefined;
+  fractionLost = 0;
+  nacksReceived = 0;
+  retransmitted = 0;
+
+  constructor(transport: SecureTransport, clockHz: number, absoluteSendTimeId: number | undefined) {
+    this.#transport = transport;
+    this.#clockHz = clockHz;
+    this.#absoluteSendTime = absoluteSendTimeId !== undefined;
+    this.#header = headerTemplate(this.ssrc, absoluteSendTimeId);
+    this.#rtxHeader = headerTemplate(this.rtxSsrc, absoluteSendTimeId);
+  }
+
+  /** The index the next packet of a stream without gaps gets. */
+  get next(): number {
+    return this.#next;
+  }
+
+  get packets(): number {
+    return this.#packets;
+  }
+
+  /**
+   * @param index `next`, or further on to leave a real gap, or a little before it for a reordered packet
+   * @param timestamp in this track's clock, any size: the low 32 bits are sent
+   * @returns bytes on the wire
+   */
+  send(
+    packet: {
+      readonly payloadType: number;
+      readonly rtxPayloadType: number | undefined;
+      readonly marker: boolean;
+      readonly timestamp: number;
+      readonly mediaTime: MediaTime;
+      readonly payload: Uint8Array;
+    },
+    index: number,
+    nowUs: MonotonicUs,
+  ): number {
+    const { payloadType, marker, timestamp, payload } = packet;
+    if (index >= this.#next) this.#next = index + 1;
+    if (this.#last === undefined || packet.mediaTime >= this.#last.mediaTime) {
+      this.#last = { mediaTime: packet.mediaTime, timestamp, atUs: nowUs };
+    }
+    this.#packets += 1;
+    this.#octets += payload.length;
+    this.#remember(index, packet, nowUs);
+    this.#fill(this.#header, payloadType, marker, index, timestamp, nowUs);
+    return this.#transport.sendRtp(this.#header, payload, this.ssrc, index);
+  }
+
+  /** Answers a generic NACK. @returns bytes on the wire */
+  resend(sequenceNumbers: readonly number[], nowUs: MonotonicUs): number {
+    let bytes = 0;
+    this.nacksReceived += sequenceNumbers.length;
+    const interval = Math.max(MIN_RESEND_INTERVAL_US, (this.roundTripMs ?? 0) * 1000);
+    for (const sequenceNumber of sequenceNumbers) {
+      const newest = this.#next - 1;
+      const index = newest - ((newest - sequenceNumber) & 0xffff);
+      const slot = this.#history[index & (HISTORY_PACKETS - 1)];
+      // Asked again before the first answer could arrive, or no longer kept.
+      if (slot === undefined || slot.index !== index || nowUs - slot.sentAtUs < interval) continue;
+      slot.sentAtUs = nowUs;
+      this.retransmitted += 1;
+      if (slot.rtxPayloadType === undefined) {
+        this.#fill(this.#header, slot.payloadType, slot.marker, index, slot.timestamp, nowUs);
+        bytes += this.#transport.sendRtp(this.#header, slot.payload, this.ssrc, index);
+        continue;
+      }
+      const rtxIndex = this.#rtxNext++;
+      const payload = Buffer.allocUnsafe(2 + slot.payload.length);
+      payload.writeUInt16BE(sequenceNumber, 0);
+      payload.set(slot.payload, 2);
+      this.#fill(this.#rtxHeader, slot.rtxPayloadType, slot.marker, rtxIndex, slot.timestamp, nowUs);
+      bytes += this.#transport.sendRtp(this.#rtxHeader, payload, this.rtxSsrc, rtxIndex);
+    }
+    return bytes;
+  }
+
+  /**
+   * The wall clock of the report is the media time line, not the time of sending: audio and video of one publisher then
+   * align exactly at the viewer however long each took on its way through here.
+   * @param mediaOriginUs microseconds since 1970 at media time 0, the same for all tracks of a viewer
+   */
+  report(mediaOriginUs: number, nowUs: MonotonicUs): Buffer | undefined {
+    if (this.#last === undefined) return undefined;
+    const sinceUs = nowUs - this.#last.atUs;
+    const ntpUs = NTP_EPOCH_OFFSET_US + mediaOriginUs + (this.#last.mediaTime * 1e6) / VIDEO_CLOCK_HZ + sinceUs;
+    const packet = buildSenderReport({
+      ssrc: this.ssrc,
+      ntpUs,
+      rtpTimestamp: low32(Math.round(this.#last.timestamp + (sinceUs * this.#clockHz) / 1e6)),
+      packetCount: this.#packets,
+      octetCount: this.#octets,
+    });
+    this.#reports.push({ middle: packet.readUInt32BE(10), atUs: nowUs });
+    if (this.#reports.length > REPORT_MEMORY) this.#reports.shift();
+    return packet;
+  }
+
+  /** RFC 3550 section 6.4.1: round trip = arrival - DLSR - sending of the report named by LSR. */
+  onReceiverReport(
+    block: { readonly fractionLost: number; readonly lastReport: number; readonly delaySinceReport: number },
+    nowUs: MonotonicUs,
+  ): void {
+    this.fractionLost = block.fractionLost;
+    const sent = this.#reports.find((report) => report.middle === block.lastReport);
+    if (sent === undefined) return;
+    const roundTripMs = Math.max(0, (nowUs - sent.atUs) / 1000 - (block.delaySinceReport * 1000) / 65536);
+    this.roundTripMs = this.roundTripMs === undefined ? roundTripMs : this.roundTripMs * 0.8 + roundTripMs * 0.2;
+  }
+
+  /** Lets go of payloads. */
+  clear(): void {
+    this.#history.length = 0;
+  }
+
+  #remember(index: number, packet: Parameters<SendStream['send']>[0], nowUs: MonotonicUs): void {
+    const at = index & (HISTORY_PACKETS - 1);
+    let slot = this.#history[at];
+    if (slot === undefined) {
+      slot = this.#history[at] = {
+        index: -1,
+        payloadType: 0,
+        rtxPayloadType: undefined,
+        marker: false,
+        timestamp: 0,
+        payload: EMPTY,
+        sentAtUs: 0,
+      };
+    }
+    slot.index = index;
+    slot.payloadType = packet.payloadType;
+    slot.rtxPayloadType = packet.rtxPayloadType;
+    slot.marker = packet.marker;
+    slot.timestamp = packet.timestamp;
+    slot.payload = packet.payload;
+    slot.sentAtUs = nowUs - MIN_RESEND_INTERVAL_US; // a NACK right after sending is a real loss
+  }
+
+  #fill(
+    header: Buffer,
+    payloadType: number,
+    marker: boolean,
+    index: number,
+    timestamp: number,
+    nowUs: MonotonicUs,
+  ): void {
+    header[1] = marker ? payloadType | 0x80 : payloadType;
+    header[2] = (index >> 8) & 0xff;
+    header[3] = index & 0xff;
+    header.writeUInt32BE(low32(timestamp), 4);
+    if (this.#absoluteSendTime) {
+      // 24 bits, 6.18 fixed point seconds (abs-send-time).
+      const value = Math.floor(((nowUs % 64_000_000) * 0x40000) / 1e6);
+      header[17] = (value >> 16) & 0xff;
+      header[18] = (value >> 8) & 0xff;
+      header[19] = value & 0xff;
+    }
+  }
+}
+
+function headerTemplate(ssrc: number, absoluteSendTimeId: number | undefined): Buffer {
+  const header = Buffer.alloc(absoluteSendTimeId === undefined ? RTP_HEADER_BYTES : RTP_HEADER_BYTES + 8);
+  header[0] = absoluteSendTimeId === undefined ? 0x80 : 0x90;
+  header.writeUInt32BE(ssrc, 8);
+  if (absoluteSendTimeId !== undefined) {
+    header.writeUInt16BE(0xbede, 12);
+    header.writeUInt16BE(1, 14);
+    header[16] = (absoluteSendTimeId << 4) | 2;
+  }
+  return header;
+}

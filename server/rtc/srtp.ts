@@ -1,0 +1,291 @@
+import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
+
+/**
+ * SRTP and SRTCP (RFC 3711, AES-GCM: RFC 7714) on node:crypto. werift's own does the same with about three times the
+ * allocations per packet; fan-out pays for each, so the packet is built once, in place (see bench of this folder).
+ */
+
+export type SrtpProfile = 'AEAD_AES_128_GCM' | 'AES128_CM_HMAC_SHA1_80';
+
+export interface SrtpKeys {
+  readonly profile: SrtpProfile;
+  readonly masterKey: Buffer;
+  /** 14 bytes, 12 with GCM. */
+  readonly masterSalt: Buffer;
+}
+
+interface SessionKeys {
+  readonly key: Buffer;
+  readonly salt: Buffer;
+  readonly authKey: Buffer;
+}
+
+/** Labels of RFC 3711 section 4.3.1: encryption, authentication, salt; for SRTP and SRTCP. */
+const RTP_LABELS = [0, 1, 2] as const;
+const RTCP_LABELS = [3, 4, 5] as const;
+const SHA1_80_TAG_BYTES = 10;
+const GCM_TAG_BYTES = 16;
+/** Packets older than this against the newest are refused (RFC 3711 section 3.3.2 asks for at least 64). */
+const REPLAY_WINDOW = 1024;
+
+export function saltBytes(profile: SrtpProfile): number {
+  return profile === 'AEAD_AES_128_GCM' ? 12 : 14;
+}
+
+/** AES-CM key derivation with a key derivation rate of 0 (RFC 3711 section 4.3.3). */
+function derive(keys: SrtpKeys, [keyLabel, authLabel, saltLabel]: readonly [number, number, number]): SessionKeys {
+  const generate = (label: number, bytes: number): Buffer => {
+    const x = Buffer.alloc(16);
+    keys.masterSalt.copy(x);
+    x[7] = (x[7] as number) ^ label;
+    const cipher = createCipheriv('aes-128-ctr', keys.masterKey, x);
+    return cipher.update(Buffer.alloc(bytes));
+  };
+  return {
+    key: generate(keyLabel, 16),
+    authKey: generate(authLabel, 20),
+    salt: generate(saltLabel, saltBytes(keys.profile)),
+  };
+}
+
+export class SrtpSender {
+  readonly #gcm: boolean;
+  readonly #rtp: SessionKeys;
+  readonly #rtcp: SessionKeys;
+  readonly #iv: Buffer;
+  #rtcpIndex = 0;
+
+  constructor(keys: SrtpKeys) {
+    this.#gcm = keys.profile === 'AEAD_AES_128_GCM';
+    this.#rtp = derive(keys, RTP_LABELS);
+    this.#rtcp = derive(keys, RTCP_LABELS);
+    this.#iv = Buffer.alloc(this.#gcm ? 12 : 16);
+  }
+
+  /**
+   * @param header complete RTP header with extensions; sequence number and SSRC in it must be those given
+   * @param index unwrapped sequence number (rollover counter * 65536 + sequence number), not negative
+   */
+  protect(header: Buffer, payload: Uint8Array, ssrc: number, index: number): Buffer {
+    const headerBytes = header.length;
+    const end = headerBytes + payload.length;
+    if (this.#gcm) {
+      const cipher = createCipheriv('aes-128-gcm', this.#rtp.key, gcmRtpIv(this.#iv, this.#rtp.salt, ssrc, index));
+      cipher.setAAD(header);
+      const encrypted = cipher.update(payload);
+      cipher.final();
+      const packet = Buffer.allocUnsafe(end + GCM_TAG_BYTES);
+      header.copy(packet);
+      encrypted.copy(packet, headerBytes);
+      cipher.getAuthTag().copy(packet, end);
+      return packet;
+    }
+    const cipher = createCipheriv('aes-128-ctr', this.#rtp.key, ctrIv(this.#iv, this.#rtp.salt, ssrc, index));
+    const packet = Buffer.allocUnsafe(end + SHA1_80_TAG_BYTES);
+    header.copy(packet);
+    cipher.update(payload).copy(packet, headerBytes);
+    // The rollover counter is authenticated though not sent (section 4.2); the tag's place holds it meanwhile.
+    packet.writeUInt32BE(Math.floor(index / 0x10000), end);
+    const tag = createHmac('sha1', this.#rtp.authKey)
+      .update(packet.subarray(0, end + 4))
+      .digest();
+    tag.copy(packet, end, 0, SHA1_80_TAG_BYTES);
+    return packet;
+  }
+
+  protectRtcp(plain: Buffer): Buffer {
+    this.#rtcpIndex = (this.#rtcpIndex + 1) & 0x7fffffff;
+    const index = this.#rtcpIndex;
+    const ssrc = plain.readUInt32BE(4);
+    const word = Buffer.alloc(4);
+    word.writeUInt32BE(0x80000000 + index);
+    const head = plain.subarray(0, 8);
+    if (this.#gcm) {
+      const cipher = createCipheriv('aes-128-gcm', this.#rtcp.key, gcmRtcpIv(this.#rtcp.salt, ssrc, index));
+      cipher.setAAD(Buffer.concat([head, word]));
+      const encrypted = cipher.update(plain.subarray(8));
+      cipher.final();
+      return Buffer.concat([head, encrypted, cipher.getAuthTag(), word]);
+    }
+    const cipher = createCipheriv('aes-128-ctr', this.#rtcp.key, ctrIv(Buffer.alloc(16), this.#rtcp.salt, ssrc, index));
+    const body = Buffer.concat([head, cipher.update(plain.subarray(8)), word]);
+    const tag = createHmac('sha1', this.#rtcp.authKey).update(body).digest();
+    return Buffer.concat([body, tag.subarray(0, SHA1_80_TAG_BYTES)]);
+  }
+}
+
+/** Indices seen lately of one SSRC: a ring of the last REPLAY_WINDOW values. */
+class ReplayWindow {
+  readonly #seen = new Float64Array(REPLAY_WINDOW).fill(-1);
+  newest = -1;
+
+  isReplay(index: number): boolean {
+    return index <= this.newest - REPLAY_WINDOW || this.#seen[index % REPLAY_WINDOW] === index;
+  }
+
+  accept(index: number): void {
+    this.#seen[index % REPLAY_WINDOW] = index;
+    if (index > this.newest) this.newest = index;
+  }
+}
+
+export class SrtpReceiver {
+  readonly #gcm: boolean;
+  readonly #rtp: SessionKeys;
+  readonly #rtcp: SessionKeys;
+  readonly #tagBytes: number;
+  readonly #rtpWindows = new Map<number, ReplayWindow>();
+  readonly #rtcpWindows = new Map<number, ReplayWindow>();
+
+  constructor(keys: SrtpKeys) {
+    this.#gcm = keys.profile === 'AEAD_AES_128_GCM';
+    this.#rtp = derive(keys, RTP_LABELS);
+    this.#rtcp = derive(keys, RTCP_LABELS);
+    this.#tagBytes = this.#gcm ? GCM_TAG_BYTES : SHA1_80_TAG_BYTES;
+  }
+
+  /** @returns the RTP packet, or undefined if it is malformed, replayed or not authentic; never throws */
+  unprotect(packet: Buffer): Buffer | undefined {
+    const headerBytes = rtpHeaderBytes(packet);
+    const end = packet.length - this.#tagBytes;
+    if (headerBytes === undefined || end < headerBytes) return undefined;
+    const ssrc = packet.readUInt32BE(8);
+    const window = this.#rtpWindows.get(ssrc);
+    const index = estimateIndex(window?.newest, packet.readUInt16BE(2));
+    if (index < 0 || window?.isReplay(index) === true) return undefined;
+    const plain = this.#gcm
+      ? this.#openGcm(packet, headerBytes, end, gcmRtpIv(Buffer.alloc(12), this.#rtp.salt, ssrc, index))
+      : this.#openSha1(packet, headerBytes, end, ssrc, index);
+    if (plain === undefined) return undefined;
+    // Only an authentic packet may create state: forged SSRCs cannot grow the table.
+    (window ?? newWindow(this.#rtpWindows, ssrc)).accept(index);
+    return plain;
+  }
+
+  unprotectRtcp(packet: Buffer): Buffer | undefined {
+    const trailer = 4 + (this.#gcm ? 0 : this.#tagBytes);
+    if (packet.length < 8 + 4 + this.#tagBytes) return undefined;
+    const wordAt = packet.length - trailer;
+    const word = packet.readUInt32BE(wordAt);
+    const encrypted = word >= 0x80000000;
+    const index = word & 0x7fffffff;
+    const ssrc = packet.readUInt32BE(4);
+    const window = this.#rtcpWindows.get(ssrc);
+    if (!encrypted || window?.isReplay(index) === true) return undefined;
+    let plain: Buffer | undefined;
+    if (this.#gcm) {
+      const tagAt = wordAt - GCM_TAG_BYTES;
+      const decipher = createDecipheriv('aes-128-gcm', this.#rtcp.key, gcmRtcpIv(this.#rtcp.salt, ssrc, index));
+      decipher.setAAD(Buffer.concat([packet.subarray(0, 8), packet.subarray(wordAt)]));
+      decipher.setAuthTag(packet.subarray(tagAt, wordAt));
+      const body = decipher.update(packet.subarray(8, tagAt));
+      plain = finishes(decipher) ? Buffer.concat([packet.subarray(0, 8), body]) : undefined;
+    } else {
+      const tagAt = wordAt + 4;
+      const tag = createHmac('sha1', this.#rtcp.authKey).update(packet.subarray(0, tagAt)).digest();
+      if (timingSafeEqual(tag.subarray(0, SHA1_80_TAG_BYTES), packet.subarray(tagAt))) {
+        const iv = ctrIv(Buffer.alloc(16), this.#rtcp.salt, ssrc, index);
+        const body = createDecipheriv('aes-128-ctr', this.#rtcp.key, iv).update(packet.subarray(8, wordAt));
+        plain = Buffer.concat([packet.subarray(0, 8), body]);
+      }
+    }
+    if (plain !== undefined) (window ?? newWindow(this.#rtcpWindows, ssrc)).accept(index);
+    return plain;
+  }
+
+  #openGcm(packet: Buffer, headerBytes: number, end: number, iv: Buffer): Buffer | undefined {
+    const decipher = createDecipheriv('aes-128-gcm', this.#rtp.key, iv);
+    decipher.setAAD(packet.subarray(0, headerBytes));
+    decipher.setAuthTag(packet.subarray(end));
+    const body = decipher.update(packet.subarray(headerBytes, end));
+    if (!finishes(decipher)) return undefined;
+    const plain = Buffer.allocUnsafe(end);
+    packet.copy(plain, 0, 0, headerBytes);
+    body.copy(plain, headerBytes);
+    return plain;
+  }
+
+  #openSha1(packet: Buffer, headerBytes: number, end: number, ssrc: number, index: number): Buffer | undefined {
+    const rollover = Buffer.alloc(4);
+    rollover.writeUInt32BE(Math.floor(index / 0x10000));
+    const tag = createHmac('sha1', this.#rtp.authKey).update(packet.subarray(0, end)).update(rollover).digest();
+    if (!timingSafeEqual(tag.subarray(0, SHA1_80_TAG_BYTES), packet.subarray(end))) return undefined;
+    const iv = ctrIv(Buffer.alloc(16), this.#rtp.salt, ssrc, index);
+    const body = createDecipheriv('aes-128-ctr', this.#rtp.key, iv).update(packet.subarray(headerBytes, end));
+    const plain = Buffer.allocUnsafe(end);
+    packet.copy(plain, 0, 0, headerBytes);
+    body.copy(plain, headerBytes);
+    return plain;
+  }
+}
+
+const MAX_SSRCS = 64;
+
+function newWindow(windows: Map<number, ReplayWindow>, ssrc: number): ReplayWindow {
+  if (windows.size >= MAX_SSRCS) {
+    // The authenticated peer itself changes SSRC on every packet: keep the table bounded, forget the oldest.
+    const oldest = windows.keys().next().value;
+    if (oldest !== undefined) windows.delete(oldest);
+  }
+  const window = new ReplayWindow();
+  windows.set(ssrc, window);
+  return window;
+}
+
+function finishes(decipher: { final(): Buffer }): boolean {
+  try {
+    decipher.final();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Fixed header, CSRCs and extension block; undefined when the packet is shorter than it claims. */
+function rtpHeaderBytes(packet: Buffer): number | undefined {
+  if (packet.length < 12) return undefined;
+  const first = packet[0] as number;
+  let bytes = 12 + (first & 0x0f) * 4;
+  if ((first & 0x10) !== 0) {
+    if (packet.length < bytes + 4) return undefined;
+    bytes += 4 + packet.readUInt16BE(bytes + 2) * 4;
+  }
+  return bytes <= packet.length ? bytes : undefined;
+}
+
+/** RFC 3711 section 3.3.1: the index closest to the newest one. */
+function estimateIndex(newest: number | undefined, sequenceNumber: number): number {
+  if (newest === undefined || newest < 0) return sequenceNumber;
+  const rollover = Math.floor(newest / 0x10000);
+  const distance = sequenceNumber - (newest % 0x10000);
+  if (distance > 0x8000) return (rollover - 1) * 0x10000 + sequenceNumber;
+  if (distance < -0x8000) return (rollover + 1) * 0x10000 + sequenceNumber;
+  return rollover * 0x10000 + sequenceNumber;
+}
+
+/** RFC 3711 section 4.1.1: salt * 2^16 xor ssrc * 2^64 xor index * 2^16. */
+function ctrIv(iv: Buffer, salt: Buffer, ssrc: number, index: number): Buffer {
+  iv.fill(0);
+  salt.copy(iv);
+  iv.writeUInt32BE((iv.readUInt32BE(4) ^ ssrc) >>> 0, 4);
+  iv.writeUInt32BE((iv.readUInt32BE(8) ^ Math.floor(index / 0x10000)) >>> 0, 8);
+  iv.writeUInt16BE(iv.readUInt16BE(12) ^ (index & 0xffff), 12);
+  return iv;
+}
+
+/** RFC 7714 section 8.1: (0x0000 | ssrc | rollover counter | sequence number) xor salt. */
+function gcmRtpIv(iv: Buffer, salt: Buffer, ssrc: number, index: number): Buffer {
+  salt.copy(iv);
+  iv.writeUInt32BE((iv.readUInt32BE(2) ^ ssrc) >>> 0, 2);
+  iv.writeUInt32BE((iv.readUInt32BE(6) ^ Math.floor(index / 0x10000)) >>> 0, 6);
+  iv.writeUInt16BE(iv.readUInt16BE(10) ^ (index & 0xffff), 10);
+  return iv;
+}
+
+/** RFC 7714 section 9.1: (0x0000 | ssrc | 0x0000 | index) xor salt. */
+function gcmRtcpIv(salt: Buffer, ssrc: number, index: number): Buffer {
+  const iv = Buffer.from(salt);
+  iv.writeUInt32BE((iv.readUInt32BE(2) ^ ssrc) >>> 0, 2);
+  iv.writeUInt32BE((iv.readUInt32BE(8) ^ index) >>> 0, 8);
+  return iv;
+}

@@ -1,0 +1,112 @@
+import { AppError } from '../errors.ts';
+import { monotonicUs } from '../media/clock.ts';
+import { packetizeH264 } from '../media/h264.ts';
+import type { RtpClock } from '../media/rtp-clock.ts';
+import type { EncodedFrame } from '../media/types.ts';
+import { packetizeVp8 } from '../media/vp8.ts';
+import type {
+  PacketizedFrame,
+  PublisherListener,
+  PublisherPeer,
+  RtcOptions,
+  RtcStack,
+  ViewerListener,
+  ViewerPeer,
+} from './peers.ts';
+import { PublisherConnection } from './publisher-peer.ts';
+import { ViewerConnection } from './viewer-peer.ts';
+
+/** One timer for all peers: retransmission requests, feedback, reports and silence are looked after this often. */
+const TICK_MS = 10;
+/** With RTP header, extension, SRTP tag and UDP/IPv6 headers this stays under 1280 bytes, the least any path carries. */
+export const MAX_PAYLOAD_BYTES = 1180;
+
+interface Ticking {
+  readonly id: string;
+  tick(nowUs: number): void;
+  close(): Promise<void>;
+}
+
+/** WebRTC by werift's ICE and DTLS; see transport.ts for what is ours and why. */
+export class WeriftStack implements RtcStack {
+  readonly #options: RtcOptions;
+  readonly #peers = new Map<string, Ticking>();
+  readonly #errorListeners = new Set<(error: AppError) => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #pictureId = 0;
+
+  constructor(options: RtcOptions) {
+    this.#options = options;
+  }
+
+  /** Peers that are not closed. */
+  get size(): number {
+    return this.#peers.size;
+  }
+
+  createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer {
+    return this.#add(new PublisherConnection(this.#options, listener, clock, this.#owner));
+  }
+
+  createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer {
+    return this.#add(new ViewerConnection(this.#options, listener, maxOutput, this.#owner));
+  }
+
+  packetize(frame: EncodedFrame): PacketizedFrame {
+    this.#pictureId = (this.#pictureId + 1) & 0x7fff;
+    const payloads =
+      frame.codec === 'H264'
+        ? packetizeH264(frame.data, MAX_PAYLOAD_BYTES)
+        : packetizeVp8(frame.data, this.#pictureId, MAX_PAYLOAD_BYTES);
+    return { frame, mediaTime: frame.mediaTime, payloads };
+  }
+
+  onError(listener: (error: AppError) => void): void {
+    this.#errorListeners.add(listener);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
+    this.#stopTimer();
+  }
+
+  readonly #owner = {
+    onClosed: ({ id }: { readonly id: string }): void => {
+      this.#peers.delete(id);
+      if (this.#peers.size === 0) this.#stopTimer();
+    },
+    onListenerError: (error: unknown): void => this.#report(error),
+  };
+
+  #add<T extends Ticking>(peer: T): T {
+    this.#peers.set(peer.id, peer);
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    return peer;
+  }
+
+  #tick(): void {
+    const nowUs = monotonicUs();
+    for (const peer of [...this.#peers.values()]) {
+      try {
+        peer.tick(nowUs);
+      } catch (error) {
+        this.#report(error);
+      }
+    }
+  }
+
+  #report(cause: unknown): void {
+    const error =
+      cause instanceof AppError
+        ? cause
+        : new AppError('peer.connection', `A peer failed: ${cause instanceof Error ? cause.message : String(cause)}`, {
+            cause,
+          });
+    for (const listener of this.#errorListeners) listener(error);
+  }
+
+  #stopTimer(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
