@@ -1,0 +1,172 @@
+#include "backend/cuda/cublaslt.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+
+namespace flashvsr::cuda {
+namespace {
+
+// Values of cuBLAS's enumerations.
+constexpr int kCompute32F = 68, kReal32F = 0, kRealBf16 = 14, kTranspose = 1;
+constexpr int kDescTransposeA = 3, kDescEpilogue = 7, kDescBiasPointer = 8, kDescBiasType = 26;
+constexpr unsigned kEpilogueBias = 4, kEpilogueGeluBias = 36;
+constexpr int kPreferenceWorkspace = 1, kPreferenceReduction = 3;
+constexpr unsigned kReductionsInWorkspace = 2 | 4;  // not the in-place scheme, whose order is not fixed
+
+struct Algorithm {
+  std::uint64_t data[8];
+};
+struct HeuristicResult {
+  Algorithm algorithm;
+  std::size_t workspaceBytes;
+  int state;
+  float waves;
+  int reserved[4];
+};
+
+}  // namespace
+
+struct CublasLt::Api {
+  void* library = nullptr;
+  void* handle = nullptr;
+  int (*create)(void**) = nullptr;
+  int (*destroy)(void*) = nullptr;
+  int (*descCreate)(void**, int, int) = nullptr;
+  int (*descDestroy)(void*) = nullptr;
+  int (*descSet)(void*, int, const void*, std::size_t) = nullptr;
+  int (*layoutCreate)(void**, int, std::uint64_t, std::uint64_t, std::int64_t) = nullptr;
+  int (*layoutDestroy)(void*) = nullptr;
+  int (*preferenceCreate)(void**) = nullptr;
+  int (*preferenceDestroy)(void*) = nullptr;
+  int (*preferenceSet)(void*, int, const void*, std::size_t) = nullptr;
+  int (*heuristic)(void*, void*, void*, void*, void*, void*, void*, int, HeuristicResult*, int*) = nullptr;
+  int (*matmul)(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*,
+                const Algorithm*, void*, std::size_t, cudaStream_t) = nullptr;
+};
+
+struct CublasLt::Plan {
+  const Api* api = nullptr;
+  void* desc = nullptr;
+  void *weight = nullptr, *input = nullptr, *output = nullptr;
+  Algorithm algorithm{};
+  bool usable = false;
+  ~Plan() {
+    if (desc != nullptr) api->descDestroy(desc);
+    for (void* layout : {weight, input, output})
+      if (layout != nullptr) api->layoutDestroy(layout);
+  }
+};
+
+CublasLt::CublasLt(std::unique_ptr<Api> api) : api_(std::move(api)) {}
+
+CublasLt::~CublasLt() {
+  plans_.clear();
+  api_->destroy(api_->handle);
+}
+
+std::shared_ptr<CublasLt> CublasLt::Open(std::string& reason) {
+  auto api = std::make_unique<Api>();
+  const char* chosen = std::getenv("FLASHVSR_CUBLASLT");
+  if (chosen != nullptr && *chosen != '\0') {
+    api->library = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
+  } else {
+    for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}) {
+      api->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+      if (api->library != nullptr) break;
+    }
+  }
+  if (api->library == nullptr) {
+    const char* error = dlerror();
+    reason = error != nullptr ? error : "libcublasLt.so was not found";
+    return nullptr;
+  }
+  bool complete = true;
+  const auto find = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(api->library, name));
+    complete = complete && function != nullptr;
+  };
+  find(api->create, "cublasLtCreate");
+  find(api->destroy, "cublasLtDestroy");
+  find(api->descCreate, "cublasLtMatmulDescCreate");
+  find(api->descDestroy, "cublasLtMatmulDescDestroy");
+  find(api->descSet, "cublasLtMatmulDescSetAttribute");
+  find(api->layoutCreate, "cublasLtMatrixLayoutCreate");
+  find(api->layoutDestroy, "cublasLtMatrixLayoutDestroy");
+  find(api->preferenceCreate, "cublasLtMatmulPreferenceCreate");
+  find(api->preferenceDestroy, "cublasLtMatmulPreferenceDestroy");
+  find(api->preferenceSet, "cublasLtMatmulPreferenceSetAttribute");
+  find(api->heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  find(api->matmul, "cublasLtMatmul");
+  if (!complete) {
+    reason = "libcublasLt lacks a function that is needed";
+    return nullptr;
+  }
+  if (const int status = api->create(&api->handle); status != 0) {
+    reason = "cublasLtCreate failed with status " + std::to_string(status);
+    return nullptr;
+  }
+  return std::shared_ptr<CublasLt>(new CublasLt(std::move(api)));
+}
+
+// cuBLAS counts columns first: our (m, n) rows are its n x m columns, D' = W A' with W transposed.
+const CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t workspaceBytes) {
+  const DeviceLinear& w = *call.weight;
+  const Key key{call.rows, w.n, w.k, call.lda, call.ldd, static_cast<int>(call.activation), call.residual != nullptr, call.floatOut};
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<Plan>& plan = plans_[key];
+  if (plan) return plan.get();
+  plan = std::make_unique<Plan>();
+  plan->api = api_.get();
+  const int outType = call.floatOut ? kReal32F : kRealBf16, biasType = call.floatOut ? kReal32F : kRealBf16;
+  const unsigned epilogue = call.activation == kernels::Activation::kGeluTanh ? kEpilogueGeluBias : kEpilogueBias;
+  const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
+  void* preference = nullptr;
+  const unsigned reductions = kReductionsInWorkspace;
+  const std::uint64_t limit = static_cast<std::uint64_t>(workspaceBytes);
+  HeuristicResult result{};
+  int found = 0;
+  const auto n = static_cast<std::uint64_t>(w.n), k = static_cast<std::uint64_t>(w.k), m = static_cast<std::uint64_t>(call.rows);
+  plan->usable =
+      api_->descCreate(&plan->desc, kCompute32F, kReal32F) == 0 &&
+      api_->descSet(plan->desc, kDescTransposeA, &kTranspose, sizeof kTranspose) == 0 &&
+      api_->descSet(plan->desc, kDescEpilogue, &epilogue, sizeof epilogue) == 0 &&
+      api_->descSet(plan->desc, kDescBiasType, &biasType, sizeof biasType) == 0 &&
+      api_->descSet(plan->desc, kDescBiasPointer, &bias, sizeof bias) == 0 &&
+      api_->layoutCreate(&plan->weight, kRealBf16, k, n, w.k) == 0 && api_->layoutCreate(&plan->input, kRealBf16, k, m, call.lda) == 0 &&
+      api_->layoutCreate(&plan->output, outType, n, m, call.ldd) == 0 && api_->preferenceCreate(&preference) == 0 &&
+      api_->preferenceSet(preference, kPreferenceWorkspace, &limit, sizeof limit) == 0 &&
+      api_->preferenceSet(preference, kPreferenceReduction, &reductions, sizeof reductions) == 0 &&
+      api_->heuristic(api_->handle, plan->desc, plan->weight, plan->input, plan->output, plan->output, preference, 1, &result, &found) == 0 &&
+      found == 1 && result.state == 0;
+  plan->algorithm = result.algorithm;
+  if (preference != nullptr) api_->preferenceDestroy(preference);
+  return plan.get();
+}
+
+bool CublasLt::run(const LinearCall& call, void* workspace, std::int64_t workspaceBytes, cudaStream_t stream) {
+  const DeviceLinear& w = *call.weight;
+  if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
+  if (call.residual != nullptr && call.activation != kernels::Activation::kNone) return false;
+  if (w.k % 8 != 0 || w.n % 8 != 0 || call.lda % 8 != 0 || call.ldd % 8 != 0 || call.rows < 64) return false;
+  const Plan* plan = planOf(call, workspaceBytes);
+  if (!plan->usable) return false;
+  const float one = 1.0F, beta = call.residual != nullptr ? 1.0F : 0.0F;
+  const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
+  int status = 0;
+  {
+    // The bias pointer lives in the shared descriptor; it is read when the call enqueues.
+    const std::lock_guard lock(mutex_);
+    status = api_->descSet(plan->desc, kDescBiasPointer, &bias, sizeof bias);
+    if (status == 0)
+      status = api_->matmul(api_->handle, plan->desc, &one, w.weight, plan->weight, call.a, plan->input, &beta,
+                            call.residual != nullptr ? call.residual : call.out, plan->output, call.out, plan->output, &plan->algorithm,
+                            workspace, static_cast<std::size_t>(workspaceBytes), stream);
+  }
+  if (status != 0)
+    throw Error("engine.failed", ErrorScope::Engine, "cublasLtMatmul failed with status " + std::to_string(status) + ".",
+                "Set FLASHVSR_CUDA_PATH=portable to run without cuBLAS.");
+  return true;
+}
+
+}  // namespace flashvsr::cuda

@@ -1,0 +1,212 @@
+#include "backend/cuda/executor.h"
+
+#include <algorithm>
+
+#include "colour_match.h"
+#include "norm.h"
+
+namespace flashvsr::cuda {
+
+using kernels::DataType;
+using kernels::SizeOf;
+
+void Scratch::layOut(const ModelDims& dims, DataType type, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump) {
+  workspace = bump.bytes(LinearRunner::kWorkspaceBytes);
+  const std::int64_t group = geometry.groupTokens(), tokens = limits.maxGroups * group, element = SizeOf(type);
+  const std::int64_t rows = dims.heads * limits.maxGroups * geometry.windows();
+  const std::int64_t columns = std::max(limits.maxKeyGroups, limits.maxGroups) * geometry.windows();
+  counts = static_cast<int*>(bump.bytes(rows * 4));
+  // Each of these sets is alive during one operation only, so they share the room of the largest.
+  const std::int64_t start = bump.used();
+  std::int64_t most = 0;
+  std::byte* const base = static_cast<std::byte*>(bump.bytes(0));
+  const auto set = [&](const auto& lay) {
+    Bump part(base);
+    lay(part);
+    most = std::max(most, part.used());
+  };
+  set([&](Bump& part) {
+    normed = part.bytes(group * dims.dim * element);
+    queryKeys = part.bytes(group * 2 * dims.dim * element);
+    headRows = part.floats(tokens * dims.latentChannels * 4);
+  });
+  set([&](Bump& part) { patchRows = part.bytes(tokens * dims.latentChannels * 4 * element); });
+  set([&](Bump& part) { probabilities = part.floats(rows * columns); });
+  set([&](Bump& part) { entries = static_cast<std::uint32_t*>(part.bytes(rows * columns * 4)); });
+  set([&](Bump& part) { convolved = part.bytes(2 * geometry.tokenRows() * geometry.tokenColumns() * dims.lqHidden[1] * element); });
+  set([&](Bump& part) {
+    const int width = static_cast<int>(geometry.contentWidth), height = static_cast<int>(geometry.contentHeight);
+    match = part.bytes(std::max(kernels::ColourMatchScratchBytes(kernels::ColourMatchKind::kAdain, width, height),
+                                kernels::ColourMatchScratchBytes(kernels::ColourMatchKind::kWavelet, width, height)));
+  });
+  bump.bytes(most - (bump.used() - start));
+}
+
+std::int64_t CudaModel::scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const {
+  Bump bump(nullptr);
+  Scratch plan;
+  plan.layOut(dims_, type_, geometry, limits, bump);
+  // Staging of a source of the planned size: picture, RGB, the half-resized picture and the two axes' tables.
+  const std::int64_t source = static_cast<std::int64_t>(limits.maxSourceWidth) * limits.maxSourceHeight;
+  const std::int64_t tables = (geometry.contentWidth + geometry.contentHeight) * 24 * 4;
+  return bump.used() + source * 6 + geometry.contentWidth * limits.maxSourceHeight * 3 + tables;
+}
+
+std::unique_ptr<Executor> CudaModel::createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) {
+  Check(cudaSetDevice(device_), "choosing the device");
+  return std::make_unique<CudaExecutor>(shared_from_this(), geometry, limits, arenaBytes);
+}
+
+CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry, const ExecutorLimits& limits,
+                           std::int64_t arenaBytes)
+    : model_(std::move(model)),
+      geometry_(geometry),
+      type_(model_->type()),
+      dim_(model_->dims().dim),
+      linears_(type_, nullptr, nullptr),
+      events_(std::make_shared<EventPool>(model_->device())) {
+  Bump count(nullptr);
+  Scratch().layOut(model_->dims(), type_, geometry, limits, count);
+  const std::int64_t arena = (arenaBytes + 255) / 256 * 256;
+  memory_ = DeviceMemory(arena + count.used(), "The stream's buffers");
+  Bump bump(memory_.data() + arena);
+  scratch_.layOut(model_->dims(), type_, geometry, limits, bump);
+  // Poison: a read of something that was never written must not look like a picture.
+  Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
+  Check(cudaDeviceSynchronize(), "clearing the arena");
+  Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  linears_ = LinearRunner(type_, model_->lt(), scratch_.workspace);
+  if (limits.maxSourceWidth > 0 && limits.maxSourceHeight > 0) prepareSource(limits.maxSourceWidth, limits.maxSourceHeight);
+}
+
+CudaExecutor::~CudaExecutor() {
+  cudaSetDevice(model_->device());
+  if (stream_ != nullptr) {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  for (const StageMark& mark : marks_) events_->give(mark.event);
+}
+
+void CudaExecutor::enter() const { Check(cudaSetDevice(model_->device()), "choosing the device"); }
+
+std::int64_t CudaExecutor::bytesOf(const Tensor& tensor) const {
+  switch (tensor.storage) {
+    case Storage::Byte:
+      return tensor.elements();
+    case Storage::Float:
+    case Storage::Picture:
+      return tensor.elements() * 4;
+    default:
+      return tensor.elements() * SizeOf(type_);
+  }
+}
+
+std::shared_ptr<std::uint8_t[]> CudaExecutor::allocateHost(std::size_t bytes) {
+  enter();
+  void* data = nullptr;
+  Check(cudaHostAlloc(&data, std::max<std::size_t>(bytes, 1), cudaHostAllocPortable), "cudaHostAlloc");
+  return {static_cast<std::uint8_t*>(data), [](std::uint8_t* p) { cudaFreeHost(p); }};
+}
+
+void CudaExecutor::upload(const Tensor& to, const void* host) {
+  enter();
+  Check(cudaMemcpyAsync(to.data, host, static_cast<std::size_t>(bytesOf(to)), cudaMemcpyHostToDevice, stream_), "upload");
+}
+
+void CudaExecutor::download(void* host, const Tensor& from) {
+  enter();
+  Check(cudaMemcpyAsync(host, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToHost, stream_), "download");
+}
+
+void CudaExecutor::fill(const Tensor& tensor, std::uint8_t byte) {
+  enter();
+  Check(cudaMemsetAsync(tensor.data, byte, static_cast<std::size_t>(bytesOf(tensor)), stream_), "fill");
+}
+
+void CudaExecutor::copy(const Tensor& to, const Tensor& from) {
+  if (bytesOf(to) != bytesOf(from)) FailInternal("copy: sizes differ");
+  enter();
+  Check(cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToDevice, stream_), "copy");
+}
+
+std::vector<float> CudaExecutor::read(const Tensor& tensor) {
+  enter();
+  Check(cudaStreamSynchronize(stream_), "reading a tensor");
+  if (tensor.storage == Storage::Byte) {
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(tensor.elements()));
+    Check(cudaMemcpy(bytes.data(), tensor.data, bytes.size(), cudaMemcpyDeviceToHost), "reading a tensor");
+    return {bytes.begin(), bytes.end()};
+  }
+  const bool floats = tensor.storage == Storage::Float || tensor.storage == Storage::Picture;
+  return ReadDevice(tensor.data, floats ? DataType::kFloat32 : type_, tensor.elements());
+}
+
+void CudaExecutor::write(const Tensor& tensor, std::span<const float> values) {
+  if (static_cast<std::int64_t>(values.size()) != tensor.elements()) FailInternal("write: element counts differ");
+  enter();
+  Check(cudaStreamSynchronize(stream_), "writing a tensor");
+  const auto put = [&](const void* data) {
+    Check(cudaMemcpy(tensor.data, data, static_cast<std::size_t>(bytesOf(tensor)), cudaMemcpyHostToDevice), "writing a tensor");
+  };
+  if (tensor.storage == Storage::Byte) {
+    std::vector<std::uint8_t> bytes(values.size());
+    std::transform(values.begin(), values.end(), bytes.begin(), [](float v) { return static_cast<std::uint8_t>(v); });
+    put(bytes.data());
+  } else if (bytesOf(tensor) == tensor.elements() * 4) {
+    put(values.data());
+  } else {
+    std::vector<std::uint16_t> bits(values.size());
+    std::transform(values.begin(), values.end(), bits.begin(), FloatToBFloat16);
+    put(bits.data());
+  }
+  // The default stream's copy and the executor's stream are not ordered by themselves.
+  Check(cudaDeviceSynchronize(), "writing a tensor");
+}
+
+void CudaExecutor::mark(Stage stage) {
+  enter();
+  cudaEvent_t event = events_->take();
+  marks_.push_back({stage, event});
+  Check(cudaEventRecord(event, stream_), "cudaEventRecord");
+}
+
+std::unique_ptr<Fence> CudaExecutor::fence() {
+  enter();
+  cudaEvent_t end = events_->take();
+  auto fence = std::make_unique<CudaFence>(model_->device(), events_, std::exchange(marks_, {}), end);
+  Check(cudaEventRecord(end, stream_), "cudaEventRecord");
+  return fence;
+}
+
+void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const float* weight, const float* bias, const float* scale,
+                             const float* shift) {
+  kernels::LayerNormParams params;
+  params.x = x;
+  params.out = out;
+  params.weight = weight;
+  params.bias = bias;
+  params.scale = scale;
+  params.shift = shift;
+  params.rows = rows;
+  params.width = static_cast<int>(dim_);
+  params.type = type_;
+  Check(kernels::LaunchLayerNorm(params, stream_), "LN");
+}
+
+void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation,
+                          const void* residual, bool floatOut) {
+  LinearCall call;
+  call.a = a;
+  call.lda = weight.k;
+  call.rows = rows;
+  call.weight = &weight;
+  call.activation = activation;
+  call.residual = residual;
+  call.out = out;
+  call.ldd = weight.n;
+  call.floatOut = floatOut;
+  linears_.run(call, stream_);
+}
+
+}  // namespace flashvsr::cuda

@@ -1,0 +1,100 @@
+// One CUDA stream with its arena and scratch: enqueues every operation of the network as kernels.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "attention.h"
+#include "backend/cuda/fence.h"
+#include "backend/cuda/model.h"
+#include "picture.h"
+
+namespace flashvsr::cuda {
+
+// Scratch of one operation at a time; the parts overlap where they are never used together.
+struct Scratch {
+  void* workspace = nullptr;        // cuBLASLt
+  void* normed = nullptr;           // (groupTokens, dim)
+  void* queryKeys = nullptr;        // (groupTokens, 2*dim)
+  float* headRows = nullptr;        // (tokens, 64)
+  void* patchRows = nullptr;        // (tokens, 64)
+  float* probabilities = nullptr;   // (heads, query windows, key windows)
+  std::uint32_t* entries = nullptr; // the same shape
+  int* counts = nullptr;            // (heads, query windows)
+  void* convolved = nullptr;        // (2, h, w, h2)
+  void* match = nullptr;            // colour match
+  std::uint8_t* resized = nullptr;  // padded source
+
+  void layOut(const ModelDims& dims, kernels::DataType type, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump);
+};
+
+class CudaExecutor final : public Executor {
+ public:
+  CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes);
+  ~CudaExecutor() override;
+
+  std::byte* arena() override { return memory_.data(); }
+  std::shared_ptr<std::uint8_t[]> allocateHost(std::size_t bytes) override;
+  void upload(const Tensor& to, const void* host) override;
+  void download(void* host, const Tensor& from) override;
+  void fill(const Tensor& tensor, std::uint8_t byte) override;
+  void copy(const Tensor& to, const Tensor& from) override;
+  std::vector<float> read(const Tensor& tensor) override;
+  void write(const Tensor& tensor, std::span<const float> values) override;
+  void mark(Stage stage) override;
+  std::unique_ptr<Fence> fence() override;
+
+  void run(const ImportPicture& op) override;
+  void run(const UnshuffleFrame& op) override;
+  void run(const CausalConvolution& op) override;
+  void run(const PatchEmbed& op) override;
+  void run(const AddProjected& op) override;
+  void run(const AttentionInput& op) override;
+  void run(const SelectBlocks& op) override;
+  void run(const SparseAttention& op) override;
+  void run(const AttentionOutput& op) override;
+  void run(const CrossAttention& op) override;
+  void run(const FeedForward& op) override;
+  void run(const Head& op) override;
+  void run(const Noise& op) override;
+  void run(const DecoderInput& op) override;
+  void run(const DecoderConvolution& op) override;
+  void run(const DecoderGrow& op) override;
+  void run(const DecoderOutput& op) override;
+  void run(const FinishPicture& op) override;
+
+ private:
+  // Tables and staging of the source size at hand.
+  struct Source {
+    int width = 0, height = 0;
+    DeviceMemory memory;
+    std::uint8_t *picture = nullptr, *rgb = nullptr, *middle = nullptr;
+    kernels::ResizeAxisView across, down;
+  };
+
+  void enter() const;  // makes the device current
+  std::int64_t bytesOf(const Tensor& tensor) const;
+  void prepareSource(int width, int height);
+  void layerNorm(const void* x, void* out, std::int64_t rows, const float* weight, const float* bias, const float* scale, const float* shift);
+  void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation = kernels::Activation::kNone,
+              const void* residual = nullptr, bool floatOut = false);
+  void convolve(const DeviceConv& conv, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out);
+  const DeviceBlock& block(int layer) const { return model_->weights().blocks.at(static_cast<std::size_t>(layer)); }
+
+  std::shared_ptr<const CudaModel> model_;
+  Geometry geometry_;
+  kernels::DataType type_;
+  std::int64_t dim_;
+  DeviceMemory memory_;   // the engine's arena, then the scratch
+  Scratch scratch_;
+  Source source_;
+  cudaStream_t stream_ = nullptr;
+  LinearRunner linears_;
+  std::shared_ptr<EventPool> events_;
+  std::vector<StageMark> marks_;
+};
+
+// What reference::CoefficientsOf says, as the kernels take it.
+kernels::YuvMatrix YuvMatrixOf(const PictureFormat& format);
+
+}  // namespace flashvsr::cuda

@@ -1,0 +1,51 @@
+// Linear layers on the device: which product computes them is decided here and nowhere else.
+#pragma once
+
+#include <memory>
+
+#include "backend/cuda/support.h"
+#include "gemm.h"
+
+namespace flashvsr::cuda {
+
+class CublasLt;  // cublaslt.h
+
+// A weight (n, k) with its bias, as prepared. `biasStored`: the bias rounded to the weights' type, which cuBLASLt wants.
+struct DeviceLinear {
+  void* weight = nullptr;
+  float* bias = nullptr;
+  void* biasStored = nullptr;
+  int n = 0, k = 0;
+};
+
+enum class Path : std::uint8_t { Portable, Auto };
+
+// out (m, n) = [residual +] activation(a (m, k) * weight^T + bias).
+struct LinearCall {
+  const void* a = nullptr;
+  std::int64_t lda = 0;
+  std::int64_t rows = 0;
+  const DeviceLinear* weight = nullptr;
+  kernels::Activation activation = kernels::Activation::kNone;
+  const void* residual = nullptr;  // rows ldd apart, or null; may be out
+  void* out = nullptr;
+  std::int64_t ldd = 0;
+  bool floatOut = false;
+};
+
+// One per executor: cuBLASLt's workspace belongs to one queue.
+class LinearRunner {
+ public:
+  // `lt` may be nullptr. `workspace`: kWorkspaceBytes of the executor's scratch.
+  LinearRunner(kernels::DataType type, CublasLt* lt, void* workspace) : type_(type), lt_(lt), workspace_(workspace) {}
+  void run(const LinearCall& call, cudaStream_t stream) const;
+
+  static constexpr std::int64_t kWorkspaceBytes = 32 << 20;
+
+ private:
+  kernels::DataType type_;
+  CublasLt* lt_;
+  void* workspace_;
+};
+
+}  // namespace flashvsr::cuda

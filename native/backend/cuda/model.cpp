@@ -1,0 +1,386 @@
+#include "backend/cuda/model.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cuda/cublaslt.h"
+#include "conv.h"
+#include "norm.h"
+
+namespace flashvsr::cuda {
+namespace {
+
+using kernels::DataType;
+using kernels::SizeOf;
+
+constexpr std::int64_t kStagingBytes = 64 << 20;
+
+DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& bump) {
+  DeviceLinear linear;
+  linear.n = static_cast<int>(n);
+  linear.k = static_cast<int>(k);
+  linear.weight = bump.bytes(n * k * SizeOf(type));
+  linear.bias = bump.floats(n);
+  linear.biasStored = bump.bytes(n * SizeOf(type));
+  return linear;
+}
+
+// `sources` inputs of `in` channels each.
+DeviceConv LayOutConv(std::int64_t out, std::int64_t in, int sources, int taps, bool bias, DataType type, Bump& bump) {
+  DeviceConv conv;
+  conv.inChannels = static_cast<int>(in);
+  conv.outChannels = static_cast<int>(out);
+  conv.weight = bump.bytes(out * kernels::PackedConvDepth(taps, conv.inChannels, sources == 2 ? conv.inChannels : 0) * SizeOf(type));
+  if (bias) conv.bias = bump.floats(out);
+  return conv;
+}
+
+// Copies tensors to the device piece by piece and packs them there.
+class Loader {
+ public:
+  Loader(const ModelWeights& weights, DataType type, const LoadProgress& progress)
+      : weights_(weights), type_(type), progress_(progress), staging_(kStagingBytes, "Preparing the weights does") {}
+
+  const TensorView& view(const TensorSource& part, const std::string& name) const {
+    const TensorView* found = part.find(name);
+    if (found == nullptr) FailInternal("checked weights lack the tensor " + name);
+    return *found;
+  }
+
+  std::vector<float> floats(const TensorSource& part, const std::string& name) {
+    const TensorView& tensor = view(part, name);
+    done(tensor.data.size());
+    return ReadFloats(tensor);
+  }
+
+  void upload(float* to, std::span<const float> values) {
+    Check(cudaMemcpy(to, values.data(), values.size() * 4, cudaMemcpyHostToDevice), "copying weights");
+  }
+
+  // Bias (times `scale`) in fp32 and in the weights' type.
+  void bias(const DeviceLinear& to, std::span<const float> values, std::span<const float> scale, std::int64_t firstRow = 0) {
+    std::vector<float> scaled(values.begin(), values.end());
+    for (std::size_t i = 0; i < scale.size(); ++i) scaled[i] *= scale[i];
+    upload(to.bias + firstRow, scaled);
+    if (type_ == DataType::kFloat32) {
+      upload(static_cast<float*>(to.biasStored) + firstRow, scaled);
+      return;
+    }
+    std::vector<std::uint16_t> stored(scaled.size());
+    for (std::size_t i = 0; i < scaled.size(); ++i) stored[i] = FloatToBFloat16(scaled[i]);
+    Check(cudaMemcpy(static_cast<std::uint16_t*>(to.biasStored) + firstRow, stored.data(), stored.size() * 2, cudaMemcpyHostToDevice),
+          "copying weights");
+  }
+
+  // Rows of `name`.weight into rows firstRow.. of `to`, each times `scale`'s entry when there is a scale.
+  void linear(const DeviceLinear& to, const TensorSource& part, const std::string& name, std::span<const float> scale = {},
+              std::int64_t firstRow = 0) {
+    const TensorView& tensor = view(part, name + ".weight");
+    const std::int64_t rows = tensor.shape[0], columns = tensor.elements() / rows;
+    float* deviceScale = nullptr;
+    std::int64_t reserved = 0;
+    if (!scale.empty()) {
+      deviceScale = reinterpret_cast<float*>(staging_.data());
+      upload(deviceScale, scale);
+      reserved = (static_cast<std::int64_t>(scale.size()) * 4 + 255) / 256 * 256;
+    }
+    slices(tensor, rows, reserved, [&](const void* staged, std::int64_t first, std::int64_t count) {
+      kernels::PackRowsParams params;
+      params.in = staged;
+      params.source = Source(tensor.dtype);
+      params.rowScale = deviceScale != nullptr ? deviceScale + first : nullptr;
+      params.out = static_cast<std::byte*>(to.weight) + (firstRow + first) * columns * SizeOf(type_);
+      params.rows = count;
+      params.columns = params.ldOut = columns;
+      params.type = type_;
+      Check(kernels::LaunchPackRows(params, nullptr), "packing weights");
+    });
+    bias(to, floats(part, name + ".bias"), scale, firstRow);
+  }
+
+  void conv(const DeviceConv& to, const TensorSource& part, const std::string& name, int sources) {
+    const TensorView& tensor = view(part, name + ".weight");
+    const std::int64_t rows = tensor.shape[0], taps = tensor.elements() / (rows * tensor.shape[1]);
+    const int second = sources == 2 ? to.inChannels : 0;
+    const std::int64_t depth = kernels::PackedConvDepth(static_cast<int>(taps), to.inChannels, second);
+    slices(tensor, rows, 0, [&](const void* staged, std::int64_t first, std::int64_t count) {
+      kernels::PackConvParams params;
+      params.in = staged;
+      params.source = Source(tensor.dtype);
+      params.out = static_cast<std::byte*>(to.weight) + first * depth * SizeOf(type_);
+      params.outChannels = static_cast<int>(count);
+      params.channels[0] = to.inChannels;
+      params.channels[1] = second;
+      params.taps = static_cast<int>(taps);
+      params.type = type_;
+      Check(kernels::LaunchPackConv(params, nullptr), "packing weights");
+    });
+    if (to.bias != nullptr) upload(to.bias, floats(part, name + ".bias"));
+  }
+
+  void grow(std::span<const DeviceConv> steps, const TensorSource& part, const std::string& grow, const std::string& conv) {
+    const TensorView& one = view(part, grow);
+    const TensorView& three = view(part, conv);
+    const DeviceMemory growBytes(static_cast<std::int64_t>(one.data.size()), "Preparing the weights does");
+    const DeviceMemory convBytes(static_cast<std::int64_t>(three.data.size()), "Preparing the weights does");
+    Check(cudaMemcpy(growBytes.data(), one.data.data(), one.data.size(), cudaMemcpyHostToDevice), "copying weights");
+    Check(cudaMemcpy(convBytes.data(), three.data.data(), three.data.size(), cudaMemcpyHostToDevice), "copying weights");
+    done(one.data.size() + three.data.size());
+    for (std::size_t step = 0; step < steps.size(); ++step) {
+      const std::int64_t channels = steps[step].inChannels;
+      kernels::FoldGrowParams params;
+      params.grow = growBytes.data() + static_cast<std::int64_t>(step) * channels * channels * static_cast<std::int64_t>(DTypeSize(one.dtype));
+      params.growSource = Source(one.dtype);
+      params.weight = convBytes.data();
+      params.weightSource = Source(three.dtype);
+      params.out = steps[step].weight;
+      params.outChannels = steps[step].outChannels;
+      params.channels = steps[step].inChannels;
+      params.type = type_;
+      Check(kernels::LaunchFoldGrow(params, nullptr), "folding weights");
+    }
+    Check(cudaDeviceSynchronize(), "folding weights");
+  }
+
+ private:
+  static kernels::SourceType Source(DType dtype) {
+    switch (dtype) {
+      case DType::F16:
+        return kernels::SourceType::kFloat16;
+      case DType::BF16:
+        return kernels::SourceType::kBfloat16;
+      default:
+        return kernels::SourceType::kFloat32;
+    }
+  }
+
+  // The first dimension's rows in pieces that fit the staging buffer after its first `reserved` bytes.
+  template <typename Use>
+  void slices(const TensorView& tensor, std::int64_t rows, std::int64_t reserved, const Use& use) {
+    const std::int64_t rowBytes = static_cast<std::int64_t>(tensor.data.size()) / rows;
+    const std::int64_t each = std::max<std::int64_t>(1, (kStagingBytes - reserved) / rowBytes);
+    if (rowBytes > kStagingBytes - reserved) FailInternal("a weight's row is larger than the staging buffer");
+    for (std::int64_t first = 0; first < rows; first += each) {
+      const std::int64_t count = std::min(each, rows - first);
+      std::byte* const staged = staging_.data() + reserved;
+      // The copy waits for the kernel before it: both use the default stream.
+      Check(cudaMemcpy(staged, tensor.data.data() + first * rowBytes, static_cast<std::size_t>(count * rowBytes), cudaMemcpyHostToDevice),
+            "copying weights");
+      use(staged, first, count);
+      done(static_cast<std::size_t>(count * rowBytes));
+    }
+  }
+
+  void done(std::size_t bytes) {
+    done_ += bytes;
+    if (progress_ && !progress_(std::min<std::uint64_t>(done_, weights_.bytes()), weights_.bytes()))
+      throw Error("engine.cancelled", ErrorScope::Engine, "Preparing the weights was cancelled.");
+  }
+
+  const ModelWeights& weights_;
+  DataType type_;
+  const LoadProgress& progress_;
+  DeviceMemory staging_;
+  std::uint64_t done_ = 0;
+};
+
+// The prompt's keys and values of one block: products of the constant context.
+void MakePrompt(Loader& load, const TensorSource& transformer, const std::string& name, const ModelDims& dims, DataType type,
+                const void* context, void* weightBytes, float* keys, const DeviceBlock& block) {
+  Bump bump(static_cast<std::byte*>(weightBytes));
+  const DeviceLinear layer = LayOutLinear(dims.dim, dims.dim, type, bump);
+  float* const norm = bump.floats(dims.dim);
+  const LinearRunner runner(type, nullptr, nullptr);
+  LinearCall call;
+  call.a = context;
+  call.lda = dims.dim;
+  call.rows = dims.textLen;
+  call.weight = &layer;
+  call.ldd = dims.dim;
+  load.linear(layer, transformer, name + ".cross_attn.k");
+  load.upload(norm, load.floats(transformer, name + ".cross_attn.norm_k.weight"));
+  call.out = keys;
+  call.floatOut = true;
+  runner.run(call, nullptr);
+  kernels::RmsNormParams rms;
+  rms.x = keys;
+  rms.out = block.promptKeys;
+  rms.weight = norm;
+  rms.rows = dims.textLen;
+  rms.width = static_cast<int>(dims.dim);
+  rms.inputType = DataType::kFloat32;
+  rms.type = type;
+  Check(kernels::LaunchRmsNorm(rms, nullptr), "prompt keys");
+  load.linear(layer, transformer, name + ".cross_attn.v");
+  call.out = block.promptValues;
+  call.floatOut = false;
+  runner.run(call, nullptr);
+}
+
+std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& b, std::int64_t part, std::int64_t dim, float add) {
+  std::vector<float> out(static_cast<std::size_t>(dim));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::size_t at = static_cast<std::size_t>(part * dim) + i;
+    out[i] = a[at] + b[at] + add;
+  }
+  return out;
+}
+
+}  // namespace
+
+void DeviceWeights::layOut(const ModelDims& dims, DataType type, Bump& bump) {
+  const std::int64_t dim = dims.dim, latents = dims.latentChannels;
+  patchEmbedding = LayOutLinear(dim, latents * 4, type, bump);
+  head = LayOutLinear(latents * 4, dim, type, bump);
+  headScale = bump.floats(dim);
+  headShift = bump.floats(dim);
+  blocks.resize(static_cast<std::size_t>(dims.layers));
+  for (DeviceBlock& block : blocks) {
+    block.qk = LayOutLinear(2 * dim, dim, type, bump);
+    for (DeviceLinear* square : {&block.v, &block.o, &block.crossQ, &block.crossO}) *square = LayOutLinear(dim, dim, type, bump);
+    block.ffnIn = LayOutLinear(dims.ffn, dim, type, bump);
+    block.ffnOut = LayOutLinear(dim, dims.ffn, type, bump);
+    for (float** vector : {&block.scaleA, &block.shiftA, &block.scaleM, &block.shiftM, &block.normQ, &block.normK, &block.crossNormQ,
+                           &block.norm3Weight, &block.norm3Bias})
+      *vector = bump.floats(dim);
+    block.promptKeys = bump.bytes(dims.textLen * dim * SizeOf(type));
+    block.promptValues = bump.bytes(dims.textLen * dim * SizeOf(type));
+  }
+  const auto& hidden = dims.lqHidden;
+  causal[0] = LayOutConv(hidden[0], 768, 1, 36, true, type, bump);
+  causal[1] = LayOutConv(hidden[1], hidden[0], 1, 36, true, type, bump);
+  for (std::size_t i = 0; i < 2; ++i) gamma[i] = bump.floats(hidden[i]);
+  projected.resize(static_cast<std::size_t>(dims.lqLayers));
+  for (DeviceLinear& linear : projected) linear = LayOutLinear(dim, hidden[1], type, bump);
+  const auto& c = dims.decoderChannels;
+  first = LayOutConv(c[0], 768 + latents, 1, 9, true, type, bump);
+  second = LayOutConv(c[0], c[0], 1, 9, false, type, bump);
+  for (std::size_t stage = 0; stage < 3; ++stage) {
+    for (auto& block : memory[stage])
+      for (std::size_t part = 0; part < 3; ++part) block[part] = LayOutConv(c[stage], c[stage], part == 0 ? 2 : 1, 9, true, type, bump);
+    for (std::size_t step = 0; step < (stage == 0 ? 1U : 2U); ++step)
+      grow[stage][step] = LayOutConv(4 * c[stage + 1], c[stage], 1, 4, false, type, bump);
+    for (DeviceConv& step : grow[stage]) step.outChannels = static_cast<int>(c[stage + 1]);
+  }
+  beforeLast = LayOutConv(c[3], c[3], 1, 9, false, type, bump);
+  last = LayOutConv(3, c[3], 1, 9, true, type, bump);
+}
+
+std::int64_t CudaModel::Bytes(const ModelDims& dims, DataType type) {
+  Bump bump(nullptr);
+  DeviceWeights plan;
+  plan.layOut(dims, type, bump);
+  return bump.used();
+}
+
+CudaModel::CudaModel(int device, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
+                     Precision precision, const LoadProgress& progress)
+    : device_(device),
+      lt_(std::move(lt)),
+      dims_(weights.dims()),
+      type_(precision == Precision::Fp32 ? DataType::kFloat32 : DataType::kBfloat16),
+      constants_(constants) {
+  Check(cudaSetDevice(device_), "choosing the device");
+  memory_ = DeviceMemory(Bytes(dims_, type_), "The weights");
+  Bump bump(memory_.data());
+  weights_.layOut(dims_, type_, bump);
+
+  Loader load(weights, type_, progress);
+  const TensorSource& transformer = weights.transformer();
+  const std::int64_t dim = dims_.dim;
+  load.linear(weights_.patchEmbedding, transformer, "patch_embedding");
+  load.linear(weights_.head, transformer, "head.head");
+  const std::vector<float> headModulation = load.floats(transformer, "head.modulation");
+  std::vector<float> twice(constants.time);
+  twice.insert(twice.end(), constants.time.begin(), constants.time.end());
+  load.upload(weights_.headShift, Slice(headModulation, twice, 0, dim, 0.0F));
+  load.upload(weights_.headScale, Slice(headModulation, twice, 1, dim, 1.0F));
+
+  const DeviceMemory context(dims_.textLen * dim * SizeOf(type_), "Preparing the weights does");
+  if (type_ == DataType::kFloat32) {
+    load.upload(reinterpret_cast<float*>(context.data()), constants.context);
+  } else {
+    std::vector<std::uint16_t> rounded(constants.context.size());
+    std::transform(constants.context.begin(), constants.context.end(), rounded.begin(), FloatToBFloat16);
+    Check(cudaMemcpy(context.data(), rounded.data(), rounded.size() * 2, cudaMemcpyHostToDevice), "copying weights");
+  }
+  const DeviceMemory promptWeight(dim * dim * SizeOf(type_) + dim * 16 + 4096, "Preparing the weights does");
+  const DeviceMemory promptKeys(dims_.textLen * dim * 4, "Preparing the weights does");
+  for (std::int64_t i = 0; i < dims_.layers; ++i) {
+    const std::string name = "blocks." + std::to_string(i);
+    const DeviceBlock& block = weights_.blocks[static_cast<std::size_t>(i)];
+    const std::vector<float> own = load.floats(transformer, name + ".modulation");
+    const auto modulation = [&](int part, float add) { return Slice(own, constants.timeModulation, part, dim, add); };
+    load.upload(block.shiftA, modulation(0, 0.0F));
+    load.upload(block.scaleA, modulation(1, 1.0F));
+    load.upload(block.shiftM, modulation(3, 0.0F));
+    load.upload(block.scaleM, modulation(4, 1.0F));
+    load.linear(block.qk, transformer, name + ".self_attn.q");
+    load.linear(block.qk, transformer, name + ".self_attn.k", {}, dim);
+    load.linear(block.v, transformer, name + ".self_attn.v");
+    load.linear(block.o, transformer, name + ".self_attn.o", modulation(2, 0.0F));
+    load.upload(block.normQ, load.floats(transformer, name + ".self_attn.norm_q.weight"));
+    load.upload(block.normK, load.floats(transformer, name + ".self_attn.norm_k.weight"));
+    load.linear(block.crossQ, transformer, name + ".cross_attn.q");
+    load.linear(block.crossO, transformer, name + ".cross_attn.o");
+    load.upload(block.crossNormQ, load.floats(transformer, name + ".cross_attn.norm_q.weight"));
+    load.upload(block.norm3Weight, load.floats(transformer, name + ".norm3.weight"));
+    load.upload(block.norm3Bias, load.floats(transformer, name + ".norm3.bias"));
+    load.linear(block.ffnIn, transformer, name + ".ffn.0");
+    load.linear(block.ffnOut, transformer, name + ".ffn.2", modulation(5, 0.0F));
+    MakePrompt(load, transformer, name, dims_, type_, context.data(), promptWeight.data(), reinterpret_cast<float*>(promptKeys.data()), block);
+  }
+
+  const TensorSource& projector = weights.projector();
+  for (int i = 0; i < 2; ++i) {
+    load.conv(weights_.causal[static_cast<std::size_t>(i)], projector, "conv" + std::to_string(i + 1), 1);
+    load.upload(weights_.gamma[static_cast<std::size_t>(i)], load.floats(projector, "norm" + std::to_string(i + 1) + ".gamma"));
+  }
+  for (std::int64_t i = 0; i < dims_.lqLayers; ++i)
+    load.linear(weights_.projected[static_cast<std::size_t>(i)], projector, "linear_layers." + std::to_string(i));
+
+  const TensorSource& decoder = weights.decoder();
+  load.conv(weights_.first, decoder, "1", 1);
+  load.conv(weights_.second, decoder, "3", 1);
+  for (std::size_t stage = 0; stage < 3; ++stage) {
+    const int base = 5 + 6 * static_cast<int>(stage);
+    for (int block = 0; block < 3; ++block)
+      for (int part = 0; part < 3; ++part)
+        load.conv(weights_.memory[stage][static_cast<std::size_t>(block)][static_cast<std::size_t>(part)], decoder,
+                  std::to_string(base + block) + ".conv." + std::to_string(part * 2), part == 0 ? 2 : 1);
+    load.grow(std::span(weights_.grow[stage]).first(stage == 0 ? 1 : 2), decoder, std::to_string(base + 4) + ".conv.weight",
+              std::to_string(base + 5) + ".weight");
+  }
+  load.conv(weights_.beforeLast, decoder, "24", 1);
+  load.conv(weights_.last, decoder, "26", 1);
+  Check(cudaDeviceSynchronize(), "preparing the weights");
+}
+
+CudaModel::~CudaModel() { cudaSetDevice(device_); }
+
+std::vector<float> CudaModel::readConstant(const std::string& name) const {
+  if (name == "time") return constants_.time;
+  if (name == "time_modulation") return constants_.timeModulation;
+  for (std::size_t i = 0; i < weights_.blocks.size(); ++i) {
+    const bool keys = name == "cross_k." + std::to_string(i), values = name == "cross_v." + std::to_string(i);
+    if (!keys && !values) continue;
+    Check(cudaSetDevice(device_), "choosing the device");
+    const DeviceBlock& block = weights_.blocks[i];
+    return ReadDevice(keys ? block.promptKeys : block.promptValues, type_, dims_.textLen * dims_.dim);
+  }
+  return {};
+}
+
+std::vector<float> ReadDevice(const void* data, DataType type, std::int64_t count) {
+  std::vector<float> out(static_cast<std::size_t>(count));
+  if (type == DataType::kFloat32) {
+    Check(cudaMemcpy(out.data(), data, out.size() * 4, cudaMemcpyDeviceToHost), "reading back");
+    return out;
+  }
+  std::vector<std::uint16_t> bits(out.size());
+  Check(cudaMemcpy(bits.data(), data, bits.size() * 2, cudaMemcpyDeviceToHost), "reading back");
+  std::transform(bits.begin(), bits.end(), out.begin(), BFloat16ToFloat);
+  return out;
+}
+
+}  // namespace flashvsr::cuda

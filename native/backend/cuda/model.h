@@ -1,0 +1,79 @@
+// The weights as the CUDA backend holds them: one allocation, gates folded into the layers before them, TGrow and the nearest
+// x2 folded into the convolutions after them. Immutable once made.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cuda/linear.h"
+#include "pack.h"
+
+namespace flashvsr::cuda {
+
+struct DeviceConv {
+  void* weight = nullptr;  // packed (conv.h)
+  float* bias = nullptr;   // null: none
+  int inChannels = 0, outChannels = 0;  // inChannels of one source
+};
+
+// One transformer block. `one + scale` is folded: the scales here are the factors themselves.
+struct DeviceBlock {
+  DeviceLinear qk;  // (2*dim, dim): q's rows, then k's
+  DeviceLinear v, o, crossQ, crossO, ffnIn, ffnOut;  // o and ffnOut: gate_a, gate_m folded into weight and bias
+  float *scaleA = nullptr, *shiftA = nullptr, *scaleM = nullptr, *shiftM = nullptr;
+  float *normQ = nullptr, *normK = nullptr, *crossNormQ = nullptr, *norm3Weight = nullptr, *norm3Bias = nullptr;
+  void *promptKeys = nullptr, *promptValues = nullptr;  // (textLen, dim)
+};
+
+struct DeviceWeights {
+  DeviceLinear patchEmbedding, head;
+  float *headScale = nullptr, *headShift = nullptr;
+  std::vector<DeviceBlock> blocks;
+  std::array<DeviceConv, 2> causal;
+  std::array<float*, 2> gamma{};
+  std::vector<DeviceLinear> projected;
+  DeviceConv first, second;                                // decoder layers 1, 3
+  std::array<std::array<std::array<DeviceConv, 3>, 3>, 3> memory;  // [stage][block][part / 2]
+  std::array<std::array<DeviceConv, 2>, 3> grow;           // [stage][step]; weight: 4 phases one after the other
+  DeviceConv beforeLast, last;                             // layers 24, 26
+
+  // Assigns every pointer from `bump`; with a counting bump this is the plan.
+  void layOut(const ModelDims& dims, kernels::DataType type, Bump& bump);
+};
+
+class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
+ public:
+  CudaModel(int device, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
+            Precision precision, const LoadProgress& progress);
+  ~CudaModel() override;
+
+  const ModelDims& dims() const override { return dims_; }
+  std::int64_t bytes() const override { return memory_.bytes(); }
+  std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override;
+  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) override;
+  std::vector<float> readConstant(const std::string& name) const override;
+
+  int device() const { return device_; }
+  kernels::DataType type() const { return type_; }
+  const DeviceWeights& weights() const { return weights_; }
+  CublasLt* lt() const { return lt_.get(); }
+
+  static std::int64_t Bytes(const ModelDims& dims, kernels::DataType type);
+
+ private:
+  int device_;
+  std::shared_ptr<CublasLt> lt_;
+  ModelDims dims_;
+  kernels::DataType type_;
+  ModelConstants constants_;
+  DeviceMemory memory_;
+  DeviceWeights weights_;
+};
+
+// fp32 from device elements of `type`.
+std::vector<float> ReadDevice(const void* data, kernels::DataType type, std::int64_t count);
+
+}  // namespace flashvsr::cuda
