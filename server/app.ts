@@ -11,7 +11,7 @@ import { monotonicUs } from './media/clock.ts';
 import { Metrics } from './metrics.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { RtcOptions } from './rtc/peers.ts';
-import { WeriftStack } from './rtc/stack.ts';
+import { WeriftStack } from './rtc/werift-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { isLoopbackHost } from './signaling/origin.ts';
 import type { ModelSummary } from './signaling/protocol.ts';

@@ -14,3 +14,193 @@ export interface AudienceRequests {
   requestResultKeyframe(codec: ResultCodec, rung: Rung): void;
   requestSourceKeyframe(reason: string): void;
 }
+
+type EncoderKey = `${ResultCodec} ${Rung}`;
+
+/**
+ * The viewers of one broadcast, and what follows from who they are: which encoders run, at which bit rate, and when they
+ * make a keyframe. One encode per codec and rung serves everybody on it.
+ */
+export class Audience {
+  readonly #media: Config['media'];
+  readonly #requests: AudienceRequests;
+  readonly #viewers = new Map<string, Viewer>();
+  readonly #bitrate: BitrateController;
+  readonly #keyframes = new Map<EncoderKey, KeyframeRequests>();
+  #encoders: readonly EncoderRequest[] = [];
+
+  constructor(media: Config['media'], requests: AudienceRequests) {
+    this.#media = media;
+    this.#requests = requests;
+    this.#bitrate = new BitrateController({
+      minBps: media.minBitrateBps,
+      startBps: media.startBitrateBps,
+      maxBps: media.maxBitrateBps,
+    });
+  }
+
+  get size(): number {
+    return this.#viewers.size;
+  }
+  /** The codec most viewers take; what statistics call the output's codec. */
+  get mainCodec(): ResultCodec | undefined {
+    return this.#encoders[0]?.codec;
+  }
+
+  get(session: string): Viewer | undefined {
+    return this.#viewers.get(session);
+  }
+
+  add(viewer: Viewer): void {
+    this.#viewers.set(viewer.session, viewer);
+  }
+
+  remove(session: string): Viewer | undefined {
+    const viewer = this.#viewers.get(session);
+    if (viewer === undefined) return undefined;
+    this.#viewers.delete(session);
+    this.#bitrate.forget(session);
+    viewer.setConnected(false);
+    this.#plan();
+    return viewer;
+  }
+
+  /** The viewer's transport is up: it gets a picture with the next frame, which therefore is a keyframe. */
+  connected(viewer: Viewer, nowUs: MonotonicUs): void {
+    // Also after an ICE restart; the peer reports `connected` again and its decoder may have starved.
+    viewer.setConnected(true);
+    this.#plan();
+    this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+    if (viewer.wantsSource) this.#requests.requestSourceKeyframe('viewer joined');
+  }
+
+  onKeyframeRequest(session: string, track: 'result' | 'source', nowUs: MonotonicUs): void {
+    const viewer = this.#viewers.get(session);
+    if (viewer === undefined) return;
+    if (track === 'source') this.#requests.requestSourceKeyframe('viewer asked');
+    else this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+  }
+
+  sendResult(packetized: PacketizedFrame, nowUs: MonotonicUs): void {
+    const { codec, rung, keyframe } = packetized.frame;
+    if (keyframe) this.#keyframes.get(`${codec} ${rung}`)?.satisfied();
+    let switched = false;
+    for (const viewer of this.#viewers.values()) {
+      const before = viewer.neededRungs.length;
+      viewer.sendResult(packetized);
+      switched ||= viewer.neededRungs.length !== before;
+    }
+    // The last viewer has left a rung with this keyframe: its encoder is not needed any more.
+    if (switched) this.#plan();
+    this.#pollKeyframes(nowUs);
+  }
+
+  sendSource(packet: ForwardPacket, codec: SourceCodec): void {
+    for (const viewer of this.#viewers.values()) viewer.sendSource(packet, codec);
+  }
+
+  sendAudio(packet: ForwardPacket): void {
+    for (const viewer of this.#viewers.values()) viewer.sendAudio(packet);
+  }
+
+  /** Once a second: the shared bit rate and who belongs on the low rung. */
+  adapt(nowUs: MonotonicUs): void {
+    const estimates = new Map<string, number>();
+    for (const viewer of this.#viewers.values()) {
+      if (viewer.connected && viewer.estimateBps !== undefined) estimates.set(viewer.session, viewer.estimateBps);
+    }
+    const { low } = this.#bitrate.update(estimates, nowUs);
+    const switching: Viewer[] = [];
+    for (const viewer of this.#viewers.values()) {
+      if (viewer.setRung(low.has(viewer.session) ? 'low' : 'full')) switching.push(viewer);
+    }
+    this.#plan();
+    for (const viewer of switching) this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+    this.#pollKeyframes(nowUs);
+  }
+
+  #pollKeyframes(nowUs: MonotonicUs): void {
+    for (const [key, requests] of this.#keyframes) {
+      if (requests.poll(nowUs)) this.#sendKeyframeRequest(key);
+    }
+  }
+
+  /** A new pipeline begins: it is told what is wanted, and every viewer waits for its first keyframe. */
+  reapply(): void {
+    this.restart();
+    this.#encoders = [];
+    this.#plan();
+  }
+
+  restart(): void {
+    for (const viewer of this.#viewers.values()) viewer.restart();
+  }
+
+  pushState(state: SessionState, reason: string): void {
+    for (const viewer of this.#viewers.values()) viewer.pushState(state, reason);
+  }
+
+  pushStats(stats: BroadcastStats): void {
+    for (const viewer of this.#viewers.values()) viewer.pushStats(stats);
+  }
+
+  async close(reason: string, error: AppError): Promise<void> {
+    const viewers = [...this.#viewers.values()];
+    this.#viewers.clear();
+    for (const viewer of viewers) viewer.pushState('ended', reason, error);
+    await Promise.all(viewers.map((viewer) => viewer.peer.close()));
+  }
+
+  #requestKeyframe(codec: ResultCodec, rung: Rung, nowUs: MonotonicUs): void {
+    const key: EncoderKey = `${codec} ${rung}`;
+    let requests = this.#keyframes.get(key);
+    if (requests === undefined) {
+      requests = new KeyframeRequests();
+      this.#keyframes.set(key, requests);
+    }
+    if (requests.request(nowUs)) this.#sendKeyframeRequest(key);
+  }
+
+  #sendKeyframeRequest(key: EncoderKey): void {
+    const [codec, rung] = key.split(' ') as [ResultCodec, Rung];
+    this.#requests.requestResultKeyframe(codec, rung);
+  }
+
+  #plan(): void {
+    const count = new Map<EncoderKey, number>();
+    for (const viewer of this.#viewers.values()) {
+      if (!viewer.connected) continue;
+      for (const rung of viewer.neededRungs) {
+        const key: EncoderKey = `${viewer.codec} ${rung}`;
+        count.set(key, (count.get(key) ?? 0) + 1);
+      }
+    }
+    const encoders = [...count.entries()]
+      .sort(([keyA, a], [keyB, b]) => b - a || keyA.localeCompare(keyB))
+      .map(([key]): EncoderRequest => {
+        const [codec, rung] = key.split(' ') as [ResultCodec, Rung];
+        return { codec, rung, bitrateBps: rung === 'full' ? this.#bitrate.fullBps : this.#media.lowBitrateBps };
+      });
+    if (sameEncoders(encoders, this.#encoders)) return;
+    this.#encoders = encoders;
+    this.#requests.setEncoders(encoders);
+  }
+}
+
+/** Bit rates closer than this are the same: encoders need not be bothered every second. */
+const BITRATE_TOLERANCE = 0.03;
+
+function sameEncoders(a: readonly EncoderRequest[], b: readonly EncoderRequest[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((encoder, index) => {
+      const other = b[index];
+      return (
+        other !== undefined &&
+        other.codec === encoder.codec &&
+        other.rung === encoder.rung &&
+        Math.abs(other.bitrateBps - encoder.bitrateBps) <= BITRATE_TOLERANCE * other.bitrateBps
+      );
+    })
+  );
+}

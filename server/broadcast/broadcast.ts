@@ -3,11 +3,11 @@ import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { UpscalerInfo } from '../engine/upscaler.ts';
 import type { Log } from '../log.ts';
-import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs, SourceCodec } from '../media/types.ts';
-import { AUDIO_CLOCK_HZ } from '../media/types.ts';
+import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
+import { RtpClock } from '../media/rtp-clock.ts';
 import type { Metrics } from '../metrics.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
-import type { ForwardPacket, PeerState, RtcStack } from '../rtc/peers.ts';
+import type { PeerState, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from '../signaling/ports.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
 import { AudioRelay } from './audio-relay.ts';
@@ -16,7 +16,6 @@ import { FrameMeter } from './frame-meter.ts';
 import type { PipelineFactory, PipelinePort } from './ports.ts';
 import { Publisher } from './publisher.ts';
 import { summarize, type PipelineView } from './summary.ts';
-import { Timeline } from './timeline.ts';
 import { Viewer } from './viewer.ts';
 
 export interface BroadcastDependencies {
@@ -48,9 +47,8 @@ export class Broadcast {
   readonly #log: Log;
   readonly #audience: Audience;
   readonly #audio: AudioRelay;
-  readonly #videoTime = new Timeline();
-  readonly #sourceTime = new Timeline();
-  readonly #audioTime = new Timeline(AUDIO_CLOCK_HZ);
+  /** Lives as long as the broadcast, so that media time goes on when another connection takes over. */
+  readonly #clock = new RtpClock();
   readonly #meter: FrameMeter;
   #ownership: Ownership = { kind: 'free' };
   /** Publishers whose answer is being made. */
@@ -128,7 +126,7 @@ export class Broadcast {
   ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
     this.#checkOwner(resumeToken);
     if (this.#pipeline === undefined) this.#deps.admit();
-    const publisher = new Publisher(session, this.#deps.rtc, sink);
+    const publisher = new Publisher(session, this.#deps.rtc, sink, this.#clock);
     this.#arriving += 1;
     try {
       const answer = await publisher.peer.accept(sdp);
@@ -161,7 +159,6 @@ export class Broadcast {
       const error = new AppError('broadcast.nameTaken', 'The same publisher connected again elsewhere.');
       void before.publisher.close({ reason: 'replaced', error });
     }
-    for (const timeline of [this.#videoTime, this.#sourceTime, this.#audioTime]) timeline.restart();
     this.#audio.clear();
     this.#openPipeline();
     if (before.kind !== 'free') this.#pipeline?.reset();
@@ -169,8 +166,8 @@ export class Broadcast {
     publisher.attach({
       onPublisherState: (from, state) => this.#onPublisherState(from, state),
       onAccessUnit: (unit) => this.#onAccessUnit(unit),
-      onVideoPacket: (packet, codec) => this.#onVideoPacket(packet, codec),
-      onAudioPacket: (packet) => this.#onAudioPacket(packet),
+      onVideoPacket: (packet, codec) => this.#audience.sendSource(packet, codec),
+      onAudioPacket: (packet) => this.#audio.push(packet),
       onDrop: (reason, count) => this.#onIngestDrop(reason, count),
     });
     this.#deps.metrics.session('publisher');
@@ -251,7 +248,7 @@ export class Broadcast {
 
   #onFrame(frame: EncodedFrame): void {
     const packetized = this.#deps.rtc.packetize(frame);
-    this.#audience.sendResult(packetized);
+    this.#audience.sendResult(packetized, this.#deps.nowUs());
     // One picture may be encoded for several codecs and rungs; it is metered once.
     if (frame.rung !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
@@ -295,20 +292,8 @@ export class Broadcast {
 
   #onAccessUnit(unit: AccessUnit): void {
     this.#deps.metrics.frame('received');
-    const nowUs = this.#deps.nowUs();
-    this.#pipeline?.push({ ...unit, mediaTime: this.#videoTime.map(unit.mediaTime, nowUs) });
+    this.#pipeline?.push(unit);
     if (this.#state !== 'live') this.#refreshState('first picture');
-  }
-
-  #onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void {
-    if (!this.#audience.wantsSource) return;
-    const timestamp = this.#sourceTime.map(packet.timestamp, this.#deps.nowUs());
-    this.#audience.sendSource({ ...packet, timestamp }, codec);
-  }
-
-  #onAudioPacket(packet: ForwardPacket): void {
-    const timestamp = this.#audioTime.map(packet.timestamp, this.#deps.nowUs());
-    this.#audio.push({ ...packet, timestamp });
   }
 
   #onIngestDrop(reason: DropReason, count: number): void {
@@ -331,6 +316,7 @@ export class Broadcast {
         onState: (state) => this.#onViewerState(session, state),
         onKeyframeRequest: (track) => this.#audience.onKeyframeRequest(session, track, this.#deps.nowUs()),
         onBitrateEstimate: (bitrateBps) => this.#audience.get(session)?.setEstimate(bitrateBps),
+        onCandidate: (candidate) => sink.onCandidate(candidate),
       },
       size,
     );

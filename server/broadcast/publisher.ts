@@ -1,4 +1,5 @@
 import type { AppError } from '../errors.ts';
+import type { RtpClock } from '../media/rtp-clock.ts';
 import type { AccessUnit, DropReason, MonotonicUs, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PeerState, PublisherListener, PublisherPeer, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from '../signaling/ports.ts';
@@ -22,7 +23,7 @@ export class Publisher {
   #state: SessionState | undefined;
   #lastUnitAtUs: MonotonicUs | undefined;
 
-  constructor(session: string, rtc: RtcStack, sink: SessionSink) {
+  constructor(session: string, rtc: RtcStack, sink: SessionSink, clock: RtpClock) {
     this.session = session;
     this.#sink = sink;
     const listener: PublisherListener = {
@@ -34,8 +35,9 @@ export class Publisher {
       onVideoPacket: (packet, codec) => this.#owner?.onVideoPacket(packet, codec),
       onAudioPacket: (packet) => this.#owner?.onAudioPacket(packet),
       onDrop: (reason, count) => this.#owner?.onDrop(reason, count),
+      onCandidate: (candidate) => sink.onCandidate(candidate),
     };
-    this.peer = rtc.createPublisher(listener);
+    this.peer = rtc.createPublisher(listener, clock);
   }
 
   /** When its last complete frame arrived; undefined before the first. */

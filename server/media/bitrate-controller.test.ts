@@ -5,7 +5,12 @@ const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
 const SECOND = 1_000_000;
 
 /** Runs `seconds` updates and returns the last answer. */
-function run(controller: BitrateController, estimates: Record<string, number>, from: number, seconds: number): ReadonlySet<string> {
+function run(
+  controller: BitrateController,
+  estimates: Record<string, number>,
+  from: number,
+  seconds: number,
+): ReadonlySet<string> {
   let low: ReadonlySet<string> = new Set();
   for (let second = 0; second < seconds; second += 1) {
     low = controller.update(new Map(Object.entries(estimates)), (from + second) * SECOND).low;

@@ -1,0 +1,54 @@
+import type { Config } from '../config.ts';
+import type { UpscalerInfo } from '../engine/upscaler.ts';
+import { AudioDelay } from '../media/audio-delay.ts';
+import type { MonotonicUs } from '../media/types.ts';
+import { presentationDelayMs } from '../pipeline/presentation.ts';
+import type { ForwardPacket } from '../rtc/peers.ts';
+
+/** What the delay is computed for until the source's rate is known: it must not move with every jitter of the rate. */
+const NOMINAL_FPS = 30;
+
+/** Runs a broadcast's audio delay line with one timer. */
+export class AudioRelay {
+  readonly #line = new AudioDelay<ForwardPacket>();
+  readonly #nowUs: () => MonotonicUs;
+  readonly #send: (packet: ForwardPacket) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(nowUs: () => MonotonicUs, send: (packet: ForwardPacket) => void) {
+    this.#nowUs = nowUs;
+    this.#send = send;
+  }
+
+  get delayMs(): number {
+    return this.#line.delayMs;
+  }
+
+  /** Fixed per broadcast and model; rungs of the overload ladder do not move it. */
+  setDelay(setting: Config['media']['audioDelayMs'], info: UpscalerInfo | undefined): void {
+    if (setting !== 'auto') this.#line.setDelay(setting);
+    else if (info !== undefined) this.#line.setDelay(presentationDelayMs(info, NOMINAL_FPS));
+  }
+
+  push(packet: ForwardPacket): void {
+    this.#line.push(packet);
+    this.#pump();
+  }
+
+  clear(): void {
+    this.#line.clear();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #pump(): void {
+    for (const packet of this.#line.take(this.#nowUs())) this.#send(packet);
+    const nextAtUs = this.#line.nextDueAtUs;
+    if (nextAtUs === undefined || this.#timer !== undefined) return;
+    const waitMs = Math.max(1, Math.ceil((nextAtUs - this.#nowUs()) / 1000));
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#pump();
+    }, waitMs);
+  }
+}
