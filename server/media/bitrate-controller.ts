@@ -22,6 +22,8 @@ const SETTLED_US = 30_000_000;
 interface ViewerRecord {
   rung: 'full' | 'low';
   sinceUs: MonotonicUs;
+  /** It is on the full rung as a try after having been on the low one. */
+  trying: boolean;
   /** Since when its estimate is too small for the full rung. */
   tooSmallSinceUs: MonotonicUs | undefined;
   retryUs: number;
@@ -79,12 +81,12 @@ export class BitrateController {
   #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
     let viewer = this.#viewers.get(id);
     if (viewer === undefined) {
-      viewer = { rung: 'full', sinceUs: nowUs, tooSmallSinceUs: undefined, retryUs: FIRST_RETRY_US };
+      viewer = { rung: 'full', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs: FIRST_RETRY_US };
       this.#viewers.set(id, viewer);
     }
     if (viewer.rung === 'low') {
       if (nowUs - viewer.sinceUs < viewer.retryUs) return;
-      Object.assign(viewer, { rung: 'full', sinceUs: nowUs, tooSmallSinceUs: undefined });
+      Object.assign(viewer, { rung: 'full', sinceUs: nowUs, trying: true, tooSmallSinceUs: undefined });
       return;
     }
     if (!tooSmall) {
@@ -94,9 +96,9 @@ export class BitrateController {
     }
     viewer.tooSmallSinceUs ??= nowUs;
     if (nowUs - viewer.tooSmallSinceUs < DOWN_AFTER_US) return;
-    const failedAgain = nowUs - viewer.sinceUs < SETTLED_US;
+    const failedAgain = viewer.trying && nowUs - viewer.sinceUs < SETTLED_US;
     const retryUs = failedAgain ? Math.min(MAX_RETRY_US, viewer.retryUs * 2) : FIRST_RETRY_US;
-    Object.assign(viewer, { rung: 'low', sinceUs: nowUs, tooSmallSinceUs: undefined, retryUs });
+    Object.assign(viewer, { rung: 'low', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs });
   }
 }
 
