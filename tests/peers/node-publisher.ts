@@ -1,0 +1,176 @@
+import { MediaStream, MediaStreamTrack, RtpHeader, RtpPacket, type RTCPeerConnection, type RTCRtpSender } from 'werift';
+import { packetizeH264 } from '../../server/media/h264.ts';
+import { packetizeVp8 } from '../../server/media/vp8.ts';
+import type { Clip } from './clip.ts';
+import { connected, createPeer, negotiate, videoCodec, type PeerNetwork, type Signal } from './werift-loopback.ts';
+
+export interface NodePublisherOptions extends PeerNetwork {
+  readonly clip: Clip;
+  /** Start again after the last frame (the default) or stop sending. */
+  readonly loop?: boolean;
+  /** Send 20 ms Opus packets: digital silence with a counter in an ignored tail is not valid Opus, so all are equal. */
+  readonly audio?: boolean;
+  /** Called as each frame's last packet is handed to the socket. @param number counts from 0, over loops too */
+  readonly onFrameSent?: (number: number, rtpTimestamp: number, sentAtMs: number) => void;
+  /** Simulated loss, asked for every video packet; retransmissions are not asked for. */
+  readonly dropPacket?: (sequenceNumber: number) => boolean;
+}
+
+export interface NodePublisherStats {
+  readonly framesSent: number;
+  readonly packetsSent: number;
+  readonly bytesSent: number;
+  readonly pictureLossesReceived: number;
+  readonly nacksReceived: number;
+  readonly retransmitted: number;
+}
+
+/** An Opus packet of 20 ms silence (RFC 6716: CELT fullband, one frame). */
+const OPUS_SILENCE = Buffer.from([0xf8, 0xff, 0xfe]);
+const MAX_PAYLOAD_BYTES = 1100;
+
+/** Sends a pre-encoded clip in real time through real WebRTC. A PLI makes it jump to the clip's next keyframe. */
+export class NodePublisher {
+  readonly #options: NodePublisherOptions;
+  readonly #peer: RTCPeerConnection;
+  readonly #video = new MediaStreamTrack({ kind: 'video' });
+  readonly #audio = new MediaStreamTrack({ kind: 'audio' });
+  readonly #sender: RTCRtpSender;
+  #timer: NodeJS.Timeout | undefined;
+  #startedAtMs = 0;
+  #frame = 0;
+  #clipIndex = 0;
+  #seekKeyframe = false;
+  #sequence = Math.floor(Math.random() * 0x8000);
+  #audioSequence = Math.floor(Math.random() * 0x8000);
+  #audioPackets = 0;
+  #timestampOffset = Math.floor(Math.random() * 0x7fffffff);
+  #pictureId = 0;
+  #packets = 0;
+  #bytes = 0;
+  #pictureLosses = 0;
+  #paused = false;
+
+  constructor(options: NodePublisherOptions) {
+    this.#options = options;
+    const codec = videoCodec(options.clip.codec, ['transport-cc', 'nack', 'nack pli', 'ccm fir', 'goog-remb']);
+    this.#peer = createPeer([codec], options, 'transport-cc');
+    const stream = new MediaStream([this.#video]);
+    this.#sender = this.#peer.addTrack(this.#video, stream);
+    if (options.audio === true) this.#peer.addTrack(this.#audio, stream);
+    for (const transceiver of this.#peer.getTransceivers()) transceiver.setDirection('sendonly');
+    this.#sender.onPictureLossIndication.subscribe(() => {
+      this.#pictureLosses += 1;
+      this.#seekKeyframe = true;
+    });
+  }
+
+  get connectionState(): string {
+    return this.#peer.connectionState;
+  }
+
+  /** RTP timestamp of frame 0; frame n has this + n * 90000 / fps. */
+  get timestampOffset(): number {
+    return this.#timestampOffset;
+  }
+
+  /** Offers, connects and begins to send. */
+  async start(signal: Signal): Promise<void> {
+    await negotiate(this.#peer, signal);
+    await connected(this.#peer);
+    this.#startedAtMs = performance.now();
+    this.#schedule();
+  }
+
+  /** Stops and resumes sending without leaving, as a browser does for a hidden or muted track. */
+  pause(paused: boolean): void {
+    this.#paused = paused;
+    this.#seekKeyframe = true;
+  }
+
+  getStats(): NodePublisherStats {
+    const counters = this.#sender as unknown as { nackCount: number; retransmittedPacketsSent: number };
+    return {
+      framesSent: this.#frame,
+      packetsSent: this.#packets,
+      bytesSent: this.#bytes,
+      pictureLossesReceived: this.#pictureLosses,
+      nacksReceived: counters.nackCount,
+      retransmitted: counters.retransmittedPacketsSent,
+    };
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#peer.close();
+  }
+
+  /** Frames that are due are sent; a late timer catches up, so that the rate is right on average. */
+  #schedule(): void {
+    const { clip, loop = true, audio = false } = this.#options;
+    const elapsedMs = performance.now() - this.#startedAtMs;
+    while (this.#frame <= (elapsedMs * clip.framesPerSecond) / 1000) {
+      if (!loop && this.#frame >= clip.frames.length) return;
+      if (this.#paused) this.#frame += 1;
+      else this.#sendFrame();
+    }
+    while (audio && this.#audioPackets <= elapsedMs / 20) this.#sendAudio();
+    const nextMs = (this.#frame * 1000) / clip.framesPerSecond - (performance.now() - this.#startedAtMs);
+    this.#timer = setTimeout(() => this.#schedule(), Math.max(1, audio ? Math.min(nextMs, 10) : nextMs));
+  }
+
+  #sendFrame(): void {
+    const { clip, onFrameSent, dropPacket } = this.#options;
+    if (this.#seekKeyframe) {
+      this.#seekKeyframe = false;
+      for (let ahead = 0; ahead < clip.frames.length; ahead += 1) {
+        const index = (this.#clipIndex + ahead) % clip.frames.length;
+        if (clip.frames[index]?.keyframe === true) {
+          this.#clipIndex = index;
+          break;
+        }
+      }
+    }
+    const data = clip.frames[this.#clipIndex]?.data ?? Buffer.alloc(0);
+    this.#clipIndex = (this.#clipIndex + 1) % clip.frames.length;
+    this.#pictureId = (this.#pictureId + 1) & 0x7fff;
+    const payloads =
+      clip.codec === 'H264'
+        ? packetizeH264(data, MAX_PAYLOAD_BYTES)
+        : packetizeVp8(data, this.#pictureId, MAX_PAYLOAD_BYTES);
+    const timestamp = (this.#timestampOffset + Math.round((this.#frame * 90_000) / clip.framesPerSecond)) >>> 0;
+    payloads.forEach((payload, index) => {
+      this.#sequence = (this.#sequence + 1) & 0xffff;
+      const packet = new RtpPacket(
+        new RtpHeader({ sequenceNumber: this.#sequence, timestamp, marker: index === payloads.length - 1 }),
+        payload,
+      );
+      this.#packets += 1;
+      this.#bytes += payload.length;
+      if (dropPacket?.(this.#sequence) === true) this.#pretend(packet);
+      else this.#video.writeRtp(packet);
+    });
+    onFrameSent?.(this.#frame, timestamp, performance.now());
+    this.#frame += 1;
+  }
+
+  /** Puts a "lost" packet into the retransmission cache without sending it. */
+  #pretend(packet: RtpPacket): void {
+    const transport = this.#sender.dtlsTransport as unknown as {
+      sendRtp: (...parameters: unknown[]) => Promise<number>;
+    };
+    const sendRtp = transport.sendRtp;
+    transport.sendRtp = async () => 0;
+    this.#video.writeRtp(packet); // synchronous up to sendRtp()
+    transport.sendRtp = sendRtp;
+  }
+
+  #sendAudio(): void {
+    this.#audioSequence = (this.#audioSequence + 1) & 0xffff;
+    const timestamp = (this.#audioPackets * 960) >>> 0;
+    this.#audioPackets += 1;
+    const header = new RtpHeader({ sequenceNumber: this.#audioSequence, timestamp, marker: false });
+    this.#audio.writeRtp(new RtpPacket(header, OPUS_SILENCE));
+  }
+}

@@ -1,0 +1,197 @@
+import { RTCRtpTransceiver, type RTCPeerConnection, type RtpPacket } from 'werift';
+import { FrameAssembler } from '../../server/media/assembler.ts';
+import { JitterBuffer } from '../../server/media/jitter-buffer.ts';
+import { Unwrapper } from '../../server/media/sequence.ts';
+import type { AccessUnit } from '../../server/media/types.ts';
+import { connected, createPeer, negotiate, videoCodec, type PeerNetwork, type Signal } from './werift-loopback.ts';
+
+export interface ViewedFrame {
+  readonly codec: 'H264' | 'VP8';
+  readonly data: Uint8Array;
+  readonly keyframe: boolean;
+  /** RTP timestamp, unwrapped, 90 kHz: the broadcast's media time plus a random offset of this viewer. */
+  readonly timestamp: number;
+  /** performance.now() of the frame's first packet and of its completion. */
+  readonly firstPacketMs: number;
+  readonly completeMs: number;
+}
+
+export interface NodeViewerOptions extends PeerNetwork {
+  /** In order of preference; both by default. */
+  readonly codecs?: readonly ('H264' | 'VP8')[];
+  readonly source?: boolean;
+  readonly audio?: boolean;
+  readonly onFrame?: (frame: ViewedFrame, track: 'result' | 'source') => void;
+  readonly onAudioPacket?: (sequenceNumber: number, timestamp: number, receivedAtMs: number) => void;
+  /** How long a missing packet is waited for. */
+  readonly jitterMs?: number;
+  /** Simulated loss of incoming packets. */
+  readonly dropPacket?: () => boolean;
+  /** Keeps only counters, not frames: for many viewers in one process. */
+  readonly countOnly?: boolean;
+}
+
+export interface NodeViewerStats {
+  readonly frames: number;
+  readonly keyframes: number;
+  readonly packets: number;
+  readonly packetsLost: number;
+  readonly framesDropped: number;
+  readonly bytes: number;
+  /** Over the frames of the last two seconds. */
+  readonly framesPerSecond: number;
+  readonly joinMs: number | undefined;
+}
+
+interface Receiving {
+  readonly jitter: JitterBuffer<RtpPacket>;
+  readonly assembler: FrameAssembler;
+  readonly sequences: Unwrapper;
+  readonly timestamps: Unwrapper;
+}
+
+const nowUs = () => performance.now() * 1000;
+
+/** Watches through real WebRTC: receives, puts in order, reassembles and times frames; decodes nothing. */
+export class NodeViewer {
+  readonly frames: ViewedFrame[] = [];
+  readonly #options: NodeViewerOptions;
+  readonly #peer: RTCPeerConnection;
+  readonly #arrivalsMs: number[] = [];
+  #frames = 0;
+  #keyframes = 0;
+  #packets = 0;
+  #lost = 0;
+  #dropped = 0;
+  #bytes = 0;
+  #startedAtMs = 0;
+  #joinMs: number | undefined;
+  #pictureLossAtUs = 0;
+
+  constructor(options: NodeViewerOptions = {}) {
+    this.#options = options;
+    const codecs = (options.codecs ?? ['H264', 'VP8']).map((codec) =>
+      videoCodec(codec, ['goog-remb', 'nack', 'nack pli']),
+    );
+    this.#peer = createPeer(codecs, options, 'remb');
+    const tracks: ('result' | 'source')[] = options.source === true ? ['result', 'source'] : ['result'];
+    for (const track of tracks) {
+      this.#receive(this.#peer.addTransceiver('video', { direction: 'recvonly' }), track);
+    }
+    if (options.audio === true) {
+      this.#peer.addTransceiver('audio', { direction: 'recvonly' }).onTrack.subscribe((track) => {
+        track.onReceiveRtp.subscribe(({ header }) => {
+          options.onAudioPacket?.(header.sequenceNumber, header.timestamp, performance.now());
+        });
+      });
+    }
+  }
+
+  get connectionState(): string {
+    return this.#peer.connectionState;
+  }
+
+  /** Offers and connects; frames come by the callback and, unless countOnly, in `frames`. */
+  async start(signal: Signal): Promise<void> {
+    this.#startedAtMs = performance.now();
+    await negotiate(this.#peer, signal);
+    await connected(this.#peer);
+  }
+
+  /** @throws if fewer than `count` frames of the result arrive in time */
+  async waitForFrames(count: number, withinMs = 10_000): Promise<void> {
+    const end = performance.now() + withinMs;
+    while (this.#frames < count) {
+      if (performance.now() > end) throw new Error(`${this.#frames} of ${count} frames within ${withinMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  getStats(): NodeViewerStats {
+    const now = performance.now();
+    const recent = this.#arrivalsMs.filter((at) => at > now - 2000);
+    return {
+      frames: this.#frames,
+      keyframes: this.#keyframes,
+      packets: this.#packets,
+      packetsLost: this.#lost,
+      framesDropped: this.#dropped,
+      bytes: this.#bytes,
+      framesPerSecond: recent.length / 2,
+      joinMs: this.#joinMs,
+    };
+  }
+
+  async stop(): Promise<void> {
+    await this.#peer.close();
+  }
+
+  #receive(transceiver: RTCRtpTransceiver, track: 'result' | 'source'): void {
+    transceiver.onTrack.subscribe((remote) => {
+      const receiving: Receiving = {
+        jitter: new JitterBuffer({ waitUs: (this.#options.jitterMs ?? 150) * 1000 }),
+        sequences: new Unwrapper(16),
+        timestamps: new Unwrapper(32),
+        assembler: new FrameAssembler({
+          onAccessUnit: (unit) => this.#onUnit(unit, track),
+          onDrop: (_reason, count) => (this.#dropped += count),
+          onKeyframeNeeded: () => this.#requestKeyframe(transceiver, remote.ssrc),
+        }),
+      };
+      remote.onReceiveRtp.subscribe((packet) => {
+        if (this.#options.dropPacket?.() === true) return;
+        this.#onPacket(transceiver, receiving, packet);
+      });
+    });
+  }
+
+  #onPacket(transceiver: RTCRtpTransceiver, receiving: Receiving, packet: RtpPacket): void {
+    const at = nowUs();
+    this.#packets += 1;
+    this.#bytes += packet.payload.length;
+    receiving.jitter.insert(receiving.sequences.unwrap(packet.header.sequenceNumber), packet, at);
+    for (const { item, receivedAtUs, lostBefore } of receiving.jitter.drain(at)) {
+      this.#lost += lostBefore;
+      const { header, payload } = item;
+      const codec = transceiver.codecs.find((candidate) => candidate.payloadType === header.payloadType);
+      if (codec === undefined) continue;
+      receiving.assembler.add(
+        {
+          packet: { payload, marker: header.marker, timestamp: header.timestamp },
+          codec: codec.name.toUpperCase() === 'H264' ? 'H264' : 'VP8',
+          mediaTime: receiving.timestamps.unwrap(header.timestamp),
+          receivedAtUs,
+          lostBefore,
+        },
+        at,
+      );
+    }
+  }
+
+  #onUnit(unit: AccessUnit, track: 'result' | 'source'): void {
+    const completeMs = performance.now();
+    if (track === 'result') {
+      this.#frames += 1;
+      if (unit.keyframe) this.#keyframes += 1;
+      this.#joinMs ??= completeMs - this.#startedAtMs;
+      this.#arrivalsMs.push(completeMs);
+      if (this.#arrivalsMs.length > 256) this.#arrivalsMs.shift();
+    }
+    const frame: ViewedFrame = {
+      codec: unit.codec === 'H264' ? 'H264' : 'VP8',
+      data: unit.data,
+      keyframe: unit.keyframe,
+      timestamp: unit.mediaTime,
+      firstPacketMs: unit.receivedAtUs / 1000,
+      completeMs,
+    };
+    if (this.#options.countOnly !== true && track === 'result') this.frames.push(frame);
+    this.#options.onFrame?.(frame, track);
+  }
+
+  #requestKeyframe(transceiver: RTCRtpTransceiver, ssrc: number | undefined): void {
+    if (ssrc === undefined || nowUs() - this.#pictureLossAtUs < 500_000) return;
+    this.#pictureLossAtUs = nowUs();
+    void transceiver.receiver.sendRtcpPLI(ssrc);
+  }
+}
