@@ -1,0 +1,117 @@
+// One stream's network: its buffers in an executor's arena and the order of operations of a chunk
+// (project -> denoise -> reveal -> match; flashvsr-model.md sections 3 to 7). Knows nothing of queues, clocks or threads:
+// a chunk goes in, operations are enqueued, a Fence says when its output bytes are on the host. Used by one thread at a time.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/arena_layout.h"
+#include "engine/kv_cache.h"
+
+namespace flashvsr {
+
+inline constexpr int kFirstChunkFrames = 25, kFirstChunkOutputs = 21;
+inline constexpr int kChunkFrames = 8, kLookAheadFrames = 4;
+inline constexpr int kFirstChunkLatents = 6, kChunkLatents = 2;
+
+// A source picture in host memory (tight layout), alive until the chunk that imports it is done.
+struct SourcePicture {
+  PictureFormat format;
+  int width = 0, height = 0;
+  std::shared_ptr<const std::uint8_t[]> data;
+};
+
+struct NetworkOptions {
+  Geometry geometry;
+  double kvRatio = 3.0;             // lays out memory
+  int maxSourceWidth = 0, maxSourceHeight = 0;
+  PictureFormat outputFormat;
+  bool debug = false;               // room for whole tensors that only tests look at
+};
+
+// What tests and the parity program see and replace inside a chunk. Tensors are valid during the call only.
+struct NetworkHooks {
+  // "projected{j}", "block.{i}" (x after block i), "query_means.{i}", "key_means.{i}.{group}", "mask.{i}" (before forcing), "latent", "decoded.{frame}" (before colour match),
+  // "matched.{frame}" and "matched_extra.{frame}" (content rectangle), "lq.{frame}"; frame counts the chunk's outputs.
+  std::function<void(const std::string& name, Executor& executor, const Tensor& tensor)> onTensor;
+  // Writes its own mask over the selected one; called after onTensor("mask.{layer}").
+  std::function<void(int layer, Executor& executor, const Tensor& mask)> forceMask;
+  // Writes its own noise.
+  std::function<void(Executor& executor, const Tensor& noise)> injectNoise;
+  // Writes its own latent after the transformer's was reported.
+  std::function<void(Executor& executor, const Tensor& latent)> injectLatent;
+  // Matches every frame a second time, this way, and reports it as "matched_extra.{frame}".
+  std::optional<ColourMatch> extraMatch;
+  bool skipDenoise = false;          // leave the transformer out: injectLatent writes the latent
+  bool decodeSkippedFrames = false;  // decode every output, whatever `wanted` says
+};
+
+struct ChunkRequest {
+  // 25 pictures for the first chunk, 8 for every other. Copies share one SourcePicture and are imported once.
+  std::vector<std::shared_ptr<const SourcePicture>> pictures;
+  // One per output frame (21 or 8): where its bytes go (from Executor::allocateHost), or nullptr to skip the frame.
+  std::vector<std::shared_ptr<std::uint8_t[]>> outputs;
+  StreamSettings settings;
+  std::int64_t position = 0;  // latent position of the chunk's first latent frame
+};
+
+// Keeps what the device still reads until its fence is done.
+struct ChunkInFlight {
+  std::unique_ptr<Fence> fence;
+  ChunkRequest request;
+  std::vector<std::vector<float>> uploads;
+};
+
+class Network {
+ public:
+  // Plan only: bytes by kind, nothing allocated.
+  static MemoryPlan Plan(const Backend& backend, const PreparedModel& model, Precision precision, const NetworkOptions& options);
+
+  Network(const Backend& backend, std::shared_ptr<PreparedModel> model, Precision precision, const NetworkOptions& options);
+  ~Network();
+
+  const NetworkOptions& options() const { return options_; }
+  Executor& executor() { return *executor_; }
+  // Enqueues a whole chunk. The first one after construction or reset() is chunk 0.
+  ChunkInFlight run(ChunkRequest request, const NetworkHooks* hooks = nullptr);
+  // Forgets the stream: the next chunk is a first one. Waits for nothing; queue order keeps it safe.
+  void reset();
+  bool first() const { return first_; }
+
+  // Threshold rank for a padded size (section 4, step 5); at least 0 or Error of scope Stream naming the setting.
+  static std::int64_t TopK(const StreamSettings& settings, const Geometry& geometry, std::int64_t keyGroups);
+
+ private:
+  struct Buffers;
+
+  void importFrames(const ChunkRequest& request);
+  void project(int groups, const NetworkHooks* hooks);
+  void projectClips(std::int64_t firstClip, int clips, const Tensor* tokens);
+  void denoise(const ChunkRequest& request, int groups, ChunkInFlight& flight, const NetworkHooks* hooks);
+  void reveal(const ChunkRequest& request, int latents, const NetworkHooks* hooks);
+  void revealStep(int stage, const ChunkRequest& request, const NetworkHooks* hooks);
+  void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, const NetworkHooks* hooks);
+
+  NetworkOptions options_;
+  std::shared_ptr<PreparedModel> model_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<ArenaLayout> layout_;
+  std::unique_ptr<Buffers> buffers_;
+
+  bool first_ = true;
+  bool sidesUploaded_ = false;
+  std::int64_t clips_ = 0;                          // projector clips done
+  std::deque<int> frameSlots_;                      // LQ picture slot of every retained frame, oldest first
+  std::shared_ptr<const SourcePicture> lastPicture_;
+  std::vector<Tensor> chunkFrames_;                 // LQ pictures of this chunk's new frames, in order
+  std::vector<Tensor> outputFrames_;                // LQ pictures of the frames that come out
+  std::int64_t decodedInChunk_ = 0;                 // full-resolution frames made so far, the stream's first three included
+  std::array<std::array<int, 3>, 3> memory_{};      // which of a MemBlock's two inputs is the current one
+};
+
+}  // namespace flashvsr

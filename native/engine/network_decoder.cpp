@@ -1,0 +1,98 @@
+// Stages reveal (the tiny conditional decoder) and match of a chunk.
+#include <utility>
+
+#include "engine/network_buffers.h"
+
+namespace flashvsr {
+
+namespace {
+// The first latent frame makes four frames too; the stream's first three are dropped (section 6).
+constexpr std::int64_t kDroppedFrames = 3;
+}  // namespace
+
+void Network::reveal(const ChunkRequest& request, int latents, const NetworkHooks* hooks) {
+  Buffers& b = *buffers_;
+  const Tensor latent = Buffers::Frames(b.latent, latents);
+  decodedInChunk_ = first_ ? -kDroppedFrames : 0;
+  for (int t = 0; t < latents; ++t) {
+    DecoderInput input;
+    for (int i = 0; i < 4; ++i) {
+      // Chunk 0 is padded in front with three copies of frame 0.
+      const std::int64_t frame = t * 4 + i - (first_ ? kDroppedFrames : 0);
+      input.frames[static_cast<std::size_t>(i)] = outputFrames_[static_cast<std::size_t>(frame < 0 ? 0 : frame)];
+    }
+    input.latent = latent;
+    input.latentFrame = t;
+    input.out = b.decoderInput;
+    executor_->run(input);
+    executor_->run(DecoderConvolution{1, -1, b.decoderInput, {}, {}, true, b.blockA[0]});
+    const Tensor entry = b.memory[0][0][static_cast<std::size_t>(memory_[0][0])];
+    executor_->run(DecoderConvolution{3, -1, b.blockA[0], {}, {}, true, entry});
+    revealStep(0, request, hooks);
+  }
+}
+
+// One time step of a stage and of all it grows into. Its input lies in the current memory of the stage's first MemBlock.
+void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHooks* hooks) {
+  Buffers& b = *buffers_;
+  const std::size_t s = static_cast<std::size_t>(stage);
+  for (int block = 0; block < 3; ++block) {
+    const int layer = kFirstMemBlock[s] + block;
+    int& current = memory_[s][static_cast<std::size_t>(block)];
+    const auto& pair = b.memory[s][static_cast<std::size_t>(block)];
+    const Tensor x = pair[static_cast<std::size_t>(current)], past = pair[static_cast<std::size_t>(1 - current)];
+    // The last block's result needs no memory; blockA is free again by then.
+    const Tensor out = block < 2 ? b.memory[s][static_cast<std::size_t>(block + 1)][static_cast<std::size_t>(memory_[s][static_cast<std::size_t>(block + 1)])]
+                                 : b.blockA[s];
+    executor_->run(DecoderConvolution{layer, 0, x, past, {}, true, b.blockA[s]});
+    executor_->run(DecoderConvolution{layer, 2, b.blockA[s], {}, {}, true, b.blockB[s]});
+    executor_->run(DecoderConvolution{layer, 4, b.blockB[s], {}, x, true, out});
+    current = 1 - current;  // this step's input is the next step's past
+  }
+  for (int step = 0; step < kGrowSteps[s]; ++step) {
+    if (stage < 2) {
+      const Tensor next = b.memory[s + 1][0][static_cast<std::size_t>(memory_[s + 1][0])];
+      executor_->run(DecoderGrow{stage, step, b.blockA[s], next});
+      revealStep(stage + 1, request, hooks);
+      continue;
+    }
+    const std::int64_t frame = decodedInChunk_++;
+    const bool wanted = frame >= 0 && (request.outputs[static_cast<std::size_t>(frame)] != nullptr ||
+                                       (hooks != nullptr && hooks->decodeSkippedFrames));
+    if (!wanted) continue;  // full resolution has no memory, so a frame nobody gets costs nothing
+    executor_->run(DecoderGrow{stage, step, b.blockA[s], b.fullA});
+    executor_->run(DecoderConvolution{24, -1, b.fullA, {}, {}, true, b.fullB});
+    executor_->run(DecoderOutput{b.fullB, b.decoded});
+    finishFrame(frame, request, hooks);
+  }
+}
+
+void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, const NetworkHooks* hooks) {
+  Buffers& b = *buffers_;
+  const std::size_t index = static_cast<std::size_t>(outputFrame);
+  const bool watch = hooks != nullptr && hooks->onTensor;
+  if (watch) hooks->onTensor("decoded." + std::to_string(outputFrame), *executor_, b.decoded);
+  executor_->mark(Stage::Match);
+  FinishPicture op;
+  op.decoded = b.decoded;
+  op.frame = outputFrames_[index];
+  op.match = request.settings.colourMatch;
+  op.format = options_.outputFormat;
+  op.matched = b.matched;
+  op.out = b.output[index];
+  if (hooks != nullptr && hooks->extraMatch) {
+    FinishPicture extra = op;
+    extra.match = *hooks->extraMatch;
+    executor_->run(extra);
+    if (watch) hooks->onTensor("matched_extra." + std::to_string(outputFrame), *executor_, b.matched);
+  }
+  executor_->run(op);
+  if (watch) {
+    hooks->onTensor("matched." + std::to_string(outputFrame), *executor_, b.matched);
+    hooks->onTensor("lq." + std::to_string(outputFrame), *executor_, op.frame);
+  }
+  if (request.outputs[index] != nullptr) executor_->download(request.outputs[index].get(), b.output[index]);
+  executor_->mark(Stage::Reveal);
+}
+
+}  // namespace flashvsr
