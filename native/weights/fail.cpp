@@ -15,7 +15,7 @@ void FailWeights(std::string_view file, std::string_view reason) {
 }
 
 void FailSystem(const std::filesystem::path& file, std::string_view reason, int errorNumber) {
-  throw Error("weights.unreadable", ErrorScope::Engine,
+  throw Error("weights.invalid", ErrorScope::Engine,
               file.string() + ": " + std::string(reason) + ": " + std::generic_category().message(errorNumber),
               "Check the path, its permissions and the free space of the disk.");
 }

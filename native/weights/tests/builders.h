@@ -49,7 +49,7 @@ struct ZipForm {
   bool end64 = false;            // Zip64 end record and locator
   std::int64_t claimedMembers = -1;
   std::int64_t claimedDirectoryOffset = -1;
-  std::string comment;
+  std::string comment{};
 };
 
 inline std::string Zip(const std::vector<ZipItem>& items, const ZipForm& form = {}) {

@@ -106,7 +106,9 @@ TEST_CASE("model: NaN is found in every type, anywhere, and only when asked") {
         if (spec.name == "text_embedding.2.weight") change.values[element] = std::numeric_limits<float>::quiet_NaN();
       });
       CHECK(Contains(RefusalOf(sources), "holds nan at element " + std::to_string(element)));
-      CHECK_EQUAL(RefusalOf(sources, {.checkFinite = false}), "");
+      LoadOptions unchecked;
+      unchecked.checkFinite = false;
+      CHECK_EQUAL(RefusalOf(sources, unchecked), "");
     }
   }
 }
