@@ -1,0 +1,96 @@
+/** Small helpers around the DOM; text goes in as text only, never as HTML. */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, string | boolean | undefined>} [attributes] `true` sets an empty one, `false` none
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === false) continue;
+    element.setAttribute(name, value === true ? '' : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** @param {string} name a symbol of icons.svg */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS(SVG, 'use');
+  use.setAttribute('href', `/assets/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** @param {Element} button @param {string} name */
+export function setIcon(button, name) {
+  button.querySelector('use')?.setAttribute('href', `/assets/icons.svg#${name}`);
+}
+
+/**
+ * The element with this id; the HTML file and its script belong together, so a missing one is a defect.
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {{new (): T}} type
+ * @returns {T}
+ */
+export function byId(id, type) {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new Error(`The page has no ${type.name} #${id}.`);
+  return element;
+}
+
+/**
+ * Writes only what changed, so that screen readers and selections are left alone.
+ * @param {Element} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * A button that copies `text()` and says so.
+ * @param {() => string} text
+ * @param {string} label
+ */
+export function copyButton(text, label) {
+  const button = h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label }, icon('copy'));
+  button.addEventListener('click', () => void copy(button, text(), label));
+  return button;
+}
+
+/** @param {HTMLButtonElement} button @param {string} text @param {string} label */
+async function copy(button, text, label) {
+  const done = await writeClipboard(text);
+  setIcon(button, done ? 'check' : 'alert');
+  button.setAttribute('aria-label', done ? 'Copied' : 'Copying is not allowed here');
+  setTimeout(() => {
+    setIcon(button, 'copy');
+    button.setAttribute('aria-label', label);
+  }, 1600);
+}
+
+/** The clipboard API exists in secure pages only; the old way works everywhere. @param {string} text */
+async function writeClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h('textarea', { class: 'visually-hidden', readonly: true });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    return done;
+  }
+}

@@ -1,0 +1,54 @@
+/** Numbers as people read them. Rates are bit/s, times ms. */
+
+/** @param {number} bps */
+export function formatBitrate(bps) {
+  if (!(bps > 0)) return '0 kbit/s';
+  if (bps < 1_000_000) return `${Math.round(bps / 1000)} kbit/s`;
+  return `${(bps / 1_000_000).toFixed(bps < 10_000_000 ? 2 : 1)} Mbit/s`;
+}
+
+/** @param {number} width @param {number} height */
+export function formatSize(width, height) {
+  return width > 0 && height > 0 ? `${width}×${height}` : '–';
+}
+
+/** @param {number} fps */
+export function formatFps(fps) {
+  return fps > 0 ? `${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps` : '– fps';
+}
+
+/** @param {number | null | undefined} ms */
+export function formatMs(ms) {
+  if (ms === null || ms === undefined || !Number.isFinite(ms)) return '–';
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}
+
+/** @param {number} ratio 0..1 */
+export function formatPercent(ratio) {
+  return `${Math.round(ratio * 100)} %`;
+}
+
+/** @param {number} ms */
+export function formatDuration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const [hours = 0, minutes = 0, rest = 0] = parts;
+  const tail = `${String(minutes).padStart(2, '0')}:${String(rest).padStart(2, '0')}`;
+  return hours > 0 ? `${hours}:${tail}` : tail;
+}
+
+/** What the server calls its reasons (server/media/types.ts DropReason), for people. */
+const DROP_REASONS = /** @type {Record<string, string>} */ ({
+  incomplete: 'packets lost on the way here',
+  'awaiting-keyframe': 'waiting for a whole picture after a loss',
+  'decode-error': 'damaged pictures',
+  stale: 'too old before their turn came',
+  'queue-full': 'a newer picture was there already',
+  'pace-late': 'ready too late to be shown',
+  'no-viewer': 'nobody watching',
+});
+
+/** @param {string} reason */
+export function dropReason(reason) {
+  return DROP_REASONS[reason] ?? reason;
+}

@@ -1,0 +1,107 @@
+/** Rates out of the running totals of RTCPeerConnection.getStats() (W3C webrtc-stats). */
+
+/**
+ * @typedef {object} Uplink
+ * @property {number} bitrateBps video and audio, RTP headers and retransmissions included
+ * @property {number} width
+ * @property {number} height
+ * @property {number} fps
+ * @property {string} codec
+ * @property {string} limitation `none`, `bandwidth`, `cpu` or `other`
+ * @property {number | null} roundTripMs
+ */
+
+/**
+ * @typedef {object} Downlink
+ * @property {number} bitrateBps
+ * @property {number} width
+ * @property {number} height
+ * @property {number} fps
+ * @property {string} codec
+ * @property {number} framesDropped by the browser, since the start
+ * @property {number} packetsLost
+ * @property {number | null} roundTripMs
+ * @property {number | null} bufferMs mean wait in the browser's jitter buffer over the last interval
+ */
+
+/** One reading every time it is called; rates are over the time since the call before. */
+export class RtpRates {
+  /** @type {Map<string, {atMs: number, bytes: number, delay: number, emitted: number}>} */
+  #before = new Map();
+
+  /**
+   * @param {Iterable<any>} report the values of an RTCStatsReport
+   * @returns {Uplink}
+   */
+  uplink(report) {
+    const all = [...report];
+    const byId = new Map(all.map((entry) => [entry.id, entry]));
+    let bitrateBps = 0;
+    for (const entry of all) {
+      if (entry.type === 'outbound-rtp') bitrateBps += this.#bitrate(entry, entry.bytesSent, entry.headerBytesSent);
+    }
+    const video = all.find((entry) => entry.type === 'outbound-rtp' && entry.kind === 'video');
+    return {
+      bitrateBps,
+      width: video?.frameWidth ?? 0,
+      height: video?.frameHeight ?? 0,
+      fps: video?.framesPerSecond ?? 0,
+      codec: codecName(byId, video),
+      limitation: video?.qualityLimitationReason ?? 'none',
+      roundTripMs: roundTripMs(all),
+    };
+  }
+
+  /**
+   * @param {Iterable<any>} report
+   * @param {string | undefined} trackId of the result's receiver
+   * @returns {Downlink}
+   */
+  downlink(report, trackId) {
+    const all = [...report];
+    const byId = new Map(all.map((entry) => [entry.id, entry]));
+    const inbound = all.filter((entry) => entry.type === 'inbound-rtp');
+    const video = inbound.find((entry) => entry.kind === 'video' && entry.trackIdentifier === trackId);
+    const before = this.#before.get(video?.id);
+    let bitrateBps = 0;
+    for (const entry of inbound) bitrateBps += this.#bitrate(entry, entry.bytesReceived, entry.headerBytesReceived);
+    const emitted = (video?.jitterBufferEmittedCount ?? 0) - (before?.emitted ?? 0);
+    const delay = (video?.jitterBufferDelay ?? 0) - (before?.delay ?? 0);
+    return {
+      bitrateBps,
+      width: video?.frameWidth ?? 0,
+      height: video?.frameHeight ?? 0,
+      fps: video?.framesPerSecond ?? 0,
+      codec: codecName(byId, video),
+      framesDropped: video?.framesDropped ?? 0,
+      packetsLost: inbound.reduce((sum, entry) => sum + Math.max(0, entry.packetsLost ?? 0), 0),
+      roundTripMs: roundTripMs(all),
+      bufferMs: emitted > 0 ? (delay / emitted) * 1000 : null,
+    };
+  }
+
+  /** @param {any} entry @param {number} payload @param {number | undefined} headers */
+  #bitrate(entry, payload, headers) {
+    const bytes = (payload ?? 0) + (headers ?? 0);
+    const before = this.#before.get(entry.id);
+    this.#before.set(entry.id, {
+      atMs: entry.timestamp,
+      bytes,
+      delay: entry.jitterBufferDelay ?? 0,
+      emitted: entry.jitterBufferEmittedCount ?? 0,
+    });
+    if (before === undefined || entry.timestamp <= before.atMs) return 0;
+    return Math.max(0, ((bytes - before.bytes) * 8 * 1000) / (entry.timestamp - before.atMs));
+  }
+}
+
+/** @param {Map<string, any>} byId @param {any} rtp */
+function codecName(byId, rtp) {
+  return String(byId.get(rtp?.codecId)?.mimeType ?? '').replace(/^video\//, '');
+}
+
+/** @param {any[]} all */
+function roundTripMs(all) {
+  const pair = all.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  return pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000;
+}

@@ -1,0 +1,247 @@
+/** @import {BroadcastStats, ViewerSessionStats} from '../../server/signaling/protocol.ts' */
+/** @import {Downlink, Uplink} from './rtp-rates.js' */
+import { h, setText } from './dom.js';
+import { dropReason, formatBitrate, formatFps, formatMs, formatPercent, formatSize } from './format.js';
+import { estimateSavings } from './savings.js';
+
+/** @typedef {{value: HTMLElement, note: HTMLElement, tile: HTMLElement}} Tile */
+/**
+ * @typedef {object} Figures
+ * @property {BroadcastStats} [broadcast]
+ * @property {ViewerSessionStats} [viewer]
+ * @property {Uplink} [uplink] only on the publisher's page
+ * @property {Downlink} [downlink]
+ * @property {number} [lagMs] result shown later than original
+ */
+
+/** The frame's way through the server: the words of docs and metrics. */
+const STEPS = /** @type {const} */ ([
+  ['assembleMs', 'Assemble'],
+  ['decodeMs', 'Decode'],
+  ['upscaleMs', 'Upscale'],
+  ['encodeMs', 'Encode'],
+]);
+
+/** Statistics of one broadcast: six figures to look at, and the rest to open. */
+export class StatsPanel {
+  #root;
+  /** @type {Map<string, Tile>} */
+  #tiles = new Map();
+  /** @type {Map<string, HTMLElement>} */
+  #rows = new Map();
+  /** @type {Map<string, {bar: HTMLElement, value: HTMLElement}>} */
+  #steps = new Map();
+  #drops;
+  #rungNote;
+  /** @type {Figures} */
+  #figures = {};
+
+  /** @param {HTMLElement} root @param {'publisher' | 'viewer'} role */
+  constructor(root, role) {
+    this.#root = root;
+    const tiles = h(
+      'dl',
+      { class: 'tiles' },
+      this.#tile('uplink', role === 'publisher' ? 'You send' : 'Sent to the server'),
+      this.#tile('result', role === 'publisher' ? 'Viewers get' : 'You receive'),
+      this.#tile('saved', 'Uplink saved', 'accent'),
+      this.#tile('latency', 'Added latency'),
+      this.#tile('load', 'Upscaler load'),
+      this.#tile('drops', 'Frames dropped'),
+    );
+    this.#rungNote = h('p', { class: 'rung-note', hidden: true });
+    const way = h('div', { class: 'steps' });
+    for (const [key, label] of STEPS) {
+      const bar = h('span', { class: 'step-bar' });
+      const value = h('span', { class: 'step-value' }, '–');
+      this.#steps.set(key, { bar, value });
+      way.append(
+        h(
+          'div',
+          { class: 'step' },
+          h('span', { class: 'step-name' }, label),
+          h('span', { class: 'step-track' }, bar),
+          value,
+        ),
+      );
+    }
+    this.#drops = h('ul', { class: 'drop-list' });
+    const details = h(
+      'details',
+      { class: 'details' },
+      h('summary', {}, 'All figures'),
+      h(
+        'div',
+        { class: 'details-grid' },
+        h('section', {}, h('h3', {}, 'A frame’s way through the server'), way),
+        h('section', {}, h('h3', {}, 'Dropped frames by reason'), this.#drops),
+        h(
+          'section',
+          {},
+          h('h3', {}, 'Model'),
+          h(
+            'dl',
+            { class: 'rows' },
+            this.#row('model', 'Name'),
+            this.#row('kind', 'What it does'),
+            this.#row('device', 'Device'),
+            this.#row('scale', 'Scale'),
+            this.#row('rung', 'Quality rung'),
+          ),
+        ),
+        h(
+          'section',
+          {},
+          h('h3', {}, 'Connection'),
+          h(
+            'dl',
+            { class: 'rows' },
+            this.#row('roundTrip', 'Round trip'),
+            this.#row('buffer', 'Browser’s buffer'),
+            this.#row('lost', 'Packets lost'),
+            this.#row('estimate', 'Bandwidth estimate'),
+            this.#row('lag', 'Result behind original'),
+            this.#row('viewers', 'Viewers'),
+            this.#row('audio', 'Sound'),
+          ),
+        ),
+      ),
+    );
+    root.append(tiles, this.#rungNote, details);
+    this.clear();
+  }
+
+  clear() {
+    this.#figures = {};
+    this.#root.hidden = true;
+  }
+
+  /** @param {Figures} figures what is new; the rest stays */
+  update(figures) {
+    this.#figures = { ...this.#figures, ...figures };
+    this.#render();
+  }
+
+  /** @param {string} key @param {string} label @param {string} [tone] */
+  #tile(key, label, tone) {
+    const value = h('dd', { class: 'tile-value' }, '–');
+    const note = h('dd', { class: 'tile-note' });
+    const tile = h('div', { class: 'tile', 'data-key': key, 'data-tone': tone }, h('dt', {}, label), value, note);
+    this.#tiles.set(key, { value, note, tile });
+    return tile;
+  }
+
+  /** @param {string} key @param {string} label */
+  #row(key, label) {
+    const value = h('dd', {}, '–');
+    this.#rows.set(key, value);
+    return h('div', {}, h('dt', {}, label), value);
+  }
+
+  /** @param {string} key @param {string} value @param {string} note @param {string} [alert] */
+  #setTile(key, value, note, alert) {
+    const tile = this.#tiles.get(key);
+    if (tile === undefined) return;
+    setText(tile.value, value);
+    setText(tile.note, note);
+    if (alert === undefined) delete tile.tile.dataset['alert'];
+    else tile.tile.dataset['alert'] = alert;
+  }
+
+  /** @param {string} key @param {string} value */
+  #setRow(key, value) {
+    const row = this.#rows.get(key);
+    if (row !== undefined) setText(row, value);
+  }
+
+  #render() {
+    const { broadcast, uplink } = this.#figures;
+    this.#root.hidden = broadcast === undefined && uplink === undefined;
+    this.#renderRates();
+    if (broadcast === undefined) return;
+    const { addedLatencyMs, load, drops, model } = broadcast;
+    this.#setTile('latency', formatMs(addedLatencyMs.p50), `95 % under ${formatMs(addedLatencyMs.p95)}`);
+    const busy = load > 0.9 ? 'warning' : undefined;
+    this.#setTile('load', formatPercent(Math.min(1, load)), `${model.label}, ${model.device}`, busy);
+    const total = Object.values(drops).reduce((sum, count) => sum + count, 0);
+    const [worst] = Object.entries(drops).sort(([, a], [, b]) => b - a);
+    this.#setTile(
+      'drops',
+      String(total),
+      worst === undefined || total === 0 ? 'since the start' : `mostly: ${dropReason(worst[0])}`,
+    );
+    const reasons = Object.entries(drops).filter(([, count]) => count > 0);
+    const items = reasons.map(([reason, count]) =>
+      h('li', {}, h('span', {}, dropReason(reason)), h('b', {}, String(count))),
+    );
+    this.#drops.replaceChildren(...(items.length > 0 ? items : [h('li', {}, 'none')]));
+    this.#renderSteps(broadcast);
+    this.#renderRows(broadcast);
+  }
+
+  #renderRates() {
+    const { broadcast, uplink, downlink } = this.#figures;
+    const source = broadcast?.source;
+    const output = broadcast?.output;
+    const sentBps = uplink?.bitrateBps ?? source?.bitrateBps ?? 0;
+    const width = uplink?.width || source?.width || 0;
+    const height = uplink?.height || source?.height || 0;
+    const fps = uplink?.fps || source?.framesPerSecond || 0;
+    const codec = uplink?.codec || source?.codec || '';
+    const limited = uplink?.limitation === 'bandwidth' ? ', held by the network' : '';
+    this.#setTile(
+      'uplink',
+      formatBitrate(sentBps),
+      `${formatSize(width, height)}, ${formatFps(fps)}${codec && `, ${codec}`}${limited}`,
+    );
+    const resultBps = output?.bitrateBps ?? 0;
+    const shownBps = uplink === undefined && downlink !== undefined ? downlink.bitrateBps : resultBps;
+    const resultFps = uplink === undefined && downlink !== undefined ? downlink.fps : (output?.framesPerSecond ?? 0);
+    const resultSize = formatSize(output?.width ?? 0, output?.height ?? 0);
+    this.#setTile(
+      'result',
+      formatBitrate(shownBps),
+      `${resultSize}, ${formatFps(resultFps)}${output?.codec ? `, ${output.codec}` : ''}`,
+    );
+    const savings = estimateSavings(sentBps, resultBps);
+    if (savings === undefined) this.#setTile('saved', '–', 'estimate');
+    else {
+      const note = `about ${formatBitrate(savings.savedBps)} less than sending ${resultSize} (estimate)`;
+      this.#setTile('saved', formatPercent(savings.ratio), note);
+    }
+  }
+
+  /** @param {BroadcastStats} broadcast */
+  #renderSteps({ steps }) {
+    const most = Math.max(1, ...STEPS.map(([key]) => steps[key]));
+    for (const [key] of STEPS) {
+      const step = this.#steps.get(key);
+      if (step === undefined) continue;
+      step.bar.style.width = `${(100 * steps[key]) / most}%`;
+      setText(step.value, formatMs(steps[key]));
+    }
+  }
+
+  /** @param {BroadcastStats} broadcast */
+  #renderRows({ model, source, viewers, audio }) {
+    const { viewer, downlink, uplink, lagMs } = this.#figures;
+    const kinds = { resize: 'Plain resize (no super-resolution)', onnx: 'ONNX', flashvsr: 'FlashVSR' };
+    const what = model.superResolution ? `Super-resolution (${kinds[model.kind]})` : kinds.resize;
+    this.#setRow('model', model.label);
+    this.#setRow('kind', what);
+    this.#setRow('device', model.device);
+    this.#setRow('scale', `×${model.scale}`);
+    this.#setRow('rung', model.rungLabel === '' ? String(model.rung) : model.rungLabel);
+    this.#rungNote.hidden = model.rung === 0;
+    setText(this.#rungNote, `The server is at its limit and works at a lower quality for now: ${model.rungLabel}.`);
+    this.#setRow('roundTrip', formatMs(uplink?.roundTripMs ?? downlink?.roundTripMs ?? viewer?.roundTripMs));
+    this.#setRow('buffer', formatMs(downlink?.bufferMs));
+    this.#setRow('lost', `${source.packetsLost} up, ${downlink?.packetsLost ?? 0} down`);
+    const estimate = viewer?.estimateBps ?? null;
+    const low = viewer?.rung === 'low' ? ', so you get the small picture' : '';
+    this.#setRow('estimate', estimate === null ? '–' : `${formatBitrate(estimate)}${low}`);
+    this.#setRow('lag', lagMs === undefined ? '–' : `${Math.round(lagMs)} ms`);
+    this.#setRow('viewers', String(viewers));
+    this.#setRow('audio', audio.present ? `on, delayed by ${formatMs(audio.delayMs)} to match the lips` : 'none');
+  }
+}

@@ -1,0 +1,49 @@
+import { existsSync } from 'node:fs';
+import { chromium, type Browser } from 'playwright-core';
+
+/** Debian's Chromium for the browser tests: real WebRTC on the loopback interface, a fake camera, no questions asked. */
+const PATHS = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  // Candidates on 127.0.0.1, and without mDNS names that nobody on the other side can resolve.
+  '--allow-loopback-in-peer-connection',
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+];
+
+export interface BrowserOptions {
+  /** A y4m or mjpeg file that the fake camera plays in a loop instead of its test pattern. */
+  readonly cameraFile?: string;
+  /** False: there is no camera at all. */
+  readonly camera?: boolean;
+  readonly args?: readonly string[];
+}
+
+export function chromiumPath(): string {
+  const path = PATHS.find((candidate) => candidate !== undefined && existsSync(candidate));
+  if (path === undefined) {
+    throw new Error('No Chromium found: install it (apt-get install chromium) or set CHROMIUM to its path.');
+  }
+  return path;
+}
+
+/** The caller closes it. */
+export async function launchBrowser({ cameraFile, camera = true, args = [] }: BrowserOptions = {}): Promise<Browser> {
+  return chromium.launch({
+    executablePath: chromiumPath(),
+    headless: true,
+    args: [
+      ...ARGUMENTS,
+      ...(camera ? ['--use-fake-device-for-media-stream'] : []),
+      ...(cameraFile === undefined ? [] : [`--use-file-for-fake-video-capture=${cameraFile}`]),
+      ...args,
+    ],
+  });
+}
