@@ -2,6 +2,13 @@ import { AppError } from '../errors.ts';
 import type { UpscalerSpec } from './spec.ts';
 import type { Upscaler } from './upscaler.ts';
 
+export { resolveModel } from './resolve.ts';
+
+/** What server/engine/flashvsr/upscaler.ts must export. */
+interface FlashVsrModule {
+  createFlashVsrUpscaler(spec: Extract<UpscalerSpec, { kind: 'flashvsr' }>): Promise<Upscaler>;
+}
+
 /**
  * Builds the upscaler a spec describes, in the thread that will use it. The kinds are loaded only when asked for:
  * a resize must not fail because onnxruntime or the CUDA addon cannot be loaded on this machine.
@@ -14,7 +21,22 @@ export async function createUpscaler(spec: UpscalerSpec): Promise<Upscaler> {
       const { ResizeUpscaler } = await import('./resize/upscaler.ts');
       return new ResizeUpscaler(spec);
     }
-    default:
-      throw new AppError('model.notFound', `The upscaler kind "${spec.kind}" is not available.`);
+    case 'onnx': {
+      const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
+      return OnnxUpscaler.load(spec);
+    }
+    case 'flashvsr':
+      return (await flashVsr()).createFlashVsrUpscaler(spec);
+  }
+}
+
+async function flashVsr(): Promise<FlashVsrModule> {
+  const url = new URL('./flashvsr/upscaler.ts', import.meta.url);
+  try {
+    return (await import(url.href)) as FlashVsrModule;
+  } catch (cause) {
+    throw new AppError('engine.unavailable', `The FlashVSR engine cannot be loaded: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }

@@ -6,15 +6,11 @@ export type UpscalerSpec =
   | { readonly kind: 'resize'; readonly scale: number; readonly filter: 'bicubic' | 'lanczos' }
   | {
       readonly kind: 'onnx';
-      /** The .onnx file. */
-      readonly file: string;
-      readonly label: string;
-      /** Range of the model's input and output values. */
-      readonly valueRange: readonly [number, number];
+      readonly model: OnnxModel;
       /** Threads of one session (onnxruntime intra-op). */
       readonly threads: number;
       /** Cheaper models of the same scale, tried in order under overload before plain resize. */
-      readonly fallbacks: readonly { readonly file: string; readonly label: string }[];
+      readonly fallbacks: readonly OnnxModel[];
     }
   | {
       readonly kind: 'flashvsr';
@@ -30,3 +26,22 @@ export type UpscalerSpec =
       readonly colourMatch: 'adain' | 'wavelet' | 'none';
       readonly precision: 'bf16' | 'fp32' | 'fp8';
     };
+
+/** One .onnx file and what must be known to run it; from its manifest.json, or found by its names and a probe. */
+export interface OnnxModel {
+  /** Absolute path of the .onnx file. */
+  readonly file: string;
+  /** Name for people. */
+  readonly label: string;
+  /** Range of the model's input and output values: black and white. */
+  readonly valueRange: readonly [number, number];
+  /** What the manifest promises; the probe run must agree. Absent: the probe decides. */
+  readonly scale?: number;
+  /** Sides given to the model are padded up to a multiple of this and the result cropped back. Default 1. */
+  readonly sizeMultiple?: number;
+  /**
+   * Tensors handed from one frame's outputs to the next frame's inputs, zeros at first. Absent: pairs named `X`/`X_out`,
+   * `state_in_*`/`state_out_*` are found by name.
+   */
+  readonly recurrentState?: readonly { readonly input: string; readonly output: string }[];
+}

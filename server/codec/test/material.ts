@@ -39,7 +39,7 @@ export function makePicture(
 /** A soft gradient with a bar that moves with the frame's number: easy to code, impossible to mistake for its neighbour. */
 export function movingBar(number: number, width: number): (x: number, y: number) => number {
   const bar = (number * 6) % width;
-  return (x, y) => (Math.abs(x - bar) < 8 ? 220 : 40 + ((x + 2 * y) >> 3) % 120);
+  return (x, y) => (Math.abs(x - bar) < 8 ? 220 : 40 + (((x + 2 * y) >> 3) % 120));
 }
 
 export interface StreamOptions {

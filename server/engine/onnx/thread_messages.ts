@@ -1,0 +1,43 @@
+import type { AppErrorJson } from '../../errors.ts';
+import type { OnnxModel } from '../spec.ts';
+
+/** What travels between an OnnxUpscaler and its inference thread. Sample buffers are transferred both ways, never copied. */
+
+export interface ThreadData {
+  readonly models: readonly OnnxModel[];
+  readonly threads: number;
+}
+
+export type ToThread =
+  | {
+      readonly type: 'run';
+      readonly job: number;
+      readonly stream: number;
+      /** Index into `models`. */
+      readonly model: number;
+      readonly width: number;
+      readonly height: number;
+      readonly input: Float32Array<ArrayBuffer>;
+      readonly output: Float32Array<ArrayBuffer>;
+    }
+  | { readonly type: 'forget'; readonly stream: number }
+  | { readonly type: 'close' };
+
+/** A loaded model. */
+export interface LoadedModel {
+  readonly scale: number;
+  readonly fixedWidth: number | undefined;
+  readonly fixedHeight: number | undefined;
+}
+
+export type FromThread =
+  | { readonly type: 'loaded'; readonly models: readonly LoadedModel[] }
+  | { readonly type: 'failed'; readonly error: AppErrorJson }
+  | {
+      readonly type: 'done';
+      readonly job: number;
+      readonly input: Float32Array<ArrayBuffer>;
+      readonly output: Float32Array<ArrayBuffer>;
+      readonly busyUs: number;
+      readonly error: AppErrorJson | undefined;
+    };
