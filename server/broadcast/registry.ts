@@ -201,7 +201,7 @@ export class Registry implements SignalingPort {
       onChange: () => this.#changed(),
     });
     this.#broadcasts.set(name, broadcast);
-    this.#ticker ??= setInterval(() => this.#tick(), TICK_MS).unref();
+    this.#ticker ??= setInterval(() => this.tick(), TICK_MS).unref();
     return broadcast;
   }
 
@@ -213,7 +213,8 @@ export class Registry implements SignalingPort {
     });
   }
 
-  #tick(): void {
+  /** Once a second by the own timer; tests call it with a clock of theirs. */
+  tick(): void {
     for (const broadcast of this.#broadcasts.values()) broadcast.tick();
     for (const [session, known] of this.#sessions) {
       // Sessions whose peer died on its own were already ended by the broadcast; here they are forgotten.

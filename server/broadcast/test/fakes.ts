@@ -1,0 +1,253 @@
+import { loadConfig, type Config } from '../../config.ts';
+import type { UpscalerInfo } from '../../engine/upscaler.ts';
+import { createLog } from '../../log.ts';
+import type { AccessUnit, EncodedFrame, ResultCodec, Rung, SourceCodec } from '../../media/types.ts';
+import { Metrics } from '../../metrics.ts';
+import type { EncoderRequest } from '../../pipeline/messages.ts';
+import type {
+  ForwardPacket,
+  PacketizedFrame,
+  PublisherListener,
+  PublisherPeer,
+  RtcStack,
+  ViewerListener,
+  ViewerPeer,
+} from '../../rtc/peers.ts';
+import type { SessionSink } from '../../signaling/ports.ts';
+import type { BroadcastStats, SessionState } from '../../signaling/protocol.ts';
+import type { PipelineListener, PipelinePort } from '../ports.ts';
+import { Registry } from '../registry.ts';
+
+/** The domain with everything around it faked: time, peers and pipelines are driven by the test. */
+
+export class FakePublisher implements PublisherPeer {
+  readonly id = 'publisher';
+  state: PublisherPeer['state'] = 'connecting';
+  closed = 0;
+  keyframeRequests: string[] = [];
+  readonly listener: PublisherListener;
+  constructor(listener: PublisherListener) {
+    this.listener = listener;
+  }
+  accept = async (offer: string): Promise<string> => {
+    if (offer === 'bad') throw new Error('bad sdp');
+    return 'answer';
+  };
+  restart = async (): Promise<string> => 'restarted';
+  addCandidate = async (): Promise<void> => {};
+  requestKeyframe(reason: string): void {
+    this.keyframeRequests.push(reason);
+  }
+  getStats() {
+    return {
+      codec: 'VP8' as const,
+      bitrateBps: 250_000,
+      framesPerSecond: 30,
+      packetsReceived: 1,
+      packetsLost: 0,
+      nacksSent: 0,
+      keyframeRequestsSent: 0,
+      hasAudio: false,
+    };
+  }
+  close = async (): Promise<void> => {
+    this.closed += 1;
+    this.state = 'closed';
+  };
+}
+
+export class FakeViewer implements ViewerPeer {
+  readonly id = 'viewer';
+  state: ViewerPeer['state'] = 'connecting';
+  resultCodec: ResultCodec = 'H264';
+  sourceCodecs: SourceCodec[] = [];
+  readonly results: EncodedFrame[] = [];
+  readonly sources: ForwardPacket[] = [];
+  readonly audio: ForwardPacket[] = [];
+  closed = 0;
+  readonly listener: ViewerListener;
+  constructor(listener: ViewerListener) {
+    this.listener = listener;
+  }
+  /** The offer names what the viewer takes: "VP8", "H264 source". */
+  accept = async (offer: string): Promise<string> => {
+    if (offer === 'bad') throw new Error('bad sdp');
+    this.resultCodec = offer.startsWith('VP8') ? 'VP8' : 'H264';
+    if (offer.includes('source')) this.sourceCodecs = ['VP8', 'H264'];
+    return 'answer';
+  };
+  restart = async (): Promise<string> => 'restarted';
+  addCandidate = async (): Promise<void> => {};
+  sendResult({ frame }: PacketizedFrame): void {
+    this.results.push(frame);
+  }
+  sendSource(packet: ForwardPacket): void {
+    this.sources.push(packet);
+  }
+  sendAudio(packet: ForwardPacket): void {
+    this.audio.push(packet);
+  }
+  getStats() {
+    return {
+      bitrateBps: 0,
+      packetsSent: 0,
+      fractionLost: 0,
+      roundTripMs: undefined,
+      estimateBps: undefined,
+      nacksReceived: 0,
+      keyframeRequestsReceived: 0,
+    };
+  }
+  close = async (): Promise<void> => {
+    this.closed += 1;
+    this.state = 'closed';
+  };
+  connect(): void {
+    this.state = 'connected';
+    this.listener.onState('connected');
+  }
+}
+
+export class FakePipeline implements PipelinePort {
+  readonly units: AccessUnit[] = [];
+  readonly keyframes: string[] = [];
+  encoders: readonly EncoderRequest[] = [];
+  resets = 0;
+  closed = 0;
+  readonly listener: PipelineListener;
+  constructor(listener: PipelineListener) {
+    this.listener = listener;
+  }
+  push(unit: AccessUnit): void {
+    this.units.push(unit);
+  }
+  setEncoders(encoders: readonly EncoderRequest[]): void {
+    this.encoders = encoders;
+  }
+  requestKeyframe(codec: ResultCodec, rung: Rung): void {
+    this.keyframes.push(`${codec} ${rung}`);
+  }
+  reset(): void {
+    this.resets += 1;
+  }
+  close = async (): Promise<void> => {
+    this.closed += 1;
+  };
+}
+
+export interface RecordedSink extends SessionSink {
+  readonly states: { state: SessionState; code: string | undefined }[];
+  readonly stats: BroadcastStats[];
+}
+
+export function recordingSink(): RecordedSink {
+  const states: RecordedSink['states'] = [];
+  const stats: BroadcastStats[] = [];
+  return {
+    states,
+    stats,
+    onState: (state, _reason, error) => void states.push({ state, code: error?.code }),
+    onStats: (broadcast) => void stats.push(broadcast),
+    onCandidate: () => {},
+  };
+}
+
+export const INFO: UpscalerInfo = {
+  kind: 'resize',
+  label: 'Lanczos resize',
+  superResolution: false,
+  scale: 4,
+  device: 'cpu',
+  lookAheadFrames: 0,
+  chunkFrames: 1,
+  rungs: ['lanczos', 'bicubic'],
+};
+
+export class World {
+  nowUs = 1_000_000;
+  readonly publishers: FakePublisher[] = [];
+  readonly viewers: FakeViewer[] = [];
+  readonly pipelines: FakePipeline[] = [];
+  readonly registry: Registry;
+  readonly metrics = new Metrics();
+
+  constructor(options: { capacity?: number; argv?: string[] } = {}) {
+    const config: Config = loadConfig({ argv: options.argv ?? [] });
+    const rtc: RtcStack = {
+      createPublisher: (listener) => {
+        const peer = new FakePublisher(listener);
+        this.publishers.push(peer);
+        return peer;
+      },
+      createViewer: (listener) => {
+        const peer = new FakeViewer(listener);
+        this.viewers.push(peer);
+        return peer;
+      },
+      packetize: (frame) => ({ frame, mediaTime: frame.mediaTime, payloads: [frame.data] }),
+      onError: () => {},
+      close: async () => {},
+    };
+    this.registry = new Registry({
+      rtc,
+      config,
+      log: createLog({ level: 'silent', format: 'json' }),
+      metrics: this.metrics,
+      model: INFO,
+      nowUs: () => this.nowUs,
+      capacity: options.capacity ?? 4,
+      iceServers: [],
+      createPipeline: (_name, listener) => {
+        const pipeline = new FakePipeline(listener);
+        this.pipelines.push(pipeline);
+        return pipeline;
+      },
+    });
+  }
+
+  publish(name: string, sink = recordingSink(), resumeToken?: string, sdp = 'offer') {
+    return this.registry.publish({ name, sdp, resumeToken, remoteAddress: '127.0.0.1' }, sink);
+  }
+
+  async watch(name: string, sdp = 'H264', sink = recordingSink()) {
+    const reply = await this.registry.watch({ name, sdp, remoteAddress: '127.0.0.1' }, sink);
+    const peer = this.viewers.at(-1);
+    if (peer === undefined) throw new Error('no viewer peer was made');
+    return { ...reply, peer, sink };
+  }
+
+  unit(index = this.publishers.length - 1): void {
+    this.publishers[index]?.listener.onAccessUnit({
+      codec: 'VP8',
+      data: new Uint8Array([1]),
+      mediaTime: 0,
+      keyframe: true,
+      receivedAtUs: this.nowUs,
+      assembledAtUs: this.nowUs,
+    });
+  }
+
+  private nextMediaTime = 0;
+  frame(codec: ResultCodec, rung: Rung, keyframe: boolean, pipeline = this.pipelines.at(-1)): void {
+    this.nextMediaTime += 3000;
+    const at = this.nowUs;
+    pipeline?.listener.onFrame({
+      codec,
+      rung,
+      keyframe,
+      data: new Uint8Array(100),
+      mediaTime: this.nextMediaTime,
+      width: 1280,
+      height: 720,
+      trace: { receivedAtUs: at, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
+    });
+  }
+
+  /** Lets `seconds` pass; every broadcast ticks once a second as the registry's timer would make it. */
+  pass(seconds: number): void {
+    for (let second = 0; second < seconds; second += 1) {
+      this.nowUs += 1_000_000;
+      this.registry.tick();
+    }
+  }
+}
