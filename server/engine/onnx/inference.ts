@@ -52,16 +52,7 @@ export class Inference {
       execArgv: [],
     });
     try {
-      const loaded = await new Promise<readonly LoadedModel[]>((resolve, reject) => {
-        worker.once('message', (message: FromThread) => {
-          if (message.type === 'loaded') resolve(message.models);
-          else if (message.type === 'failed') reject(AppError.fromJSON(message.error));
-        });
-        worker.once('error', (cause) => reject(AppError.from(cause, 'model.invalid')));
-        worker.once('exit', () => reject(new AppError('model.invalid', 'The inference thread ended while loading.')));
-      });
-      worker.removeAllListeners();
-      return new Inference(worker, loaded);
+      return new Inference(worker, await loaded(worker));
     } catch (error) {
       await worker.terminate();
       throw error;
@@ -121,4 +112,16 @@ export class Inference {
     for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
     this.#waiting.clear();
   }
+}
+
+/** The thread's first word. */
+function loaded(worker: Worker): Promise<readonly LoadedModel[]> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', (message: FromThread) => {
+      if (message.type === 'loaded') resolve(message.models);
+      else if (message.type === 'failed') reject(AppError.fromJSON(message.error));
+    });
+    worker.once('error', (cause) => reject(AppError.from(cause, 'model.invalid')));
+    worker.once('exit', () => reject(new AppError('model.invalid', 'The inference thread ended while loading.')));
+  });
 }
