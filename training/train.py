@@ -31,7 +31,7 @@ PRESETS = {
     "nano": Config("nano", 4, 96, 8, 48),
     "nano-skip": Config("nano-skip", 4, 96, 8, 48, skip=2),
     "nano-rep": Config("nano-rep", 4, 96, 8, 48, rep=True),
-    "nano-deep": Config("nano-deep", 4, 64, 13, 48, skip=2),
+    "nano-deep": Config("nano-deep", 4, 64, 17, 48, skip=2),
     "nano-full": Config("nano-full", 4, 48, 7, 12, unshuffle=1),
     "nano-still": Config("nano-still", 4, 96, 8, 0),
     "mini": Config("mini", 4, 64, 5, 32),

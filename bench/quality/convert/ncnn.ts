@@ -33,7 +33,9 @@ export function convertNcnn(description: string, weights: Buffer): Uint8Array {
   let scale = 0;
   for (const line of description.split('\n').slice(2)) {
     const words = line.trim().split(/\s+/);
-    const settings = new Map(words.filter((word) => /^-?\d+=/.test(word)).map((word) => word.split('=') as [string, string]));
+    const settings = new Map(
+      words.filter((word) => /^-?\d+=/.test(word)).map((word) => word.split('=') as [string, string]),
+    );
     const setting = (key: string): number => Number(settings.get(key));
     switch (words[0]) {
       case 'Convolution': {

@@ -13,7 +13,8 @@ export class OnnxGraph {
   /** A float constant; returns its name. */
   constant(shape: number[], values: Float32Array): string {
     const size = shape.reduce((a, b) => a * b, 1);
-    if (size !== values.length) throw new Error(`constant of shape [${shape.join()}] needs ${size} values, got ${values.length}`);
+    if (size !== values.length)
+      throw new Error(`constant of shape [${shape.join()}] needs ${size} values, got ${values.length}`);
     return this.#tensor(shape, FLOAT, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
 
@@ -30,7 +31,12 @@ export class OnnxGraph {
   }
 
   /** Adds one operator; returns its output's name. An empty input name leaves that optional input out. */
-  node(kind: string, inputs: string[], attributes: Record<string, Attribute> = {}, output = `value_${this.#count++}`): string {
+  node(
+    kind: string,
+    inputs: string[],
+    attributes: Record<string, Attribute> = {},
+    output = `value_${this.#count++}`,
+  ): string {
     const node = new MessageWriter();
     for (const input of inputs) node.text(1, input);
     node.text(2, output).text(3, output).text(4, kind);
@@ -80,9 +86,17 @@ export class OnnxGraph {
       const tensor = new MessageWriter().integer(1, FLOAT).message(2, shape);
       return new MessageWriter().text(1, name).message(2, new MessageWriter().message(1, tensor));
     };
-    this.#graph.text(2, 'converted').message(11, value('input', 'h', 'w')).message(12, value('output', 'H', 'W'));
+    this.#graph
+      .text(2, 'converted')
+      .message(11, value('input', 'h', 'w'))
+      .message(12, value('output', 'H', 'W'));
     const opset = new MessageWriter().text(1, '').integer(2, 17);
-    return new MessageWriter().integer(1, 8).text(2, 'bench/quality').message(7, this.#graph).message(8, opset).finish();
+    return new MessageWriter()
+      .integer(1, 8)
+      .text(2, 'bench/quality')
+      .message(7, this.#graph)
+      .message(8, opset)
+      .finish();
   }
 }
 

@@ -23,7 +23,9 @@ export function* readFields(bytes: Uint8Array): Generator<Field> {
     }
     const length = wire === 2 ? Number(varint()) : wire === 1 ? 8 : wire === 5 ? 4 : -1;
     if (length < 0 || offset + length > bytes.length)
-      throw new Error(`protobuf: field ${number} has wire type ${wire} or runs past the end; is this the right kind of file?`);
+      throw new Error(
+        `protobuf: field ${number} has wire type ${wire} or runs past the end; is this the right kind of file?`,
+      );
     yield { number, value: bytes.subarray(offset, offset + length) };
     offset += length;
   }

@@ -112,7 +112,12 @@ export function convertTensorflow(file: Uint8Array): Uint8Array {
           if (source.op === 'Conv2D') {
             const weights = find(source.inputs[1]);
             const [h = 0, w = 0, i = 0, o = 0] = weights.shape;
-            return graph.convolution(convert(source.inputs[0]), [o, i, h, w], toOihw(weights.values, weights.shape), bias.values);
+            return graph.convolution(
+              convert(source.inputs[0]),
+              [o, i, h, w],
+              toOihw(weights.values, weights.shape),
+              bias.values,
+            );
           }
           return graph.node('Add', [convert(first), graph.constant([bias.values.length, 1, 1], bias.values)]);
         }

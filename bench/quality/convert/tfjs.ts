@@ -20,10 +20,14 @@ export function convertTfjs(json: string, weights: Buffer): Uint8Array {
   for (const { name, shape, dtype } of model.weightsManifest.flatMap((group) => group.weights)) {
     if (dtype !== 'float32') throw new Error(`tfjs: ${name} is ${dtype}; only float32 weights are read`);
     const count = shape.reduce((a, b) => a * b, 1);
-    tensors.set(name, { shape, values: Float32Array.from({ length: count }, (_, i) => weights.readFloatLE(offset + 4 * i)) });
+    tensors.set(name, {
+      shape,
+      values: Float32Array.from({ length: count }, (_, i) => weights.readFloatLE(offset + 4 * i)),
+    });
     offset += 4 * count;
   }
-  if (offset !== weights.length) throw new Error(`tfjs: the weight file has ${weights.length} bytes, the manifest ${offset}`);
+  if (offset !== weights.length)
+    throw new Error(`tfjs: the weight file has ${weights.length} bytes, the manifest ${offset}`);
   const graph = new OnnxGraph();
   const outputs = new Map<string, string>();
   const { layers, output_layers: last } = model.modelTopology.model_config.config;
