@@ -280,7 +280,8 @@ class Executor {
   // Start of the arena (aligned to 256 bytes) that createExecutor made; the engine lays tensors out in it.
   virtual std::byte* arena() = 0;
 
-  // Host memory the device reads and writes quickly (pinned). Freed by the deleter, from any thread.
+  // Host memory the device reads and writes quickly (pinned). May be called from any thread, unlike the rest. Freed by the
+  // deleter, from any thread, possibly after the executor is gone; the engine reuses what it gets.
   virtual std::shared_ptr<std::uint8_t[]> allocateHost(std::size_t bytes) = 0;
 
   // Asynchronous copies; the host memory stays untouched until a later fence is done.

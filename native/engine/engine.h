@@ -66,7 +66,7 @@ struct StreamOptions {
   int inputQueueFrames = 32;            // pushed frames that no chunk has taken yet; at least 25
   int outputQueueFrames = 64;           // pictures handed out and not yet released; at least 32
   std::int64_t startPosition = 0;       // latent position of the stream's first latent frame (tests, resumed streams)
-  std::string recordPath;               // not empty: record every push, setting and flush there (see engine/recording.h)
+  std::string recordPath;               // not empty: record every chunk's input there (see engine/recording.h)
 };
 
 enum class PushResult : std::uint8_t { Accepted, Full, Closed };
@@ -128,7 +128,6 @@ struct StreamStats {
   int pendingFrames = 0;            // accepted, not yet delivered
   int outputFramesHeld = 0;         // handed out, not yet released
   std::int64_t position = 0;        // latent position of the next chunk
-  double keptShare = -1;            // kept share of all (query window, key window) pairs of the last chunk; -1: unknown
   StageTimes lastChunk;
   double latencyMs = 0;             // push to onFrame of the newest delivered frame
 };

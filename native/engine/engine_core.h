@@ -1,0 +1,69 @@
+// The engine behind its face: the device, the weights and the one thread that issues chunks.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "backend/backend.h"
+#include "engine/engine.h"
+
+namespace flashvsr {
+
+class StreamImpl;
+
+// Shared by the engine's handle, its thread and its streams; the thread ends when close() was called and the last stream
+// has had its onClosed.
+class EngineCore : public std::enable_shared_from_this<EngineCore> {
+ public:
+  EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision, EngineOptions options);
+
+  void start();
+  void close();
+
+  const EngineInfo& info() const { return info_; }
+  const Backend& backend() const { return *backend_; }
+  const std::shared_ptr<PreparedModel>& model() const { return model_; }
+  Precision precision() const { return precision_; }
+  std::int64_t nowUs() const { return options_.clockUs ? options_.clockUs() : SteadyUs(); }
+  static std::int64_t SteadyUs();
+
+  // Throws the engine's error when it is dead or closed.
+  void add(std::shared_ptr<StreamImpl> stream);
+  // Something changed that the thread should look at. Any thread, no locks held that the thread may want.
+  void signal();
+
+ private:
+  void loop();
+  bool issueOne(std::optional<std::int64_t>& wakeUs);
+  void finishOldest();
+  void fail(const Error& error);
+
+  std::unique_ptr<Backend> backend_;
+  std::shared_ptr<PreparedModel> model_;
+  Precision precision_;
+  EngineOptions options_;
+  EngineInfo info_;
+  int concurrentChunks_ = 1;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t signals_ = 0;
+  bool closing_ = false;
+  std::optional<Error> dead_;
+  std::vector<std::shared_ptr<StreamImpl>> streams_;
+
+  // The engine's thread only.
+  std::deque<std::shared_ptr<StreamImpl>> inFlight_;  // in the order of submission; a stream may be there twice
+  std::size_t next_ = 0;
+
+  std::thread thread_;
+  std::mutex join_;
+};
+
+}  // namespace flashvsr

@@ -1,0 +1,105 @@
+#include "engine/synthetic_weights.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "common/philox.h"
+
+namespace flashvsr {
+namespace {
+
+// How a tensor's values are distributed: mean + deviation * normal.
+struct Statistics {
+  double mean = 0, deviation = 0;
+};
+
+Statistics StatisticsOf(const TensorSpec& spec) {
+  const std::string& name = spec.name;
+  const auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
+  if (has("norm") && (name.ends_with(".weight") || name.ends_with(".gamma"))) return {1.0, 0.1};
+  if (spec.part == "prompt") return {0.0, 1.0};
+  if (name.ends_with("modulation")) return {0.0, 0.3 / std::sqrt(static_cast<double>(spec.shape.size() > 1 ? spec.shape[1] : 1))};
+  if (name.ends_with(".bias")) return {0.0, 0.02};
+  double fanIn = 1;
+  for (std::size_t i = 1; i < spec.shape.size(); ++i) fanIn *= static_cast<double>(spec.shape[i]);
+  // The decoder's ReLUs halve the power of what passes them.
+  return {0.0, std::sqrt((spec.part == "decoder" ? 2.0 : 1.0) / fanIn)};
+}
+
+}  // namespace
+
+ModelDims OfficialDims(std::int64_t layers) {
+  ModelDims dims;
+  dims.dim = 1536;
+  dims.heads = 12;
+  dims.ffn = 8960;
+  dims.layers = layers;
+  dims.textDim = 4096;
+  dims.textLen = 512;
+  dims.freqDim = 256;
+  dims.lqHidden = {2048, 3072};
+  dims.lqLayers = 1;
+  dims.decoderChannels = {512, 256, 128, 128};
+  dims.latentChannels = 16;
+  return dims;
+}
+
+ModelDims MicroDims() {
+  ModelDims dims;
+  dims.dim = 256;
+  dims.heads = 2;
+  dims.ffn = 384;
+  dims.layers = 2;
+  dims.textDim = 64;
+  dims.textLen = 32;
+  dims.freqDim = 64;
+  dims.lqHidden = {16, 24};
+  dims.lqLayers = 1;
+  dims.decoderChannels = {32, 24, 24, 16};
+  dims.latentChannels = 16;
+  return dims;
+}
+
+std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads) {
+  ModelSources sources;
+  const auto transformer = std::make_shared<MemoryTensorSource>(), projector = std::make_shared<MemoryTensorSource>(),
+             decoder = std::make_shared<MemoryTensorSource>(), prompt = std::make_shared<MemoryTensorSource>();
+  std::uint32_t index = 0;
+  for (const TensorSpec& spec : ExpectedTensors(dims)) {
+    std::int64_t count = 1;
+    for (const std::int64_t side : spec.shape) count *= side;
+    const Statistics statistics = StatisticsOf(spec);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(count) * 2);
+    threads.runRanges((count + 3) / 4, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t quad = begin; quad < end; ++quad) {
+        const Philox4 bits = Philox({{static_cast<std::uint32_t>(quad), static_cast<std::uint32_t>(PhiloxUse::Weights), index,
+                                      static_cast<std::uint32_t>(quad >> 32)}},
+                                    static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+        for (std::int64_t i = 0; i < 4 && quad * 4 + i < count; ++i) {
+          // Sum of four uniform 8-bit numbers: bell-shaped, variance 4 * (256^2 - 1) / 12, and forty times cheaper than a
+          // logarithm and a cosine for 1.7 thousand million weights.
+          const std::uint32_t word = bits.v[i];
+          const int sum = static_cast<int>((word & 255) + ((word >> 8) & 255) + ((word >> 16) & 255) + (word >> 24));
+          const double normal = (sum - 510) / 147.80;
+          const std::uint16_t value = FloatToBFloat16(static_cast<float>(statistics.mean + statistics.deviation * normal));
+          std::memcpy(bytes.data() + (quad * 4 + i) * 2, &value, 2);
+        }
+      }
+    });
+    MemoryTensorSource& part = spec.part == "transformer" ? *transformer : spec.part == "projector" ? *projector
+                               : spec.part == "decoder"   ? *decoder
+                                                          : *prompt;
+    part.Add(spec.name, DType::BF16, spec.shape, std::move(bytes));
+    ++index;
+  }
+  sources.transformer = transformer;
+  sources.projector = projector;
+  sources.decoder = decoder;
+  sources.prompt = prompt;
+  LoadOptions options;
+  options.variant = dims.variant;
+  options.checkFinite = false;  // made finite a moment ago
+  return ModelWeights::FromSources(std::move(sources), options);
+}
+
+}  // namespace flashvsr
