@@ -9,7 +9,8 @@ import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder_bank.ts';
 import { FrameRateMeter } from './frame_rate.ts';
 import { Ladder } from './ladder.ts';
-import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.ts';
+import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
+import { PaceStage } from './pace_stage.ts';
 import { UpscaleStage } from './upscale_stage.ts';
 
 export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
@@ -30,6 +31,8 @@ export class PipelineCore {
   readonly #encoders: EncoderBank;
   #upscaler: Upscaler | undefined;
   #stage: UpscaleStage | undefined;
+  #pace: PaceStage | undefined;
+  #format: PipelineFormat | undefined;
   #ladder = new Ladder(1);
   #decoder: Decoder | undefined;
   #statsTimer: NodeJS.Timeout | undefined;
@@ -65,8 +68,17 @@ export class PipelineCore {
       framesPerSecond: () => this.#frameRate.framesPerSecond(),
       onPicture: (picture, upscaleUs) => this.#onUpscaled(picture, upscaleUs),
       onDrop: (reason) => this.#counters.drop(reason),
-      onFormat: (format) => this.#post({ type: 'format', format }, []),
+      onFormat: (format) => {
+        this.#format = format;
+        this.#announceFormat();
+      },
       onError: (error) => this.#report(error),
+    });
+    this.#pace = new PaceStage({
+      info: upscaler.info,
+      framesPerSecond: this.#frameRate.framesPerSecond(),
+      onPicture: (picture) => this.#onPaced(picture),
+      onDrop: (reason) => this.#counters.drop(reason),
     });
     this.#post({ type: 'ready', info: upscaler.info }, []);
     this.#lastSampleUs = monotonicUs();
@@ -99,6 +111,7 @@ export class PipelineCore {
     clearInterval(this.#statsTimer);
     this.#decoder?.close();
     await this.#stage?.close();
+    this.#pace?.close();
     this.#encoders.close();
     await this.#upscaler?.close();
   }
@@ -140,6 +153,11 @@ export class PipelineCore {
   #onUpscaled(picture: Picture, upscaleUs: number): void {
     this.#counters.framesUpscaled += 1;
     this.#counters.time('upscale', 0, upscaleUs);
+    if (this.#pace === undefined) picture.release?.();
+    else this.#pace.push(picture);
+  }
+
+  #onPaced(picture: Picture): void {
     if (this.#encoders.wanted && this.#stage !== undefined) this.#encoders.encode(picture, this.#stage.lowSize);
     else this.#counters.drop('no-viewer');
     picture.release?.();
@@ -182,9 +200,16 @@ export class PipelineCore {
       const label = this.#upscaler?.info.rungs[step.rung] ?? '';
       this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
     }
+    if (this.#pace?.followFrameRate(this.#frameRate.framesPerSecond()) === true) this.#announceFormat();
     const queueDepth = stage?.queueDepth ?? 0;
     const stats = this.#counters.snapshot({ queueDepth, load, ladderRung: this.#ladder.rung });
     this.#post({ type: 'stats', stats }, []);
+  }
+
+  #announceFormat(): void {
+    if (this.#format === undefined || this.#pace === undefined) return;
+    const { presentationDelayMs } = this.#pace;
+    this.#post({ type: 'format', format: { ...this.#format, presentationDelayMs } }, []);
   }
 
   #wishKeyframe(reason: string): void {

@@ -38,8 +38,14 @@ export type ToPipeline =
 export interface PipelineFormat {
   readonly sourceWidth: number;
   readonly sourceHeight: number;
+  /** What encoders of rung `full` produce: the upscaler's size, cropped to even sides. */
   readonly outputWidth: number;
   readonly outputHeight: number;
+  /**
+   * From a picture's arrival to its leaving the pipeline, by design (presentation.ts): what audio is to be delayed by.
+   * Announced again when the source's frame rate, and with it a chunked model's delay, turns out to be another.
+   */
+  readonly presentationDelayMs?: number;
 }
 
 /** Once a second. Times are medians of the second in milliseconds; counters are totals since start. */

@@ -28,8 +28,11 @@ export function sameAspect(a: Size, b: Size): boolean {
   return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
 }
 
-/** Pictures that may wait in front of a frame-by-frame upscaler while it works: one is next, one is newest. */
-const FRAME_QUEUE = 2;
+/**
+ * Pictures that may wait in front of a frame-by-frame upscaler while it works. One: a synchronous kind never makes it
+ * wait, and an asynchronous one has its own next picture inside.
+ */
+const FRAME_QUEUE = 1;
 /** A stream that failed is opened again after this long. */
 const REOPEN_AFTER_US = 1_000_000;
 
