@@ -54,6 +54,7 @@ export class SignalingClient {
   ): Promise<Reply<T>> {
     const id = this.#nextId;
     this.#nextId += 1;
+    if (this.#socket.readyState !== WebSocket.OPEN) throw new Error('the socket is closed');
     const reply = await new Promise<ServerMessage>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.#socket.send(JSON.stringify({ ...message, id }));
