@@ -40,6 +40,8 @@ interface VideoPacket {
 export interface PeerOwner {
   onClosed(peer: { readonly id: string }): void;
   onListenerError(error: unknown): void;
+  /** A viewer has packets to send within the next milliseconds. */
+  onPending(): void;
 }
 
 export class PublisherConnection implements PublisherPeer {

@@ -19,6 +19,18 @@ interface HistorySlot {
   sentAtUs: MonotonicUs;
 }
 
+/** One packet as the viewer's track gives it; header fields it lacks are the stream's. */
+export interface OutgoingPacket {
+  readonly payloadType: number;
+  /** undefined: the viewer takes no RTX, retransmissions repeat the packet as it was. */
+  readonly rtxPayloadType: number | undefined;
+  readonly marker: boolean;
+  /** In this track's clock, any size: the low 32 bits are sent. */
+  readonly timestamp: number;
+  readonly mediaTime: MediaTime;
+  readonly payload: Uint8Array;
+}
+
 const EMPTY = new Uint8Array(0);
 
 /**
@@ -66,21 +78,9 @@ export class SendStream {
 
   /**
    * @param index `next`, or further on to leave a real gap, or a little before it for a reordered packet
-   * @param timestamp in this track's clock, any size: the low 32 bits are sent
    * @returns bytes on the wire
    */
-  send(
-    packet: {
-      readonly payloadType: number;
-      readonly rtxPayloadType: number | undefined;
-      readonly marker: boolean;
-      readonly timestamp: number;
-      readonly mediaTime: MediaTime;
-      readonly payload: Uint8Array;
-    },
-    index: number,
-    nowUs: MonotonicUs,
-  ): number {
+  send(packet: OutgoingPacket, index: number, nowUs: MonotonicUs): number {
     const { payloadType, marker, timestamp, payload } = packet;
     if (index >= this.#next) this.#next = index + 1;
     if (this.#last === undefined || packet.mediaTime >= this.#last.mediaTime) {
@@ -159,7 +159,7 @@ export class SendStream {
     this.#history.length = 0;
   }
 
-  #remember(index: number, packet: Parameters<SendStream['send']>[0], nowUs: MonotonicUs): void {
+  #remember(index: number, packet: OutgoingPacket, nowUs: MonotonicUs): void {
     const at = index & (HISTORY_PACKETS - 1);
     let slot = this.#history[at];
     if (slot === undefined) {

@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
+import { BurstSpreader } from '../media/burst-spreader.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { buildSourceDescription, parseRtcp, type RtcpMessage } from '../media/rtcp.ts';
 import {
@@ -25,7 +26,7 @@ import type {
 import type { PeerOwner } from './publisher-peer.ts';
 import { RateMeter } from './rate-meter.ts';
 import { buildAnswer, parseOffer, type AnswerMedia } from './sdp.ts';
-import { SendStream } from './send-stream.ts';
+import { SendStream, type OutgoingPacket } from './send-stream.ts';
 import { SecureTransport, randomSsrc } from './transport.ts';
 
 const REPORT_INTERVAL_US = 1_000_000;
@@ -52,6 +53,7 @@ export class ViewerConnection implements ViewerPeer {
   readonly #owner: PeerOwner;
   readonly #transport: SecureTransport;
   readonly #bits = new RateMeter();
+  readonly #spreader = new BurstSpreader<OutgoingPacket>({ burstPackets: 30, spreadUs: 15_000 });
   readonly #streamId = randomUUID();
   readonly #rtcpSsrc = randomSsrc();
   #plan: ViewerPlan | undefined;
@@ -139,21 +141,29 @@ export class ViewerConnection implements ViewerPeer {
     this.#originate(mediaTime);
     const timestamp = mediaTime + track.timestampOffset;
     const last = payloads.length - 1;
-    let bytes = 0;
-    for (let at = 0; at <= last; at += 1) {
-      bytes += track.stream.send(
-        {
-          payloadType: codec.payloadType,
-          rtxPayloadType: codec.rtx,
-          marker: at === last,
-          timestamp,
-          mediaTime,
-          payload: payloads[at] as Uint8Array,
-        },
-        track.stream.next,
-        nowUs,
-      );
+    const packets = payloads.map((payload, at) => ({
+      payloadType: codec.payloadType,
+      rtxPayloadType: codec.rtx,
+      marker: at === last,
+      timestamp,
+      mediaTime,
+      payload,
+    }));
+    this.#sendInOrder(track.stream, this.#spreader.push(packets, nowUs), nowUs);
+    if (this.#spreader.pending > 0) this.#owner.onPending();
+  }
+
+  /** Sends what a spread keyframe has due. @returns packets still waiting */
+  pump(nowUs: MonotonicUs): number {
+    if (this.#spreader.pending > 0 && this.#result !== undefined) {
+      this.#sendInOrder(this.#result.stream, this.#spreader.take(nowUs), nowUs);
     }
+    return this.#spreader.pending;
+  }
+
+  #sendInOrder(stream: SendStream, packets: readonly OutgoingPacket[], nowUs: MonotonicUs): void {
+    let bytes = 0;
+    for (const packet of packets) bytes += stream.send(packet, stream.next, nowUs);
     this.#bits.add(bytes * 8, nowUs);
   }
 
@@ -298,6 +308,7 @@ export class ViewerConnection implements ViewerPeer {
     this.#call(() => this.#listener.onState(state));
     if (state === 'closed') {
       for (const track of this.#tracks) track.stream.clear();
+      this.#spreader.clear();
       this.#owner.onClosed(this);
     } else if (state === 'connected') {
       this.#call(() => this.#listener.onKeyframeRequest('result'));

@@ -18,6 +18,7 @@ import { ViewerConnection } from './viewer-peer.ts';
 
 /** One timer for all peers: retransmission requests, feedback, reports and silence are looked after this often. */
 const TICK_MS = 10;
+const PUMP_MS = 2;
 /** With RTP header, extension, SRTP tag and UDP/IPv6 headers this stays under 1280 bytes, the least any path carries. */
 export const MAX_PAYLOAD_BYTES = 1180;
 
@@ -32,7 +33,9 @@ export class WeriftStack implements RtcStack {
   readonly #options: RtcOptions;
   readonly #peers = new Map<string, Ticking>();
   readonly #errorListeners = new Set<(error: AppError) => void>();
+  readonly #viewers = new Map<string, ViewerConnection>();
   #timer: NodeJS.Timeout | undefined;
+  #pumpTimer: NodeJS.Timeout | undefined;
   #pictureId = 0;
 
   constructor(options: RtcOptions) {
@@ -49,7 +52,9 @@ export class WeriftStack implements RtcStack {
   }
 
   createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer {
-    return this.#add(new ViewerConnection(this.#options, listener, maxOutput, this.#owner));
+    const viewer = this.#add(new ViewerConnection(this.#options, listener, maxOutput, this.#owner));
+    this.#viewers.set(viewer.id, viewer);
+    return viewer;
   }
 
   packetize(frame: EncodedFrame): PacketizedFrame {
@@ -73,9 +78,11 @@ export class WeriftStack implements RtcStack {
   readonly #owner = {
     onClosed: ({ id }: { readonly id: string }): void => {
       this.#peers.delete(id);
+      this.#viewers.delete(id);
       if (this.#peers.size === 0) this.#stopTimer();
     },
     onListenerError: (error: unknown): void => this.#report(error),
+    onPending: (): void => this.#schedulePump(),
   };
 
   #add<T extends Ticking>(peer: T): T {
@@ -95,6 +102,17 @@ export class WeriftStack implements RtcStack {
     }
   }
 
+  /** Spread keyframes of all viewers leave in one round; rounds end with the last packet. */
+  #schedulePump(): void {
+    this.#pumpTimer ??= setTimeout(() => {
+      this.#pumpTimer = undefined;
+      const nowUs = monotonicUs();
+      let pending = 0;
+      for (const viewer of this.#viewers.values()) pending += viewer.pump(nowUs);
+      if (pending > 0) this.#schedulePump();
+    }, PUMP_MS);
+  }
+
   #report(cause: unknown): void {
     const error =
       cause instanceof AppError
@@ -107,6 +125,8 @@ export class WeriftStack implements RtcStack {
 
   #stopTimer(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#pumpTimer);
     this.#timer = undefined;
+    this.#pumpTimer = undefined;
   }
 }

@@ -1,0 +1,117 @@
+import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from './types.ts';
+
+const US_PER_TICK = 1e6 / VIDEO_CLOCK_HZ;
+/** Over how long the earliest arrival is remembered; it forgets in two halves, so between this and half of it. */
+const BASELINE_WINDOW_US = 10_000_000;
+
+/**
+ * Where the publisher's media time lies on this machine's clock: the earliest arrival seen lately, so that network jitter
+ * and queues do not move it, while a drifting publisher clock is followed within seconds.
+ */
+export class MediaTimeline {
+  #current: { startUs: MonotonicUs; offsetUs: number } | undefined;
+  #previousOffsetUs = Infinity;
+
+  onArrival(mediaTime: MediaTime, arrivedAtUs: MonotonicUs): void {
+    const offsetUs = arrivedAtUs - mediaTime * US_PER_TICK;
+    if (this.#current === undefined) {
+      this.#current = { startUs: arrivedAtUs, offsetUs };
+    } else if (arrivedAtUs - this.#current.startUs > BASELINE_WINDOW_US / 2) {
+      this.#previousOffsetUs = this.#current.offsetUs;
+      this.#current = { startUs: arrivedAtUs, offsetUs };
+    } else {
+      this.#current.offsetUs = Math.min(this.#current.offsetUs, offsetUs);
+    }
+  }
+
+  /** When a picture of this media time arrived or would have, undelayed. undefined before the first arrival */
+  arrivalOf(mediaTime: MediaTime): MonotonicUs | undefined {
+    if (this.#current === undefined) return undefined;
+    return mediaTime * US_PER_TICK + Math.min(this.#current.offsetUs, this.#previousOffsetUs);
+  }
+
+  restart(): void {
+    this.#current = undefined;
+    this.#previousOffsetUs = Infinity;
+  }
+}
+
+export interface PacerOptions {
+  /** From arrival to release: what an upscaler needs for its chunk, its look-ahead and its own work. */
+  readonly presentationDelayMs: number;
+  /** Later than this after its time a frame is dropped instead of released. */
+  readonly maxLateMs: number;
+  /** Frames held at most; more means the upscaler runs ahead of the clock, and the oldest leave early. */
+  readonly maxFrames?: number;
+}
+
+/**
+ * Releases frames at media time + presentation delay, in order. An upscaler that works in chunks hands out eight frames at
+ * once: paced, they leave one frame interval apart; late ones leave at once. No timers: ask take() at nextDueAtUs.
+ */
+export class FramePacer<Frame> {
+  readonly #timeline = new MediaTimeline();
+  readonly #maxLateUs: number;
+  readonly #maxFrames: number;
+  readonly #queue: { readonly frame: Frame; readonly mediaTime: MediaTime }[] = [];
+  #delayUs: number;
+  #released = -Infinity;
+
+  constructor({ presentationDelayMs, maxLateMs, maxFrames = 64 }: PacerOptions) {
+    this.#delayUs = presentationDelayMs * 1000;
+    this.#maxLateUs = maxLateMs * 1000;
+    this.#maxFrames = maxFrames;
+  }
+
+  get length(): number {
+    return this.#queue.length;
+  }
+
+  /** Steps the delay: at a change of model. Ladder rungs do not call this. */
+  setPresentationDelay(delayMs: number): void {
+    this.#delayUs = delayMs * 1000;
+  }
+
+  /** @param receivedAtUs when the frame's access unit arrived, whatever happened to it since */
+  push(frame: Frame, mediaTime: MediaTime, receivedAtUs: MonotonicUs): void {
+    this.#timeline.onArrival(mediaTime, receivedAtUs);
+    this.#queue.push({ frame, mediaTime });
+  }
+
+  /** @returns frames to release now, and those too late to be of use (`pace-late`), each in order */
+  take(nowUs: MonotonicUs): { readonly due: Frame[]; readonly late: Frame[] } {
+    const due: Frame[] = [];
+    const late: Frame[] = [];
+    for (;;) {
+      const head = this.#queue[0];
+      if (head === undefined) break;
+      const dueAtUs = this.#dueAtUs(head.mediaTime);
+      if (dueAtUs > nowUs && this.#queue.length <= this.#maxFrames) break;
+      this.#queue.shift();
+      // A frame behind one already released would run backwards at the viewer.
+      if (head.mediaTime <= this.#released || nowUs - dueAtUs > this.#maxLateUs) {
+        late.push(head.frame);
+      } else {
+        this.#released = head.mediaTime;
+        due.push(head.frame);
+      }
+    }
+    return { due, late };
+  }
+
+  /** When take() has something next; undefined when nothing is held. */
+  get nextDueAtUs(): MonotonicUs | undefined {
+    const head = this.#queue[0];
+    return head === undefined ? undefined : this.#dueAtUs(head.mediaTime);
+  }
+
+  clear(): void {
+    this.#queue.length = 0;
+    this.#released = -Infinity;
+    this.#timeline.restart();
+  }
+
+  #dueAtUs(mediaTime: MediaTime): MonotonicUs {
+    return (this.#timeline.arrivalOf(mediaTime) ?? 0) + this.#delayUs;
+  }
+}
