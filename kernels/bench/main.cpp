@@ -1,0 +1,271 @@
+// flashvsr_kernel_bench [--filter TEXT] [--height H --width W]: median time of every heavy kernel at the official sizes, on
+// random data, and its share of this card's measured ceilings. Default picture: 768x1408.
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "attention.h"
+#include "backend/cuda/cublaslt.h"
+#include "colour_match.h"
+#include "conv.h"
+#include "decoder_output.h"
+#include "gemm.h"
+#include "norm.h"
+#include "patch.h"
+#include "rope.h"
+#include "select.h"
+#include "shuffle.h"
+
+namespace {
+
+using namespace flashvsr::kernels;
+
+std::string filter;
+
+// Standard normals in bf16 or fp32, made on the device: zeros run faster than real data does.
+class Buffer {
+ public:
+  Buffer(std::int64_t count, DataType type = DataType::kBfloat16) {
+    const std::int64_t padded = RoundUp(count, 4096);
+    cudaMalloc(&data_, static_cast<std::size_t>(padded * SizeOf(type)));
+    float* normals = nullptr;
+    cudaMalloc(reinterpret_cast<void**>(&normals), static_cast<std::size_t>(padded * 4));
+    NoiseParams noise;
+    noise.seed = static_cast<std::uint64_t>(count);
+    noise.out = normals;
+    noise.channels = noise.frames = 1;
+    noise.height = static_cast<int>(padded / 64);
+    noise.width = 64;
+    LaunchNoise(noise, nullptr);
+    if (type == DataType::kFloat32) {
+      cudaMemcpy(data_, normals, static_cast<std::size_t>(padded * 4), cudaMemcpyDeviceToDevice);
+    } else {
+      ones(padded / 8);
+      RmsNormParams round;  // rows of 8 normals to bf16
+      round.x = normals;
+      round.out = data_;
+      round.weight = ones_;
+      round.rows = padded / 8;
+      round.width = 8;
+      round.inputType = DataType::kFloat32;
+      round.type = type;
+      LaunchRmsNorm(round, nullptr);
+    }
+    cudaDeviceSynchronize();
+    cudaFree(normals);
+    if (ones_ != nullptr) cudaFree(ones_);
+  }
+  Buffer(const Buffer&) = delete;
+  ~Buffer() { cudaFree(data_); }
+  void* get() const { return data_; }
+  float* floats() const { return static_cast<float*>(data_); }
+
+ private:
+  void ones(std::int64_t) {
+    const std::vector<float> host(8, 1.0F);
+    cudaMalloc(reinterpret_cast<void**>(&ones_), 32);
+    cudaMemcpy(ones_, host.data(), 32, cudaMemcpyHostToDevice);
+  }
+  void* data_ = nullptr;
+  float* ones_ = nullptr;
+};
+
+double MedianMs(const std::function<void()>& body) {
+  cudaEvent_t start, end;
+  cudaEventCreate(&start);
+  cudaEventCreate(&end);
+  for (int i = 0; i < 3; ++i) body();
+  std::vector<float> times;
+  for (int i = 0; i < 15; ++i) {
+    cudaEventRecord(start);
+    body();
+    cudaEventRecord(end);
+    cudaEventSynchronize(end);
+    float ms = 0;
+    cudaEventElapsedTime(&ms, start, end);
+    times.push_back(ms);
+  }
+  cudaEventDestroy(start);
+  cudaEventDestroy(end);
+  std::nth_element(times.begin(), times.begin() + 7, times.end());
+  return times[7];
+}
+
+// Ceilings measured on an H100 80GB (see kernels/NOTES.md); other cards are still compared with them.
+constexpr double kTflops = 798, kTerabytes = 2.96;
+
+void Line(const std::string& name, double flop, double bytes, const std::function<void()>& body) {
+  if (name.find(filter) == std::string::npos) return;
+  const double ms = MedianMs(body);
+  const cudaError_t error = cudaGetLastError();
+  const double tflops = flop / ms * 1e-9, terabytes = bytes / ms * 1e-9;
+  std::printf("%-44s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
+              terabytes, terabytes / kTerabytes * 100, error == cudaSuccess ? "" : cudaGetErrorString(error));
+  std::fflush(stdout);
+}
+
+void Linear(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, flashvsr::cuda::CublasLt* lt) {
+  const Buffer a(m * k), b(static_cast<std::int64_t>(n) * k), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
+  const double flop = 2.0 * static_cast<double>(m) * n * k, bytes = 2.0 * static_cast<double>(m * k + static_cast<std::int64_t>(n) * k + m * n * (residual ? 2 : 1));
+  Line("linear " + name + " portable", flop, bytes, [&] {
+    GemmParams p;
+    p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
+    p.residual = residual ? d.get() : nullptr;
+    p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
+    p.activation = activation;
+    LaunchGemm(p, nullptr);
+  });
+  if (lt == nullptr) return;
+  const flashvsr::cuda::DeviceLinear weight{b.get(), bias.floats(), stored.get(), n, k};
+  flashvsr::cuda::LinearCall call;
+  call.a = a.get(), call.lda = k, call.rows = m, call.weight = &weight, call.activation = activation;
+  call.residual = residual ? d.get() : nullptr;
+  call.out = d.get(), call.ldd = n;
+  bool used = true;
+  Line("linear " + name + " cuBLASLt", flop, bytes, [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
+  if (!used) std::printf("  (not computed by cuBLASLt)\n");
+}
+
+void Conv(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
+  const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
+  const int inputs = frames * kernelT;
+  const Buffer x(pixels * in * (inputs + 1)), weight(out * PackedConvDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
+  const Buffer d(pixels * out * frames * step * step), add(pixels * out * frames), bias(out, DataType::kFloat32);
+  ConvParams p;
+  for (int i = 0; i < inputs; ++i) p.input[0][i] = static_cast<std::uint8_t*>(x.get()) + pixels * in * i * 2;
+  p.input[1][0] = sources == 2 ? static_cast<std::uint8_t*>(x.get()) + pixels * in * 2 : nullptr;
+  for (int o = 0; o < frames; ++o) p.output[o] = static_cast<std::uint8_t*>(d.get()) + pixels * out * step * step * o * 2;
+  if (residual) p.residual[0] = add.get();
+  p.channels[0] = in;
+  p.channels[1] = sources == 2 ? in : 0;
+  p.weight = weight.get();
+  p.bias = bias.floats();
+  p.frames = frames, p.height = height, p.width = width, p.outChannels = p.ldOut = out;
+  p.kernelT = p.strideT = kernelT;
+  p.kernelY = p.kernelX = kernel;
+  p.padY = p.padX = 1;
+  p.outStep = step;
+  p.replicate = kernelT > 1;
+  p.activation = Activation::kRelu;
+  const double taps = kernelT * kernel * kernel * sources;
+  Line("conv " + name, 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
+       2.0 * static_cast<double>(pixels) * frames * (in * sources + out * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int height = 768, width = 1408;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--filter") == 0) filter = argv[i + 1];
+    if (std::strcmp(argv[i], "--height") == 0) height = std::atoi(argv[i + 1]);
+    if (std::strcmp(argv[i], "--width") == 0) width = std::atoi(argv[i + 1]);
+  }
+  cudaDeviceProp properties{};
+  if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return std::fprintf(stderr, "no usable CUDA device\n"), 2;
+  std::string reason;
+  const auto lt = flashvsr::cuda::CublasLt::Open(reason);
+  std::printf("%s, %dx%d, cuBLASLt %s\n", properties.name, height, width, lt ? "found" : reason.c_str());
+  const int h = height / 16, w = width / 16, windows = (height / 128) * (width / 128);
+  const std::int64_t tokens = static_cast<std::int64_t>(windows) * 128;
+  constexpr int kDim = 1536, kHeads = 12, kFfn = 8960;
+
+  Linear("q,k (n 3072)", tokens, 2 * kDim, kDim, Activation::kNone, false, lt.get());
+  Linear("v (n 1536)", tokens, kDim, kDim, Activation::kNone, false, lt.get());
+  Linear("o + residual", tokens, kDim, kDim, Activation::kNone, true, lt.get());
+  Linear("ffn in + GELU", tokens, kFfn, kDim, Activation::kGeluTanh, false, lt.get());
+  Linear("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, lt.get());
+
+  {
+    const int groups = 4, columns = groups * windows;
+    const Buffer q(tokens * kDim), out(tokens * kDim), keys(tokens * kDim * groups), values(tokens * kDim * groups);
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(kHeads) * windows * columns);
+    std::uint64_t state = 1, kept = 0;
+    for (std::uint8_t& m : mask) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      m = (state >> 33) % 17424 < 7919 ? 1 : 0;
+      kept += m;
+    }
+    std::uint8_t* deviceMask = nullptr;
+    std::uint32_t* entries = nullptr;
+    int* counts = nullptr;
+    cudaMalloc(reinterpret_cast<void**>(&deviceMask), mask.size());
+    cudaMalloc(reinterpret_cast<void**>(&entries), mask.size() * 4);
+    cudaMalloc(reinterpret_cast<void**>(&counts), static_cast<std::size_t>(kHeads) * windows * 4);
+    cudaMemcpy(deviceMask, mask.data(), mask.size(), cudaMemcpyHostToDevice);
+    const KeptWindowsParams kp{deviceMask, kHeads * windows, columns, windows, entries, counts};
+    Line("kept windows", 0, static_cast<double>(mask.size()) * 3, [&] { LaunchKeptWindows(kp, nullptr); });
+    LaunchKeptWindows(kp, nullptr);
+    AttentionParams p;
+    p.q = q.get(), p.out = out.get();
+    for (int g = 0; g < groups; ++g) {
+      p.keys[g] = static_cast<std::uint8_t*>(keys.get()) + tokens * kDim * 2 * g;
+      p.values[g] = static_cast<std::uint8_t*>(values.get()) + tokens * kDim * 2 * g;
+    }
+    p.entries = entries, p.counts = counts, p.columns = columns, p.queryWindows = windows, p.heads = kHeads;
+    Line("sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+    p.entries = nullptr, p.counts = nullptr;
+    p.keyLength = 512;
+    Line("cross attention", static_cast<double>(tokens) * kDim * 512 * 4, static_cast<double>(tokens) * kDim * 4, [&] { LaunchAttention(p, nullptr); });
+
+    const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32), probabilities(static_cast<std::int64_t>(mask.size()), DataType::kFloat32);
+    SelectParams s;
+    s.queryMeans = means.floats();
+    for (int g = 0; g < groups; ++g) s.keyMeans[g] = means.floats();
+    s.heads = kHeads, s.windowRows = height / 128, s.windowColumns = width / 128, s.queryGroups = 1, s.keyGroups = groups, s.localRange = 11;
+    s.topk = static_cast<std::int64_t>(windows * windows * 2.0 * 768 * 1280 / (static_cast<double>(height) * width)) - 1;
+    s.probabilities = probabilities.floats(), s.mask = deviceMask;
+    Line("mask selection", 0, static_cast<double>(mask.size()) * 4, [&] { LaunchSelect(s, nullptr); });
+    cudaFree(deviceMask);
+    cudaFree(entries);
+    cudaFree(counts);
+  }
+  {
+    const Buffer x(tokens * kDim * 2), out(tokens * kDim), vector(kDim, DataType::kFloat32), tables(16384, DataType::kFloat32);
+    const double once = static_cast<double>(tokens) * kDim * 2;
+    LayerNormParams n;
+    n.x = x.get(), n.out = out.get(), n.scale = n.shift = vector.floats(), n.rows = tokens, n.width = kDim;
+    Line("layer norm + modulate", 0, 2 * once, [&] { LaunchLayerNorm(n, nullptr); });
+    RmsRopeParams r;
+    r.x = x.get(), r.ldx = 2 * kDim, r.out = out.get(), r.weight = vector.floats(), r.frames = r.rows = r.columns = tables.floats();
+    r.tokens = tokens, r.tokenRows = h, r.tokenColumns = w, r.width = kDim;
+    Line("rms + rope", 0, 2 * once, [&] { LaunchRmsRope(r, nullptr); });
+    WindowMeansParams m;
+    m.x = x.get(), m.means = tables.floats(), m.windows = 1, m.width = kDim;
+    const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32);
+    m.means = means.floats(), m.windows = windows;
+    Line("window means", 0, once, [&] { LaunchWindowMeans(m, nullptr); });
+  }
+
+  Conv("projector 1 (768 -> 2048), 4 outputs", 4, h, w, 768, 1, 2048, 4, 3, 1, false);
+  Conv("projector 2 (2048 -> 3072), 2 outputs", 2, h, w, 2048, 1, 3072, 4, 3, 1, false);
+  Conv("decoder 784 -> 512 at 1/8", 1, height / 8, width / 8, 784, 1, 512, 1, 3, 1, false);
+  Conv("decoder 2x512 -> 512 at 1/8", 1, height / 8, width / 8, 512, 2, 512, 1, 3, 1, false);
+  Conv("decoder 512 -> 512 + residual at 1/8", 1, height / 8, width / 8, 512, 1, 512, 1, 3, 1, true);
+  Conv("decoder grow 512 -> 256 phase", 1, height / 8, width / 8, 512, 1, 256, 1, 2, 2, false);
+  Conv("decoder 2x256 -> 256 at 1/4", 1, height / 4, width / 4, 256, 2, 256, 1, 3, 1, false);
+  Conv("decoder 2x128 -> 128 at 1/2", 1, height / 2, width / 2, 128, 2, 128, 1, 3, 1, false);
+  Conv("decoder grow 128 -> 128 phase", 1, height / 2, width / 2, 128, 1, 128, 1, 2, 2, false);
+  Conv("decoder 128 -> 128 full size", 1, height, width, 128, 1, 128, 1, 3, 1, false);
+  {
+    const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
+    const Buffer x(pixels * 128), weight(3 * PackedConvDepth(9, 128, 0)), bias(4, DataType::kFloat32), out(pixels * 3, DataType::kFloat32);
+    DecoderOutputParams p;
+    p.x = x.get(), p.weight = weight.get(), p.bias = bias.floats(), p.out = out.floats();
+    p.height = height, p.width = width, p.channels = 128;
+    Line("decoder output 128 -> 3", 2.0 * static_cast<double>(pixels) * 128 * 27, static_cast<double>(pixels) * (256 + 12), [&] { LaunchDecoderOutput(p, nullptr); });
+    const Buffer frame(pixels * 3), matched(pixels * 3, DataType::kFloat32), scratch(1 << 16, DataType::kFloat32);
+    ColourMatchParams c;
+    c.decoded = out.floats(), c.frame = static_cast<std::uint8_t*>(frame.get()), c.out = matched.floats();
+    c.width = c.contentWidth = width, c.height = c.contentHeight = height, c.scratch = scratch.get();
+    Line("colour match adain", 0, static_cast<double>(pixels) * (12 * 3 + 3), [&] { LaunchColourMatch(c, nullptr); });
+  }
+  return 0;
+}

@@ -1,0 +1,282 @@
+// Linear layers and convolutions against reference/token_ops.h, projector_ops.h and decoder_ops.h.
+#include "backend/reference/ops.h"
+#include "conv.h"
+#include "decoder_output.h"
+#include "gemm.h"
+#include "harness.h"
+#include "norm.h"
+#include "pack.h"
+
+namespace flashvsr::kernels::test {
+namespace {
+
+struct GemmCase {
+  int m, n, k;
+  Activation activation = Activation::kNone;
+  bool bias = true, gate = false, residual = false, floatOut = false;
+};
+
+void RunGemm(const std::string& name, const GemmCase& c, DataType type) {
+  const std::vector<float> a = Rounded(Normals(static_cast<std::int64_t>(c.m) * c.k, 1), type);
+  const std::vector<float> b = Rounded(Normals(static_cast<std::int64_t>(c.n) * c.k, 2, 1.0F / std::sqrt(static_cast<float>(c.k))), type);
+  const std::vector<float> bias = Normals(c.n, 3), gate = Normals(c.n, 4);
+  const std::vector<float> residual = Rounded(Normals(static_cast<std::int64_t>(c.m) * c.n, 5), type);
+  std::vector<float> expected(residual.size());
+  const reference::PackedMatrix packed(b, c.n, c.k);
+  const reference::Activation activation = c.activation == Activation::kGeluTanh ? reference::Activation::GeluTanh
+                                           : c.activation == Activation::kSilu   ? reference::Activation::Silu
+                                                                                 : reference::Activation::None;
+  reference::Linear(Pool(), a.data(), c.m, packed, c.bias ? bias.data() : nullptr, activation, expected.data());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (c.activation == Activation::kRelu) expected[i] = std::max(expected[i], 0.0F);
+    if (c.gate) expected[i] *= gate[i % static_cast<std::size_t>(c.n)];
+    if (c.residual) expected[i] += residual[i];
+  }
+  const Array da(a, type), db(b, type), dbias(bias, DataType::kFloat32), dgate(gate, DataType::kFloat32), dresidual(residual, type);
+  const DataType outType = c.floatOut ? DataType::kFloat32 : type;
+  const Array out(static_cast<std::int64_t>(expected.size()), outType);
+  GemmParams params;
+  params.a = da.data();
+  params.b = db.data();
+  params.bias = c.bias ? dbias.as<float>() : nullptr;
+  params.gate = c.gate ? dgate.as<float>() : nullptr;
+  params.residual = c.residual ? dresidual.data() : nullptr;
+  params.d = out.data();
+  params.m = c.m, params.n = c.n, params.k = c.k;
+  params.lda = params.ldb = c.k, params.ldd = c.n;
+  params.type = type;
+  params.outputType = outType;
+  params.activation = c.activation;
+  if (Succeeded(LaunchGemm(params, nullptr), name)) Compare(name, out.read(), expected, c.floatOut ? 2e-5 : Limit(type), out.marginsIntact());
+}
+
+// One 3x3 convolution as the decoder uses it.
+void RunConvolution(const std::string& name, DataType type, int rows, int columns, int in, int out, bool past, bool bias, bool residual, bool relu) {
+  const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
+  const int sources = past ? 2 : 1;
+  const std::vector<float> x = Rounded(Normals(pixels * in, 1), type), before = Rounded(Normals(pixels * in, 2), type);
+  const std::vector<float> weight = Rounded(Normals(static_cast<std::int64_t>(out) * in * sources * 9, 3, 1.0F / std::sqrt(9.0F * in * sources)), type);
+  const std::vector<float> offset = Normals(out, 4), add = Rounded(Normals(pixels * out, 5), type);
+  std::vector<float> expected(static_cast<std::size_t>(pixels * out));
+  reference::Convolve3x3(Pool(), x.data(), past ? before.data() : nullptr, rows, columns, in,
+                         reference::PackConvolutionWeights(weight, out, in * sources), bias ? offset.data() : nullptr,
+                         residual ? add.data() : nullptr, relu, expected.data());
+  const Array dx(x, type), dbefore(before, type), stored(weight, DataType::kFloat32), doffset(offset, DataType::kFloat32), dadd(add, type);
+  const Array packed(out * PackedConvDepth(9, in, past ? in : 0), type), result(pixels * out, type);
+  PackConvParams pack;
+  pack.in = stored.data();
+  pack.source = SourceType::kFloat32;
+  pack.out = packed.data();
+  pack.outChannels = out;
+  pack.channels[0] = in;
+  pack.channels[1] = past ? in : 0;
+  pack.taps = 9;
+  pack.type = type;
+  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
+  ConvParams params;
+  params.input[0][0] = dx.data();
+  params.input[1][0] = past ? dbefore.data() : nullptr;
+  params.channels[0] = in;
+  params.channels[1] = past ? in : 0;
+  params.weight = packed.data();
+  params.bias = bias ? doffset.as<float>() : nullptr;
+  params.residual[0] = residual ? dadd.data() : nullptr;
+  params.output[0] = result.data();
+  params.frames = 1;
+  params.height = rows;
+  params.width = columns;
+  params.outChannels = params.ldOut = out;
+  params.type = params.outputType = type;
+  params.activation = relu ? Activation::kRelu : Activation::kNone;
+  if (Succeeded(LaunchConv(params, nullptr), name)) Compare(name, result.read(), expected, Limit(type), result.marginsIntact() && packed.marginsIntact());
+}
+
+// Causal 3-D convolution, norm and SiLU, both output orders.
+void RunCausal(const std::string& name, DataType type, int rows, int columns, int in, int out, int outputs, bool windowOrder) {
+  const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
+  const int slots = 2 * outputs + 2;
+  std::vector<std::vector<float>> inputs;
+  for (int i = 0; i < slots; ++i) inputs.push_back(Rounded(Normals(pixels * in, 10 + static_cast<std::uint64_t>(i)), type));
+  const std::vector<float> weight = Rounded(Normals(static_cast<std::int64_t>(out) * in * 36, 3, 1.0F / std::sqrt(36.0F * in)), type);
+  const std::vector<float> bias = Normals(out, 4, 0.2F), gamma = Normals(out, 5);
+  std::vector<const float*> pointers;
+  for (const auto& input : inputs) pointers.push_back(input.data());
+  std::vector<std::array<int, 4>> taps;
+  for (int t = 0; t < outputs; ++t) taps.push_back({2 * t, 2 * t + 1, 2 * t + 2, 2 * t + 3});
+  std::vector<float> expected(static_cast<std::size_t>(pixels * out * outputs));
+  const std::int64_t windows = (rows / 8) * (columns / 8);
+  reference::CausalConvolve(Pool(), pointers, taps, rows, columns, reference::PackCausalWeights(weight, out, in), bias.data(), gamma.data(),
+                            [&](std::int64_t t, std::int64_t y, std::int64_t x) {
+                              const std::int64_t window = (y / 8) * (columns / 8) + x / 8;
+                              const std::int64_t token = ((t / 2) * windows + window) * 128 + t % 2 * 64 + y % 8 * 8 + x % 8;
+                              return expected.data() + (windowOrder ? token : (t * rows + y) * columns + x) * out;
+                            });
+  std::vector<std::unique_ptr<Array>> devices;
+  for (const auto& input : inputs) devices.push_back(std::make_unique<Array>(input, type));
+  const Array stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32), dgamma(gamma, DataType::kFloat32);
+  const Array packed(out * PackedConvDepth(36, in, 0), type), raw(pixels * out * outputs, type), result(pixels * out * outputs, type);
+  PackConvParams pack;
+  pack.in = stored.data();
+  pack.source = SourceType::kFloat32;
+  pack.out = packed.data();
+  pack.outChannels = out;
+  pack.channels[0] = in;
+  pack.taps = 36;
+  pack.type = type;
+  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
+  ConvParams params;
+  for (int i = 0; i < slots; ++i) params.input[0][i] = devices[static_cast<std::size_t>(i)]->data();
+  params.channels[0] = in;
+  params.weight = packed.data();
+  params.bias = dbias.as<float>();
+  for (int t = 0; t < outputs; ++t) params.output[t] = raw.as<std::uint8_t>() + t * pixels * out * SizeOf(type);
+  params.frames = outputs;
+  params.height = rows;
+  params.width = columns;
+  params.outChannels = params.ldOut = out;
+  params.kernelT = 4;
+  params.strideT = 2;
+  params.replicate = true;
+  params.type = params.outputType = type;
+  if (!Succeeded(LaunchConv(params, nullptr), name)) return;
+  for (int t = 0; t < outputs; ++t) {
+    ChannelNormParams norm;
+    norm.x = params.output[t];
+    norm.out = windowOrder ? result.data() : result.as<std::uint8_t>() + t * pixels * out * SizeOf(type);
+    norm.gamma = dgamma.as<float>();
+    norm.height = rows;
+    norm.width = columns;
+    norm.channels = out;
+    norm.tokenFrame = windowOrder ? t : -1;
+    norm.type = type;
+    if (!Succeeded(LaunchChannelNorm(norm, nullptr), name)) return;
+  }
+  Compare(name, result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5, result.marginsIntact());
+}
+
+// Nearest x2 + TGrow + 3x3 as four folded 2x2 convolutions, against the three one after the other.
+void RunGrow(const std::string& name, DataType type, int rows, int columns, int in, int out, int steps, bool relu) {
+  const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
+  const std::vector<float> x = Rounded(Normals(pixels * in, 1), type);
+  const std::vector<float> grow = Normals(static_cast<std::int64_t>(steps) * in * in, 2, 1.0F / std::sqrt(static_cast<float>(in)));
+  const std::vector<float> weight = Normals(static_cast<std::int64_t>(out) * in * 9, 3, 1.0F / std::sqrt(9.0F * in));
+  const reference::PackedMatrix packedGrow(grow, steps * in, in);
+  const reference::PackedMatrix packedWeight = reference::PackConvolutionWeights(weight, out, in);
+  const Array dx(x, type), dgrow(grow, DataType::kFloat32), dweight(weight, DataType::kFloat32);
+  const std::int64_t depth = PackedConvDepth(4, in, 0);
+  for (int step = 0; step < steps; ++step) {
+    std::vector<float> expected(static_cast<std::size_t>(pixels * 4 * out));
+    reference::GrowConvolve(Pool(), x.data(), rows, columns, packedGrow, step, packedWeight, relu, expected.data());
+    const Array folded(4 * out * depth, type), result(pixels * 4 * out, type);
+    FoldGrowParams fold;
+    fold.grow = dgrow.as<float>() + static_cast<std::int64_t>(step) * in * in;
+    fold.growSource = fold.weightSource = SourceType::kFloat32;
+    fold.weight = dweight.data();
+    fold.out = folded.data();
+    fold.outChannels = out;
+    fold.channels = in;
+    fold.type = type;
+    if (!Succeeded(LaunchFoldGrow(fold, nullptr), name)) return;
+    for (int phase = 0; phase < 4; ++phase) {
+      ConvParams params;
+      params.input[0][0] = dx.data();
+      params.channels[0] = in;
+      params.weight = folded.as<std::uint8_t>() + phase * out * depth * SizeOf(type);
+      params.output[0] = result.data();
+      params.frames = 1;
+      params.height = rows;
+      params.width = columns;
+      params.outChannels = params.ldOut = out;
+      params.kernelY = params.kernelX = 2;
+      params.outStep = 2;
+      params.outY = phase / 2;
+      params.outX = phase % 2;
+      params.padY = 1 - params.outY;
+      params.padX = 1 - params.outX;
+      params.type = params.outputType = type;
+      params.activation = relu ? Activation::kRelu : Activation::kNone;
+      if (!Succeeded(LaunchConv(params, nullptr), name)) return;
+    }
+    // The folded weights are rounded once more than the plain ones.
+    Compare(name + " step " + std::to_string(step), result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5,
+            result.marginsIntact() && folded.marginsIntact());
+  }
+}
+
+void RunOutput(const std::string& name, DataType type, int rows, int columns, int channels) {
+  const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
+  const std::vector<float> x = Rounded(Normals(pixels * channels, 1), type);
+  const std::vector<float> weight = Rounded(Normals(3LL * channels * 9, 2, 1.0F / std::sqrt(9.0F * channels)), type), bias = Normals(3, 3);
+  std::vector<float> expected(static_cast<std::size_t>(pixels * 3));
+  reference::OutputConvolve(Pool(), x.data(), rows, columns, channels, reference::PackConvolutionWeights(weight, 3, channels), bias.data(), expected.data());
+  const Array dx(x, type), stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32);
+  const Array packed(3 * PackedConvDepth(9, channels, 0), type), result(pixels * 3, DataType::kFloat32);
+  PackConvParams pack;
+  pack.in = stored.data();
+  pack.source = SourceType::kFloat32;
+  pack.out = packed.data();
+  pack.outChannels = 3;
+  pack.channels[0] = channels;
+  pack.taps = 9;
+  pack.type = type;
+  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
+  DecoderOutputParams params;
+  params.x = dx.data();
+  params.weight = packed.data();
+  params.bias = dbias.as<float>();
+  params.out = result.as<float>();
+  params.height = rows;
+  params.width = columns;
+  params.channels = channels;
+  params.type = type;
+  if (Succeeded(LaunchDecoderOutput(params, nullptr), name)) Compare(name, result.read(), expected, 2e-5, result.marginsIntact());
+}
+
+std::string Label(const char* what, DataType type, std::initializer_list<int> sizes) {
+  std::string label = std::string(what) + " " + Name(type);
+  for (const int size : sizes) label += " " + std::to_string(size);
+  return label;
+}
+
+}  // namespace
+
+void ProductTests() {
+  const bool quick = Results().quick;
+  for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
+    std::vector<GemmCase> cases{{1, 8, 8}, {70, 72, 40}, {65, 200, 136}, {33, 13, 24, Activation::kNone, true, false, false, true}};
+    cases.push_back({129, 70, 13});                                             // k not a multiple of 8: the plain product
+    cases.push_back({100, 96, 64, Activation::kGeluTanh});
+    cases.push_back({100, 96, 64, Activation::kSilu, false});
+    cases.push_back({100, 96, 64, Activation::kNone, true, true, true});        // gate and residual
+    cases.push_back({257, 64, 256, Activation::kNone, true, false, false, true});  // the head: float out
+    if (!quick) {
+      cases.push_back({2053, 1032, 520, Activation::kGeluTanh});                // large tiles, all edges ragged
+      cases.push_back({4224, 1536, 1536, Activation::kNone, true, true, true});
+      cases.push_back({2304, 1100, 96});                                        // rows of d not 16-byte aligned
+      cases.push_back({5000, 16, 128});                                         // thin tile
+      cases.push_back({5000, 3, 72});
+    }
+    for (const GemmCase& c : cases) Test(Label("gemm", type, {c.m, c.n, c.k}), [&](const std::string& name) { RunGemm(name, c, type); });
+
+    Test(Label("conv3x3 past bias relu", type, {9, 11, 24, 24}), [&](const std::string& name) { RunConvolution(name, type, 9, 11, 24, 24, true, true, false, true); });
+    Test(Label("conv3x3 residual", type, {16, 24, 32, 32}), [&](const std::string& name) { RunConvolution(name, type, 16, 24, 32, 32, false, true, true, true); });
+    Test(Label("conv3x3 odd channels", type, {7, 5, 13, 11}), [&](const std::string& name) { RunConvolution(name, type, 7, 5, 13, 11, true, true, true, true); });
+    Test(Label("conv3x3 no bias", type, {17, 31, 784, 40}), [&](const std::string& name) { RunConvolution(name, type, 17, 31, 784, 40, false, false, false, false); });
+    Test(Label("grow", type, {8, 12, 32, 24, 1}), [&](const std::string& name) { RunGrow(name, type, 8, 12, 32, 24, 1, false); });
+    Test(Label("grow", type, {9, 7, 24, 16, 2}), [&](const std::string& name) { RunGrow(name, type, 9, 7, 24, 16, 2, true); });
+    Test(Label("causal", type, {8, 16, 24, 16, 2}), [&](const std::string& name) { RunCausal(name, type, 8, 16, 24, 16, 2, false); });
+    Test(Label("causal window order", type, {8, 16, 16, 24, 3}), [&](const std::string& name) { RunCausal(name, type, 8, 16, 16, 24, 3, true); });
+    Test(Label("decoder output", type, {16, 32, 16}), [&](const std::string& name) { RunOutput(name, type, 16, 32, 16); });
+    Test(Label("decoder output", type, {13, 37, 72}), [&](const std::string& name) { RunOutput(name, type, 13, 37, 72); });
+    Test(Label("decoder output", type, {9, 9, 13}), [&](const std::string& name) { RunOutput(name, type, 9, 9, 13); });
+    if (!quick) {
+      Test(Label("conv3x3 past", type, {131, 67, 128, 136}), [&](const std::string& name) { RunConvolution(name, type, 131, 67, 128, 136, true, true, false, true); });
+      Test(Label("conv3x3 residual", type, {96, 88, 256, 256}), [&](const std::string& name) { RunConvolution(name, type, 96, 88, 256, 256, false, true, true, true); });
+      Test(Label("grow", type, {67, 65, 128, 128, 2}), [&](const std::string& name) { RunGrow(name, type, 67, 65, 128, 128, 2, true); });
+      Test(Label("causal", type, {48, 88, 768, 256, 4}), [&](const std::string& name) { RunCausal(name, type, 48, 88, 768, 256, 4, false); });
+      Test(Label("decoder output", type, {128, 160, 128}), [&](const std::string& name) { RunOutput(name, type, 128, 160, 128); });
+    }
+  }
+}
+
+}  // namespace flashvsr::kernels::test

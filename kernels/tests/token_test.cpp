@@ -1,0 +1,166 @@
+// Norms, rope, means, patches and noise against reference/token_ops.h and attention.h.
+#include "backend/reference/ops.h"
+#include "harness.h"
+#include "norm.h"
+#include "patch.h"
+#include "rope.h"
+#include "shuffle.h"
+
+namespace flashvsr::kernels::test {
+namespace {
+
+void RunLayerNorm(const std::string& name, DataType type, int rows, int width, bool affine, bool modulate) {
+  // An offset far from zero: a one-pass variance would lose the digits.
+  std::vector<float> x = Normals(static_cast<std::int64_t>(rows) * width, 1);
+  for (float& v : x) v += 20.0F;
+  x = Rounded(x, type);
+  const std::vector<float> weight = Normals(width, 2), bias = Normals(width, 3), scale = Normals(width, 4), shift = Normals(width, 5);
+  std::vector<float> expected(x.size()), factor(scale);
+  for (float& v : factor) v += 1.0F;
+  reference::LayerNorm(Pool(), x.data(), rows, width, affine ? weight.data() : nullptr, affine ? bias.data() : nullptr,
+                       modulate ? scale.data() : nullptr, modulate ? shift.data() : nullptr, expected.data());
+  const Array dx(x, type), dw(weight, DataType::kFloat32), db(bias, DataType::kFloat32), ds(factor, DataType::kFloat32), dh(shift, DataType::kFloat32);
+  const Array out(static_cast<std::int64_t>(x.size()), type);
+  LayerNormParams params;
+  params.x = dx.data();
+  params.out = out.data();
+  params.weight = affine ? dw.as<float>() : nullptr;
+  params.bias = affine ? db.as<float>() : nullptr;
+  params.scale = modulate ? ds.as<float>() : nullptr;
+  params.shift = modulate ? dh.as<float>() : nullptr;
+  params.rows = rows;
+  params.width = width;
+  params.type = type;
+  if (Succeeded(LaunchLayerNorm(params, nullptr), name)) Compare(name, out.read(), expected, Limit(type), out.marginsIntact());
+}
+
+void RunRmsNorm(const std::string& name, DataType type, int rows, int width) {
+  const std::vector<float> x = Rounded(Normals(static_cast<std::int64_t>(rows) * width, 1, 3.0F), type), weight = Normals(width, 2);
+  std::vector<float> expected(x);
+  reference::RmsNorm(Pool(), expected.data(), rows, width, weight.data());
+  const Array dx(x, type), dw(weight, DataType::kFloat32);
+  RmsNormParams params;
+  params.x = params.out = dx.data();
+  params.out = dx.data();
+  params.weight = dw.as<float>();
+  params.rows = rows;
+  params.width = width;
+  params.inputType = params.type = type;
+  if (Succeeded(LaunchRmsNorm(params, nullptr), name)) Compare(name, dx.read(), expected, Limit(type), dx.marginsIntact());
+}
+
+void RunRope(const std::string& name, DataType type, int frames, int rows, int columns, int heads) {
+  const int width = heads * 128;
+  const std::int64_t tokens = static_cast<std::int64_t>(frames) * rows * columns;
+  const std::vector<float> both = Rounded(Normals(tokens * 2 * width, 1), type), weight = Normals(width, 2);
+  const auto table = [](int positions, int pairs, double start) {
+    std::vector<float> out;
+    for (int p = 0; p < positions; ++p)
+      for (int i = 0; i < pairs; ++i) {
+        const double angle = (start + p) * std::pow(10000.0, -i / static_cast<double>(pairs));
+        out.push_back(static_cast<float>(std::cos(angle)));
+        out.push_back(static_cast<float>(std::sin(angle)));
+      }
+    return out;
+  };
+  const std::vector<float> frameTable = table(frames, 22, 1000), rowTable = table(rows, 21, 0), columnTable = table(columns, 21, 0);
+  std::vector<float> expected(static_cast<std::size_t>(tokens * width));
+  for (std::int64_t t = 0; t < tokens; ++t)
+    std::copy_n(both.begin() + t * 2 * width + width, width, expected.begin() + t * width);
+  reference::RmsNorm(Pool(), expected.data(), tokens, width, weight.data());
+  reference::Rope(Pool(), expected.data(), frames, rows, columns, width, frameTable.data(), rowTable.data(), columnTable.data());
+  const Array dx(both, type), dw(weight, DataType::kFloat32), df(frameTable, DataType::kFloat32), dr(rowTable, DataType::kFloat32), dc(columnTable, DataType::kFloat32);
+  const Array out(tokens * width, type);
+  RmsRopeParams params;
+  params.x = dx.as<std::uint8_t>() + width * SizeOf(type);
+  params.ldx = 2 * width;
+  params.out = out.data();
+  params.weight = dw.as<float>();
+  params.frames = df.as<float>();
+  params.rows = dr.as<float>();
+  params.columns = dc.as<float>();
+  params.tokens = tokens;
+  params.tokenRows = rows;
+  params.tokenColumns = columns;
+  params.width = width;
+  params.type = type;
+  if (!Succeeded(LaunchRmsRope(params, nullptr), name)) return;
+  const std::vector<float> roped = out.read();
+  Compare(name, roped, expected, Limit(type), out.marginsIntact());
+  // Means of what is stored.
+  const int windows = static_cast<int>(tokens / 128);
+  std::vector<float> expectedMeans(static_cast<std::size_t>(windows) * width);
+  reference::WindowMeans(Pool(), roped.data(), windows, width, expectedMeans.data());
+  const Array means(static_cast<std::int64_t>(windows) * width, DataType::kFloat32);
+  WindowMeansParams mean;
+  mean.x = out.data();
+  mean.means = means.as<float>();
+  mean.windows = windows;
+  mean.width = width;
+  mean.type = type;
+  if (Succeeded(LaunchWindowMeans(mean, nullptr), name)) Compare(name + ": means", means.read(), expectedMeans, 2e-6, means.marginsIntact());
+}
+
+void RunPatches(const std::string& name, DataType type, int frames, int height, int width) {
+  constexpr int kChannels = 16;
+  const std::int64_t tokens = static_cast<std::int64_t>(frames) * (height / 2) * (width / 2);
+  const std::vector<float> latent = Normals(static_cast<std::int64_t>(kChannels) * frames * height * width, 1), rows = Normals(tokens * 64, 2);
+  std::vector<float> expected(static_cast<std::size_t>(tokens * 64)), back(latent.size());
+  reference::PatchRows(Pool(), latent.data(), kChannels, frames, height, width, expected.data());
+  reference::SubtractPatches(Pool(), rows.data(), latent.data(), kChannels, frames, height, width, back.data());
+  const Array dl(latent, DataType::kFloat32), dr(rows, DataType::kFloat32), out(tokens * 64, type), picture(static_cast<std::int64_t>(latent.size()), DataType::kFloat32);
+  PatchRowsParams patch;
+  patch.latent = dl.as<float>();
+  patch.rows = out.data();
+  patch.channels = kChannels;
+  patch.frames = frames;
+  patch.height = height;
+  patch.width = width;
+  patch.type = type;
+  if (Succeeded(LaunchPatchRows(patch, nullptr), name)) Compare(name, out.read(), Rounded(expected, type), 0, out.marginsIntact());
+  SubtractPatchesParams subtract;
+  subtract.rows = dr.as<float>();
+  subtract.base = dl.as<float>();
+  subtract.out = picture.as<float>();
+  subtract.channels = kChannels;
+  subtract.frames = frames;
+  subtract.height = height;
+  subtract.width = width;
+  if (Succeeded(LaunchSubtractPatches(subtract, nullptr), name)) Compare(name + ": back", picture.read(), back, 0, picture.marginsIntact());
+}
+
+void RunNoise(const std::string& name, std::uint64_t seed, std::int64_t position) {
+  constexpr int kChannels = 16, kFrames = 2, kHeight = 32, kWidth = 48;
+  std::vector<float> expected(static_cast<std::size_t>(kChannels) * kFrames * kHeight * kWidth);
+  reference::NoiseFill(Pool(), seed, position, kChannels, kFrames, kHeight, kWidth, expected.data());
+  const Array out(static_cast<std::int64_t>(expected.size()), DataType::kFloat32);
+  NoiseParams params;
+  params.seed = seed;
+  params.position = position;
+  params.out = out.as<float>();
+  params.channels = kChannels;
+  params.frames = kFrames;
+  params.height = kHeight;
+  params.width = kWidth;
+  if (Succeeded(LaunchNoise(params, nullptr), name)) Compare(name, out.read(), expected, 1e-7, out.marginsIntact());
+}
+
+}  // namespace
+
+void TokenTests() {
+  for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
+    const std::string t = Name(type);
+    Test("layer norm " + t + " modulated 7x256", [&](const std::string& name) { RunLayerNorm(name, type, 7, 256, false, true); });
+    Test("layer norm " + t + " affine 33x1536", [&](const std::string& name) { RunLayerNorm(name, type, 33, 1536, true, false); });
+    Test("layer norm " + t + " plain 5x2568", [&](const std::string& name) { RunLayerNorm(name, type, 5, 2568, false, false); });
+    Test("rms norm " + t + " 9x1536", [&](const std::string& name) { RunRmsNorm(name, type, 9, 1536); });
+    Test("rms and rope " + t + " 2 frames 16x24", [&](const std::string& name) { RunRope(name, type, 2, 16, 24, 2); });
+    Test("rms and rope " + t + " 6 frames 8x16, 12 heads", [&](const std::string& name) { RunRope(name, type, 6, 8, 16, 12); });
+    Test("patches " + t, [&](const std::string& name) { RunPatches(name, type, 2, 32, 48); });
+    Test("patches " + t + " 6 frames", [&](const std::string& name) { RunPatches(name, type, 6, 16, 32); });
+  }
+  Test("noise", [](const std::string& name) { RunNoise(name, 0, 0); });
+  Test("noise far away", [](const std::string& name) { RunNoise(name, 0x123456789ABCDEFULL, std::int64_t{1} << 40); });
+}
+
+}  // namespace flashvsr::kernels::test
