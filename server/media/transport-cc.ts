@@ -34,8 +34,6 @@ export class TransportFeedbackBuilder {
     const sequence = this.#unwrapper.unwrap(sequenceNumber);
     if (this.#next !== undefined && sequence < this.#next - MAX_GAP) return;
     if (!this.#arrivals.has(sequence)) this.#arrivals.set(sequence, arrivedAtUs);
-    // Reordered behind what was reported as lost: report that stretch again, this time as received.
-    if (this.#next !== undefined && sequence < this.#next) this.#next = sequence;
   }
 
   /** All feedback that is due: usually one packet, several after a burst, none without arrivals. */
@@ -44,10 +42,11 @@ export class TransportFeedbackBuilder {
     while (this.#arrivals.size > 0) {
       const sequences = [...this.#arrivals.keys()].sort((a, b) => a - b);
       const lowest = sequences[0] as number;
+      // A packet that comes after it was reported as lost gets a feedback of its own, which corrects the report.
       const base = this.#next === undefined || lowest - this.#next > MAX_GAP ? lowest : Math.min(this.#next, lowest);
       const feedback = this.#buildOne(senderSsrc, mediaSsrc, base, sequences);
       packets.push(feedback.packet);
-      this.#next = feedback.next;
+      this.#next = Math.max(this.#next ?? 0, feedback.next);
       this.#count = (this.#count + 1) & 0xff;
     }
     return packets;
@@ -68,6 +67,8 @@ export class TransportFeedbackBuilder {
     let expected = base;
     for (const sequence of sequences) {
       if (sequence - base >= MAX_STATUSES && deltas.length > 0) break;
+      // Numbers in between have been reported before, maybe as received: nothing is said about them again.
+      if (expected < (this.#next ?? 0) && sequence > expected && deltas.length > 0) break;
       const arrivedAtUs = this.#arrivals.get(sequence) as number;
       const delta = Math.round((arrivedAtUs - clockUs) / DELTA_UNIT_US);
       if (delta < -0x8000 || delta > 0x7fff) break; // over 8 s apart: needs a reference of its own
