@@ -16,10 +16,11 @@ import type { Colour } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec } from '../media/types.ts';
-import { WEBRTC_COLOUR, colourOf, sameColour } from './colour.ts';
+import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts';
+import { ColourConverter } from './colour_converter.ts';
 import { FramePicture } from './frame_picture.ts';
 import { libavMessage } from './native.ts';
-import { PictureScaler } from './scaler.ts';
+import { keyframeSize } from './picture_size.ts';
 
 export interface DecoderOptions {
   readonly codec: SourceCodec;
@@ -51,7 +52,7 @@ export class Decoder {
   #context: CodecContext;
   #packet: Packet;
   #frame: Frame;
-  #converter: PictureScaler | undefined;
+  #converter: ColourConverter | undefined;
   #awaitingKeyframe = true;
   #closed = false;
   /** Traces of units inside the decoder, by mediaTime; B-frames may keep a few there. */
@@ -85,6 +86,8 @@ export class Decoder {
     const pts = BigInt(unit.mediaTime);
     this.#rememberTrace(pts, unit);
     try {
+      const size = unit.keyframe ? keyframeSize(this.codec, unit.data) : undefined;
+      if (size !== undefined) this.#checkSize(size.width, size.height);
       this.#send(unit, pts);
       const pictures = this.#receive();
       this.#awaitingKeyframe = false;
@@ -194,6 +197,8 @@ export class Decoder {
     const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
     if (plain && sameColour(colour, WEBRTC_COLOUR)) {
       this.#frame = newFrame();
+      // Every frame behind the decoder says the same, also where the stream said nothing.
+      setFrameColour(frame, colour);
       return new FramePicture(frame, colour, Number(pts), trace);
     }
     return this.#convert(frame, colour, Number(pts), trace);
@@ -202,28 +207,31 @@ export class Decoder {
   #convert(frame: Frame, colour: Colour, mediaTime: number, trace: FrameTrace): FramePicture {
     if (this.#converter?.width !== frame.width || this.#converter.height !== frame.height) {
       this.#converter?.close();
-      this.#converter = new PictureScaler(frame.width, frame.height, 'bicubic', WEBRTC_COLOUR);
+      this.#converter = new ColourConverter(frame.width, frame.height, WEBRTC_COLOUR);
     }
-    const picture = this.#converter.scaleFrame(frame, colour, mediaTime, trace);
+    const picture = this.#converter.convert(frame, colour, mediaTime, trace);
     frame.unref();
     return picture;
   }
 
   #fail(code: number): never {
     const { width, height } = this.#context;
-    const { maxPixels } = this.#options;
-    if (width * height > maxPixels) {
-      throw new AppError(
-        'media.unsupported',
-        `The video is ${width}x${height}; at most ${maxPixels} pixels are allowed.`,
-        {
-          context: { width, height, maxPixels },
-        },
-      );
-    }
+    this.#checkSize(width, height);
     throw new AppError('media.decode', `A ${this.codec} frame could not be decoded: ${libavMessage(code)}`, {
       context: { libavCode: code },
     });
+  }
+
+  #checkSize(width: number, height: number): void {
+    const { maxPixels } = this.#options;
+    if (width * height <= maxPixels) return;
+    throw new AppError(
+      'media.unsupported',
+      `The video is ${width}x${height}; at most ${maxPixels} pixels are allowed.`,
+      {
+        context: { width, height, maxPixels },
+      },
+    );
   }
 
   #rememberTrace(pts: bigint, unit: AccessUnit): void {

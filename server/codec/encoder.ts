@@ -11,6 +11,7 @@ import { AppError } from '../errors.ts';
 import type { MediaTime, ResultCodec } from '../media/types.ts';
 import { VIDEO_CLOCK_HZ } from '../media/types.ts';
 import { openEncoderContext, setX264Bitrate, type EncoderFormat } from './encoder_context.ts';
+import { FrameRateMeter } from './frame_rate.ts';
 import { FramePool, frameOf } from './frame_picture.ts';
 import { check } from './native.ts';
 
@@ -34,6 +35,9 @@ export interface EncodedPicture {
 const VP8_MIN_CHANGE = 0.1;
 const VP8_MIN_INTERVAL_TICKS = 2 * VIDEO_CLOCK_HZ;
 const VP8_URGENT_FALL = 0.7;
+/** How often, and from what difference on, x264 is told that pictures come faster or slower. */
+const RATE_CHECK_PICTURES = 10;
+const RATE_TOLERANCE = 0.1;
 
 /**
  * Pictures to H264 (x264) or VP8 (libvpx) for live viewers: no B-frames, no look-ahead, one packet out for one picture in,
@@ -53,6 +57,10 @@ export class Encoder {
   #copies: FramePool | undefined;
   #bitrateBps: number;
   #wantedBitrateBps: number;
+  readonly #frameRate = new FrameRateMeter();
+  /** What the rate control was last told. */
+  #framesPerSecond: number;
+  #pictures = 0;
   #openedAt: MediaTime | undefined;
   #lastMediaTime: MediaTime | undefined;
   #closed = false;
@@ -67,6 +75,7 @@ export class Encoder {
       throw new AppError('internal', `A ${options.width}x${options.height} picture is too small to encode.`);
     }
     this.#bitrateBps = this.#wantedBitrateBps = options.bitrateBps;
+    this.#framesPerSecond = options.framesPerSecond;
     this.#packet = new Packet();
     this.#packet.alloc();
     this.#view = new Frame();
@@ -83,7 +92,7 @@ export class Encoder {
     this.#wantedBitrateBps = bitrateBps;
     if (this.codec !== 'H264' || bitrateBps === this.#bitrateBps) return;
     this.#bitrateBps = bitrateBps;
-    setX264Bitrate(this.#context, this.#format(), bitrateBps);
+    setX264Bitrate(this.#context, this.#format(), bitrateBps, this.#framesPerSecond);
   }
 
   /**
@@ -101,10 +110,12 @@ export class Encoder {
     // x264 refuses times that stand still or run back; a publisher's clock may do either.
     if (this.#lastMediaTime !== undefined && picture.mediaTime <= this.#lastMediaTime) return [];
     this.#reopenForBitrate(picture.mediaTime);
+    this.#followFrameRate(picture.mediaTime);
+    const durationTicks = picture.mediaTime - (this.#lastMediaTime ?? picture.mediaTime);
     this.#lastMediaTime = picture.mediaTime;
     const { frame, done } = frameOf(picture, () => this.#copyPool(picture));
     try {
-      this.#send(frame, picture.mediaTime, keyframe);
+      this.#send(frame, picture.mediaTime, durationTicks, keyframe);
       return this.#receive();
     } finally {
       this.#view.unref();
@@ -130,13 +141,15 @@ export class Encoder {
     return openEncoderContext(this.codec, this.#format(), this.#bitrateBps);
   }
 
-  #send(frame: Frame, mediaTime: MediaTime, keyframe: boolean): void {
+  #send(frame: Frame, mediaTime: MediaTime, durationTicks: number, keyframe: boolean): void {
     const view = this.#view;
     // A second reference with its own size and picture type: the frame itself belongs to the picture.
     check(view.ref(frame), 'Referring to a frame', 'internal');
     view.width = this.width;
     view.height = this.height;
     view.pts = BigInt(mediaTime);
+    // libvpx spends bits by duration; the last picture's is the best guess of this one's.
+    view.duration = BigInt(Math.min(durationTicks, VIDEO_CLOCK_HZ));
     view.pictType = keyframe ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
     check(this.#context.sendFrameSync(view), `Encoding ${this.codec}`, 'internal');
   }
@@ -152,6 +165,16 @@ export class Encoder {
       if (data !== null) encoded.push({ data: new Uint8Array(data), mediaTime: Number(pts), keyframe: isKeyframe });
       this.#packet.unref();
     }
+  }
+
+  #followFrameRate(now: MediaTime): void {
+    this.#frameRate.add(now);
+    this.#pictures += 1;
+    if (this.codec !== 'H264' || this.#pictures % RATE_CHECK_PICTURES !== 0) return;
+    const framesPerSecond = this.#frameRate.framesPerSecond(this.#framesPerSecond);
+    if (Math.abs(framesPerSecond / this.#framesPerSecond - 1) < RATE_TOLERANCE) return;
+    this.#framesPerSecond = framesPerSecond;
+    setX264Bitrate(this.#context, this.#format(), this.#bitrateBps, framesPerSecond);
   }
 
   #reopenForBitrate(now: MediaTime): void {

@@ -55,12 +55,24 @@ export function openEncoderContext(codec: ResultCodec, format: EncoderFormat, bi
   return context;
 }
 
-/** Rate, and the buffer that bounds a keyframe. x264 takes these over while it runs. */
-export function setX264Bitrate(context: CodecContext, format: EncoderFormat, bitrateBps: number): void {
-  context.bitRate = BigInt(bitrateBps);
-  context.rcMaxRate = BigInt(bitrateBps);
+/**
+ * Rate, and the buffer that bounds a keyframe. x264 takes these over while it runs.
+ *
+ * @param framesPerSecond what really comes. x264 as FFmpeg drives it counts every picture as 1 / nominal rate, whatever
+ *   its time says, so a slower source would get only its share of the rate: the rate is given as x264 counts it.
+ */
+export function setX264Bitrate(
+  context: CodecContext,
+  format: EncoderFormat,
+  bitrateBps: number,
+  framesPerSecond: number = format.framesPerSecond,
+): void {
+  const bitsPerPicture = bitrateBps / framesPerSecond;
+  const rate = BigInt(Math.round(bitsPerPicture * format.framesPerSecond));
+  context.bitRate = rate;
+  context.rcMaxRate = rate;
   // A picture can never be larger than the decoder's buffer (ITU-T H.264 annex C): the bound of a keyframe.
-  context.rcBufferSize = Math.round((bitrateBps / format.framesPerSecond) * format.keyframeMaxRatio);
+  context.rcBufferSize = Math.round(bitsPerPicture * format.keyframeMaxRatio);
 }
 
 function x264Options(context: CodecContext, format: EncoderFormat, bitrateBps: number): Record<string, string> {
@@ -85,7 +97,7 @@ function vp8Options(context: CodecContext, format: EncoderFormat, bitrateBps: nu
   context.rcMaxRate = rate;
   context.rcBufferSize = Math.round(bitrateBps * 0.6);
   context.qMin = 2;
-  context.qMax = 56;
+  context.qMax = 63;
   return {
     deadline: 'realtime',
     'cpu-used': String(vp8Speed(format.width * format.height)),

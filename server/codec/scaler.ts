@@ -20,31 +20,22 @@ export function openScaleContext(filter: ScaleFilter, threads: number, exact: bo
 }
 
 /**
- * YUV 4:2:0 to YUV 4:2:0 of another size, matrix or range. Sources may change size and colour from picture to picture;
- * the result's never do.
+ * YUV 4:2:0 to YUV 4:2:0 of another size; matrix and range stay the source's. Sources may change size from picture to
+ * picture, results never do.
  */
 export class PictureScaler {
   readonly width: number;
   readonly height: number;
-  readonly #colour: Colour | 'as-source';
   readonly #threads: number;
   readonly #results: FramePool;
   #sources: FramePool | undefined;
   #context: SoftwareScaleContext;
   #filter: ScaleFilter;
 
-  /** @param colour `as-source`: every result has its source's matrix and range. */
-  constructor(
-    width: number,
-    height: number,
-    filter: ScaleFilter = 'bicubic',
-    colour: Colour | 'as-source' = 'as-source',
-    threads = 1,
-  ) {
+  constructor(width: number, height: number, filter: ScaleFilter = 'bicubic', threads = 1) {
     this.width = width;
     this.height = height;
     this.#filter = filter;
-    this.#colour = colour;
     this.#threads = threads;
     this.#results = new FramePool(width, height);
     this.#context = openScaleContext(filter, threads, false);
@@ -73,13 +64,13 @@ export class PictureScaler {
 
   /** The same for a frame in any pixel format swscale reads. `colour` is the matrix and range of `frame`. */
   scaleFrame(frame: Frame, colour: Colour, mediaTime: MediaTime, trace: FrameTrace): FramePicture {
-    const resultColour = this.#colour === 'as-source' ? colour : this.#colour;
     const result = this.#results.acquire();
-    setFrameColour(result, resultColour);
+    setFrameColour(frame, colour);
+    setFrameColour(result, colour);
     const code = this.#context.scaleFrameSync(result, frame);
     if (code < 0) this.#results.recycle(result);
     check(code, `Scaling ${frame.width}x${frame.height} to ${this.width}x${this.height}`, 'internal');
-    return new FramePicture(result, resultColour, mediaTime, trace, this.#results.recycle);
+    return new FramePicture(result, colour, mediaTime, trace, this.#results.recycle);
   }
 
   /** Idempotent. */

@@ -7,7 +7,7 @@ import { monotonicUs } from '../media/clock.ts';
 import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder_bank.ts';
-import { FrameRateMeter } from './frame_rate.ts';
+import { FrameRateMeter } from '../codec/frame_rate.ts';
 import { Ladder } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace_stage.ts';

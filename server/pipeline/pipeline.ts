@@ -33,6 +33,8 @@ const MAX_BACKOFF_MS = 8_000;
 /** A worker that ran this long was healthy: its end starts the backoff anew. */
 const HEALTHY_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
+/** Loading takes half a second; on a machine that is very busy, many. */
+const LOAD_TIMEOUT_MS = 60_000;
 
 /** One broadcast's pipeline as the RTP thread sees it: a worker thread that is started again when it dies. */
 export class Pipeline {
@@ -46,6 +48,9 @@ export class Pipeline {
   /** Told to a worker that replaces a dead one. */
   #encoders: readonly EncoderRequest[] = [];
   #closing: Promise<void> | undefined;
+  /** The present worker has loaded its modules. */
+  #listening = false;
+  #whenListening: Promise<void> = Promise.resolve();
 
   constructor(options: PipelineOptions, listener: PipelineListener) {
     this.#options = options;
@@ -76,7 +81,10 @@ export class Pipeline {
     this.#send({ type: 'reset' });
   }
 
-  /** Idempotent; resolves when the thread is gone, which a stuck device call can delay by at most three seconds. */
+  /**
+   * Idempotent; resolves when the thread is gone, which a stuck device call can delay by at most three seconds and a thread
+   * that is still loading until it has loaded.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -90,13 +98,13 @@ export class Pipeline {
       const worker = this.#worker;
       const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
       worker.postMessage({ type: 'close' } satisfies ToPipeline);
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-      });
-      await Promise.race([gone, late]);
-      clearTimeout(timer);
-      await worker.terminate();
+      // A thread that is ended while it loads a native addon takes the whole process with it (napi_throw is fatal then), so
+      // one that has not begun to listen yet is waited for: it finds the message above as soon as it has loaded.
+      if (!this.#listening) await settled([gone, this.#whenListening], LOAD_TIMEOUT_MS);
+      if (this.#listening) {
+        await settled([gone], CLOSE_TIMEOUT_MS);
+        await worker.terminate();
+      }
     }
     this.#state = 'closed';
   }
@@ -113,6 +121,13 @@ export class Pipeline {
       execArgv: [],
     });
     this.#startedAtMs = Date.now();
+    this.#listening = false;
+    this.#whenListening = new Promise((resolve) => {
+      worker.once('message', () => {
+        this.#listening = true;
+        resolve();
+      });
+    });
     let cause: unknown;
     worker.on('message', (message: FromPipeline) => this.#onMessage(message));
     worker.on('error', (error: unknown) => {
@@ -169,4 +184,14 @@ export class Pipeline {
     this.#send({ type: 'encoders', encoders: this.#encoders });
     this.#listener.onNeedKeyframe('the pipeline was started again');
   }
+}
+
+/** Resolves with the first of them, or when the time is over. */
+async function settled(promises: readonly Promise<void>[], timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([...promises, late]);
+  clearTimeout(timer);
 }

@@ -1,0 +1,44 @@
+import type { SourceCodec } from '../media/types.ts';
+
+/**
+ * The size a keyframe announces, read before a decoder sees it: libav refuses what is too large without saying what it
+ * was. Only what is cheap to read: VP8 (RFC 6386 section 9.1) and VP9 profile 0 (bitstream specification 6.2); H264's
+ * decoder tells by itself.
+ */
+export function keyframeSize(codec: SourceCodec, data: Uint8Array): { width: number; height: number } | undefined {
+  switch (codec) {
+    case 'VP8':
+      return vp8Size(data);
+    case 'VP9':
+      return vp9Size(data);
+    case 'H264':
+      return undefined;
+  }
+}
+
+function vp8Size(data: Uint8Array): { width: number; height: number } | undefined {
+  const isKeyframe = data.length >= 10 && ((data[0] ?? 1) & 1) === 0;
+  if (!isKeyframe || data[3] !== 0x9d || data[4] !== 0x01 || data[5] !== 0x2a) return undefined;
+  // 14 bits each; the two above them ask the player to scale.
+  const side = (at: number): number => ((data[at] ?? 0) | ((data[at + 1] ?? 0) << 8)) & 0x3fff;
+  return { width: side(6), height: side(8) };
+}
+
+function vp9Size(data: Uint8Array): { width: number; height: number } | undefined {
+  let bit = 0;
+  const read = (bits: number): number => {
+    let value = 0;
+    for (let count = 0; count < bits; count += 1, bit += 1)
+      value = value * 2 + (((data[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1);
+    return value;
+  };
+  const [marker, profile, showExisting, notKeyframe] = [read(2), read(2), read(1), read(1)];
+  if (marker !== 2 || profile !== 0 || showExisting !== 0 || notKeyframe !== 0) return undefined;
+  read(2); // show_frame, error_resilient_mode
+  if (read(24) !== 0x49_83_42) return undefined;
+  const colourSpace = read(3);
+  if (colourSpace === 7) return undefined; // RGB is not allowed in profile 0
+  read(1); // colour_range
+  const width = read(16) + 1;
+  return { width, height: read(16) + 1 };
+}
