@@ -32,6 +32,8 @@ export class Ladder {
   #bad = 0;
   #good = 0;
   #sinceUp = Number.POSITIVE_INFINITY;
+  /** The last step was a climb. */
+  #climbed = false;
   #secondsUp = SECONDS_UP;
 
   /** @param rungs how many there are; with one there is nowhere to go */
@@ -49,8 +51,8 @@ export class Ladder {
     this.#bad = overloaded ? this.#bad + 1 : 0;
     this.#good = load < ROOM && drops < MIN_DROPS ? this.#good + 1 : 0;
     this.#sinceUp += 1;
-    // Climbing held for long: the machine is no longer what it was, ask as early as at the start.
-    if (this.#sinceUp > MAX_SECONDS_UP) this.#secondsUp = SECONDS_UP;
+    // The last climb held for long: the machine is no longer what it was, ask as early as at the start.
+    if (this.#climbed && this.#sinceUp > MAX_SECONDS_UP) this.#secondsUp = SECONDS_UP;
     if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1) return this.#down(load, drops);
     if (this.#good >= this.#secondsUp && this.#rung > 0) return this.#up(load);
     return undefined;
@@ -59,6 +61,7 @@ export class Ladder {
   #down(load: number, drops: number): LadderStep {
     if (this.#sinceUp <= 2 * SECONDS_UP) this.#secondsUp = Math.min(MAX_SECONDS_UP, this.#secondsUp * 2);
     this.#rung += 1;
+    this.#climbed = false;
     this.#bad = this.#good = 0;
     return {
       rung: this.#rung,
@@ -68,6 +71,7 @@ export class Ladder {
 
   #up(load: number): LadderStep {
     this.#rung -= 1;
+    this.#climbed = true;
     this.#bad = this.#good = 0;
     this.#sinceUp = 0;
     return { rung: this.#rung, reason: `load ${Math.round(load * 100)} % for ${this.#secondsUp} s` };

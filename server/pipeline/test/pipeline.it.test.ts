@@ -9,7 +9,8 @@ import { Pipeline, type PipelineListener } from '../pipeline.ts';
 const OPTIONS: PipelineOptions = {
   name: 'test',
   upscaler: { kind: 'resize', scale: 4, filter: 'lanczos' },
-  maxQueueMs: 100,
+  // Far beyond the default: a loaded test machine must not change what these tests see.
+  maxQueueMs: 5000,
   maxSourcePixels: 1920 * 1088,
   keyframeIntervalSeconds: 10,
   keyframeMaxRatio: 8,
@@ -89,7 +90,9 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
   await feed(pipeline, units);
   await until(() => recorder.frames.length >= 60, '60 frames');
   expect(recorder.errors).toEqual([]);
-  expect(recorder.formats).toEqual([{ sourceWidth: 320, sourceHeight: 180, outputWidth: 1280, outputHeight: 720 }]);
+  expect(recorder.formats).toEqual([
+    { sourceWidth: 320, sourceHeight: 180, outputWidth: 1280, outputHeight: 720, presentationDelayMs: 10 },
+  ]);
   for (const [resultCodec, rung, width] of [
     ['H264', 'full', 1280],
     ['VP8', 'full', 1280],
@@ -105,4 +108,150 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
       expect(trace.encodedAtUs).toBeGreaterThan(trace.upscaledAtUs);
     }
   }
+});
+
+const H264_FULL = { codec: 'H264', rung: 'full', bitrateBps: 2_500_000 } as const;
+const sizes = (frames: readonly EncodedFrame[]): string[] => [...new Set(frames.map((f) => `${f.width}x${f.height}`))];
+const total = (recorder: Recorder): number => recorder.frames.length;
+
+it('keeps its output size through a change of resolution of the same aspect, and keeps every frame', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  const units = [
+    ...makeStream({ codec: 'VP8', width: 320, height: 180, frames: 6 }),
+    ...makeStream({ codec: 'VP8', width: 640, height: 360, frames: 6, firstMediaTime: 90_000 }),
+    ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6, firstMediaTime: 180_000 }),
+  ];
+  await feed(pipeline, units);
+  await until(() => total(recorder) >= 18, '18 frames');
+  expect(recorder.frames.map((frame) => frame.mediaTime)).toEqual(units.map((unit) => unit.mediaTime));
+  expect(sizes(recorder.frames)).toEqual(['1280x720']);
+  expect(recorder.formats.map((format) => format.sourceWidth)).toEqual([320, 640, 160]);
+  // The stream was not restarted: one keyframe, at the start.
+  expect(recorder.frames.filter((frame) => frame.keyframe)).toHaveLength(1);
+});
+
+it('opens a new stream when the aspect changes', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 5 }));
+  await feed(pipeline, makeStream({ codec: 'H264', width: 180, height: 320, frames: 5, firstMediaTime: 90_000 }));
+  await until(() => recorder.frames.some((frame) => frame.mediaTime === 90_000 + 4 * 3000), 'the last frame');
+  expect(sizes(recorder.frames)).toEqual(['1280x720', '720x1280']);
+  expect(recorder.frames.find((frame) => frame.width === 720)?.keyframe).toBe(true);
+  expect(recorder.formats.at(-1)).toMatchObject({ outputWidth: 720, outputHeight: 1280 });
+});
+
+it('makes even sides of an odd product, and a low rung of the source size', async () => {
+  const { pipeline, recorder } = await start({ upscaler: { kind: 'resize', scale: 1.5, filter: 'bicubic' } });
+  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'low', bitrateBps: 200_000 }]);
+  await feed(pipeline, makeStream({ codec: 'VP8', width: 98, height: 54, frames: 4 }));
+  await until(() => total(recorder) >= 8, '8 frames');
+  expect(recorder.errors).toEqual([]);
+  // 98 x 1.5 = 147 and 54 x 1.5 = 81.
+  expect(sizes(recorder.frames).sort()).toEqual(['148x82', '98x54']);
+});
+
+it('goes on after garbage: one error, one wish for a keyframe, then the next keyframe plays', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 12, keyframes: [8] });
+  const garbage = { ...(units[4] as AccessUnit), data: new Uint8Array(500).fill(0xa5) };
+  await feed(pipeline, [...units.slice(0, 4), garbage, ...units.slice(5)]);
+  await until(() => recorder.frames.some((frame) => frame.mediaTime === 11 * 3000), 'the last frame');
+  expect(recorder.errors.map((error) => [error.code, error.scope])).toEqual([['media.decode', 'frame']]);
+  expect(recorder.wishes.length).toBeGreaterThan(0);
+  expect(recorder.frames.map((frame) => frame.mediaTime / 3000)).toEqual([0, 1, 2, 3, 8, 9, 10, 11]);
+  await until(() => (recorder.stats.at(-1)?.drops['decode-error'] ?? 0) > 0, 'statistics');
+  expect(recorder.stats.at(-1)?.drops).toEqual({ 'decode-error': 1, 'awaiting-keyframe': 3 });
+});
+
+it('tells a publisher that is too large, and nothing else', async () => {
+  const { pipeline, recorder } = await start({ maxSourcePixels: 320 * 192 });
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, makeStream({ codec: 'VP8', width: 640, height: 360, frames: 1 }));
+  await until(() => recorder.errors.length > 0, 'the error');
+  expect(recorder.errors[0]).toMatchObject({ code: 'media.unsupported', scope: 'stream' });
+  expect(recorder.frames).toEqual([]);
+});
+
+it('makes a keyframe with the next frame when asked, on the asked encoder only', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'full', bitrateBps: 2_500_000 }]);
+  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 10 });
+  await feed(pipeline, units.slice(0, 5));
+  await until(() => total(recorder) >= 10, 'the first frames');
+  pipeline.requestKeyframe('VP8', 'full');
+  pipeline.requestKeyframe('VP8', 'full');
+  await feed(pipeline, units.slice(5));
+  await until(() => total(recorder) >= 20, 'all frames');
+  const keyframes = (codec: string): number[] =>
+    recorder.frames.filter((f) => f.codec === codec && f.keyframe).map((f) => f.mediaTime / 3000);
+  expect(keyframes('H264')).toEqual([0]);
+  expect(keyframes('VP8')).toEqual([0, 5]);
+});
+
+it('opens and closes encoders while it runs; without any it drops by name', async () => {
+  const { pipeline, recorder } = await start();
+  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 9 });
+  await feed(pipeline, units.slice(0, 3));
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, units.slice(3, 6));
+  await until(() => total(recorder) >= 3, 'three frames');
+  pipeline.setEncoders([]);
+  await feed(pipeline, units.slice(6));
+  await until(() => recorder.stats.at(-1)?.framesDecoded === 9, 'statistics');
+  expect(recorder.frames.map((frame) => frame.mediaTime / 3000)).toEqual([3, 4, 5]);
+  expect(recorder.frames[0]?.keyframe).toBe(true);
+  expect(recorder.stats.at(-1)?.drops).toEqual({ 'no-viewer': 6 });
+  // The format is known before anybody watches.
+  expect(recorder.formats).toHaveLength(1);
+});
+
+it('plays on after the publisher went and came back with another codec', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 }));
+  pipeline.reset();
+  await feed(pipeline, makeStream({ codec: 'VP8', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }));
+  await until(() => total(recorder) >= 8, '8 frames');
+  expect(recorder.frames.filter((frame) => frame.keyframe)).toHaveLength(1);
+});
+
+it('starts a worker that died again, with its encoders, and says so', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 });
+  await feed(pipeline, units);
+  await until(() => total(recorder) >= 4, 'frames before');
+  await pipeline.crashForTest();
+  await until(() => recorder.errors.length > 0, 'the report');
+  expect(recorder.errors[0]).toMatchObject({ code: 'pipeline.crashed', scope: 'stream', retryable: true });
+  await until(() => recorder.ready === 2, 'the second start');
+  expect(recorder.wishes.length).toBeGreaterThan(0);
+  await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }));
+  await until(() => total(recorder) >= 8, 'frames after');
+  expect(recorder.frames[4]?.keyframe).toBe(true);
+});
+
+it('says what is wrong with a model that cannot be loaded', async () => {
+  const recorder = new Recorder();
+  const model = { file: '/nonexistent/model.onnx', label: 'x', valueRange: [0, 1] as const };
+  const pipeline = new Pipeline({ ...OPTIONS, upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] } }, recorder);
+  open.push(pipeline);
+  await until(() => recorder.errors.length > 0, 'the error');
+  expect(recorder.errors[0]).toMatchObject({ code: 'model.invalid' });
+  expect(recorder.errors[0]?.message).toContain('/nonexistent/model.onnx');
+});
+
+it('closes twice, in the middle of work, and takes nothing afterwards', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  for (const unit of makeStream({ codec: 'H264', width: 320, height: 180, frames: 30 })) pipeline.push(unit);
+  await Promise.all([pipeline.close(), pipeline.close()]);
+  const seen = total(recorder);
+  pipeline.push(makeStream({ codec: 'H264', width: 320, height: 180, frames: 1 })[0] as AccessUnit);
+  await sleep(50);
+  expect(total(recorder)).toBe(seen);
+  expect(recorder.errors).toEqual([]);
 });

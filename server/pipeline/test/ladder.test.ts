@@ -1,0 +1,58 @@
+import { expect, it } from 'vitest';
+import { Ladder } from '../ladder.ts';
+
+/** Feeds seconds of one kind; returns the rungs stepped to. */
+function seconds(ladder: Ladder, count: number, load: number, drops = 0): number[] {
+  return Array.from({ length: count }, () => ladder.sample({ load, drops })).flatMap((step) =>
+    step ? [step.rung] : [],
+  );
+}
+
+it('goes down one rung after two overloaded seconds, not after one', () => {
+  const ladder = new Ladder(3);
+  expect(seconds(ladder, 1, 0.99)).toEqual([]);
+  expect(seconds(ladder, 1, 0.5)).toEqual([]);
+  expect(seconds(ladder, 1, 0.99)).toEqual([]);
+  expect(seconds(ladder, 1, 0.99)).toEqual([1]);
+  expect(seconds(ladder, 4, 1)).toEqual([2]);
+  expect(seconds(ladder, 10, 1)).toEqual([]);
+});
+
+it('counts drops as overload only while busy', () => {
+  const ladder = new Ladder(3);
+  expect(seconds(ladder, 5, 0.2, 10)).toEqual([]);
+  expect(seconds(ladder, 2, 0.8, 3)).toEqual([1]);
+});
+
+it('says why', () => {
+  const ladder = new Ladder(2);
+  ladder.sample({ load: 0.9, drops: 5 });
+  expect(ladder.sample({ load: 0.9, drops: 5 })?.reason).toBe(
+    'overload: load 90 %, 5 frames dropped in the last second',
+  );
+});
+
+it('goes up after ten seconds with room, and stays when there is none', () => {
+  const ladder = new Ladder(2);
+  seconds(ladder, 2, 1);
+  expect(seconds(ladder, 60, 0.75)).toEqual([]);
+  expect(seconds(ladder, 9, 0.3)).toEqual([]);
+  expect(seconds(ladder, 1, 0.3)).toEqual([0]);
+});
+
+it('asks less and less often when the rung above keeps being too dear, and never goes beyond its ends', () => {
+  const ladder = new Ladder(2);
+  seconds(ladder, 2, 1);
+  const waits: number[] = [];
+  for (let climb = 0; climb < 6; climb += 1) {
+    let waited = 0;
+    while (ladder.rung === 1) {
+      ladder.sample({ load: 0.2, drops: 0 });
+      waited += 1;
+    }
+    waits.push(waited);
+    expect(seconds(ladder, 2, 1)).toEqual([1]);
+  }
+  expect(waits).toEqual([10, 20, 40, 80, 160, 160]);
+  expect(seconds(new Ladder(1), 10, 1)).toEqual([]);
+});
