@@ -14,7 +14,6 @@ const ARGUMENTS = [
   // Candidates on 127.0.0.1, and without mDNS names that nobody on the other side can resolve.
   '--allow-loopback-in-peer-connection',
   '--disable-features=WebRtcHideLocalIpsWithMdns',
-  '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
 ];
 
@@ -23,6 +22,8 @@ export interface BrowserOptions {
   readonly cameraFile?: string;
   /** False: there is no camera at all. */
   readonly camera?: boolean;
+  /** What the person answers when a page asks for the camera or the screen. */
+  readonly permission?: 'allow' | 'refuse';
   readonly args?: readonly string[];
 }
 
@@ -35,12 +36,14 @@ export function chromiumPath(): string {
 }
 
 /** The caller closes it. */
-export async function launchBrowser({ cameraFile, camera = true, args = [] }: BrowserOptions = {}): Promise<Browser> {
+export async function launchBrowser(options: BrowserOptions = {}): Promise<Browser> {
+  const { cameraFile, camera = true, permission = 'allow', args = [] } = options;
   return chromium.launch({
     executablePath: chromiumPath(),
     headless: true,
     args: [
       ...ARGUMENTS,
+      permission === 'allow' ? '--use-fake-ui-for-media-stream' : '--deny-permission-prompts',
       ...(camera ? ['--use-fake-device-for-media-stream'] : []),
       ...(cameraFile === undefined ? [] : [`--use-file-for-fake-video-capture=${cameraFile}`]),
       ...args,

@@ -51,6 +51,12 @@ export class Capture {
     return tracks.find((track) => track.readyState === 'live') ?? tracks[0];
   }
 
+  /** Cameras deliver what they are asked for; everything else has its own size. @param {number} height */
+  async setHeight(height) {
+    if (this.kind !== 'camera') return;
+    await this.videoTrack?.applyConstraints(cameraSize(height)).catch(() => {});
+  }
+
   close() {
     for (const track of this.stream.getTracks()) track.stop();
     this.#release();
@@ -98,9 +104,7 @@ async function openCamera({ height, audio, deviceId }) {
   if (navigator.mediaDevices === undefined) throw insecureContextError();
   /** @type {MediaTrackConstraints} */
   const video = {
-    height: { ideal: height },
-    width: { ideal: Math.round((height * 16) / 9) },
-    frameRate: { ideal: 30, max: 30 },
+    ...cameraSize(height),
     ...(deviceId === undefined ? { facingMode: 'user' } : { deviceId: { exact: deviceId } }),
   };
   try {
@@ -109,6 +113,15 @@ async function openCamera({ height, audio, deviceId }) {
   } catch (thrown) {
     throw captureError(thrown, 'camera');
   }
+}
+
+/** @param {number} height @returns {MediaTrackConstraints} */
+function cameraSize(height) {
+  return {
+    height: { ideal: height },
+    width: { ideal: Math.round((height * 16) / 9) },
+    frameRate: { ideal: 30, max: 30 },
+  };
 }
 
 /** A camera without a microphone is still worth watching. @param {MediaTrackConstraints} video @param {boolean} audio */

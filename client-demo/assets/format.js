@@ -37,6 +37,11 @@ export function formatDuration(ms) {
   return hours > 0 ? `${hours}:${tail}` : tail;
 }
 
+/** @param {string} device as the server names it */
+export function formatDevice(device) {
+  return device === 'cpu' ? 'CPU' : device;
+}
+
 /** What the server calls its reasons (server/media/types.ts DropReason), for people. */
 const DROP_REASONS = /** @type {Record<string, string>} */ ({
   incomplete: 'packets lost on the way here',
@@ -45,8 +50,17 @@ const DROP_REASONS = /** @type {Record<string, string>} */ ({
   stale: 'too old before their turn came',
   'queue-full': 'a newer picture was there already',
   'pace-late': 'ready too late to be shown',
-  'no-viewer': 'nobody watching',
 });
+
+/**
+ * Frames that nobody was there to see are no loss: they are not counted as dropped.
+ * @param {Readonly<Record<string, number>>} drops
+ * @returns {[reason: string, count: number][]} most first
+ */
+export function realDrops(drops) {
+  const entries = Object.entries(drops).filter(([reason, count]) => reason !== 'no-viewer' && count > 0);
+  return entries.sort(([, a], [, b]) => b - a);
+}
 
 /** @param {string} reason */
 export function dropReason(reason) {

@@ -230,10 +230,12 @@ export class PeerLink {
     this.#detach = () => {};
     const pc = this.#pc;
     this.#pc = undefined;
-    pc?.close();
     if (tellServer && 'session' in this.#state) {
-      this.#signaling.request({ type: 'leave', session: this.#state.session }).catch(() => {});
-    }
+      // Told first: a server that sees the media end before the goodbye takes it for a lost connection.
+      const { session } = this.#state;
+      const close = () => pc?.close();
+      this.#signaling.request({ type: 'leave', session }).then(close, close);
+    } else pc?.close();
   }
 
   /** @param {LinkState} state */

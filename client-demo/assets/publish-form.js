@@ -56,7 +56,7 @@ export class PublishForm {
   get settings() {
     return {
       kind: /** @type {CaptureKind} */ (this.#chosen('kind')),
-      height: Number(this.#chosen('height')),
+      height: Number(this.#chosen('height')) || 180,
       maxBitrateBps: BITRATE_CAPS_BPS[Number(this.#bitrate.value)] ?? 300_000,
       audio: this.#audio.checked,
       name: this.#name.value.trim(),
@@ -104,6 +104,8 @@ export class PublishForm {
     byId('file-field', HTMLElement).hidden = kind !== 'file' || !idle;
     byId('device-field', HTMLElement).hidden = kind !== 'camera' || !idle || this.#device.options.length < 2;
     byId('kind-field', HTMLElement).hidden = !idle;
+    // The clip has 180 lines, and nothing is scaled up before it is sent.
+    byId('height-field', HTMLElement).hidden = kind === 'sample';
     byId('name-field', HTMLElement).hidden = !idle;
     byId('audio-field', HTMLElement).hidden = !idle || kind === 'sample';
     setText(this.#bitrateText, formatBitrate(maxBitrateBps));

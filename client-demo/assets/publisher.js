@@ -78,9 +78,11 @@ export class Publisher {
   }
 
   /** @param {Quality} quality */
-  setQuality(quality) {
+  async setQuality(quality) {
+    const resized = quality.height !== this.#quality.height;
     this.#quality = quality;
-    return this.#applyQuality();
+    if (resized) await this.#capture.setHeight(quality.height);
+    await this.#applyQuality();
   }
 
   close() {

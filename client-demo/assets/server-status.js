@@ -1,6 +1,7 @@
 /** @import {ModelSummary} from '../../server/signaling/protocol.ts' */
 /** @import {SignalingClient, SignalingState} from './signaling-client.js' */
 import { h, setText } from './dom.js';
+import { formatDevice } from './format.js';
 
 /** The head of the page: which model works here, and whether the server is reached. */
 export class ServerStatus {
@@ -29,7 +30,7 @@ export class ServerStatus {
     );
     this.#model.replaceChildren(
       h('span', { class: 'model-name' }, `${label} ×${scale}`),
-      h('span', { class: 'muted' }, device),
+      h('span', { class: 'muted' }, formatDevice(device)),
       kind,
     );
   }

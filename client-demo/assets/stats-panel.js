@@ -1,7 +1,16 @@
 /** @import {BroadcastStats, ViewerSessionStats} from '../../server/signaling/protocol.ts' */
 /** @import {Downlink, Uplink} from './rtp-rates.js' */
 import { h, setText } from './dom.js';
-import { dropReason, formatBitrate, formatFps, formatMs, formatPercent, formatSize } from './format.js';
+import {
+  dropReason,
+  formatBitrate,
+  formatDevice,
+  formatFps,
+  formatMs,
+  formatPercent,
+  formatSize,
+  realDrops,
+} from './format.js';
 import { estimateSavings } from './savings.js';
 
 /** @typedef {{value: HTMLElement, note: HTMLElement, tile: HTMLElement}} Tile */
@@ -162,16 +171,12 @@ export class StatsPanel {
     const { addedLatencyMs, load, drops, model } = broadcast;
     this.#setTile('latency', formatMs(addedLatencyMs.p50), `95 % under ${formatMs(addedLatencyMs.p95)}`);
     const busy = load > 0.9 ? 'warning' : undefined;
-    this.#setTile('load', formatPercent(Math.min(1, load)), `${model.label}, ${model.device}`, busy);
-    const total = Object.values(drops).reduce((sum, count) => sum + count, 0);
-    const [worst] = Object.entries(drops).sort(([, a], [, b]) => b - a);
-    this.#setTile(
-      'drops',
-      String(total),
-      worst === undefined || total === 0 ? 'since the start' : `mostly: ${dropReason(worst[0])}`,
-    );
-    const reasons = Object.entries(drops).filter(([, count]) => count > 0);
-    const items = reasons.map(([reason, count]) =>
+    this.#setTile('load', formatPercent(Math.min(1, load)), `${model.label}, ${formatDevice(model.device)}`, busy);
+    const dropped = realDrops(drops);
+    const total = dropped.reduce((sum, [, count]) => sum + count, 0);
+    const [worst] = dropped;
+    this.#setTile('drops', String(total), worst === undefined ? 'since the start' : `mostly: ${dropReason(worst[0])}`);
+    const items = dropped.map(([reason, count]) =>
       h('li', {}, h('span', {}, dropReason(reason)), h('b', {}, String(count))),
     );
     this.#drops.replaceChildren(...(items.length > 0 ? items : [h('li', {}, 'none')]));
@@ -229,7 +234,7 @@ export class StatsPanel {
     const what = model.superResolution ? `Super-resolution (${kinds[model.kind]})` : kinds.resize;
     this.#setRow('model', model.label);
     this.#setRow('kind', what);
-    this.#setRow('device', model.device);
+    this.#setRow('device', formatDevice(model.device));
     this.#setRow('scale', `×${model.scale}`);
     this.#setRow('rung', model.rungLabel === '' ? String(model.rung) : model.rungLabel);
     this.#rungNote.hidden = model.rung === 0;

@@ -58,13 +58,6 @@ class Studio {
     const settings = this.#form.settings;
     this.#store.save(settings);
     if (!isSecureContext && settings.kind !== 'file') this.#form.choose('sample');
-    if (this.#store.resumeToken(settings.name) !== undefined) {
-      this.#notice.show({
-        tone: 'info',
-        title: `This tab was live as “${settings.name}”.`,
-        text: 'Go live again and your viewers carry on under the same link.',
-      });
-    }
     this.#showEmpty();
     this.#signaling.connect();
   }
@@ -181,12 +174,23 @@ class Studio {
 
   /** @param {SignalingState} state */
   #onSignaling(state) {
-    if (state.kind === 'open' && this.#state.kind !== 'publishing') this.#explainKind();
+    if (state.kind === 'open' && this.#state.kind === 'idle') this.#welcome();
     if (state.kind === 'refused') this.#fail(state.error);
     if (state.kind === 'waiting') {
       this.#notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
     }
     if (this.#state.kind === 'idle') this.#showEmpty();
+  }
+
+  /** Connected, and nothing is sent yet. */
+  #welcome() {
+    const { name } = this.#form.settings;
+    if (this.#store.resumeToken(name) === undefined) {
+      this.#explainKind();
+      return;
+    }
+    const text = 'Go live again and your viewers carry on under the same link.';
+    this.#notice.show({ tone: 'info', title: `This tab was live as “${name}”.`, text });
   }
 
   /** What a person should know about the chosen source before starting. */

@@ -1,0 +1,194 @@
+import { describe, expect, it } from 'vitest';
+import { backoffMs } from '../assets/backoff.js';
+import { captureError } from '../assets/errors.js';
+import { formatBitrate, formatDuration, formatFps, formatMs, realDrops } from '../assets/format.js';
+import { RtpRates } from '../assets/rtp-rates.js';
+import { estimateSavings } from '../assets/savings.js';
+import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
+import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
+import { broadcastName } from '../../server/signaling/protocol.ts';
+
+describe('backoffMs', () => {
+  it('doubles from half a second and never exceeds twenty', () => {
+    expect([1, 2, 3, 4].map((attempt) => backoffMs(attempt, 0))).toEqual([500, 1000, 2000, 4000]);
+    expect(backoffMs(50, 0)).toBe(15_000);
+    expect(backoffMs(50, 1)).toBe(20_000);
+  });
+});
+
+describe('estimateSavings', () => {
+  it('compares the uplink with the result of the server', () => {
+    expect(estimateSavings(300_000, 2_400_000)).toEqual({ savedBps: 2_100_000, ratio: 0.875 });
+  });
+  it('does not claim anything before both are measured, nor a negative saving', () => {
+    expect(estimateSavings(0, 2_400_000)).toBeUndefined();
+    expect(estimateSavings(300_000, 0)).toBeUndefined();
+    expect(estimateSavings(500_000, 250_000)).toEqual({ savedBps: 0, ratio: 0 });
+  });
+});
+
+describe('format', () => {
+  it('writes numbers as people read them', () => {
+    expect([0, 284_400, 999_499, 1_250_000, 12_340_000].map(formatBitrate)).toEqual([
+      '0 kbit/s',
+      '284 kbit/s',
+      '999 kbit/s',
+      '1.25 Mbit/s',
+      '12.3 Mbit/s',
+    ]);
+    expect([0, 7.46, 29.7].map(formatFps)).toEqual(['– fps', '7.5 fps', '30 fps']);
+    expect([null, undefined, Number.NaN, 4.21, 41.9].map(formatMs)).toEqual(['–', '–', '–', '4.2 ms', '42 ms']);
+    expect([0, 61_000, 3_725_000].map(formatDuration)).toEqual(['00:00', '01:01', '1:02:05']);
+  });
+  it('counts as dropped what somebody missed, most first', () => {
+    expect(realDrops({ 'no-viewer': 900, stale: 2, incomplete: 5, 'decode-error': 0 })).toEqual([
+      ['incomplete', 5],
+      ['stale', 2],
+    ]);
+  });
+});
+
+describe('settings', () => {
+  it('suggests names that the server accepts', () => {
+    for (let round = 0; round < 200; round += 1) expect(broadcastName.safeParse(suggestName()).success).toBe(true);
+  });
+  it('scales to the chosen height exactly, never up', () => {
+    expect(1080 / scaleDownFactor(1080, 180)).toBe(180);
+    expect(Math.round(480 / scaleDownFactor(480, 270))).toBe(270);
+    expect(scaleDownFactor(144, 180)).toBe(1);
+    expect(scaleDownFactor(0, 180)).toBe(1);
+  });
+  it('keeps settings and tokens for the tab, and works when storage is forbidden or broken', () => {
+    const map = new Map<string, string>();
+    const storage = {
+      getItem: (key: string) => map.get(key) ?? null,
+      setItem: (key: string, value: string) => void map.set(key, value),
+      removeItem: (key: string) => void map.delete(key),
+    } as unknown as Storage;
+    const store = new TabStore(storage);
+    store.save({ ...store.load(), name: 'stage', height: 270 });
+    store.keepResumeToken('stage', 'secret');
+    const reloaded = new TabStore(storage);
+    expect(reloaded.load()).toMatchObject({ name: 'stage', height: 270 });
+    expect([reloaded.resumeToken('stage'), reloaded.resumeToken('other')]).toEqual(['secret', undefined]);
+    reloaded.forgetResumeToken('stage');
+    expect(reloaded.resumeToken('stage')).toBeUndefined();
+    map.set([...map.keys()][0] ?? '', '{broken');
+    expect(new TabStore(storage).load().height).toBe(180);
+    const full = { ...storage, setItem: () => expect.fail('full') } as unknown as Storage;
+    expect(() => new TabStore(full).keepResumeToken('a', 'b')).not.toThrow();
+    expect(new TabStore(undefined).load().maxBitrateBps).toBe(300_000);
+  });
+});
+
+describe('RtpRates', () => {
+  const uplinkReport = (timestamp: number, bytes: number) => [
+    {
+      id: 'v',
+      type: 'outbound-rtp',
+      kind: 'video',
+      timestamp,
+      bytesSent: bytes,
+      headerBytesSent: bytes / 10,
+      codecId: 'c',
+    },
+    { id: 'a', type: 'outbound-rtp', kind: 'audio', timestamp, bytesSent: bytes / 10, headerBytesSent: 0 },
+    { id: 'c', type: 'codec', mimeType: 'video/VP8' },
+    { id: 'p', type: 'candidate-pair', nominated: true, state: 'succeeded', currentRoundTripTime: 0.025 },
+  ];
+
+  it('measures the uplink over the time since the last reading, headers and sound included', () => {
+    const rates = new RtpRates();
+    expect(rates.uplink(uplinkReport(1000, 0)).bitrateBps).toBe(0);
+    const reading = rates.uplink(uplinkReport(3000, 50_000));
+    expect(reading.bitrateBps).toBeCloseTo((60_000 * 8) / 2);
+    expect(reading).toMatchObject({ codec: 'VP8', roundTripMs: 25, limitation: 'none' });
+    // The same report again (nothing new yet) is no division by zero, a new connection no negative rate.
+    expect(rates.uplink(uplinkReport(3000, 50_000)).bitrateBps).toBe(0);
+    expect(rates.uplink(uplinkReport(4000, 10)).bitrateBps).toBe(0);
+  });
+
+  it('reads the result apart from the source, and the buffer of the last interval only', () => {
+    const rates = new RtpRates();
+    const report = (timestamp: number, emitted: number, delay: number) => [
+      {
+        id: 's',
+        type: 'inbound-rtp',
+        kind: 'video',
+        trackIdentifier: 'source',
+        timestamp,
+        bytesReceived: 0,
+        frameWidth: 320,
+      },
+      {
+        id: 'r',
+        type: 'inbound-rtp',
+        kind: 'video',
+        trackIdentifier: 'result',
+        timestamp,
+        bytesReceived: timestamp * 100,
+        frameWidth: 1280,
+        frameHeight: 720,
+        jitterBufferEmittedCount: emitted,
+        jitterBufferDelay: delay,
+        packetsLost: -1,
+      },
+    ];
+    rates.downlink(report(1000, 30, 30), 'result');
+    const reading = rates.downlink(report(2000, 60, 30.9), 'result');
+    expect(reading).toMatchObject({ width: 1280, height: 720, bitrateBps: 800_000, packetsLost: 0 });
+    expect(reading.bufferMs).toBeCloseTo(30);
+  });
+});
+
+describe('finding the same picture in two tracks', () => {
+  /** `intervals` in ticks of 90 kHz; both offsets near the wrap of 32 bits. */
+  const tracks = (intervals: number[], lagMs: number) => {
+    let media = 4_294_900_000;
+    const sent = intervals.map((interval) => (media += interval));
+    const source = sent.map((rtp) => ({ rtp: rtp % 2 ** 32, shownMs: rtp / 90 }));
+    const result = sent.slice(20).map((rtp) => ({ rtp: (rtp + 123_456_789) % 2 ** 32, shownMs: rtp / 90 + lagMs }));
+    return { source, result };
+  };
+  const uneven = Array.from({ length: 60 }, (_, index) => 3000 + ((index * 7919) % 11) * 90);
+
+  it('finds the constant between them from uneven pace alone, over the wrap', () => {
+    const { source, result } = tracks(uneven, 400);
+    const offset = findOffset(source, result, 0);
+    expect(offset).toBe(123_456_789);
+    expect(median(lagsMs(source, result, offset ?? 0))).toBeCloseTo(400);
+  });
+
+  it('takes what the server says to decide when the pace is even', () => {
+    const { source, result } = tracks(Array<number>(60).fill(3000), 100);
+    expect(findOffset(source, result, 95)).toBe(123_456_789);
+  });
+
+  it('claims nothing when pictures do not match or there are too few', () => {
+    const { source, result } = tracks(uneven, 50);
+    const other = result.map(({ shownMs }, index) => ({ rtp: index * index * 77_777, shownMs }));
+    expect(findOffset(source, other, 0)).toBeUndefined();
+    expect(findOffset(source.slice(0, 3), result.slice(0, 3), 0)).toBeUndefined();
+    expect(findOffset([], [], 0)).toBeUndefined();
+    expect(median([])).toBeUndefined();
+  });
+
+  it('subtracts timestamps over the wrap', () => {
+    expect(rtpDifference(5, 2 ** 32 - 5)).toBe(10);
+  });
+});
+
+describe('captureError', () => {
+  it.each([
+    ['NotAllowedError', 'Camera access was refused.'],
+    ['NotFoundError', 'No camera was found.'],
+    ['NotReadableError', 'The camera is busy.'],
+  ])('explains %s', (name, message) => {
+    const error = captureError(new DOMException('x', name), 'camera');
+    expect(error.message).toBe(message);
+    expect(error.remedy.length).toBeGreaterThan(20);
+  });
+  it('passes on what it does not know', () => {
+    expect(captureError(new TypeError('odd'), 'screen').message).toContain('odd');
+  });
+});

@@ -1,0 +1,370 @@
+import { mkdirSync } from 'node:fs';
+import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startApp, type App } from '../../server/app.ts';
+import { configSchema } from '../../server/config.ts';
+import { createLog } from '../../server/log.ts';
+import { launchBrowser } from '../../tests/browser.ts';
+
+/** The page in a real Chromium against the real server: what a person sees and does. */
+
+const PICTURES = 'test-output';
+const log = createLog({ level: 'silent', format: 'json' });
+const contexts: BrowserContext[] = [];
+let browser: Browser;
+let app: App;
+
+const start = (settings: Record<string, unknown> = {}) =>
+  // A page that goes away keeps its place for a while, and every test leaves some behind.
+  startApp(
+    configSchema.parse({ http: { port: 0 }, model: { name: 'resize' }, limits: { maxBroadcasts: 99 }, ...settings }),
+    log,
+  );
+
+beforeAll(async () => {
+  mkdirSync(PICTURES, { recursive: true });
+  browser = await launchBrowser();
+  app = await start();
+});
+afterAll(async () => {
+  await browser.close();
+  await app.close();
+});
+afterEach(async () => {
+  await Promise.all(contexts.splice(0).map((context) => context.close()));
+});
+
+interface Opened {
+  readonly page: Page;
+  /** Exceptions of the page's scripts. */
+  readonly errors: string[];
+}
+
+async function open(url: string, from = browser, viewport = { width: 1280, height: 900 }): Promise<Opened> {
+  const context = await from.newContext({ viewport });
+  contexts.push(context);
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && message.text().includes('Content Security Policy')) errors.push(message.text());
+  });
+  page.setDefaultTimeout(20_000);
+  await page.goto(url);
+  return { page, errors };
+}
+
+const choose = (page: Page, source: string) =>
+  page.getByRole('radio', { name: source, exact: true }).check({ force: true });
+
+async function goLive(page: Page, source: string, name: string): Promise<void> {
+  await choose(page, source);
+  await page.getByLabel('Name of the broadcast').fill(name);
+  await page.getByRole('button', { name: 'Go live' }).click();
+}
+
+/** Resolves when the result is moving, at the size given. */
+async function playing(page: Page, width = 1280, height = 720): Promise<void> {
+  await page.waitForFunction(
+    ([w, h]) => {
+      const video = document.querySelector<HTMLVideoElement>('.picture-result video');
+      const covered = document.querySelector('.stage.covered') !== null;
+      return !covered && video?.videoWidth === w && video.videoHeight === h && video.currentTime > 0.3;
+    },
+    [width, height] as const,
+  );
+}
+
+const overlay = (page: Page) => page.locator('.overlay');
+const notice = (page: Page) => page.locator('#notice');
+const tile = (page: Page, key: string) => page.locator(`.tile[data-key=${key}]`);
+
+async function fitsWidth(page: Page): Promise<boolean> {
+  return page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+}
+
+/** Figures arrive once a second; a number above zero means that media is measured. */
+async function figure(page: Page, key: string): Promise<number> {
+  const text = await tile(page, key).locator('.tile-value').innerText();
+  return Number.parseFloat(text) * (text.includes('Mbit') ? 1000 : 1);
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+describe('publishing and watching', () => {
+  it('publishes the sample clip to a watcher who was there before, shows both pictures and what is saved', async () => {
+    const watcher = await open(`${app.url}/watch/stage`);
+    await overlay(watcher.page).getByText('“stage” is not live yet').waitFor();
+
+    const studio = await open(app.url);
+    await goLive(studio.page, 'Sample', 'stage');
+    await Promise.all([playing(studio.page), playing(watcher.page)]);
+
+    for (const { page } of [studio, watcher]) {
+      const original = page.locator('.picture-original video');
+      expect(await original.evaluate((video: HTMLVideoElement) => [video.videoWidth, video.videoHeight])).toEqual([
+        320, 180,
+      ]);
+      await until(async () => (await figure(page, 'saved')) > 0);
+      expect(await figure(page, 'uplink')).toBeGreaterThan(50);
+      expect(await figure(page, 'result')).toBeGreaterThan(await figure(page, 'uplink'));
+      // A resize is called one, here and everywhere.
+      expect(await page.locator('.tag-result').innerText()).toBe('Plain resize 1280×720');
+      const text = await page.locator('body').innerText();
+      expect(text.replace('no super-resolution', '')).not.toMatch(/super-resolution/i);
+    }
+    expect(await studio.page.getByLabel('Link for viewers').inputValue()).toBe(`${app.url}/watch/stage`);
+    expect(await studio.page.locator('.broadcasts').innerText()).toContain('stage');
+    await studio.page.screenshot({ path: `${PICTURES}/page-live.png`, fullPage: true });
+
+    await studio.page.getByRole('button', { name: 'Stop' }).click();
+    await overlay(watcher.page).getByText('“stage” is not live yet').waitFor();
+    await studio.page.getByText('waiting for its publisher').waitFor();
+    await goLive(studio.page, 'Sample', 'stage');
+    await playing(watcher.page);
+    expect([...studio.errors, ...watcher.errors]).toEqual([]);
+  });
+
+  it('publishes the camera at the chosen size, and changes size while live', async () => {
+    const { page, errors } = await open(app.url);
+    await page.getByRole('radio', { name: '270p' }).check({ force: true });
+    await goLive(page, 'Camera', 'camera-size');
+    await playing(page, 1920, 1080);
+    await page.getByRole('radio', { name: '180p' }).check({ force: true });
+    // What is sent follows at once; the size of the result is the server's business.
+    await page.waitForFunction(() => {
+      const video = document.querySelector<HTMLVideoElement>('.picture-original video');
+      return video?.videoWidth === 320 && video.videoHeight === 180;
+    });
+    await tile(page, 'uplink').getByText('320×180').waitFor();
+    expect(errors).toEqual([]);
+  });
+
+  it('keeps to the bit-rate cap', async () => {
+    const { page } = await open(app.url);
+    await page.getByRole('slider', { name: 'Bit rate at most' }).fill('0');
+    await goLive(page, 'Camera', 'thin');
+    await playing(page);
+    await until(async () => (await figure(page, 'uplink')) > 0);
+    // Sound and packet headers come on top of the 150 kbit/s for the picture.
+    const rates: number[] = [];
+    for (let second = 0; second < 5; second += 1) {
+      await page.waitForTimeout(1000);
+      rates.push(await figure(page, 'uplink'));
+    }
+    expect(Math.min(...rates)).toBeLessThan(260);
+  });
+
+  it('publishes a file of any size at the chosen height', async () => {
+    const { page, errors } = await open(app.url);
+    await choose(page, 'File');
+    await page.getByLabel('Video file').setInputFiles('testdata/clips/astronaut_320x180.mp4');
+    await goLive(page, 'File', 'from-file');
+    await playing(page);
+    expect(errors).toEqual([]);
+  });
+
+  it('goes on when the clip starts over', async () => {
+    const { page } = await open(app.url);
+    await goLive(page, 'Sample', 'loop');
+    await playing(page);
+    // The clip lasts 6 s.
+    await page.waitForTimeout(7000);
+    const frames = () =>
+      page
+        .locator('.picture-result video')
+        .evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
+    const before = await frames();
+    await page.waitForTimeout(1500);
+    expect((await frames()) - before).toBeGreaterThan(15);
+  });
+});
+
+describe('comparing', () => {
+  it('moves the divider by keyboard, and shows side by side, result and original', async () => {
+    const { page } = await open(app.url);
+    await goLive(page, 'Sample', 'compare');
+    await playing(page);
+    const slider = page.getByRole('slider', { name: 'Divider' });
+    await slider.focus();
+    for (let press = 0; press < 20; press += 1) await page.keyboard.press('ArrowRight');
+    const wipe = () =>
+      page.locator('.pictures').evaluate((element: HTMLElement) => element.style.getPropertyValue('--wipe'));
+    expect(await wipe()).toBe('60%');
+    const box = async (name: string) => (await page.locator(`.picture-${name}`).boundingBox()) ?? { x: 0, width: 0 };
+    await choose(page, 'Side by side');
+    const [original, result] = [await box('original'), await box('result')];
+    expect(original.x + original.width).toBeLessThanOrEqual(result.x);
+    // Neither picture gets more room than the other.
+    expect(Math.abs(original.width - result.width)).toBeLessThan(1);
+    await choose(page, 'Result');
+    expect(await page.locator('.picture-original').isVisible()).toBe(false);
+    await choose(page, 'Original');
+    expect(await page.locator('.picture-result').isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Loupe' }).isEnabled();
+  });
+});
+
+describe('a phone', () => {
+  it('shows everything within 360 pixels of width, idle and live', async () => {
+    const phone = { width: 360, height: 780 };
+    const studio = await open(app.url, browser, phone);
+    await studio.page.getByText('Connected').waitFor();
+    expect(await fitsWidth(studio.page)).toBe(true);
+    await goLive(studio.page, 'Sample', 'phone');
+    const watcher = await open(`${app.url}/watch/phone`, browser, phone);
+    await Promise.all([playing(studio.page), playing(watcher.page)]);
+    await until(async () => (await figure(watcher.page, 'result')) > 0);
+    for (const { page } of [studio, watcher]) {
+      await page.getByText('All figures').click();
+      expect(await fitsWidth(page)).toBe(true);
+    }
+    await choose(watcher.page, 'Side by side');
+    expect(await fitsWidth(watcher.page)).toBe(true);
+    await watcher.page.screenshot({ path: `${PICTURES}/page-phone.png`, fullPage: true });
+  });
+});
+
+describe('when something is wrong', () => {
+  it('says that the camera was refused, and that there is none', async () => {
+    const refusing = await launchBrowser({ permission: 'refuse' });
+    const without = await launchBrowser({ camera: false });
+    try {
+      const first = await open(app.url, refusing);
+      await goLive(first.page, 'Camera', 'refused');
+      await notice(first.page).getByText('Camera access was refused.').waitFor();
+      await notice(first.page).getByText('Allow the camera for this site').waitFor();
+      await first.page.getByRole('button', { name: 'Go live' }).waitFor();
+      await first.page.screenshot({ path: `${PICTURES}/page-refused.png` });
+      const second = await open(app.url, without);
+      await goLive(second.page, 'Camera', 'none');
+      await notice(second.page).getByText('No camera was found.').waitFor();
+    } finally {
+      await Promise.all([refusing.close(), without.close()]);
+    }
+  });
+
+  it('says that the server is full, and lets in the next when a place is free', async () => {
+    const small = await start({ limits: { maxBroadcasts: 1 } });
+    try {
+      const first = await open(small.url);
+      await goLive(first.page, 'Sample', 'first');
+      await playing(first.page);
+      const second = await open(small.url);
+      await second.page.getByText('1 of 1 in use').waitFor();
+      await goLive(second.page, 'Sample', 'second');
+      await notice(second.page).getByText('limits.maxBroadcasts').waitFor();
+      await second.page.screenshot({ path: `${PICTURES}/page-full.png` });
+      await first.page.getByRole('button', { name: 'Stop' }).click();
+      await second.page.getByText('0 of 1 in use').waitFor();
+      await second.page.getByRole('button', { name: 'Go live' }).click();
+      await playing(second.page);
+    } finally {
+      await small.close();
+    }
+  });
+
+  it('says that a name is taken, and asks for another before sending a wrong one', async () => {
+    const owner = await open(app.url);
+    await goLive(owner.page, 'Sample', 'mine');
+    await playing(owner.page);
+    const other = await open(app.url);
+    await goLive(other.page, 'Sample', 'mine');
+    await other.page.getByText('This name is in use; choose another.').waitFor();
+    await goLive(other.page, 'Sample', 'not a name');
+    await other.page.getByText('Only letters, digits, dot, dash and underscore.').waitFor();
+    await goLive(other.page, 'Sample', 'mine-2');
+    await playing(other.page);
+  });
+
+  it('says that a broadcast with such a name cannot be', async () => {
+    const { page } = await open(`${app.url}/watch/two%20words`);
+    await overlay(page).getByText('There is no such broadcast').waitFor();
+  });
+
+  it('explains an insecure page, and a page whose origin the server does not know', async () => {
+    const mapped = await launchBrowser({ args: ['--host-resolver-rules=MAP camera.example 127.0.0.1'] });
+    const url = (to: App) => to.url.replace('localhost', 'camera.example');
+    const known = await start({ http: { port: 0, allowedOrigins: [] } });
+    try {
+      const stranger = await open(url(known), mapped);
+      await notice(stranger.page).getByText('refuses the WebSocket of this page').waitFor();
+      await notice(stranger.page)
+        .getByText(`http.allowedOrigins must contain ${url(known)}`)
+        .waitFor();
+      await choose(stranger.page, 'Camera');
+      await notice(stranger.page).getByText('opened over plain HTTP').waitFor();
+    } finally {
+      await Promise.all([mapped.close(), known.close()]);
+    }
+  });
+});
+
+describe('coming back', () => {
+  /** Every WebSocket of the page goes through here, so that a test can cut it. */
+  async function cuttable(page: Page): Promise<{ cut: () => Promise<void>; count: () => number }> {
+    const routes: WebSocketRoute[] = [];
+    await page.routeWebSocket(/\/ws$/, (route) => {
+      route.connectToServer();
+      routes.push(route);
+    });
+    return { cut: async () => routes.at(-1)?.close({ code: 4000 }), count: () => routes.length };
+  }
+
+  it('publishes again under its name after the socket was cut, and viewers carry on', async () => {
+    const { page, errors } = await open('about:blank');
+    const socket = await cuttable(page);
+    await page.goto(app.url);
+    await goLive(page, 'Sample', 'resumed');
+    const watcher = await open(`${app.url}/watch/resumed`);
+    await Promise.all([playing(page), playing(watcher.page)]);
+    await socket.cut();
+    await overlay(page).getByText('Connection lost').waitFor();
+    await playing(page);
+    await playing(watcher.page);
+    expect(socket.count()).toBe(2);
+    expect(errors).toEqual([]);
+  });
+
+  it('watches again after the socket was cut', async () => {
+    const studio = await open(app.url);
+    await goLive(studio.page, 'Sample', 'watched');
+    const { page } = await open('about:blank');
+    const socket = await cuttable(page);
+    await page.goto(`${app.url}/watch/watched`);
+    await playing(page);
+    await socket.cut();
+    await overlay(page).getByText('Connection lost').waitFor();
+    await playing(page);
+  });
+
+  it('keeps the name over a reload of the publishing page', async () => {
+    const { page } = await open(app.url);
+    await goLive(page, 'Sample', 'reloaded');
+    const watcher = await open(`${app.url}/watch/reloaded`);
+    await playing(watcher.page);
+    await page.reload();
+    await notice(page).getByText('This tab was live as “reloaded”.').waitFor();
+    expect(await page.getByLabel('Name of the broadcast').inputValue()).toBe('reloaded');
+    await page.getByRole('button', { name: 'Go live' }).click();
+    await Promise.all([playing(page), playing(watcher.page)]);
+  });
+
+  it('comes back after the server was restarted', async () => {
+    const first = await start();
+    const { page } = await open(first.url);
+    await goLive(page, 'Sample', 'restarted');
+    await playing(page);
+    const port = Number(new URL(first.url).port);
+    await first.close();
+    await notice(page).getByText('The connection to the server is lost.').waitFor();
+    const second = await start({ http: { port } });
+    try {
+      await playing(page);
+    } finally {
+      await second.close();
+    }
+  });
+});
