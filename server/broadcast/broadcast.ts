@@ -27,8 +27,10 @@ export interface BroadcastDependencies {
   readonly nowUs: () => MonotonicUs;
   /** What the model is before the pipeline has said so itself. */
   readonly model: ModelSummary;
-  /** @throws AppError server.full when no further pipeline may run */
-  readonly admit: () => void;
+  /** Resolves when one more pipeline may run. @throws AppError server.full */
+  readonly admit: () => Promise<void>;
+  /** A pipeline is being closed; it takes its place until the promise settles. */
+  readonly onPipelineClosing: (closed: Promise<void>) => void;
   /** The list of broadcasts would read differently now. */
   readonly onChange: () => void;
 }
@@ -124,22 +126,33 @@ export class Broadcast {
     resumeToken: string | undefined,
     sink: SessionSink,
   ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
-    this.#checkOwner(resumeToken);
-    if (this.#pipeline === undefined) this.#deps.admit();
-    const publisher = new Publisher(session, this.#deps.rtc, sink, this.#clock);
     this.#arriving += 1;
     try {
+      return await this.#publish(session, sdp, resumeToken, sink);
+    } finally {
+      this.#arriving -= 1;
+    }
+  }
+
+  async #publish(
+    session: string,
+    sdp: string,
+    resumeToken: string | undefined,
+    sink: SessionSink,
+  ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
+    this.#checkOwner(resumeToken);
+    if (this.#pipeline === undefined) await this.#deps.admit();
+    const publisher = new Publisher(session, this.#deps.rtc, sink, this.#clock);
+    try {
       const answer = await publisher.peer.accept(sdp);
+      if (this.#pipeline === undefined) await this.#deps.admit();
       // Another publisher may have come while the answer was made.
       this.#checkOwner(resumeToken);
-      if (this.#pipeline === undefined) this.#deps.admit();
       const token = this.#takeOver(publisher);
       return { sdp: answer, resumeToken: token, publisher };
     } catch (error) {
       await publisher.close();
       throw error;
-    } finally {
-      this.#arriving -= 1;
     }
   }
 
@@ -231,7 +244,10 @@ export class Broadcast {
     this.#keyframesBefore = 0;
     this.#dropsBefore = {};
     this.#audience.restart();
-    await pipeline?.close();
+    if (pipeline === undefined) return;
+    const closed = pipeline.close();
+    this.#deps.onPipelineClosing(closed);
+    await closed;
   }
 
   #onReady(info: UpscalerInfo): void {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { MetricsSnapshot } from '../metrics.ts';
 import type { IceCandidateJson } from '../rtc/peers.ts';
@@ -16,7 +17,7 @@ import { Broadcast, type BroadcastDependencies } from './broadcast.ts';
 import type { Publisher } from './publisher.ts';
 import type { Viewer } from './viewer.ts';
 
-export interface RegistryOptions extends Omit<BroadcastDependencies, 'admit' | 'onChange'> {
+export interface RegistryOptions extends Omit<BroadcastDependencies, 'admit' | 'onPipelineClosing' | 'onChange'> {
   /** Broadcasts with a pipeline at once. */
   readonly capacity: number;
   readonly iceServers: readonly WelcomeIceServer[];
@@ -27,6 +28,7 @@ type Session =
   | { readonly role: 'viewer'; readonly broadcast: Broadcast; readonly viewer: Viewer };
 
 const TICK_MS = 1000;
+const CLOSING_WAIT_MS = 5000;
 /** List pushes are merged to at most four a second. */
 const LIST_MERGE_MS = 250;
 
@@ -35,6 +37,8 @@ export class Registry implements SignalingPort {
   readonly #options: RegistryOptions;
   readonly #broadcasts = new Map<string, Broadcast>();
   readonly #sessions = new Map<string, Session>();
+  /** Pipelines on their way out. */
+  readonly #closing = new Set<Promise<void>>();
   readonly #listListeners = new Set<() => void>();
   #listTimer: NodeJS.Timeout | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -178,6 +182,7 @@ export class Registry implements SignalingPort {
     clearTimeout(this.#listTimer);
     const error = new AppError('server.draining', 'The server is stopping.');
     await Promise.all([...this.#broadcasts.values()].map((broadcast) => broadcast.close('server is stopping', error)));
+    await Promise.all(this.#closing);
     this.#broadcasts.clear();
     this.#sessions.clear();
   }
@@ -198,6 +203,10 @@ export class Registry implements SignalingPort {
     const broadcast = new Broadcast(name, {
       ...this.#options,
       admit: () => this.#admit(),
+      onPipelineClosing: (closed) => {
+        const done = closed.catch(() => undefined).finally(() => this.#closing.delete(done));
+        this.#closing.add(done);
+      },
       onChange: () => this.#changed(),
     });
     this.#broadcasts.set(name, broadcast);
@@ -205,9 +214,15 @@ export class Registry implements SignalingPort {
     return broadcast;
   }
 
-  #admit(): void {
+  /** A pipeline that is being closed still takes its place, but not for long: it is waited for. */
+  async #admit(): Promise<void> {
+    const end = Date.now() + CLOSING_WAIT_MS;
+    while (this.#running() + this.#closing.size >= this.#options.capacity && this.#closing.size > 0) {
+      if (Date.now() > end) break;
+      await Promise.race([...this.#closing, delay(CLOSING_WAIT_MS, undefined, { ref: false })]);
+    }
     const running = this.#running();
-    if (running < this.#options.capacity) return;
+    if (running + this.#closing.size < this.#options.capacity) return;
     throw new AppError('server.full', `The server already runs its ${running} broadcasts (limits.maxBroadcasts).`, {
       context: { running, capacity: this.#options.capacity },
     });
