@@ -74,6 +74,8 @@ it(`${PUBLISH_CYCLES} publishers come and go`, { timeout: 300_000 }, async () =>
   const signaling = await SignalingClient.connect(app.url);
   const second = await SignalingClient.connect(app.url);
   for (let cycle = 0; cycle < 15; cycle += 1) await publishOnce(signaling, 'warm-up');
+  // Threads of the warm-up have ended.
+  await expect.poll(() => handles()['MessagePort'] ?? 0, { timeout: 10_000 }).toBe(0);
   const before = { handles: handles(), mib: residentMiB() };
   for (let cycle = 0; cycle < PUBLISH_CYCLES; cycle += 2) {
     await Promise.all([publishOnce(signaling, 'a'), publishOnce(second, 'b')]);
