@@ -35,7 +35,7 @@ const MIN_REQUEST_INTERVAL_US = 20_000;
  * insert() and every few milliseconds.
  */
 export class JitterBuffer<T> {
-  readonly #waitUs: number;
+  #waitUs: number;
   readonly #maxPackets: number;
   #stored = new Map<number, { item: T; receivedAtUs: MonotonicUs }>();
   #missing = new Map<number, Missing>();
@@ -45,6 +45,14 @@ export class JitterBuffer<T> {
   constructor({ waitUs, maxPackets = 2048 }: JitterBufferOptions) {
     this.#waitUs = waitUs;
     this.#maxPackets = maxPackets;
+  }
+
+  /** How long a missing packet is waited for; a change applies to gaps already noticed, too. */
+  get waitUs(): number {
+    return this.#waitUs;
+  }
+  set waitUs(waitUs: number) {
+    this.#waitUs = waitUs;
   }
 
   get size(): number {

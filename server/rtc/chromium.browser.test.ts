@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Link } from '../../tests/peers/link.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../media/types.ts';
 import type { PublisherPeer, RtcOptions, ViewerPeer } from './peers.ts';
@@ -75,6 +76,13 @@ const PAGE_SCRIPT = `
     }
     return answer;
   }
+  async function restart() {
+    const peer = peers.publisher;
+    peer.restartIce();
+    await peer.setLocalDescription();
+    await gathered(peer);
+    await peer.setRemoteDescription({ type: 'answer', sdp: await signal('restart', peer.localDescription.sdp) });
+  }
   async function watch({ codec, source, audio }) {
     const peer = peers.viewer = new RTCPeerConnection();
     peers.streams = [];
@@ -119,7 +127,7 @@ type Stats = Record<string, number | string | undefined>[];
 const executable = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function until<T>(what: string, withinMs: number, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+async function until<T>(what: string, probe: () => T | Promise<T>, withinMs = 5000): Promise<NonNullable<T>> {
   const end = Date.now() + withinMs;
   for (;;) {
     const value = await probe();
@@ -140,6 +148,8 @@ describe('Chromium', () => {
   let audioPackets: number;
   let estimates: number[];
   let drops: Record<string, number>;
+  /** Between the publishing page and the server, if a test sets it. */
+  let link: Link | undefined;
 
   beforeAll(async () => {
     expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM_PATH)`).toBe(
@@ -179,18 +189,24 @@ describe('Chromium', () => {
     estimates = [];
     drops = {};
     viewer = undefined;
+    link = undefined;
     page = await browser.newPage();
     page.on('pageerror', (error) => console.error('page:', error));
-    await page.exposeFunction('signal', (kind: 'publish' | 'watch', sdp: string) =>
-      kind === 'publish' ? acceptPublisher(sdp) : acceptViewer(sdp),
-    );
+    await page.exposeFunction('signal', (kind: string, sdp: string) => accept(kind, sdp));
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   });
 
   afterEach(async () => {
     await page.close();
     await stack.close();
+    link?.close();
   });
+
+  function accept(kind: string, sdp: string): Promise<string> {
+    if (kind === 'restart') return publisher.restart(sdp);
+    const through = link === undefined ? (run: typeof acceptPublisher) => run : link.signal.bind(link);
+    return kind === 'publish' ? through(acceptPublisher)(sdp) : acceptViewer(sdp);
+  }
 
   /** Publisher -> (no upscaler) -> viewer: the source's own frames stand in for the result. */
   function acceptPublisher(sdp: string): Promise<string> {
@@ -217,7 +233,7 @@ describe('Chromium', () => {
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
         onBitrateEstimate: (bps) => estimates.push(bps),
       },
-      { width: 640, height: 360 },
+      { width: 320, height: 180 },
     );
     return viewer.accept(sdp);
   }
@@ -228,7 +244,7 @@ describe('Chromium', () => {
         (globalThis as unknown as { stats(...a: unknown[]): Promise<Stats> }).stats(peer, of, media),
       [name, type, kind] as const,
     );
-  const call = (name: 'publish' | 'watch', options: Record<string, unknown>) =>
+  const call = (name: 'publish' | 'watch' | 'restart', options: Record<string, unknown>) =>
     page.evaluate(
       ([method, given]) =>
         (globalThis as unknown as Record<string, (o: unknown) => Promise<string>>)[method as string]?.(given),
@@ -237,27 +253,31 @@ describe('Chromium', () => {
 
   for (const codec of ['VP8', 'H264'] as const) {
     it(`publishes ${codec} and plays back what the viewer peer sends, with audio in the same stream`, async () => {
-      const answer = await call('publish', { codec, width: 640, height: 360, maxBitrate: 1_000_000, audio: true });
+      const answer = await call('publish', { codec, width: 320, height: 180, maxBitrate: 500_000, audio: true });
       expect(answer).not.toContain('goog-remb');
       expect(answer).not.toContain('ccm fir');
       expect(answer).not.toContain('video-orientation');
-      await until('first access unit', 5000, () => units.length > 0);
+      await until('first access unit', () => units.length > 0);
       expect(units[0]).toMatchObject({ codec, keyframe: true });
 
       await call('watch', { codec, source: true, audio: true });
-      await until('30 decoded frames', 15_000, async () => {
-        const [result] = await stats('viewer', 'inbound-rtp', 'video');
-        return Number(result?.['framesDecoded'] ?? 0) >= 30;
-      });
+      await until(
+        '30 decoded frames',
+        async () => {
+          const [result] = await stats('viewer', 'inbound-rtp', 'video');
+          return Number(result?.['framesDecoded'] ?? 0) >= 30;
+        },
+        30_000,
+      );
       const inbound = await stats('viewer', 'inbound-rtp', 'video');
       expect(inbound).toHaveLength(2);
-      for (const track of inbound) expect(track).toMatchObject({ frameWidth: 640, frameHeight: 360 });
+      for (const track of inbound) expect(track).toMatchObject({ frameWidth: 320, frameHeight: 180 });
       const streams = await page.evaluate(
         () => (globalThis as unknown as { peers: { streams: [string, string][] } }).peers.streams,
       );
       expect(streams.map(([kind]) => kind).sort()).toEqual(['audio', 'video', 'video']);
       expect(new Set(streams.map(([, id]) => id)).size, 'one MediaStream for all tracks').toBe(1);
-      const audio = await until('audio', 5000, async () => {
+      const audio = await until('audio', async () => {
         const [found] = await stats('viewer', 'inbound-rtp', 'audio');
         return Number(found?.['packetsReceived'] ?? 0) > 20 ? found : undefined;
       });
@@ -267,26 +287,25 @@ describe('Chromium', () => {
         `[...document.querySelectorAll('video')].map((video) => [video.videoWidth, video.videoHeight])`,
       );
       expect(sizes).toEqual([
-        [640, 360],
-        [640, 360],
+        [320, 180],
+        [320, 180],
       ]);
-      await until('a REMB', 8000, () => estimates.length > 0);
+      await until('a REMB', () => estimates.length > 0, 8000);
     });
   }
 
   it('reaches 1 Mbit/s within seconds when 1.5 Mbit/s are allowed, and holds it', async () => {
     await call('publish', { codec: 'VP8', width: 640, height: 360, maxBitrate: 1_500_000 });
-    await until('connection', 5000, () => publisher.state === 'connected');
+    await until('connection', () => publisher.state === 'connected');
     const startUs = monotonicUs();
-    await until('1 Mbit/s', 10_000, () => publisher.getStats().bitrateBps >= 1_000_000);
+    await until('1 Mbit/s', () => publisher.getStats().bitrateBps >= 1_000_000, 10_000);
     const reachedMs = (monotonicUs() - startUs) / 1000;
     const held: string[] = [];
     const allowed: number[] = [];
     for (let second = 0; second < 6; second += 1) {
       await wait(1000);
-      const [pair] = (await stats('publisher', 'candidate-pair')).filter((entry) => entry['nominated']);
       const [sent] = await stats('publisher', 'outbound-rtp', 'video');
-      allowed.push(Number(pair?.['availableOutgoingBitrate']));
+      allowed.push(await allowedBps());
       held.push(
         `${Math.round(publisher.getStats().bitrateBps / 1000)} of ${Math.round((allowed.at(-1) ?? 0) / 1000)} kbit/s, ` +
           `${sent?.['framesPerSecond']} fps, limited by ${sent?.['qualityLimitationReason']}`,
@@ -297,6 +316,66 @@ describe('Chromium', () => {
     expect(Math.min(...allowed)).toBeGreaterThan(1_000_000);
     expect(reachedMs).toBeLessThan(8000);
   });
+
+  it('repairs 2 % loss with 40 ms round trip by NACK and RTX', async () => {
+    link = await Link.open({ lossPercent: 2, delayMs: 20 }, { delayMs: 20 });
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 800_000 });
+    await until('200 access units', () => units.length >= 200, 30_000);
+    const { packetsLost, nacksSent, keyframeRequestsSent } = publisher.getStats();
+    const dropped = Object.values(drops).reduce((sum, count) => sum + count, 0);
+    console.log(
+      `2 % loss: ${link.getStats().up.dropped} packets lost on the way, ${nacksSent} asked for again, ${packetsLost} ` +
+        `never came; ${units.length} units, ${dropped} dropped, ${keyframeRequestsSent} keyframes requested`,
+    );
+    expect(link.getStats().up.dropped).toBeGreaterThan(5);
+    expect(dropped / units.length).toBeLessThan(0.05);
+  });
+
+  it('comes down in a 500 kbit/s bottleneck and recovers when it is gone', async () => {
+    link = await Link.open({}, {});
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 1_500_000 });
+    await until('1 Mbit/s allowed', async () => (await allowedBps()) > 1_000_000, 10_000);
+    link.change({ bitrateBps: 500_000, queueMs: 300 });
+    const changedAt = Date.now();
+    await until('the estimate to come down', async () => (await allowedBps()) < 600_000, 15_000);
+    const downMs = Date.now() - changedAt;
+    await wait(4000);
+    const settled = await allowedBps();
+    const { forwarded, dropped } = link.getStats().up;
+    link.change({});
+    const freedAt = Date.now();
+    await until('recovery', async () => (await allowedBps()) > 1_000_000, 40_000);
+    console.log(
+      `bottleneck: down to ${Math.round(settled / 1000)} kbit/s, first below 600 after ${downMs} ms, ` +
+        `${((100 * dropped) / forwarded).toFixed(1)} % dropped; above 1 Mbit/s again ${Date.now() - freedAt} ms after it ended`,
+    );
+    expect(settled).toBeLessThan(650_000);
+  });
+
+  it('restarts ICE as the answerer without a break', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 10, 5000);
+    const selected = async () => (await stats('publisher', 'transport'))[0]?.['selectedCandidatePairId'];
+    const pairBefore = await selected();
+    await call('restart', {});
+    await until('a new candidate pair', async () => ![undefined, pairBefore].includes(await selected()), 10_000);
+    const before = units.length;
+    await until('30 more units', () => units.length > before + 30, 10_000);
+    expect(publisher.state).toBe('connected');
+    expect(drops).toEqual({});
+  });
+
+  it('is told to leave when the page does: the peer closes without waiting for silence', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180 });
+    await until('access units', () => units.length > 5, 5000);
+    await page.evaluate('peers.publisher.close()');
+    await until('closed', () => publisher.state === 'closed', 5000);
+  });
+
+  async function allowedBps(): Promise<number> {
+    const pairs = await stats('publisher', 'candidate-pair');
+    return Math.max(0, ...pairs.map((entry) => Number(entry['availableOutgoingBitrate'] ?? 0)));
+  }
 });
 
 function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
@@ -307,8 +386,8 @@ function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
     data: unit.data,
     mediaTime: unit.mediaTime,
     keyframe: unit.keyframe,
-    width: 640,
-    height: 360,
+    width: 320,
+    height: 180,
     trace: { receivedAtUs: unit.receivedAtUs, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
   };
 }

@@ -28,6 +28,9 @@ const FEEDBACK_INTERVAL_US = 50_000;
 const REPORT_INTERVAL_US = 1_000_000;
 /** Another SSRC takes over only when the current one has been silent this long: one source, no flip-flop. */
 const SWITCH_AFTER_US = 300_000;
+/** Two requests fit: two round trips, timers on both sides and the sender's pacing. Bounded, for latency's sake. */
+const REQUEST_SLACK_US = 60_000;
+const MAX_WAIT_US = 300_000;
 /** Keeps one NACK packet well under the MTU even if no two numbers share a mask. */
 const MAX_NACKS_PER_PACKET = 120;
 
@@ -57,6 +60,7 @@ export class PublisherConnection implements PublisherPeer {
   readonly #keyframes = new KeyframeRequests(500);
   readonly #assembler: FrameAssembler;
   readonly #jitter: JitterBuffer<VideoPacket>;
+  readonly #jitterUs: number;
   readonly #bits = new RateMeter();
   readonly #frames = new RateMeter();
   #plan: PublisherPlan | undefined;
@@ -77,7 +81,8 @@ export class PublisherConnection implements PublisherPeer {
     this.#listener = listener;
     this.#owner = owner;
     this.#clock = clock ?? new RtpClock();
-    this.#jitter = new JitterBuffer({ waitUs: options.jitterMs * 1000 });
+    this.#jitterUs = options.jitterMs * 1000;
+    this.#jitter = new JitterBuffer({ waitUs: this.#jitterUs });
     this.#assembler = new FrameAssembler({
       onAccessUnit: (unit) => {
         if (unit.keyframe) this.#keyframes.satisfied();
@@ -318,8 +323,12 @@ export class PublisherConnection implements PublisherPeer {
   }
 
   #requestMissing(nowUs: MonotonicUs): void {
-    if (this.#video === undefined) return;
-    const missing = this.#jitter.takeRequests(nowUs, this.#transport.roundTripUs ?? 0);
+    if (this.#video === undefined || this.#jitter.missing === 0) return;
+    const roundTripUs = this.#transport.roundTripUs ?? 0;
+    // On a long path the configured wait would end before a retransmission can come; giving up costs a keyframe, which
+    // takes longer still. Without loss the wait delays nothing.
+    this.#jitter.waitUs = Math.max(this.#jitterUs, Math.min(MAX_WAIT_US, 2 * roundTripUs + REQUEST_SLACK_US));
+    const missing = this.#jitter.takeRequests(nowUs, roundTripUs);
     for (let at = 0; at < missing.length; at += MAX_NACKS_PER_PACKET) {
       const part = missing.slice(at, at + MAX_NACKS_PER_PACKET).map((sequence) => sequence & 0xffff);
       this.#nacks += part.length;

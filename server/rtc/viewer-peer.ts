@@ -191,12 +191,11 @@ export class ViewerConnection implements ViewerPeer {
 
   getStats(): ViewerStats {
     const tracks = this.#tracks;
-    const result = this.#result?.stream;
     return {
       bitrateBps: this.#bits.perSecond(monotonicUs()),
       packetsSent: this.#transport.counters.packetsSent,
-      fractionLost: result?.fractionLost ?? 0,
-      roundTripMs: result?.roundTripMs,
+      fractionLost: this.#result?.stream.fractionLost ?? 0,
+      roundTripMs: tracks.find((track) => track.stream.roundTripMs !== undefined)?.stream.roundTripMs,
       estimateBps: this.#estimateBps,
       nacksReceived: tracks.reduce((sum, track) => sum + track.stream.nacksReceived, 0),
       keyframeRequestsReceived: this.#keyframeRequests,

@@ -12,8 +12,11 @@ export interface NodePublisherOptions extends PeerNetwork {
   readonly audio?: boolean;
   /** Called as each frame's last packet is handed to the socket. @param number counts from 0, over loops too */
   readonly onFrameSent?: (number: number, rtpTimestamp: number, sentAtMs: number) => void;
-  /** Simulated loss, asked for every video packet; retransmissions are not asked for. */
-  readonly dropPacket?: (sequenceNumber: number) => boolean;
+  /**
+   * Simulated loss, asked for every video packet, not for retransmissions. `lost`: can be asked for again; `gone`: for
+   * good, as after a loss longer than the retransmission cache.
+   */
+  readonly dropPacket?: (sequenceNumber: number) => 'lost' | 'gone' | undefined;
 }
 
 export interface NodePublisherStats {
@@ -28,6 +31,21 @@ export interface NodePublisherStats {
 /** An Opus packet of 20 ms silence (RFC 6716: CELT fullband, one frame). */
 const OPUS_SILENCE = Buffer.from([0xf8, 0xff, 0xfe]);
 const MAX_PAYLOAD_BYTES = 1100;
+
+/**
+ * werift 0.25.2 writes the decimal digits of the second's fraction where NTP has 1/2^32 s: its reports are wrong by up to
+ * a second, and audio and video by different amounts. Replaced by the right value, taken at the same moment.
+ */
+function repairSenderReports(sender: RTCRtpSender): void {
+  let ntp = 0n;
+  Object.defineProperty(sender, 'ntpTimestamp', {
+    get: () => ntp,
+    set: () => {
+      const ms = performance.timeOrigin + performance.now() - Date.UTC(1900, 0, 1);
+      ntp = (BigInt(Math.floor(ms / 1000)) << 32n) | BigInt(Math.floor(((ms % 1000) / 1000) * 2 ** 32));
+    },
+  });
+}
 
 /** Sends a pre-encoded clip in real time through real WebRTC. A PLI makes it jump to the clip's next keyframe. */
 export class NodePublisher {
@@ -57,7 +75,8 @@ export class NodePublisher {
     this.#peer = createPeer([codec], options, 'transport-cc');
     const stream = new MediaStream([this.#video]);
     this.#sender = this.#peer.addTrack(this.#video, stream);
-    if (options.audio === true) this.#peer.addTrack(this.#audio, stream);
+    repairSenderReports(this.#sender);
+    if (options.audio === true) repairSenderReports(this.#peer.addTrack(this.#audio, stream));
     for (const transceiver of this.#peer.getTransceivers()) transceiver.setDirection('sendonly');
     this.#sender.onPictureLossIndication.subscribe(() => {
       this.#pictureLosses += 1;
@@ -148,8 +167,9 @@ export class NodePublisher {
       );
       this.#packets += 1;
       this.#bytes += payload.length;
-      if (dropPacket?.(this.#sequence) === true) this.#pretend(packet);
-      else this.#video.writeRtp(packet);
+      const fate = dropPacket?.(this.#sequence);
+      if (fate === 'lost') this.#pretend(packet);
+      else if (fate === undefined) this.#video.writeRtp(packet);
     });
     onFrameSent?.(this.#frame, timestamp, performance.now());
     this.#frame += 1;

@@ -25,8 +25,8 @@ export interface NodeViewerOptions extends PeerNetwork {
   readonly onAudioPacket?: (sequenceNumber: number, timestamp: number, receivedAtMs: number) => void;
   /** How long a missing packet is waited for. */
   readonly jitterMs?: number;
-  /** Simulated loss of incoming packets. */
-  readonly dropPacket?: () => boolean;
+  /** Simulated loss of incoming datagrams, percent; lost packets are asked for again. */
+  readonly lossPercent?: number;
   /** Keeps only counters, not frames: for many viewers in one process. */
   readonly countOnly?: boolean;
 }
@@ -73,7 +73,7 @@ export class NodeViewer {
     const codecs = (options.codecs ?? ['H264', 'VP8']).map((codec) =>
       videoCodec(codec, ['goog-remb', 'nack', 'nack pli']),
     );
-    this.#peer = createPeer(codecs, options, 'remb');
+    this.#peer = createPeer(codecs, options, 'remb', options.lossPercent);
     const tracks: ('result' | 'source')[] = options.source === true ? ['result', 'source'] : ['result'];
     for (const track of tracks) {
       this.#receive(this.#peer.addTransceiver('video', { direction: 'recvonly' }), track);
@@ -139,7 +139,6 @@ export class NodeViewer {
         }),
       };
       remote.onReceiveRtp.subscribe((packet) => {
-        if (this.#options.dropPacket?.() === true) return;
         this.#onPacket(transceiver, receiving, packet);
       });
     });

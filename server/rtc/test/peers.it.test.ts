@@ -1,0 +1,448 @@
+import { createSocket } from 'node:dgram';
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { encodeClip, type Clip } from '../../../tests/peers/clip.ts';
+import { NodePublisher, type NodePublisherOptions } from '../../../tests/peers/node-publisher.ts';
+import { NodeViewer, type NodeViewerOptions } from '../../../tests/peers/node-viewer.ts';
+import type { AppError } from '../../errors.ts';
+import { monotonicUs } from '../../media/clock.ts';
+import { RtpClock } from '../../media/rtp-clock.ts';
+import type { AccessUnit, EncodedFrame, Rung } from '../../media/types.ts';
+import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
+import { WeriftStack } from '../werift-stack.ts';
+import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from './offers.ts';
+
+/** Publisher and viewer peers against werift's own peer connection, over real sockets on 127.0.0.1. */
+
+const OPTIONS: RtcOptions = {
+  iceServers: [],
+  portRange: undefined,
+  additionalHostAddresses: [],
+  ipv6: false,
+  interfaceAddresses: ['127.0.0.1'],
+  jitterMs: 150,
+  startBitrateBps: 1_500_000,
+  maxIngestBitrateBps: undefined,
+};
+
+const clips = new Map<'H264' | 'VP8', Clip>();
+const clip = (codec: 'H264' | 'VP8') => clips.get(codec) as Clip;
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until(what: string, probe: () => boolean, withinMs = 10_000): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (!probe()) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
+    await wait(10);
+  }
+}
+
+function asResult(unit: AccessUnit, rung: Rung = 'full'): EncodedFrame {
+  const at = unit.assembledAtUs;
+  return {
+    codec: unit.codec === 'H264' ? 'H264' : 'VP8',
+    rung,
+    data: unit.data,
+    mediaTime: unit.mediaTime,
+    keyframe: unit.keyframe,
+    width: 320,
+    height: 180,
+    trace: { receivedAtUs: unit.receivedAtUs, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
+  };
+}
+
+describe('peers', () => {
+  let stack: WeriftStack;
+  let errors: AppError[];
+  let units: AccessUnit[];
+  let drops: Record<string, number>;
+  let audioTimes: number[];
+  let publisher: PublisherPeer;
+  let viewers: ViewerPeer[];
+  let ends: { stop(): Promise<void> }[];
+
+  beforeAll(async () => {
+    for (const codec of ['H264', 'VP8'] as const) clips.set(codec, await encodeClip({ codec, seconds: 2 }));
+  });
+
+  beforeEach(() => {
+    stack = new WeriftStack(OPTIONS);
+    errors = [];
+    stack.onError((error) => errors.push(error));
+    units = [];
+    drops = {};
+    audioTimes = [];
+    viewers = [];
+    ends = [];
+  });
+
+  afterEach(async () => {
+    await Promise.all(ends.map((end) => end.stop()));
+    await stack.close();
+    expect(stack.size).toBe(0);
+    expect(errors).toEqual([]);
+  });
+
+  const listener: PublisherListener = {
+    onState: () => undefined,
+    onAccessUnit: (unit) => {
+      units.push(unit);
+      if (unit.codec === 'VP9') return;
+      const packetized = stack.packetize(asResult(unit));
+      for (const viewer of viewers) viewer.sendResult(packetized);
+    },
+    onVideoPacket: (packet, codec) => {
+      for (const viewer of viewers) viewer.sendSource(packet, codec);
+    },
+    onAudioPacket: (packet) => {
+      audioTimes.push(packet.mediaTime);
+      for (const viewer of viewers) viewer.sendAudio(packet);
+    },
+    onDrop: (reason, count) => (drops[reason] = (drops[reason] ?? 0) + count),
+  };
+
+  async function publish(options: Partial<NodePublisherOptions> & { readonly clip: Clip }, clock?: RtpClock) {
+    publisher = stack.createPublisher(listener, clock);
+    const accepted = publisher;
+    const node = new NodePublisher(options);
+    ends.push(node);
+    await node.start((offer) => accepted.accept(offer));
+    return node;
+  }
+
+  async function watch(options: NodeViewerOptions = {}) {
+    const states: string[] = [];
+    const viewer = stack.createViewer(
+      {
+        onState: (state) => states.push(state),
+        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+        onBitrateEstimate: () => undefined,
+      },
+      { width: 320, height: 180 },
+    );
+    const node = new NodeViewer(options);
+    ends.push(node);
+    await node.start(async (offer) => {
+      const answer = await viewer.accept(offer);
+      viewers.push(viewer);
+      return answer;
+    });
+    return { viewer, node, states };
+  }
+
+  it.each(['H264', 'VP8'] as const)('deliver %s pictures byte for byte, in and out', async (codec) => {
+    await publish({ clip: clip(codec), loop: false });
+    const { node, viewer, states } = await watch({ codecs: [codec] });
+    await until('the whole clip', () => units.length >= 60);
+    const published = clip(codec).frames;
+    // A keyframe request of the joining viewer makes the publisher jump: compare by content, from the clip.
+    const known = new Set(published.map(({ data }) => data.toString('base64')));
+    for (const unit of units) expect(known.has(Buffer.from(unit.data).toString('base64'))).toBe(true);
+    for (const [index, unit] of units.slice(1).entries()) {
+      expect(unit.mediaTime - (units[index]?.mediaTime ?? 0)).toBe(3000);
+    }
+    await until('the viewer', () => node.frames.length > 30);
+    expect(viewer.resultCodec).toBe(codec);
+    expect(node.frames[0]?.keyframe).toBe(true);
+    for (const frame of node.frames) expect(known.has(Buffer.from(frame.data).toString('base64'))).toBe(true);
+    for (const [index, frame] of node.frames.slice(1).entries()) {
+      expect(frame.timestamp - (node.frames[index]?.timestamp ?? 0)).toBe(3000);
+    }
+    expect(node.getStats().packetsLost).toBe(0);
+    expect(drops).toEqual({});
+    expect(states).toEqual(['connected']);
+  });
+
+  it('forward the untouched source and audio, and report round trip and rates', async () => {
+    let sourceFrames = 0;
+    const audio: [sequence: number, timestamp: number][] = [];
+    await publish({ clip: clip('VP8'), audio: true });
+    const { viewer } = await watch({
+      codecs: ['VP8', 'H264'],
+      source: true,
+      audio: true,
+      onFrame: (_frame, track) => (sourceFrames += track === 'source' ? 1 : 0),
+      onAudioPacket: (sequence, timestamp) => audio.push([sequence, timestamp]),
+    });
+    expect(viewer.sourceCodecs).toEqual(expect.arrayContaining(['H264', 'VP8']));
+    await until('source frames', () => sourceFrames >= 60 && audio.length >= 100);
+    for (const [index, [sequence, timestamp]] of audio.slice(1).entries()) {
+      const [before, beforeTimestamp] = audio[index] ?? [0, 0];
+      expect((sequence - before) & 0xffff).toBe(1);
+      expect((timestamp - beforeTimestamp) >>> 0).toBe(960);
+    }
+    await until('a receiver report', () => viewer.getStats().roundTripMs !== undefined);
+    expect(viewer.getStats().bitrateBps).toBeGreaterThan(400_000);
+    expect(publisher.getStats()).toMatchObject({ codec: 'VP8', hasAudio: true, packetsLost: 0 });
+    // By the sender reports audio lies on the video's time line: the publisher starts both at once, at its own zeros.
+    await wait(1000);
+    const drift = (audioTimes.at(-1) ?? NaN) - (units.at(-1)?.mediaTime ?? NaN);
+    expect(Math.abs(drift)).toBeLessThan(90 * 80);
+  });
+
+  it('repair 5 % loss on ingest by NACK and RTX: no frame is dropped', async () => {
+    let count = 0;
+    const node = await publish({ clip: clip('H264'), dropPacket: () => (++count % 20 === 7 ? 'lost' : undefined) });
+    await until('90 frames', () => units.length >= 90);
+    expect(drops).toEqual({});
+    expect(publisher.getStats().nacksSent).toBeGreaterThan(5);
+    expect(publisher.getStats().packetsLost).toBe(0);
+    const { nacksReceived, retransmitted } = node.getStats();
+    expect(retransmitted).toBeGreaterThan(5);
+    expect(nacksReceived, 'no storm').toBeLessThan(retransmitted * 4);
+  });
+
+  it('ask for a keyframe when packets are gone for good, and go on from it', async () => {
+    let count = 0;
+    const node = await publish({ clip: clip('VP8'), dropPacket: () => (++count === 100 ? 'gone' : undefined) });
+    await until('the loss', () => (drops['incomplete'] ?? 0) + (drops['awaiting-keyframe'] ?? 0) > 0);
+    const before = units.length;
+    await until('frames after it', () => units.length > before + 20);
+    expect(units[before]?.keyframe).toBe(true);
+    expect(node.getStats().pictureLossesReceived).toBeGreaterThanOrEqual(1);
+    expect(node.getStats().pictureLossesReceived).toBeLessThanOrEqual(4);
+    expect(publisher.getStats().packetsLost).toBe(1);
+  });
+
+  it('repair a viewer’s losses by RTX', async () => {
+    await publish({ clip: clip('H264') });
+    const { node, viewer } = await watch({ lossPercent: 5, jitterMs: 400 });
+    await node.waitForFrames(100);
+    expect(viewer.getStats().nacksReceived).toBeGreaterThan(3);
+    expect(node.getStats().packetsLost).toBe(0);
+  });
+
+  it('carry a viewer over from one publisher connection to the next without gap or step back', async () => {
+    const clock = new RtpClock();
+    const audio: [sequence: number, timestamp: number][] = [];
+    const first = await publish({ clip: clip('VP8'), audio: true }, clock);
+    const { node } = await watch({
+      codecs: ['VP8'],
+      audio: true,
+      source: true,
+      onAudioPacket: (sequence, timestamp) => audio.push([sequence, timestamp]),
+    });
+    await node.waitForFrames(20);
+    await first.stop();
+    await publisher.close();
+    const framesBefore = node.frames.length;
+    const audioBefore = audio.length;
+    await wait(300);
+    await publish({ clip: clip('VP8'), audio: true }, clock);
+    await node.waitForFrames(framesBefore + 20);
+    expect(node.getStats().packetsLost, 'sequence numbers go on').toBe(0);
+    const jump = (node.frames[framesBefore]?.timestamp ?? NaN) - (node.frames[framesBefore - 1]?.timestamp ?? NaN);
+    expect(jump).toBeGreaterThan(0.3 * 90_000);
+    expect(jump).toBeLessThan(10 * 90_000);
+    for (const [index, frame] of node.frames.slice(1).entries()) {
+      expect(frame.timestamp).toBeGreaterThan(node.frames[index]?.timestamp ?? 0);
+    }
+    await until('audio', () => audio.length > audioBefore + 10);
+    for (const [index, [sequence]] of audio.slice(1).entries()) {
+      expect((sequence - (audio[index]?.[0] ?? 0)) & 0xffff).toBe(1);
+    }
+  });
+
+  it('change rung at a keyframe only', async () => {
+    await publish({ clip: clip('VP8') });
+    const { node, viewer } = await watch({ codecs: ['VP8'] });
+    await node.waitForFrames(5);
+    viewers.length = 0; // from here on by hand
+    await wait(50);
+    const before = node.getStats().frames;
+    const delta = units.find(({ keyframe }) => !keyframe) as AccessUnit;
+    const key = units.find(({ keyframe }) => keyframe) as AccessUnit;
+    const at = (unit: AccessUnit, frames: number, rung: Rung) =>
+      stack.packetize({ ...asResult(unit, rung), mediaTime: (units.at(-1)?.mediaTime ?? 0) + 90_000 + frames * 3000 });
+    viewer.sendResult(at(delta, 0, 'low'));
+    viewer.sendResult(at(key, 1, 'low'));
+    viewer.sendResult(at(delta, 2, 'full'));
+    viewer.sendResult(at(delta, 3, 'low'));
+    await until('two frames of the low rung', () => node.getStats().frames >= before + 2);
+    await wait(100);
+    expect(node.getStats().frames).toBe(before + 2);
+    expect(node.frames.at(-2)?.keyframe).toBe(true);
+  });
+
+  it('take garbage as H264 without harm to others', async () => {
+    const garbage: Clip = {
+      codec: 'H264',
+      framesPerSecond: 60,
+      frames: Array.from({ length: 100 }, (_, index) => ({
+        data: Buffer.concat([Buffer.from([0, 0, 0, 1, 0x7c]), randomBytes(50 + index * 30)]),
+        keyframe: true,
+      })),
+    };
+    const hostileUnits: AccessUnit[] = [];
+    let hostileDrops = 0;
+    const hostile = stack.createPublisher({
+      ...listener,
+      onAccessUnit: (unit) => hostileUnits.push(unit),
+      onDrop: (_reason, count) => (hostileDrops += count),
+    });
+    const node = new NodePublisher({ clip: garbage });
+    ends.push(node);
+    await node.start((offer) => hostile.accept(offer));
+    await publish({ clip: clip('VP8') });
+    await until('60 frames of the other publisher', () => units.length >= 60);
+    expect(hostileDrops + hostileUnits.length).toBeGreaterThan(20);
+    expect(drops).toEqual({});
+  });
+
+  it('shrug off datagrams of strangers: STUN, DTLS, RTP, noise', async () => {
+    let serverPort = 0;
+    publisher = stack.createPublisher(listener);
+    const node = new NodePublisher({ clip: clip('VP8') });
+    ends.push(node);
+    await node.start(async (offer) => {
+      const answer = await publisher.accept(offer);
+      serverPort = Number(/ 127\.0\.0\.1 (\d+) typ host/.exec(answer)?.[1]);
+      return answer;
+    });
+    const stranger = createSocket('udp4');
+    try {
+      for (let round = 0; round < 3000; round += 1) {
+        const noise = randomBytes(1 + (round % 200));
+        // Binding requests with a magic cookie, handshake records, RTP, RTCP: the first byte decides (RFC 7983).
+        const first = [0, 1, 22, 23, 128, 144, 200][round % 7] as number;
+        noise[0] = first;
+        if (first === 0 && noise.length >= 20) {
+          noise.writeUInt16BE(1, 0);
+          noise.writeUInt16BE(noise.length - 20, 2);
+          noise.writeUInt32BE(0x2112a442, 4);
+        }
+        stranger.send(noise, serverPort, '127.0.0.1');
+        if (round % 100 === 0) await wait(5);
+      }
+      await until('60 frames', () => units.length >= 60);
+      expect(drops).toEqual({});
+      expect(publisher.state).toBe('connected');
+    } finally {
+      stranger.close();
+    }
+  });
+
+  it('answer wrong offers and wrong order with an AppError and leave no socket', async () => {
+    const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'UDPWRAP').length;
+    const before = sockets();
+    const refused = stack.createPublisher(listener);
+    await expect(refused.accept('hello')).rejects.toMatchObject({ code: 'sdp.invalid' });
+    await expect(refused.accept(CHROMIUM_WATCH)).rejects.toMatchObject({ code: 'sdp.unsupported' });
+    await expect(refused.restart(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'request.state' });
+    const viewer = stack.createViewer(
+      { onState: () => undefined, onKeyframeRequest: () => undefined, onBitrateEstimate: () => undefined },
+      { width: 320, height: 180 },
+    );
+    await expect(viewer.accept(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'sdp.unsupported' });
+    expect(() => viewer.resultCodec).toThrow(/not been accepted/);
+    expect(sockets()).toBe(before);
+    // The refusal does not use the peer up: a right offer works, once.
+    await refused.accept(CHROMIUM_PUBLISH);
+    await expect(refused.accept(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'request.state' });
+    for (const candidate of [
+      '',
+      'nonsense',
+      'candidate:1 1 udp 99 nobody.invalid 5 typ host',
+      'candidate:1 1 tcp 1 ::1 9 typ host',
+    ]) {
+      await refused.addCandidate({ candidate });
+    }
+    await refused.close();
+    await refused.close();
+    await viewer.close();
+    await expect(refused.restart(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'request.unknownSession' });
+    expect(stack.size).toBe(0);
+  });
+
+  it('notice silence: disconnected, back with the next packet, closed when it lasts', async () => {
+    const states: string[] = [];
+    publisher = stack.createPublisher({ ...listener, onState: (state) => states.push(state) });
+    const node = new NodePublisher({ clip: clip('VP8') });
+    ends.push(node);
+    await node.start((offer) => publisher.accept(offer));
+    await until('frames', () => units.length > 5);
+    const ticking = publisher as unknown as { tick(nowUs: number): void };
+    ticking.tick(monotonicUs() + 7_000_000);
+    expect(states).toEqual(['connected', 'disconnected']);
+    await until('back', () => publisher.state === 'connected');
+    ticking.tick(monotonicUs() + 16_000_000);
+    expect(publisher.state).toBe('closed');
+    expect(states).toEqual(['connected', 'disconnected', 'connected', 'closed']);
+  });
+
+  it('use the configured port range and announce additional addresses', async () => {
+    const own = new WeriftStack({ ...OPTIONS, portRange: [47_000, 47_050], additionalHostAddresses: ['203.0.113.7'] });
+    try {
+      const peer = own.createPublisher(listener);
+      const answer = await peer.accept(CHROMIUM_PUBLISH);
+      const candidates = [...answer.matchAll(/^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host/gm)];
+      expect(candidates.map(([, address]) => address)).toEqual(['203.0.113.7', '127.0.0.1']);
+      for (const [, , port] of candidates) {
+        expect(Number(port)).toBeGreaterThanOrEqual(47_000);
+        expect(Number(port)).toBeLessThanOrEqual(47_050);
+      }
+      expect(answer).toContain('a=end-of-candidates');
+    } finally {
+      await own.close();
+    }
+  });
+});
+
+describe('fifty cycles of publishing, watching and leaving', () => {
+  it('leave no peers, sockets or timers', async () => {
+    const vp8 = await encodeClip({ codec: 'VP8', seconds: 1 });
+    const stack = new WeriftStack(OPTIONS);
+    const resources = () => {
+      const names = process.getActiveResourcesInfo();
+      return {
+        sockets: names.filter((name) => name === 'UDPWRAP').length,
+        timers: names.filter((name) => name === 'Timeout').length,
+      };
+    };
+    const before = resources();
+    for (let cycle = 0; cycle < 50; cycle += 1) {
+      let units = 0;
+      const watching: ViewerPeer[] = [];
+      const publisher = stack.createPublisher({
+        onState: () => undefined,
+        onAccessUnit: (unit) => {
+          units += 1;
+          for (const viewer of watching) viewer.sendResult(stack.packetize(asResult(unit)));
+        },
+        onVideoPacket: () => undefined,
+        onAudioPacket: () => undefined,
+        onDrop: () => undefined,
+      });
+      const from = new NodePublisher({ clip: vp8 });
+      await from.start((offer) => publisher.accept(offer));
+      await until('frames', () => units > 2);
+      const to = new NodeViewer({ codecs: ['VP8'] });
+      const accepted = stack.createViewer(
+        {
+          onState: () => undefined,
+          onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+          onBitrateEstimate: () => undefined,
+        },
+        { width: 320, height: 180 },
+      );
+      watching.push(accepted);
+      if (cycle % 5 === 4) {
+        // Every fifth viewer is gone before it has connected.
+        await accepted.accept(CHROMIUM_WATCH);
+      } else {
+        await to.start((offer) => accepted.accept(offer));
+        await to.waitForFrames(2);
+      }
+      // Sometimes the far side leaves first, sometimes we do.
+      if (cycle % 2 === 0) await Promise.all([from.stop(), to.stop()]);
+      await Promise.all([publisher.close(), accepted.close()]);
+      await Promise.all([from.stop(), to.stop()]);
+    }
+    expect(stack.size).toBe(0);
+    await until('handles back to the start', () => {
+      const now = resources();
+      return now.sockets <= before.sockets && now.timers <= before.timers;
+    });
+    await stack.close();
+  }, 120_000);
+});
