@@ -142,7 +142,7 @@ std::string DimsJson(const ModelDims& dims) {
 
 std::string ManifestJson(const ImportOptions& options, const ModelDims& dims, std::uint64_t bytes,
                          const std::string& sha256, const std::vector<SourceHash>& sources) {
-  std::string text = "{\n  \"format\": \"flashvsr-model\",\n  \"formatVersion\": 1,\n";
+  std::string text = "{\n  \"kind\": \"flashvsr\",\n  \"formatVersion\": 1,\n";
   const auto line = [&text](const std::string& key, const std::string& value) {
     text += "  \"" + key + "\": " + value + ",\n";
   };

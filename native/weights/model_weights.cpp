@@ -26,8 +26,10 @@ constexpr std::string_view kPartNames[] = {"transformer", "projector", "decoder"
   if (problems.size() > kMaxListed) {
     list += "\n  and " + std::to_string(problems.size() - kMaxListed) + " more";
   }
-  FailWeights(where, "is not a FlashVSR model: " + std::to_string(problems.size()) +
-                         (problems.size() == 1 ? " problem" : " problems") + list);
+  throw Error("weights.invalid", ErrorScope::Engine,
+              std::string(where) + ": is not a FlashVSR model: " + std::to_string(problems.size()) +
+                  (problems.size() == 1 ? " problem" : " problems") + list,
+              "Check that the files are those docs/models.md names; download damaged ones again and compare their sha256.");
 }
 
 bool Matches(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& expected) {

@@ -1,0 +1,205 @@
+/** What native/addon exports, as it is: plain objects, promises and callbacks. Only binding.ts uses the functions. */
+
+export type ModelVariant = 'v1' | 'v1.1';
+export type DeviceName = 'auto' | 'reference' | 'cuda';
+export type Precision = 'fp32' | 'bf16' | 'fp8';
+export type ColourMatch = 'adain' | 'wavelet' | 'none';
+
+/** `imported`: a model.safetensors; `official`: a folder with the four official files; `synthetic`: random weights. */
+export type ModelPlace =
+  | { readonly kind: 'imported'; readonly path: string }
+  | { readonly kind: 'official'; readonly path: string; readonly variant: ModelVariant }
+  /** `micro`: the goldens' sizes, seconds on a CPU; `official`: 3.5 GB. */
+  | { readonly kind: 'synthetic'; readonly path: 'micro' | 'official' };
+
+export interface EngineOptions {
+  readonly device: DeviceName;
+  readonly deviceIndex?: number;
+  /** Absent: fp32 on the reference backend, bf16 on cuda. */
+  readonly precision?: Precision;
+  /** Threads of the reference backend; 0 or absent: all of the machine's. */
+  readonly threads?: number;
+  readonly cudaLibraryPath?: string;
+}
+
+export interface StreamSettings {
+  readonly sparseRatio?: number;
+  readonly topkRatio?: number;
+  /** Fixed for the life of a stream. */
+  readonly kvRatio?: number;
+  readonly localRange?: number;
+  readonly seed?: number;
+  readonly colourMatch?: ColourMatch;
+}
+
+export interface StreamOptions {
+  readonly sourceWidth: number;
+  readonly sourceHeight: number;
+  readonly scale?: number;
+  readonly outputWidth?: number;
+  readonly outputHeight?: number;
+  /** Colour of the pictures that come out. */
+  readonly matrix?: 'bt601' | 'bt709' | 'bt2020';
+  readonly range?: 'limited' | 'full';
+  readonly settings?: StreamSettings;
+  readonly coldStartFrames?: number;
+  /** 0: wait for ever. */
+  readonly gatherDeadlineMs?: number;
+  readonly inputQueueFrames?: number;
+  readonly outputQueueFrames?: number;
+  readonly startPosition?: number;
+  readonly recordPath?: string;
+}
+
+export interface ModelDims {
+  readonly dim: number;
+  readonly heads: number;
+  readonly ffn: number;
+  readonly layers: number;
+  readonly textDim: number;
+  readonly textLen: number;
+  readonly freqDim: number;
+  readonly lqHidden: readonly [number, number];
+  readonly lqLayers: number;
+  readonly decoderChannels: readonly [number, number, number, number];
+  readonly latentChannels: number;
+  readonly variant: ModelVariant;
+}
+
+export interface EngineInfo {
+  readonly device: 'reference' | 'cuda';
+  readonly deviceName: string;
+  readonly precision: Precision;
+  readonly dims: ModelDims;
+  readonly weightBytes: number;
+}
+
+export interface DeviceReport {
+  readonly device: 'reference' | 'cuda';
+  readonly name: string;
+  readonly usable: boolean;
+  /** Why not; empty when usable. */
+  readonly reason: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface MemoryPlan {
+  readonly weightBytes: number;
+  readonly kvCacheBytes: number;
+  readonly decoderBytes: number;
+  readonly pictureBytes: number;
+  readonly workspaceBytes: number;
+  readonly streamBytes: number;
+  readonly availableBytes: number;
+  readonly fits: boolean;
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  readonly paddedWidth: number;
+  readonly paddedHeight: number;
+  readonly chunkFrames: number;
+  readonly lookAheadFrames: number;
+  readonly firstChunkFrames: number;
+  readonly message: string;
+}
+
+export interface StreamStats {
+  readonly pushedFrames: number;
+  readonly deliveredFrames: number;
+  readonly refusedFrames: number;
+  readonly repeatedFrames: number;
+  readonly chunks: number;
+  readonly restarts: number;
+  readonly queuedFrames: number;
+  readonly pendingFrames: number;
+  readonly outputFramesHeld: number;
+  readonly position: number;
+  readonly latencyMs: number;
+  readonly lastChunk: {
+    readonly projectMs: number;
+    readonly denoiseMs: number;
+    readonly revealMs: number;
+    readonly matchMs: number;
+    readonly totalMs: number;
+  };
+}
+
+/** Y, U and V one after the other without padding in `data`. */
+export interface NativeFrame {
+  readonly data: ArrayBuffer;
+  /** Present when `data` is the engine's own memory, which releaseFrame gives back. */
+  readonly loan?: object;
+  readonly width: number;
+  readonly height: number;
+  readonly mediaTime: number;
+  /** 0 for the first picture pushed into the stream. */
+  readonly frameIndex: number;
+  readonly arrivedUs: number;
+  readonly chunkIndex: number;
+  readonly matrix: 'bt601' | 'bt709' | 'bt2020';
+  readonly range: 'limited' | 'full';
+}
+
+export interface NativeCallbacks {
+  onFrame(frame: NativeFrame): void;
+  onError(error: Error): void;
+  onClosed(): void;
+}
+
+/** push() answers by number: 0 accepted, 1 full, 2 closed. */
+export interface NativeStream {
+  outputWidth: number;
+  outputHeight: number;
+  push(
+    y: Uint8Array,
+    u: Uint8Array,
+    v: Uint8Array,
+    yStride: number,
+    uvStride: number,
+    width: number,
+    height: number,
+    matrix: string,
+    range: string,
+    mediaTime: number,
+  ): number;
+  ready(): boolean;
+  update(settings: StreamSettings): void;
+  resize(sourceWidth: number, sourceHeight: number): void;
+  flush(): Promise<void>;
+  close(): Promise<void>;
+  stats(): StreamStats;
+}
+
+export interface NativeEngine {
+  info(): EngineInfo;
+  plan(options: StreamOptions): Promise<MemoryPlan>;
+  openStream(options: StreamOptions, callbacks: NativeCallbacks): Promise<NativeStream>;
+  close(): Promise<void>;
+}
+
+export type ProgressCallback = (step: string, done: number, total: number) => void;
+
+export interface ImportRequest {
+  readonly transformer: string;
+  readonly projector: string;
+  readonly decoder: string;
+  readonly prompt: string;
+  readonly outputFolder: string;
+  readonly name: string;
+  readonly variant: ModelVariant;
+  readonly origin: string;
+  readonly licence: string;
+  readonly createdAt: string;
+  readonly replace: boolean;
+}
+
+export interface NativeAddon {
+  readonly bindingVersion: number;
+  devices(cudaLibraryPath?: string): Promise<DeviceReport[]>;
+  checkModel(model: ModelPlace, onProgress?: ProgressCallback): Promise<ModelDims>;
+  importModel(request: ImportRequest, onProgress?: ProgressCallback): Promise<string>;
+  openEngine(model: ModelPlace, options: EngineOptions, onProgress?: ProgressCallback): Promise<NativeEngine>;
+  releaseFrame(loan: object, data: ArrayBuffer): void;
+  /** Engines open in this process, for tests. */
+  openEngines(): number;
+}

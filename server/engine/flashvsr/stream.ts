@@ -1,0 +1,317 @@
+import { PictureScaler } from '../../codec/scaler.ts';
+import { AppError } from '../../errors.ts';
+import { monotonicUs } from '../../media/clock.ts';
+import type { FrameTrace } from '../../media/types.ts';
+import type { Colour, Picture, PushResult, StreamFormat, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import type { FlashVsrEngine, FlashVsrStream, StreamFrame, StreamSettings } from './binding.ts';
+import type { FlashVsrSpec } from './upscaler.ts';
+
+export interface FlashVsrStreamOptions {
+  readonly engine: FlashVsrEngine;
+  readonly spec: FlashVsrSpec & FlashVsrPace;
+  readonly format: StreamFormat;
+  readonly listener: UpscalerListener;
+  /** Sparse ratio of every rung; the rung behind the last is a plain resize. */
+  readonly sparseRatios: readonly number[];
+  readonly onClose: () => void;
+}
+
+/** How patient a stream is; absent: live. Files wait for ever and start with 25 frames, as the official code does. */
+export interface FlashVsrPace {
+  readonly coldStartFrames?: number;
+  readonly gatherDeadlineMs?: number;
+}
+
+/** Live pictures from the decoder are always this (see Picture). */
+const LIVE_COLOUR: Colour = { matrix: 'bt601', range: 'limited' };
+/**
+ * Pictures that may be inside a live stream: a chunk at work, one that waits for the device, one that gathers, and the
+ * look-ahead. More would only be delay.
+ */
+const LIVE_PENDING = 8 + 8 + 8 + 4;
+
+/**
+ * One broadcast through the engine. Pictures stand in one line: what is pushed while the engine must first be emptied (a
+ * switch to plain resize, another colour) waits in `#waiting`, and results keep the order of the pushes.
+ */
+export class FlashVsrUpscalerStream implements UpscalerStream {
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  readonly #options: FlashVsrStreamOptions;
+  readonly #maxPending: number;
+  #native: FlashVsrStream;
+  #nativeColour: Colour;
+  /** Accepted, not yet in the engine. */
+  readonly #waiting: Picture[] = [];
+  /** In the engine, by its frame index. */
+  readonly #inside = new Map<number, FrameTrace>();
+  #nextIndex = 0;
+  #rung = 0;
+  /** Something must happen in the engine before the next picture can go on: a flush, another stream. */
+  #transition: Promise<void> | undefined;
+  #reopening = false;
+  #flushWanted = false;
+  #whenEmpty: (() => void)[] = [];
+  #resizer: PictureScaler | undefined;
+  #busyUs = 0;
+  #seenChunks = 0;
+  #closed: Promise<void> | undefined;
+
+  private constructor(options: FlashVsrStreamOptions, native: FlashVsrStream, colour: Colour) {
+    this.#options = options;
+    this.#native = native;
+    this.#nativeColour = colour;
+    this.outputWidth = native.outputWidth;
+    this.outputHeight = native.outputHeight;
+    const { coldStartFrames = 0, gatherDeadlineMs } = options.spec;
+    this.#maxPending = gatherDeadlineMs === 0 ? Number.POSITIVE_INFINITY : LIVE_PENDING + coldStartFrames;
+  }
+
+  /** @throws AppError engine.memory | config.invalid */
+  static async open(options: FlashVsrStreamOptions): Promise<FlashVsrUpscalerStream> {
+    // Events only come after the first push, so the object is there when they do.
+    const late: { stream?: FlashVsrUpscalerStream } = {};
+    const native = await openNative(options, LIVE_COLOUR, 0, () => late.stream);
+    late.stream = new FlashVsrUpscalerStream(options, native, LIVE_COLOUR);
+    return late.stream;
+  }
+
+  get pending(): number {
+    return this.#waiting.length + this.#inside.size;
+  }
+
+  get ready(): boolean {
+    if (this.#closed !== undefined || this.pending >= this.#maxPending) return false;
+    return this.#transition !== undefined || this.#plainResize || this.#native.ready;
+  }
+
+  get busyUs(): number {
+    return this.#busyUs;
+  }
+
+  get #plainResize(): boolean {
+    return this.#rung >= this.#options.sparseRatios.length;
+  }
+
+  push(picture: Picture): PushResult {
+    if (this.#closed !== undefined) return 'closed';
+    if (!this.ready) return 'full';
+    this.#waiting.push(picture);
+    this.#pump();
+    return 'accepted';
+  }
+
+  setRung(rung: number): void {
+    const { sparseRatios } = this.#options;
+    this.#rung = Math.max(0, Math.min(rung, sparseRatios.length));
+    if (this.#closed !== undefined) return;
+    if (!this.#plainResize) this.#native.update(settingsOf(this.#options, this.#rung));
+    this.#pump();
+  }
+
+  flush(): Promise<void> {
+    if (this.pending === 0 || this.#closed !== undefined) return Promise.resolve();
+    const done = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+    this.#flushWanted = true;
+    this.#pump();
+    return done;
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    for (const picture of this.#waiting.splice(0)) picture.release?.();
+    this.#inside.clear();
+    this.#resizer?.close();
+    this.#wake();
+    this.#options.onClose();
+    await this.#native.close();
+    // Another engine stream may just be opening.
+    await this.#transition;
+    await this.#native.close();
+  }
+
+  /** Moves pictures on until one has to wait. */
+  #pump(): void {
+    while (this.#closed === undefined && this.#transition === undefined) {
+      const [picture] = this.#waiting;
+      if (picture === undefined) {
+        if (this.#flushWanted && this.#inside.size > 0) this.#empty();
+        break;
+      }
+      const sameColour =
+        picture.colour.matrix === this.#nativeColour.matrix && picture.colour.range === this.#nativeColour.range;
+      if ((this.#plainResize || !sameColour) && this.#inside.size > 0) this.#empty();
+      else if (this.#plainResize) this.#resize(picture);
+      else if (!sameColour) this.#reopen(picture.colour);
+      else if (!this.#enter(picture)) break;
+    }
+    if (this.pending === 0) this.#wake();
+  }
+
+  /** @returns false when the engine has no room now */
+  #enter(picture: Picture): boolean {
+    try {
+      const result = this.#native.push(picture);
+      if (result !== 'accepted') return false;
+      this.#inside.set(this.#nextIndex, picture.trace);
+      this.#nextIndex += 1;
+    } catch (error) {
+      this.#options.listener.onError(AppError.from(error));
+    }
+    this.#waiting.shift();
+    picture.release?.();
+    return true;
+  }
+
+  #resize(picture: Picture): void {
+    this.#waiting.shift();
+    const startedAtUs = monotonicUs();
+    try {
+      this.#resizer ??= new PictureScaler(this.outputWidth, this.outputHeight, 'bicubic');
+      const result = this.#resizer.scale(picture);
+      const now = monotonicUs();
+      this.#busyUs += now - startedAtUs;
+      result.trace.upscaledAtUs = now;
+      this.#options.listener.onPicture(result);
+    } catch (error) {
+      const { message } = AppError.from(error);
+      this.#options.listener.onError(new AppError('model.run', message, { cause: error, scope: 'frame' }));
+    }
+    picture.release?.();
+  }
+
+  /** Gets everything out of the engine. What has not come out by then was lost, and reported as an error. */
+  #empty(): void {
+    this.#change(async () => {
+      await this.#native.flush();
+      this.#inside.clear();
+      if (this.#waiting.length === 0) this.#flushWanted = false;
+    });
+  }
+
+  /** A result has the colour of its source; the engine fixes it per stream. Happens at most when a file begins. */
+  #reopen(colour: Colour): void {
+    this.#change(async () => {
+      this.#reopening = true;
+      await this.#native.close();
+      this.#native = await openNative(this.#options, colour, this.#rung, () => this);
+      this.#nativeColour = colour;
+      this.#nextIndex = 0;
+      this.#seenChunks = 0;
+      this.#reopening = false;
+    });
+  }
+
+  #change(run: () => Promise<void>): void {
+    this.#transition = run().then(
+      () => {
+        this.#transition = undefined;
+        if (this.#closed === undefined) this.setRung(this.#rung);
+      },
+      (error: unknown) => {
+        this.#transition = undefined;
+        if (this.#closed !== undefined) return;
+        this.#options.listener.onError(AppError.from(error));
+        void this.close();
+      },
+    );
+  }
+
+  #wake(): void {
+    this.#flushWanted = false;
+    for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  /** Called by the engine's events. */
+  takeFrame(frame: StreamFrame): void {
+    const trace = this.#inside.get(frame.frameIndex);
+    // Frames come in order: an earlier one that is still here was lost.
+    for (const index of this.#inside.keys()) {
+      if (index > frame.frameIndex) break;
+      this.#inside.delete(index);
+    }
+    if (trace === undefined || this.#closed !== undefined) {
+      frame.release();
+      return;
+    }
+    this.#countWork();
+    trace.upscaledAtUs = monotonicUs();
+    this.#options.listener.onPicture(pictureOf(frame, trace));
+    this.#pump();
+  }
+
+  takeError(error: AppError): void {
+    if (this.#closed === undefined) this.#options.listener.onError(error);
+  }
+
+  /** The engine closed the stream: after an error, which was reported, or because we did. */
+  takeClosed(native: FlashVsrStream | undefined): void {
+    if (native !== this.#native || this.#reopening) return;
+    void this.close();
+  }
+
+  #countWork(): void {
+    const { chunks, lastChunk } = this.#native.stats;
+    this.#busyUs += (chunks - this.#seenChunks) * lastChunk.totalMs * 1000;
+    this.#seenChunks = chunks;
+  }
+}
+
+function settingsOf({ spec, sparseRatios }: FlashVsrStreamOptions, rung: number): StreamSettings {
+  const { localRange, kvRatio, seed, colourMatch, sparseRatio } = spec;
+  return { sparseRatio: sparseRatios[rung] ?? sparseRatio, localRange, kvRatio, seed, colourMatch };
+}
+
+async function openNative(
+  options: FlashVsrStreamOptions,
+  { matrix, range }: Colour,
+  rung: number,
+  owner: () => FlashVsrUpscalerStream | undefined,
+): Promise<FlashVsrStream> {
+  const { engine, spec, format } = options;
+  const { coldStartFrames, gatherDeadlineMs, scale } = spec;
+  const opened: { native?: FlashVsrStream } = {};
+  opened.native = await engine.openStream(
+    {
+      ...format,
+      scale,
+      matrix,
+      range,
+      settings: settingsOf(options, rung),
+      ...(coldStartFrames === undefined ? {} : { coldStartFrames }),
+      ...(gatherDeadlineMs === undefined ? {} : { gatherDeadlineMs }),
+    },
+    {
+      onFrame: (frame) => owner()?.takeFrame(frame),
+      onError: (error) => owner()?.takeError(error),
+      onClosed: () => owner()?.takeClosed(opened.native),
+    },
+  );
+  return opened.native;
+}
+
+/** The frame's three planes as views of its one buffer. */
+function pictureOf(frame: StreamFrame, trace: FrameTrace): Picture {
+  const { data, width, height, mediaTime, matrix, range } = frame;
+  const uvStride = (width + 1) >> 1;
+  const lumaBytes = width * height;
+  const chromaBytes = uvStride * ((height + 1) >> 1);
+  return {
+    width,
+    height,
+    y: new Uint8Array(data, 0, lumaBytes),
+    u: new Uint8Array(data, lumaBytes, chromaBytes),
+    v: new Uint8Array(data, lumaBytes + chromaBytes, chromaBytes),
+    yStride: width,
+    uvStride,
+    colour: { matrix, range },
+    mediaTime,
+    trace,
+    ...(frame.loan === undefined ? {} : { release: () => frame.release() }),
+  };
+}
