@@ -1,4 +1,4 @@
-// Linear layers: d = residual + gate * activation(a * b^T + bias), bf16 on tensor cores or fp32 for debugging.
+// Linear layers: d = residual + activation(a * b^T + bias) (gates are folded into b and bias), bf16 on tensor cores or fp32 for debugging.
 #pragma once
 
 #include "types.h"
@@ -9,7 +9,6 @@ struct GemmParams {
   const void* a = nullptr;         ///< (m, k) of `type`, rows `lda` elements apart
   const void* b = nullptr;         ///< (n, k) of `type` (a linear layer's weight as stored), rows `ldb` elements apart
   const float* bias = nullptr;     ///< (n) or null
-  const float* gate = nullptr;     ///< (n) or null (1)
   const void* residual = nullptr;  ///< (m, n) of `outputType`, rows `ldd` elements apart, or null; may be `d` itself
   void* d = nullptr;               ///< (m, n) of `outputType`
   int m = 0, n = 0, k = 0;         ///< tensor cores want k, lda, ldb % 8 == 0 and 16-byte aligned a, b

@@ -10,7 +10,7 @@ namespace flashvsr::kernels {
 /// Element type of activations and weights. Sums, norms and softmax are fp32 whatever the type.
 enum class DataType : int { kFloat32 = 0, kBfloat16 = 1 };
 
-/// What a product's epilogue applies to (sum + bias), before gate and residual.
+/// What a product's epilogue applies to (sum + bias), before the residual.
 enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };
 
 /// Bytes of one element.

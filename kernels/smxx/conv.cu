@@ -140,7 +140,7 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   if (!shapes || p.weight == nullptr) return cudaErrorInvalidValue;
   PixelParams rows{};
   bool inputsAligned = reinterpret_cast<uintptr_t>(p.weight) % 16 == 0;
-  bool aligned = p.ldOut * SizeOf(p.outputType) % 16 == 0;
+  bool aligned = p.ldOut * SizeOf(p.outputType) % 16 == 0 && reinterpret_cast<uintptr_t>(p.bias) % 16 == 0;
   for (int source = 0; source < (p.channels[1] > 0 ? 2 : 1); ++source) {
     for (int i = 0; i < inputs; ++i) {
       if (p.input[source][i] == nullptr) return cudaErrorInvalidValue;
@@ -168,7 +168,7 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   rows.replicate = p.replicate;
   const int64_t depth = PackedConvDepth(p.kernelT * p.kernelY * p.kernelX, p.channels[0], p.channels[1]);
   const ProductWeight weight{p.weight, depth, p.outChannels, static_cast<int>(depth)};
-  const ProductEpilogue epilogue{p.bias, nullptr, p.activation, true, aligned};
+  const ProductEpilogue epilogue{p.bias, p.activation, true, aligned};
   const bool vectors = p.channels[0] % 8 == 0 && p.channels[1] % 8 == 0 && inputsAligned;
   return DispatchProduct<PixelRows>(rows, weight, epilogue, rows.m, p.type, p.outputType, vectors, stream);
 }

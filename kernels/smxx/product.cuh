@@ -35,13 +35,12 @@ struct ProductWeight {
   int k;
 };
 
-/// What happens to a finished sum, in this order: + bias, activation (unless last), * gate, + residual, activation (if last).
+/// What happens to a finished sum, in this order: + bias, activation (unless last), + residual, activation (if last).
 struct ProductEpilogue {
   const float* bias;
-  const float* gate;
   Activation activation;
   bool activationLast;
-  bool vectorised;  // every row of output and residual is 16-byte aligned
+  bool vectorised;  // every row of output and residual, and the bias, is 16-byte aligned
 };
 
 __device__ __forceinline__ float Activate(float x, Activation activation) {
@@ -60,40 +59,56 @@ __device__ __forceinline__ float Activate(float x, Activation activation) {
   }
 }
 
-/// Finishes up to 8 consecutive columns of one row and stores them.
-template <typename Out>
-__device__ __forceinline__ void FinishRow(const ProductEpilogue& e, float v[8], Out* out, const Out* residual, int column,
-                                          int columns) {
-  const bool whole = e.vectorised && column + 8 <= columns;
+/// 8 consecutive elements as they lie in memory: loads of a residual are started early and decoded late.
+template <typename T>
+struct Raw8;
+template <>
+struct Raw8<Bf16> {
+  uint4 words;
+  __device__ __forceinline__ void load(const Bf16* p) { words = *reinterpret_cast<const uint4*>(p); }
+  __device__ __forceinline__ void add(float v[8]) const {
+    const uint32_t w[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    if (column + i >= columns) continue;
-    if (e.bias != nullptr) v[i] += e.bias[column + i];
-    if (!e.activationLast) v[i] = Activate(v[i], e.activation);
-    if (e.gate != nullptr) v[i] *= e.gate[column + i];
-  }
-  if (residual != nullptr) {
-    if (whole) {
-      float r[8];
-      Load8(residual + column, r);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) v[i] += r[i];
-    } else {
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-        if (column + i < columns) v[i] += ToFloat(residual[column + i]);
+    for (int i = 0; i < 4; ++i) {
+      v[2 * i] += __uint_as_float(w[i] << 16);
+      v[2 * i + 1] += __uint_as_float(w[i] & 0xffff0000u);
     }
   }
-  if (e.activationLast) {
+};
+template <>
+struct Raw8<float> {
+  float words[8];
+  __device__ __forceinline__ void load(const float* p) { Load8(p, words); }
+  __device__ __forceinline__ void add(float v[8]) const {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = Activate(v[i], e.activation);
+    for (int i = 0; i < 8; ++i) v[i] += words[i];
   }
-  if (whole) {
-    Store8(out + column, v);
+};
+
+__device__ __forceinline__ void Activate8(float v[8], Activation activation) {
+  if (activation == Activation::kNone) return;
+  if (activation == Activation::kRelu) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = fmaxf(v[i], 0.0f);
   } else {
 #pragma unroll
-    for (int i = 0; i < 8; ++i)
-      if (column + i < columns) out[column + i] = FromFloat<Out>(v[i]);
+    for (int i = 0; i < 8; ++i) v[i] = Activate(v[i], activation);
+  }
+}
+
+/// The ragged edge, and rows that are not 16-byte aligned: one element at a time. `v` has its bias.
+template <typename Out>
+__device__ __noinline__ void FinishEdge(const ProductEpilogue& e, float4 low, float4 high, Out* out, const Out* residual,
+                                        int columns) {
+  const float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (i >= columns) continue;
+    float x = v[i];
+    if (!e.activationLast) x = Activate(x, e.activation);
+    if (residual != nullptr) x += ToFloat(residual[i]);
+    if (e.activationLast) x = Activate(x, e.activation);
+    out[i] = FromFloat<Out>(x);
   }
 }
 
@@ -223,17 +238,48 @@ __global__ void __launch_bounds__(Tile::kThreads)
       for (int j = 0; j < kNt; ++j) MultiplyAdd(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
   }
 
+  // A lane finishes 8 consecutive columns of a row at a time, the same columns for every row: their bias is loaded once. The
+  // residuals of one m-tile are all in flight before the first store (stores and loads may alias, so the order is fixed here).
+  constexpr int kGroups = (kNt + 3) / 4;
   const int quadLane = lane & 3;
+  float bias[kGroups][8];
+  int columns[kGroups];  // left of this lane's 8: >= 8 whole, <= 0 nothing
+#pragma unroll
+  for (int group = 0; group < kGroups; ++group) {
+    const int nt = group * 4 + quadLane, column = n0 + warpN * Tile::kWn + nt * 8;
+    columns[group] = nt < kNt ? weight.n - column : 0;
+#pragma unroll
+    for (int c = 0; c < 8; ++c) bias[group][c] = 0.0f;
+    if (epilogue.bias == nullptr) continue;
+    if (columns[group] >= 8 && epilogue.vectorised) {
+      Load8(epilogue.bias + column, bias[group]);
+    } else {
+#pragma unroll
+      for (int c = 0; c < 8; ++c)
+        if (c < columns[group]) bias[group][c] = epilogue.bias[column + c];
+    }
+  }
+  const int firstColumn = n0 + warpN * Tile::kWn + quadLane * 8;
 #pragma unroll
   for (int i = 0; i < kMt; ++i) {
+    Out* out[2] = {nullptr, nullptr};
+    const Out* residual[2] = {nullptr, nullptr};
+    bool inside[2];
+    Raw8<Out> add[2][kGroups];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int m = m0 + warpM * Tile::kWm + i * 16 + half * 8 + (lane >> 2);
-      Out* out = nullptr;
-      const Out* residual = nullptr;
-      const bool inside = Rows::template OutputRow<Out>(rowParams, m, out, residual);
+      inside[half] = Rows::template OutputRow<Out>(rowParams, m, out[half], residual[half]);
+      if (inside[half] && residual[half] != nullptr && epilogue.vectorised) {
 #pragma unroll
-      for (int group = 0; group < (kNt + 3) / 4; ++group) {
+        for (int group = 0; group < kGroups; ++group)
+          if (columns[group] >= 8) add[half][group].load(residual[half] + firstColumn + group * 32);
+      }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int group = 0; group < kGroups; ++group) {
         float2 e[4];
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
@@ -242,11 +288,19 @@ __global__ void __launch_bounds__(Tile::kThreads)
                           : make_float2(0.0f, 0.0f);
         }
         TransposeQuad(e, lane);
-        const int nt = group * 4 + quadLane;
-        const int column = n0 + warpN * Tile::kWn + nt * 8;
-        if (inside && nt < kNt && column < weight.n) {
-          float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
-          FinishRow<Out>(epilogue, v, out, residual, column, weight.n);
+        float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
+#pragma unroll
+        for (int c = 0; c < 8; ++c) v[c] += bias[group][c];
+        if (!inside[half]) continue;
+        const int column = firstColumn + group * 32;
+        if (columns[group] >= 8 && epilogue.vectorised) {
+          if (!epilogue.activationLast) Activate8(v, epilogue.activation);
+          if (residual[half] != nullptr) add[half][group].add(v);
+          if (epilogue.activationLast) Activate8(v, epilogue.activation);
+          Store8(out[half] + column, v);
+        } else if (columns[group] > 0) {
+          FinishEdge<Out>(epilogue, make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7]), out[half] + column,
+                          residual[half] != nullptr ? residual[half] + column : nullptr, columns[group]);
         }
       }
     }
@@ -295,7 +349,6 @@ __global__ void __launch_bounds__(256)
       float v = acc[i][j];
       if (epilogue.bias != nullptr) v += epilogue.bias[column];
       if (!epilogue.activationLast) v = Activate(v, epilogue.activation);
-      if (epilogue.gate != nullptr) v *= epilogue.gate[column];
       if (residual != nullptr) v += ToFloat(residual[column]);
       if (epilogue.activationLast) v = Activate(v, epilogue.activation);
       out[column] = FromFloat<Out>(v);
