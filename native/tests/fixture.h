@@ -25,8 +25,9 @@ inline std::shared_ptr<const ModelWeights> Weights(ModelDims dims = MicroDims(),
 
 // A backend and a prepared model.
 struct Prepared {
-  explicit Prepared(const ModelDims& dims = MicroDims(), int threads = kWorkers)
-      : weights(Weights(dims)), backend(CreateReferenceBackend(threads)) {
+  explicit Prepared(const ModelDims& dims = MicroDims(), int threads = kWorkers) : Prepared(Weights(dims), threads) {}
+  explicit Prepared(std::shared_ptr<const ModelWeights> from, int threads = kWorkers)
+      : weights(std::move(from)), backend(CreateReferenceBackend(threads)) {
     Threads pool(threads);
     model = backend->prepare(*weights, ComputeModelConstants(*weights, pool), Precision::Fp32, {});
   }
