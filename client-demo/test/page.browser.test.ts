@@ -5,6 +5,7 @@ import { startApp, type App } from '../../server/app.ts';
 import { configSchema } from '../../server/config.ts';
 import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../tests/browser.ts';
+import { UdpRelay } from './udp-relay.ts';
 
 /** The page in a real Chromium against the real server: what a person sees and does. */
 
@@ -63,16 +64,22 @@ async function goLive(page: Page, source: string, name: string): Promise<void> {
   await page.getByRole('button', { name: 'Go live' }).click();
 }
 
-/** Resolves when the result is moving, at the size given. */
+/** Resolves when the result is moving, uncovered, at the size given. */
 async function playing(page: Page, width = 1280, height = 720): Promise<void> {
   await page.waitForFunction(
     ([w, h]) => {
       const video = document.querySelector<HTMLVideoElement>('.picture-result video');
-      const covered = document.querySelector('.stage.covered') !== null;
-      return !covered && video?.videoWidth === w && video.videoHeight === h && video.currentTime > 0.3;
+      return document.querySelector('.stage.covered') === null && video?.videoWidth === w && video.videoHeight === h;
     },
     [width, height] as const,
   );
+  const before = await framesShown(page);
+  await until(async () => (await framesShown(page)) > before + 5);
+}
+
+function framesShown(page: Page): Promise<number> {
+  const result = page.locator('.picture-result video');
+  return result.evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
 }
 
 const overlay = (page: Page) => page.locator('.overlay');
@@ -172,13 +179,9 @@ describe('publishing and watching', () => {
     await playing(page);
     // The clip lasts 6 s.
     await page.waitForTimeout(7000);
-    const frames = () =>
-      page
-        .locator('.picture-result video')
-        .evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
-    const before = await frames();
+    const before = await framesShown(page);
     await page.waitForTimeout(1500);
-    expect((await frames()) - before).toBeGreaterThan(15);
+    expect((await framesShown(page)) - before).toBeGreaterThan(15);
   });
 });
 
@@ -338,6 +341,36 @@ describe('coming back', () => {
     await socket.cut();
     await overlay(page).getByText('Connection lost').waitFor();
     await playing(page);
+  });
+
+  it('finds a new path by ICE restart when packets stop, within the same session', async () => {
+    const studio = await open(app.url);
+    await goLive(studio.page, 'Sample', 'path');
+    const { page } = await open('about:blank');
+    const relay = new UdpRelay();
+    const sent: string[] = [];
+    await page.routeWebSocket(/\/ws$/, (route) => {
+      const server = route.connectToServer();
+      route.onMessage((message) => {
+        const { type } = JSON.parse(String(message)) as { type: string };
+        sent.push(type);
+        // The page's own candidates would let the server go around the relay.
+        if (type !== 'candidate') server.send(message);
+      });
+      server.onMessage((message) => void relay.rewrite(String(message)).then((text) => route.send(text)));
+    });
+    try {
+      await page.goto(`${app.url}/watch/path`);
+      await playing(page);
+      relay.setOpen(false);
+      await overlay(page).getByText('The line is interrupted').waitFor();
+      while (!sent.includes('restart')) await page.waitForTimeout(100);
+      relay.setOpen(true);
+      await playing(page);
+      expect(sent.filter((type) => type === 'watch')).toHaveLength(1);
+    } finally {
+      relay.close();
+    }
   });
 
   it('keeps the name over a reload of the publishing page', async () => {

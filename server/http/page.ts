@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import { broadcastName } from '../signaling/protocol.ts';
 
 const PAGE_FOLDER = fileURLToPath(new URL('../../client-demo/', import.meta.url));
+const ASSETS_FOLDER = fileURLToPath(new URL('../../client-demo/assets/', import.meta.url));
 const CLIPS_FOLDER = fileURLToPath(new URL('../../testdata/clips/', import.meta.url));
 const SAMPLE_CLIP = 'astronaut_320x180.mp4';
 
@@ -35,8 +36,8 @@ const SECURITY_HEADERS = {
 /** The static page: `/` to publish and watch, `/watch/<name>` to watch only, `/sample.mp4` the built-in clip. */
 export async function registerPage(app: FastifyInstance): Promise<void> {
   await app.register(fastifyStatic, {
-    root: [PAGE_FOLDER, CLIPS_FOLDER],
-    // Each file is named in a route of its own or matched at request time; nothing outside is reachable.
+    root: [PAGE_FOLDER, ASSETS_FOLDER, CLIPS_FOLDER],
+    // Only the routes below serve files, each from one folder that it cannot leave.
     wildcard: false,
     serve: false,
     cacheControl: false,
@@ -54,7 +55,7 @@ export async function registerPage(app: FastifyInstance): Promise<void> {
   });
   app.get('/sample.mp4', (_request, reply) => send(reply, SAMPLE_CLIP, CLIPS_FOLDER, 'public, max-age=86400'));
   app.get<{ Params: { '*': string } }>('/assets/*', (request, reply) =>
-    send(reply, `assets/${request.params['*']}`, PAGE_FOLDER, revalidate),
+    send(reply, request.params['*'], ASSETS_FOLDER, revalidate),
   );
   app.get('/favicon.ico', (_request, reply) => reply.redirect('/assets/icon.svg', 301));
 }

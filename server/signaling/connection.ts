@@ -43,6 +43,8 @@ type State = { kind: 'greeting'; timer: NodeJS.Timeout } | { kind: 'open' } | { 
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #sessions = new Map<string, SessionChannel>();
+  /** The last ones that the server ended, newest first. */
+  #ended: readonly string[] = [];
   /** Requests under way that will become sessions, so that limits count them too. */
   readonly #pending = { publish: 0, watch: 0 };
   readonly #rate: RateLimit;
@@ -166,8 +168,11 @@ export class Connection {
           await this.#options.port.addCandidate(message.session, message.candidate);
           return this.#reply({ type: 'ok', re: message.id });
         case 'leave':
-          this.#own(message.session);
-          await this.#end(message.session, 'request');
+          // The server may have ended it in the same moment.
+          if (!this.#ended.includes(message.session)) {
+            this.#own(message.session);
+            await this.#end(message.session, 'request');
+          }
           return this.#reply({ type: 'ok', re: message.id });
         case 'list':
           if (message.subscribe !== undefined) this.#subscribed = message.subscribe;
@@ -253,7 +258,10 @@ export class Connection {
     sendIfIdle: (message: ServerMessage) => {
       if (this.#options.socket.bufferedAmount <= SKIP_PUSHES_ABOVE_BYTES) this.#send(message);
     },
-    ended: (session: string) => void this.#sessions.delete(session),
+    ended: (session: string) => {
+      this.#sessions.delete(session);
+      this.#ended = [session, ...this.#ended].slice(0, MAX_WATCHES_PER_SOCKET);
+    },
   };
 
   #own(session: string): void {

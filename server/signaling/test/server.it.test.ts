@@ -275,6 +275,12 @@ describe('pushes', () => {
     const end = await client.get('state', ({ state }) => state === 'ended');
     expect(end).toMatchObject({ session, error: { code: 'broadcast.nameTaken' } });
     expect(signaling.sessions).toBe(0);
+    // A goodbye that crosses with it is no mistake; a second use is.
+    client.send({ type: 'leave', id: 2, session });
+    await client.get('ok', ({ re }) => re === 2);
+    client.send({ type: 'restart', id: 3, session, sdp: 'offer' });
+    expect(await client.get('error')).toMatchObject({ re: 3, code: 'request.unknownSession' });
+    expect(port.left).toEqual([]);
   });
 
   it('pushes the list to subscribers only, on every change', async () => {
