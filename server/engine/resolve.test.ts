@@ -1,0 +1,129 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { configSchema, type Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import { availableModels, resolveModel } from './resolve.ts';
+import type { UpscalerSpec } from './spec.ts';
+
+const root = mkdtempSync(path.join(tmpdir(), 'resolve-test-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function addModel(folder: string, manifest: unknown, files: readonly string[] = ['model.onnx']): string {
+  const place = path.join(root, folder);
+  mkdirSync(place, { recursive: true });
+  for (const file of files) writeFileSync(path.join(place, file), 'x');
+  if (manifest !== undefined)
+    writeFileSync(
+      path.join(place, 'manifest.json'),
+      typeof manifest === 'string' ? manifest : JSON.stringify(manifest),
+    );
+  return place;
+}
+
+const onnx = (name: string, scale: number, rest: object = {}): object => ({
+  name,
+  kind: 'onnx',
+  file: 'model.onnx',
+  scale,
+  ...rest,
+});
+const state = { input: 'hidden', output: 'hidden_out', channels: 16 };
+
+addModel('nano-x4', onnx('nano-x4', 4, { label: 'nano x4', recurrentState: [state], licence: 'Apache-2.0' }));
+addModel('mini-x4', onnx('mini-x4', 4, { label: 'mini x4' }));
+addModel('nano-x2', onnx('nano-x2', 2));
+addModel('range', onnx('range', 3, { valueRange: [0, 255], sizeMultiple: 8 }));
+addModel('vsr', { name: 'vsr', label: 'FlashVSR v1.1', kind: 'flashvsr', weights: ['a'] });
+addModel('bare', undefined);
+addModel('two', undefined, ['a.onnx', 'b.onnx']);
+addModel('broken', '{ this is not JSON');
+addModel('wrong', onnx('wrong', 99));
+addModel('gone', onnx('gone', 4), []);
+addModel('needy', onnx('needy', 4, { fallbacks: ['nano-x2'] }));
+
+function resolve(model: Partial<Config['model']>): Promise<UpscalerSpec> {
+  return resolveModel({ model: configSchema.shape.model.parse(model) }, [root]);
+}
+
+async function failure(model: Partial<Config['model']>): Promise<AppError> {
+  const error: unknown = await resolve(model).catch((thrown: unknown) => thrown);
+  if (error instanceof AppError) return error;
+  throw new Error(`no AppError but ${String(error)}`);
+}
+
+it('auto takes the shipped nano model of the wanted scale, with its mini below it', async () => {
+  expect(await resolve({ name: 'auto', threads: 3 })).toEqual({
+    kind: 'onnx',
+    model: {
+      file: path.join(root, 'nano-x4', 'model.onnx'),
+      label: 'nano x4',
+      valueRange: [0, 1],
+      scale: 4,
+      recurrentState: [{ input: 'hidden', output: 'hidden_out' }],
+    },
+    threads: 3,
+    fallbacks: [{ file: path.join(root, 'mini-x4', 'model.onnx'), label: 'mini x4', valueRange: [0, 1], scale: 4 }],
+  });
+  expect(await resolve({ name: 'auto', scale: 2 })).toMatchObject({ kind: 'onnx', model: { scale: 2 }, fallbacks: [] });
+});
+
+it('auto is a resize where no model is shipped', async () => {
+  const spec = await resolveModel({ model: configSchema.shape.model.parse({ scale: 3 }) }, [
+    path.join(root, 'nothing'),
+  ]);
+  expect(spec).toEqual({ kind: 'resize', scale: 3, filter: 'lanczos' });
+});
+
+it('takes a name, a folder, a file and a folder with one file', async () => {
+  const file = path.join(root, 'range', 'model.onnx');
+  const range = { kind: 'onnx', model: { file, scale: 3, valueRange: [0, 255], sizeMultiple: 8, label: 'range' } };
+  expect(await resolve({ name: 'range' })).toMatchObject(range);
+  expect(await resolve({ name: path.join(root, 'range') })).toMatchObject(range);
+  // The manifest beside the file describes it.
+  expect(await resolve({ name: file })).toMatchObject(range);
+  expect(await resolve({ name: path.join(root, 'bare'), valueRange: [-1, 1] })).toEqual({
+    kind: 'onnx',
+    model: { file: path.join(root, 'bare', 'model.onnx'), label: 'model', valueRange: [-1, 1] },
+    threads: 2,
+    fallbacks: [],
+  });
+  expect(await resolve({ name: 'resize', filter: 'bicubic' })).toEqual({ kind: 'resize', scale: 4, filter: 'bicubic' });
+});
+
+it('hands FlashVSR models on with their settings', async () => {
+  expect(await resolve({ name: 'vsr', device: 'cpu', seed: 7 })).toMatchObject({
+    kind: 'flashvsr',
+    model: path.join(root, 'vsr'),
+    label: 'FlashVSR v1.1',
+    device: 'reference',
+    seed: 7,
+  });
+  expect(await resolve({ name: 'flashvsr-synthetic' })).toMatchObject({ kind: 'flashvsr', model: 'synthetic' });
+});
+
+it.each([
+  ['nothing', 'model.notFound', /no model "nothing".*auto, resize, .*nano-x4/],
+  ['broken', 'model.invalid', /broken.manifest\.json is not valid JSON/],
+  ['wrong', 'model.invalid', /wrong.manifest\.json is not a model manifest: scale: /],
+  ['gone', 'model.invalid', /names model\.onnx, which is not there/],
+  ['two', 'model.invalid', /several \.onnx files \(a\.onnx, b\.onnx\)/],
+  ['needy', 'model.invalid', /fallback "nano-x2", which is no ONNX model of its scale/],
+])('says what is wrong with "%s"', async (name, code, message) => {
+  const error = await failure({ name });
+  expect(error.code).toBe(code);
+  expect(error.message).toMatch(message);
+});
+
+it('refuses other files', async () => {
+  const file = path.join(root, 'weights.bin');
+  writeFileSync(file, 'x');
+  expect((await failure({ name: file })).message).toMatch(/neither a folder with manifest\.json nor an \.onnx file/);
+});
+
+it('lists what there is', () => {
+  expect(availableModels([root]).map((model) => model.name)).toEqual(
+    expect.arrayContaining(['nano-x4', 'mini-x4', 'nano-x2', 'range', 'vsr', 'gone']),
+  );
+});
