@@ -11,6 +11,32 @@ namespace {
 
 float SoftClamp(float x) { return std::tanh(x / 3.0F) * 3.0F; }
 
+// Where the nine taps of zero-padded 3x3 convolutions lie: segment = tap * pictures.size() + picture. `halve`: the pictures are
+// half as large and seen through nearest x2.
+RowSource Taps(std::vector<const float*> pictures, std::int64_t rows, std::int64_t columns, std::int64_t channels, bool halve) {
+  const std::int64_t inputs = static_cast<std::int64_t>(pictures.size());
+  const int shift = halve ? 1 : 0;
+  const std::int64_t stored = columns >> shift;
+  return {rows * columns, 9 * inputs, channels,
+          [=, pictures = std::move(pictures)](std::int64_t row, std::int64_t count, const float** pointers, std::int64_t stride) {
+            const float* zero = ZeroRun();
+            std::int64_t y = row / columns, x = row % columns;
+            for (std::int64_t i = 0; i < count; ++i) {
+              for (std::int64_t tap = 0; tap < 9; ++tap) {
+                const std::int64_t fromY = y + tap / 3 - 1, fromX = x + tap % 3 - 1;
+                const bool inside = fromY >= 0 && fromY < rows && fromX >= 0 && fromX < columns;
+                const std::int64_t at = ((fromY >> shift) * stored + (fromX >> shift)) * channels;
+                for (std::int64_t p = 0; p < inputs; ++p)
+                  pointers[(tap * inputs + p) * stride + i] = inside ? pictures[static_cast<std::size_t>(p)] + at : zero;
+              }
+              if (++x == columns) {
+                x = 0;
+                ++y;
+              }
+            }
+          }};
+}
+
 }  // namespace
 
 void DecoderInputRows(Threads& threads, std::span<const std::uint8_t* const, 4> frames, const float* latent,
@@ -41,17 +67,10 @@ PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t 
 void Convolve3x3(Threads& threads, const float* x, const float* past, std::int64_t rows, std::int64_t columns,
                  std::int64_t channels, const PackedMatrix& weight, const float* bias, const float* residual, bool relu,
                  float* out) {
-  const std::int64_t inputs = past != nullptr ? 2 : 1, outChannels = weight.n();
-  RowSource source;
-  source.rows = rows * columns;
-  source.segments = 9 * inputs;
-  source.length = channels;
-  source.at = [&](std::int64_t row, std::int64_t segment) -> const float* {
-    const std::int64_t tap = segment / inputs;
-    const std::int64_t y = row / columns + tap / 3 - 1, xx = row % columns + tap % 3 - 1;
-    if (y < 0 || y >= rows || xx < 0 || xx >= columns) return nullptr;
-    return (segment % inputs == 0 ? x : past) + (y * columns + xx) * channels;
-  };
+  const std::int64_t outChannels = weight.n();
+  std::vector<const float*> pictures{x};
+  if (past != nullptr) pictures.push_back(past);
+  const RowSource source = Taps(std::move(pictures), rows, columns, channels, false);
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
     const std::int64_t at = row * outChannels + column;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -67,20 +86,12 @@ void GrowConvolve(Threads& threads, const float* x, std::int64_t rows, std::int6
                   std::int64_t step, const PackedMatrix& weight, bool relu, float* out) {
   const std::int64_t channels = grow.k(), outChannels = weight.n();
   std::vector<float> grown(static_cast<std::size_t>(rows * columns * channels));
-  const RowSource points{rows * columns, 1, channels, [&](std::int64_t row, std::int64_t) { return x + row * channels; }};
+  const RowSource points = PlainRows(x, rows * columns, channels);
   Multiply(threads, points, grow, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-    for (std::int64_t i = 0; i < count; ++i)
-      if ((column + i) / channels == step) grown[static_cast<std::size_t>(row * channels + (column + i) % channels)] = values[i];
+    for (std::int64_t i = std::max<std::int64_t>(step * channels - column, 0); i < std::min((step + 1) * channels - column, count); ++i)
+      grown[static_cast<std::size_t>(row * channels + column + i - step * channels)] = values[i];
   });
-  RowSource source;
-  source.rows = 4 * rows * columns;
-  source.segments = 9;
-  source.length = channels;
-  source.at = [&](std::int64_t row, std::int64_t tap) -> const float* {
-    const std::int64_t y = row / (2 * columns) + tap / 3 - 1, xx = row % (2 * columns) + tap % 3 - 1;
-    if (y < 0 || y >= 2 * rows || xx < 0 || xx >= 2 * columns) return nullptr;
-    return grown.data() + ((y / 2) * columns + xx / 2) * channels;
-  };
+  const RowSource source = Taps({grown.data()}, 2 * rows, 2 * columns, channels, true);
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
     for (std::int64_t i = 0; i < count; ++i) out[row * outChannels + column + i] = relu ? std::max(values[i], 0.0F) : values[i];
   });
@@ -89,15 +100,7 @@ void GrowConvolve(Threads& threads, const float* x, std::int64_t rows, std::int6
 void OutputConvolve(Threads& threads, const float* x, std::int64_t rows, std::int64_t columns, std::int64_t channels,
                     const PackedMatrix& weight, const float* bias, float* out) {
   const std::int64_t plane = rows * columns;
-  RowSource source;
-  source.rows = plane;
-  source.segments = 9;
-  source.length = channels;
-  source.at = [&](std::int64_t row, std::int64_t tap) -> const float* {
-    const std::int64_t y = row / columns + tap / 3 - 1, xx = row % columns + tap % 3 - 1;
-    if (y < 0 || y >= rows || xx < 0 || xx >= columns) return nullptr;
-    return x + (y * columns + xx) * channels;
-  };
+  const RowSource source = Taps({x}, rows, columns, channels, false);
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
     for (std::int64_t i = 0; i < count; ++i) out[(column + i) * plane + row] = (values[i] + bias[column + i]) * 2.0F - 1.0F;
   });

@@ -32,14 +32,20 @@ class PackedMatrix {
   std::vector<float> data_;
 };
 
-// A of A * B^T by pieces, so that convolutions need no unfolded copy: K is `segments` runs of `length` floats; at(row,
-// segment) points to a run or is nullptr for zeros (a tap outside the picture).
+// A of A * B^T by pieces, so that convolutions need no unfolded copy: K is `segments` runs of `length` floats.
+// locate(row, count, pointers, stride) writes, for `count` rows from `row` on, where each run of each row lies:
+// pointers[segment * stride + i]; a tap outside the picture lies at ZeroRun().
 struct RowSource {
   std::int64_t rows = 0;
   std::int64_t segments = 1;
   std::int64_t length = 0;
-  std::function<const float*(std::int64_t row, std::int64_t segment)> at;
+  std::function<void(std::int64_t row, std::int64_t count, const float** pointers, std::int64_t stride)> locate;
 };
+// Zeros, longer than any run.
+inline constexpr std::int64_t kLongestRun = 16384;
+const float* ZeroRun();
+// Rows of a plain row-major matrix.
+RowSource PlainRows(const float* x, std::int64_t rows, std::int64_t width);
 
 // Called once per row and run of columns with finished sums; the place to add bias, apply an activation and store.
 // `values` may be changed in place.

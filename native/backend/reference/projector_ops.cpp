@@ -35,12 +35,16 @@ void CausalConvolve(Threads& threads, std::span<const float* const> inputs, std:
   source.rows = outputs * rows * columns;
   source.segments = 36;
   source.length = inChannels;
-  source.at = [&](std::int64_t row, std::int64_t segment) {
-    const std::int64_t t = row / (rows * columns), y = row / columns % rows, x = row % columns;
-    const std::int64_t time = segment / 9, i = segment / 3 % 3, j = segment % 3;
-    const std::int64_t fromY = std::clamp<std::int64_t>(y + i - 1, 0, rows - 1), fromX = std::clamp<std::int64_t>(x + j - 1, 0, columns - 1);
-    const int slot = taps[static_cast<std::size_t>(t)][static_cast<std::size_t>(time)];
-    return inputs[static_cast<std::size_t>(slot)] + (fromY * columns + fromX) * inChannels;
+  source.locate = [&](std::int64_t row, std::int64_t count, const float** pointers, std::int64_t stride) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      const std::int64_t t = (row + r) / (rows * columns), y = (row + r) / columns % rows, x = (row + r) % columns;
+      for (std::int64_t segment = 0; segment < 36; ++segment) {
+        const std::int64_t fromY = std::clamp<std::int64_t>(y + segment / 3 % 3 - 1, 0, rows - 1);
+        const std::int64_t fromX = std::clamp<std::int64_t>(x + segment % 3 - 1, 0, columns - 1);
+        const int slot = taps[static_cast<std::size_t>(t)][static_cast<std::size_t>(segment / 9)];
+        pointers[segment * stride + r] = inputs[static_cast<std::size_t>(slot)] + (fromY * columns + fromX) * inChannels;
+      }
+    }
   };
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
     float* to = rowOf(row / (rows * columns), row / columns % rows, row % columns) + column;

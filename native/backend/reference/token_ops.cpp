@@ -8,10 +8,6 @@
 namespace flashvsr::reference {
 namespace {
 constexpr double kEpsilon = 1e-6;
-
-RowSource Rows(const float* x, std::int64_t rows, std::int64_t width) {
-  return {rows, 1, width, [x, width](std::int64_t row, std::int64_t) { return x + row * width; }};
-}
 }  // namespace
 
 void LayerNorm(Threads& threads, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
@@ -85,7 +81,7 @@ float Silu(float x) { return static_cast<float>(x / (1.0 + std::exp(-static_cast
 void Linear(Threads& threads, const float* x, std::int64_t rows, const PackedMatrix& weight, const float* bias,
             Activation activation, float* out) {
   const std::int64_t n = weight.n();
-  Multiply(threads, Rows(x, rows, weight.k()), weight,
+  Multiply(threads, PlainRows(x, rows, weight.k()), weight,
            [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
              float* to = out + row * n + column;
              for (std::int64_t i = 0; i < count; ++i) {
@@ -100,7 +96,7 @@ void Linear(Threads& threads, const float* x, std::int64_t rows, const PackedMat
 void LinearGatedResidual(Threads& threads, const float* y, std::int64_t rows, const PackedMatrix& weight,
                          const float* bias, const float* gate, float* x) {
   const std::int64_t n = weight.n();
-  Multiply(threads, Rows(y, rows, weight.k()), weight,
+  Multiply(threads, PlainRows(y, rows, weight.k()), weight,
            [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
              float* to = x + row * n + column;
              for (std::int64_t i = 0; i < count; ++i) {
