@@ -58,25 +58,30 @@ export function setText(element, text) {
 }
 
 /**
- * A button that copies `text()` and says so.
+ * A button that copies `text()`.
  * @param {() => string} text
  * @param {string} label
  */
 export function copyButton(text, label) {
   const button = h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label }, icon('copy'));
-  button.addEventListener('click', () => void copy(button, text(), label));
+  copyOnClick(button, text);
   return button;
 }
 
-/** @param {HTMLButtonElement} button @param {string} text @param {string} label */
-async function copy(button, text, label) {
-  const done = await writeClipboard(text);
-  setIcon(button, done ? 'check' : 'alert');
-  button.setAttribute('aria-label', done ? 'Copied' : 'Copying is not allowed here');
-  setTimeout(() => {
-    setIcon(button, 'copy');
-    button.setAttribute('aria-label', label);
-  }, 1600);
+/** Copies, and says for a moment that it did. @param {HTMLButtonElement} button @param {() => string} text */
+export function copyOnClick(button, text) {
+  const label = button.getAttribute('aria-label');
+  button.addEventListener('click', () => {
+    void writeClipboard(text()).then((done) => {
+      setIcon(button, done ? 'check' : 'alert');
+      button.setAttribute('aria-label', done ? 'Copied' : 'Copying is not allowed here');
+      setTimeout(() => {
+        setIcon(button, 'copy');
+        if (label === null) button.removeAttribute('aria-label');
+        else button.setAttribute('aria-label', label);
+      }, 1600);
+    });
+  });
 }
 
 /** The clipboard API exists in secure pages only; the old way works everywhere. @param {string} text */

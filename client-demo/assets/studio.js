@@ -4,7 +4,7 @@
 import { BroadcastListView, watchUrl } from './broadcast-list.js';
 import { openCapture } from './capture.js';
 import { CompareView } from './compare-view.js';
-import { byId, copyButton, h, setText } from './dom.js';
+import { byId, copyOnClick, h, setText } from './dom.js';
 import { insecureContextError, toLiveError } from './errors.js';
 import { formatDuration } from './format.js';
 import { Notice } from './notice.js';
@@ -52,7 +52,7 @@ class Studio {
     });
     this.#signaling.onList.add((list) => this.#list.show(list));
     this.#signaling.onState.add((state) => this.#onSignaling(state));
-    byId('live-copy', HTMLElement).append(copyButton(() => this.#liveLink.value, 'Copy the link'));
+    copyOnClick(byId('live-copy', HTMLButtonElement), () => this.#liveLink.value);
     this.#liveLink.addEventListener('focus', () => this.#liveLink.select());
     setInterval(() => this.#tick(), 1000);
     const settings = this.#form.settings;
@@ -118,6 +118,9 @@ class Studio {
       case 'interrupted':
         this.#notice.show({ tone: 'warning', title: 'Your uplink is interrupted.', text: 'Looking for a new path.' });
         break;
+      case 'offline':
+        if (state.watch === undefined) this.#view.setOverlay({ title: 'Waiting for the server', busy: true });
+        break;
       case 'negotiating':
       case 'connecting':
         if (state.watch === undefined) this.#view.setOverlay({ title: 'Connecting', busy: true });
@@ -135,6 +138,7 @@ class Studio {
     state.sinceMs ??= Date.now();
     this.#liveCard.hidden = false;
     this.#liveLink.value = watchUrl(name);
+    byId('live-open', HTMLAnchorElement).href = watchUrl(name);
     this.#list.setOwn(name);
     if (state.watch !== undefined) return;
     state.watch = new WatchSession({ signaling: this.#signaling, name, view: this.#view, stats: this.#stats });

@@ -16,6 +16,7 @@ export class WatchSession {
   #broadcast = 'waiting';
   #reason = '';
   #playing = false;
+  #wasPlaying = false;
   #timer;
 
   /** True while a moving picture of the server is shown. @type {Listeners<boolean>} */
@@ -42,14 +43,18 @@ export class WatchSession {
     this.#viewer.onBroadcastState.add(({ state, reason }) => {
       this.#broadcast = state;
       this.#reason = reason;
+      // Old figures would look like present ones.
+      if (state === 'waiting') stats.clear();
       this.#render();
     });
     this.#viewer.onStats.add(({ broadcast, viewer }) => {
+      if (this.#broadcast === 'waiting') return;
       stats.update({ broadcast, ...(viewer === undefined ? {} : { viewer }) });
       view.setFacts(broadcast.source, broadcast.output, broadcast.model, broadcast.addedLatencyMs.p50);
       view.setAudioPresent(broadcast.audio.present);
     });
     this.#viewer.onDownlink.add((downlink) => {
+      if (this.#broadcast === 'waiting') return;
       const lagMs = view.lagMs;
       stats.update({ downlink, ...(lagMs === undefined ? {} : { lagMs }) });
     });
@@ -77,6 +82,7 @@ export class WatchSession {
     const shown = () => {
       if (result.srcObject !== stream) return;
       this.#playing = true;
+      this.#wasPlaying = true;
       this.#render();
     };
     if ('requestVideoFrameCallback' in result) result.requestVideoFrameCallback(shown);
@@ -84,42 +90,42 @@ export class WatchSession {
   }
 
   #render() {
-    const overlay = describe(this.#viewer.state, this.#broadcast, this.#reason, this.#playing, this.#name);
+    const overlay = this.#describe(this.#viewer.state);
     this.#view.setOverlay(overlay);
     this.onPlaying.emit(overlay === undefined);
   }
-}
 
-/**
- * @param {LinkState} link
- * @param {SessionState} broadcast
- * @param {string} reason
- * @param {boolean} playing
- * @param {string} name
- * @returns {Overlay | undefined}
- */
-function describe(link, broadcast, reason, playing, name) {
-  switch (link.kind) {
-    case 'offline':
-      return { title: 'Connection lost', text: 'The page reconnects by itself.', busy: true };
-    case 'interrupted':
-      return { title: 'The line is interrupted', text: 'Looking for a new path to the server.', busy: true };
-    case 'waiting': {
-      const seconds = Math.max(1, Math.ceil((link.retryAtMs - Date.now()) / 1000));
-      return { title: link.error.message, text: `Trying again in ${seconds} s. ${link.error.remedy}`, busy: true };
+  /** What covers the picture, if anything has to be said. @param {LinkState} link @returns {Overlay | undefined} */
+  #describe(link) {
+    switch (link.kind) {
+      case 'offline':
+        return { title: 'Connection lost', text: 'The page reconnects by itself.', busy: true };
+      case 'interrupted':
+        return { title: 'The line is interrupted', text: 'Looking for a new path to the server.', busy: true };
+      case 'waiting': {
+        const seconds = Math.max(1, Math.ceil((link.retryAtMs - Date.now()) / 1000));
+        return { title: link.error.message, text: `Trying again in ${seconds} s. ${link.error.remedy}`, busy: true };
+      }
+      case 'failed':
+        return { title: link.error.message, text: link.error.remedy };
+      case 'closed':
+        return undefined;
+      case 'connected':
+        return this.#describeBroadcast();
+      default:
+        return { title: 'Connecting', busy: true };
     }
-    case 'failed':
-      return { title: link.error.message, text: link.error.remedy };
-    case 'closed':
-      return undefined;
-    case 'connected':
-      break;
-    default:
-      return { title: 'Connecting', busy: true };
   }
-  if (broadcast === 'waiting') {
-    return { title: `“${name}” is not live yet`, text: 'The picture starts here as soon as it is.', busy: true };
+
+  /** @returns {Overlay | undefined} */
+  #describeBroadcast() {
+    if (this.#broadcast === 'paused') {
+      return { title: 'Paused', text: this.#reason || 'The publisher sends no picture right now.' };
+    }
+    if (this.#broadcast === 'waiting') {
+      const title = this.#wasPlaying ? `“${this.#name}” has gone off air` : `“${this.#name}” is not live yet`;
+      return { title, text: 'The picture starts here as soon as it is on air.', busy: true };
+    }
+    return this.#playing ? undefined : { title: 'Waiting for the first picture', busy: true };
   }
-  if (broadcast === 'paused') return { title: 'Paused', text: reason || 'The publisher sends no picture right now.' };
-  return playing ? undefined : { title: 'Waiting for the first picture', busy: true };
 }

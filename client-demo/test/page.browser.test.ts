@@ -127,7 +127,7 @@ describe('publishing and watching', () => {
     await studio.page.screenshot({ path: `${PICTURES}/page-live.png`, fullPage: true });
 
     await studio.page.getByRole('button', { name: 'Stop' }).click();
-    await overlay(watcher.page).getByText('“stage” is not live yet').waitFor();
+    await overlay(watcher.page).getByText('“stage” has gone off air').waitFor();
     await studio.page.getByText('waiting for its publisher').waitFor();
     await goLive(studio.page, 'Sample', 'stage');
     await playing(watcher.page);
