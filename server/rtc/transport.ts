@@ -1,8 +1,8 @@
 import { createHash, randomInt } from 'node:crypto';
 import { isIP, isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import {
   Candidate,
+  CandidatePair,
   CipherContext,
   Connection,
   DtlsClient,
@@ -13,18 +13,28 @@ import {
   ProtectionProfileAes128CmHmacSha1_80,
   RTCCertificate,
   SignatureAlgorithm,
+  StunProtocol,
   candidateFoundation,
   candidatePriority,
   classes,
   isDtls,
-  parseIceServers,
   parseMessage,
+  serverReflexiveCandidate,
 } from 'werift';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
+import {
+  bindAddresses,
+  candidateLine,
+  isAnyAddress,
+  localAddresses,
+  parseCandidate,
+  readIceServers,
+} from './candidates.ts';
 import type { IceCandidateJson, PeerState, RtcOptions } from './peers.ts';
 import { SrtpReceiver, SrtpSender, saltBytes, type SrtpKeys, type SrtpProfile } from './srtp.ts';
+import { UdpSocket, type Address } from './udp-socket.ts';
 
 /**
  * One ICE + DTLS + SRTP path to a peer. ICE (host, STUN, TURN; consent) and the DTLS handshake are werift's; sockets are
@@ -72,25 +82,20 @@ export interface TransportCounters {
 type IceConnection = InstanceType<typeof Connection>;
 type DtlsOptions = ConstructorParameters<typeof DtlsServer>[0];
 
+type Protocol = InstanceType<typeof CandidatePair>['protocol'];
+
 /** The parts of werift's ICE that its types keep private. */
-interface SocketProtocol {
-  readonly type: string;
-  readonly localCandidate?: Candidate;
-  readonly transport?: {
-    onData: (data: Buffer, address: Address) => void;
-    readonly socket?: {
-      send(data: Buffer, port: number, address: string): void;
-      on(event: 'error', listener: (error: Error) => void): unknown;
-      address(): { address: string; family: string; port: number };
-    };
-  };
-  sendData(data: Buffer, address: Address): Promise<void>;
+interface IceInternals {
+  readonly protocols: Protocol[];
+  ensureProtocol(protocol: Protocol): void;
+  appendLocalCandidate(candidate: Candidate): void;
 }
-type Address = readonly [string, number];
-interface Route {
-  readonly protocol: SocketProtocol;
-  readonly address: Address;
+interface StunInternals {
+  datagramReceived(data: Buffer, address: Address): void;
 }
+
+/** Where packets go: through one of our sockets, or through a TURN relay. */
+type Route = { readonly address: Address } & ({ readonly socket: UdpSocket } | { readonly relay: Protocol });
 
 const GATHER_WAIT_MS = 1000;
 const MAX_REMOTE_CANDIDATES = 64;
@@ -135,35 +140,32 @@ export class SecureTransport {
   #sender: SrtpSender | undefined;
   #receiver: SrtpReceiver | undefined;
   #route: Route | undefined;
+  #nominated: CandidatePair | undefined;
   #lastReceivedUs: MonotonicUs = 0;
-  #hooked = new WeakSet<SocketProtocol>();
+  readonly #stunServer: Address | undefined;
+  readonly #sockets = new Map<Protocol, UdpSocket>();
   #validated = new Set<string>();
   #answered = false;
+  #gathered = false;
   #remoteCandidates = 0;
   #closing: Promise<void> | undefined;
 
   constructor(options: RtcOptions, listener: TransportListener) {
     this.#options = options;
     this.#listener = listener;
-    const servers = parseIceServers(options.iceServers.map((server) => ({ ...server })));
-    const bind = bindAddresses(options);
+    const servers = readIceServers(options);
     this.#ice = new Connection(false, {
-      // werift's own interface discovery binds every interface when its filter matches none, so it is switched off and
-      // gets the list of addresses to bind instead: one socket per address family serves all local addresses.
+      // Host candidates are made here (#openSockets), not by werift: it binds every interface when none matches its filter.
       useIpv4: false,
       useIpv6: false,
-      additionalHostAddresses: bind.addresses,
-      interfaceAddresses: bind.socketAddresses,
-      portRange: options.portRange === undefined ? undefined : [...options.portRange],
-      stunServer: servers.stunServer,
       turnServer: servers.turnServer,
       turnUsername: servers.turnUsername,
       turnPassword: servers.turnPassword,
       turnTransport: servers.turnTransport,
-      stunGatherTimeout: 3,
     });
     // Without a configured server werift falls back to a public one of its own; we never contact what nobody configured.
     this.#ice.stunServer = servers.stunServer;
+    this.#stunServer = servers.stunServer;
     this.#ice.onIceCandidate.subscribe((candidate) => this.#onLocalCandidate(candidate));
     this.#ice.onData.subscribe((data) => this.#onDatagram(data, undefined));
   }
@@ -273,6 +275,9 @@ export class SecureTransport {
     this.#route = undefined;
     this.#dtlsSink = undefined;
     await this.#ice.close().catch(() => undefined);
+    // After a close in the middle of gathering some are not in werift's list yet.
+    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
+    this.#sockets.clear();
     this.#ice.onData.complete();
     this.#ice.onIceCandidate.complete();
     this.#ice.stateChanged.complete();
@@ -283,21 +288,77 @@ export class SecureTransport {
   }
 
   async #gather(): Promise<void> {
-    const gathering = this.#ice.gatherCandidates().catch(() => undefined);
+    await this.#openSockets();
+    if (this.#state === 'closed') await this.#ice.close(); // closed while the sockets were being opened
+    this.#throwIfClosed();
+    // Host candidates are there at once, TURN and STUN take their time: later ones trickle.
+    const gathering = Promise.all([this.#ice.gatherCandidates(), this.#gatherReflexive()]).catch(() => undefined);
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, GATHER_WAIT_MS);
     });
-    // Sockets exist within a tick or two; only STUN and TURN may take longer than the wait.
+    this.#gathered = false;
+    void gathering.then(() => (this.#gathered = true));
     await Promise.race([gathering, patience]);
     clearTimeout(timer);
-    this.#hookSockets();
-    void gathering.then(() => this.#hookSockets());
     this.#throwIfClosed();
-    if (this.#protocols.length === 0) {
-      await this.close();
-      throw new AppError('peer.connection', 'No UDP socket could be opened for this peer; check ice.portRange.');
+  }
+
+  /** One socket per address to bind; an ICE restart keeps them. @throws AppError peer.connection */
+  async #openSockets(): Promise<void> {
+    if (this.#sockets.size > 0) return;
+    const internals = this.#ice as unknown as IceInternals;
+    let problem: unknown;
+    for (const address of bindAddresses(this.#options)) {
+      try {
+        const socket = await UdpSocket.open(address, this.#options.portRange);
+        const protocol = new StunProtocol();
+        protocol.transport = socket as unknown as StunProtocol['transport'];
+        protocol.localIp = address;
+        const host = isAnyAddress(address) ? (localAddresses(isIPv6(address))[0] ?? address) : address;
+        protocol.localCandidate = new Candidate(
+          candidateFoundation('host', 'udp', host),
+          1,
+          'udp',
+          candidatePriority('host', { transport: 'udp' }),
+          host,
+          socket.port,
+          'host',
+          undefined,
+          undefined,
+          undefined,
+          this.#ice.generation,
+          this.#ice.localUsername,
+        );
+        socket.onData = (data, from) => this.#onSocketData(data, from, socket, protocol);
+        internals.ensureProtocol(protocol);
+        internals.protocols.push(protocol); // gatherCandidates() announces what is in here
+        this.#sockets.set(protocol, socket);
+      } catch (error) {
+        problem = error;
+      }
     }
+    if (this.#sockets.size > 0) return;
+    await this.close();
+    const reason = problem instanceof Error ? problem.message : 'no usable local address';
+    throw new AppError('peer.connection', `No UDP socket could be opened for this peer: ${reason}.`, {
+      cause: problem,
+      remedy: 'Check ice.portRange (one port per peer and address) and ice.interfaceAddresses.',
+    });
+  }
+
+  async #gatherReflexive(): Promise<void> {
+    const server = this.#stunServer;
+    if (server === undefined) return;
+    const internals = this.#ice as unknown as IceInternals;
+    const generation = this.#ice.generation;
+    const ask = [...this.#sockets.keys()].map(async (protocol) => {
+      const candidate = await serverReflexiveCandidate(protocol, server);
+      if (candidate !== undefined && this.#ice.generation === generation && this.#state !== 'closed') {
+        internals.appendLocalCandidate(candidate);
+      }
+    });
+    await Promise.allSettled(ask);
   }
 
   /** Runs until a pair is nominated; failing here is not fatal, the peer's checks may still validate a route. */
@@ -322,21 +383,23 @@ export class SecureTransport {
       fingerprint: this.#fingerprint,
       setup: this.#setup,
       candidates: [...new Set(candidates)],
-      gatheringComplete: this.#ice.localCandidatesEnd,
+      gatheringComplete: this.#gathered,
     };
   }
 
-  /** A host candidate stands for its socket: it is announced with every address the socket can be reached under. */
+  /**
+   * A host candidate stands for its socket: it is announced with every address the socket can be reached under - its own
+   * or, when it listens on all interfaces, all of them - and with the configured additional ones (NAT, containers).
+   */
   #announce(candidate: Candidate): string[] {
-    if (candidate.type !== 'host') return [candidate.toSdp().replace(/^(?!candidate:)/, 'candidate:')];
+    if (candidate.type !== 'host') return [candidateLine(candidate, candidate.host, candidate.priority)];
     const family = isIPv6(candidate.host) ? 6 : 4;
-    return announcedAddresses(this.#options)
-      .filter((address) => isIP(address) === family)
-      .map((address, rank) => {
-        const priority = candidatePriority('host', { localPreference: 65535 - rank });
-        const foundation = candidateFoundation('host', 'udp', address).replace(/^candidate:/, '');
-        return `candidate:${foundation} 1 udp ${priority} ${address} ${candidate.port} typ host`;
-      });
+    const all = this.#options.interfaceAddresses.length === 0;
+    const own = all ? localAddresses(family === 6) : [candidate.host];
+    const additional = this.#options.additionalHostAddresses.filter((address) => isIP(address) === family);
+    return [...new Set([...additional, ...own])].map((address, rank) =>
+      candidateLine(candidate, address, candidatePriority('host', 65535 - rank)),
+    );
   }
 
   #onLocalCandidate(candidate: Candidate): void {
@@ -344,26 +407,12 @@ export class SecureTransport {
     for (const text of this.#announce(candidate)) this.#listener.onCandidate({ candidate: text, sdpMLineIndex: 0 });
   }
 
-  get #protocols(): readonly SocketProtocol[] {
-    return (this.#ice as unknown as { readonly protocols: readonly SocketProtocol[] }).protocols;
-  }
-
-  /** Reads the sockets before werift does: media needs none of its per-packet work, and unauthenticated STUN stops here. */
-  #hookSockets(): void {
-    for (const protocol of this.#protocols) {
-      const { transport } = protocol;
-      if (protocol.type !== 'stun' || transport?.socket === undefined || this.#hooked.has(protocol)) continue;
-      this.#hooked.add(protocol);
-      // An unreachable address must not end the process (EventEmitter throws without a listener).
-      transport.socket.on('error', () => undefined);
-      const toIce = transport.onData;
-      transport.onData = (data, address) => {
-        const first = data[0];
-        if (first === undefined) return;
-        if (first >= 4) this.#onDatagram(data, { protocol, address });
-        else if (this.#acceptsStun(data, address)) toIce(data, address);
-      };
-    }
+  /** Media needs none of werift's per-packet work, and unauthenticated STUN stops here. */
+  #onSocketData(data: Buffer, from: Address, socket: UdpSocket, protocol: StunProtocol): void {
+    const first = data[0];
+    if (first === undefined) return;
+    if (first >= 4) this.#onDatagram(data, { socket, address: from });
+    else if (this.#acceptsStun(data, from)) (protocol as unknown as StunInternals).datagramReceived(data, from);
   }
 
   /**
@@ -452,8 +501,11 @@ export class SecureTransport {
     const pair = this.#ice.nominated;
     if (pair === undefined) return;
     const { host, port } = pair.remoteCandidate;
-    if (this.#route?.address[0] === host && this.#route.address[1] === port) return;
-    this.#route = { protocol: pair.protocol as unknown as SocketProtocol, address: [host, port] };
+    if (this.#nominated === pair && this.#route?.address[0] === host && this.#route.address[1] === port) return;
+    this.#nominated = pair;
+    const socket = this.#sockets.get(pair.protocol);
+    const address: Address = [host, port];
+    this.#route = socket === undefined ? { relay: pair.protocol, address } : { socket, address };
   }
 
   #send(data: Buffer): void {
@@ -462,13 +514,8 @@ export class SecureTransport {
     if (route === undefined) return;
     this.counters.packetsSent += 1;
     this.counters.bytesSent += data.length;
-    const socket = route.protocol.type === 'stun' ? route.protocol.transport?.socket : undefined;
-    try {
-      if (socket === undefined) route.protocol.sendData(data, route.address).catch(() => undefined);
-      else socket.send(data, route.address[1], route.address[0]);
-    } catch {
-      // The socket was closed between two packets of a burst.
-    }
+    if ('socket' in route) route.socket.sendNow(data, route.address[1], route.address[0]);
+    else route.relay.sendData(data, route.address).catch(() => undefined);
   }
 
   #fail(): void {
@@ -505,52 +552,6 @@ function fingerprintMatches(
     const digest = createHash(name).update(remoteCertificate).digest('hex');
     return digest === value.replaceAll(':', '').toLowerCase();
   });
-}
-
-/** @returns undefined for TCP, other components and malformed text */
-function parseCandidate(text: string): Candidate | undefined {
-  const match = /^(?:a=)?candidate:(\S+) (\d+) (\S+) (\d+) (\S+) (\d+) typ (host|srflx|prflx|relay)\b/i.exec(text);
-  if (match === null) return undefined;
-  const [, foundation = '', component, protocol = '', priority, host = '', port, type = ''] = match;
-  const portNumber = Number(port);
-  if (protocol.toLowerCase() !== 'udp' || component !== '1' || portNumber < 1 || portNumber > 65535) return undefined;
-  // A peer-reflexive address is only ever learned from a check; as an offered one werift refuses it.
-  return new Candidate(foundation, 1, 'udp', Number(priority), host, portNumber, type === 'prflx' ? 'srflx' : type);
-}
-
-function localAddresses(ipv6: boolean): string[] {
-  const addresses: string[] = [];
-  for (const infos of Object.values(networkInterfaces())) {
-    for (const info of infos ?? []) {
-      const linkLocal = info.address.startsWith('fe80:') || info.address.startsWith('169.254.');
-      if (!info.internal && !linkLocal && (info.family === 'IPv4' || ipv6)) addresses.push(info.address);
-    }
-  }
-  // A machine without a network still serves itself.
-  return addresses.some((address) => isIP(address) === 4) ? addresses : ['127.0.0.1', ...addresses];
-}
-
-function announcedAddresses(options: RtcOptions): string[] {
-  const own = options.interfaceAddresses.length > 0 ? options.interfaceAddresses : localAddresses(options.ipv6);
-  return [...new Set([...options.additionalHostAddresses, ...own])];
-}
-
-/** One socket per family: bound to the only configured address, or to all interfaces. */
-function bindAddresses(options: RtcOptions): {
-  addresses: string[];
-  socketAddresses: { udp4?: string; udp6?: string };
-} {
-  const own = options.interfaceAddresses.length > 0 ? options.interfaceAddresses : localAddresses(options.ipv6);
-  const v4 = own.filter((address) => isIP(address) === 4);
-  const v6 = options.ipv6 ? own.filter((address) => isIP(address) === 6) : [];
-  const bindOne = (list: readonly string[]) =>
-    options.interfaceAddresses.length > 0 && list.length === 1 ? list[0] : undefined;
-  const udp4 = bindOne(v4);
-  const udp6 = bindOne(v6);
-  return {
-    addresses: [v4[0], v6[0]].filter((address) => address !== undefined),
-    socketAddresses: { ...(udp4 === undefined ? {} : { udp4 }), ...(udp6 === undefined ? {} : { udp6 }) },
-  };
 }
 
 /** A random SSRC that is not 0 (RFC 3550 section 8.1). */
