@@ -19,8 +19,17 @@ const onnxManifest = z.looseObject({
     .tuple([z.number(), z.number()])
     .refine(([black, white]) => white !== black, 'both ends are the same')
     .default([0, 1]),
+  layout: z.enum(['rgb', 'yuv420p']).optional(),
   sizeMultiple: z.number().int().min(1).max(256).optional(),
-  recurrentState: z.array(z.looseObject({ input: z.string().min(1), output: z.string().min(1) })).optional(),
+  recurrentState: z
+    .array(
+      z.looseObject({
+        input: z.string().min(1),
+        output: z.string().min(1),
+        divisor: z.number().int().min(1).max(64).optional(),
+      }),
+    )
+    .optional(),
   /** Names of cheaper models beside this one, for the overload ladder; best first. */
   fallbacks: z.array(z.string().min(1)).optional(),
   licence: z.string().optional(),
@@ -74,15 +83,22 @@ export function onnxModelOf(folder: string, manifest: OnnxManifest): OnnxModel {
       },
     );
   }
-  const { label, name, valueRange, scale, sizeMultiple, recurrentState } = manifest;
+  const { label, name, valueRange, layout, scale, sizeMultiple, recurrentState } = manifest;
   return {
     file,
     label: label ?? name,
     valueRange,
     scale,
+    ...(layout === undefined ? {} : { layout }),
     ...(sizeMultiple === undefined ? {} : { sizeMultiple }),
     ...(recurrentState === undefined
       ? {}
-      : { recurrentState: recurrentState.map(({ input, output }) => ({ input, output })) }),
+      : {
+          recurrentState: recurrentState.map(({ input, output, divisor }) => ({
+            input,
+            output,
+            ...(divisor === undefined ? {} : { divisor }),
+          })),
+        }),
   };
 }

@@ -27,21 +27,34 @@ export type UpscalerSpec =
       readonly precision: 'bf16' | 'fp32' | 'fp8';
     };
 
+/**
+ * How a model takes and gives pictures. `rgb`: one float32 tensor [1, 3, H, W]. `yuv420p`: two uint8 tensors, luma
+ * [1, 1, H, W] and chroma [1, 2, ceil(H/2), ceil(W/2)] (U, then V): a tightly packed I420 picture without any conversion.
+ */
+export type OnnxLayout = 'rgb' | 'yuv420p';
+
+/** A tensor handed from one frame's outputs to the next frame's inputs, zeros at first. */
+export interface RecurrentState {
+  readonly input: string;
+  readonly output: string;
+  /** Its height and width are the frame's divided by this, rounded up. Absent: read from the graph's dimension names. */
+  readonly divisor?: number;
+}
+
 /** One .onnx file and what must be known to run it; from its manifest.json, or found by its names and a probe. */
 export interface OnnxModel {
   /** Absolute path of the .onnx file. */
   readonly file: string;
   /** Name for people. */
   readonly label: string;
-  /** Range of the model's input and output values: black and white. */
+  /** Absent: told by the graph's inputs. */
+  readonly layout?: OnnxLayout;
+  /** `rgb` only: range of the model's input and output values, black and white. */
   readonly valueRange: readonly [number, number];
   /** What the manifest promises; the probe run must agree. Absent: the probe decides. */
   readonly scale?: number;
-  /** Sides given to the model are padded up to a multiple of this and the result cropped back. Default 1. */
+  /** `rgb` only: sides given to the model are padded up to a multiple of this and the result cropped back. Default 1. */
   readonly sizeMultiple?: number;
-  /**
-   * Tensors handed from one frame's outputs to the next frame's inputs, zeros at first. Absent: pairs named `X`/`X_out`,
-   * `state_in_*`/`state_out_*` are found by name.
-   */
-  readonly recurrentState?: readonly { readonly input: string; readonly output: string }[];
+  /** Absent: pairs named `X`/`X_out`, `state_in_*`/`state_out_*` are found by name. */
+  readonly recurrentState?: readonly RecurrentState[];
 }

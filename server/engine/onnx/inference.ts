@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../../errors.ts';
 import type { OnnxModel } from '../spec.ts';
+import type { Samples } from './samples.ts';
 import type { FromThread, LoadedModel, ThreadData, ToThread } from './thread_messages.ts';
 
 export interface InferenceJob {
@@ -9,13 +10,13 @@ export interface InferenceJob {
   readonly width: number;
   readonly height: number;
   /** Taken while the job runs, given back by the result. */
-  readonly input: Float32Array<ArrayBuffer>;
-  readonly output: Float32Array<ArrayBuffer>;
+  readonly input: Samples;
+  readonly output: Samples;
 }
 
 export interface InferenceResult {
-  readonly input: Float32Array<ArrayBuffer>;
-  readonly output: Float32Array<ArrayBuffer>;
+  readonly input: Samples;
+  readonly output: Samples;
   readonly busyUs: number;
   readonly error: AppError | undefined;
 }

@@ -1,7 +1,8 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AppError } from '../../errors.ts';
-import type { OnnxModel } from '../spec.ts';
+import type { OnnxLayout, OnnxModel } from '../spec.ts';
 import { invalidModel, readGraph, type GraphInfo, type ModelGraph, type TensorInfo } from './graph.ts';
+import { newSamples, tensorPlaces, type Samples } from './samples.ts';
 
 /** Sides of the probe picture: small, even, and a multiple of what common models ask for. */
 const PROBE_SIDE = 64;
@@ -52,6 +53,10 @@ export class OnnxRunner {
     }
   }
 
+  get layout(): OnnxLayout {
+    return this.#graph.layout;
+  }
+
   get fixedWidth(): number | undefined {
     return this.#graph.fixedWidth;
   }
@@ -66,31 +71,31 @@ export class OnnxRunner {
   }
 
   /**
-   * One frame. @param input RGB planes, `3 * height * width` values in the model's range
-   * @param output `3 * height * width * scale^2` values, filled here
+   * One frame. @param input the picture in the model's layout and value range
+   * @param output samples of a picture `scale` times as large, filled here
    * @param state the stream's; replaced by the new one in place
    * @throws AppError model.run
    */
-  async run(
-    input: Float32Array,
-    output: Float32Array,
-    width: number,
-    height: number,
-    state: StreamState,
-  ): Promise<void> {
-    const { frame, upscaled, states } = this.#graph;
-    const feeds: Record<string, Tensor> = { [frame.name]: new Tensor('float32', input, [1, 3, height, width]) };
-    const result = new Tensor('float32', output, [1, 3, height * this.scale, width * this.scale]);
-    const fetches: Record<string, Tensor | null> = { [upscaled.name]: result };
-    states.forEach(({ input: { name }, output: stateOutput }, index) => {
+  async run(input: Samples, output: Samples, width: number, height: number, state: StreamState): Promise<void> {
+    const { layout, states } = this.#graph;
+    const feeds = pictureTensors(layout, this.#graph.inputs, input, width, height);
+    // Given tensors are filled in place: the result lies in `output` without a copy.
+    const fetches: Record<string, Tensor | null> = pictureTensors(
+      layout,
+      this.#graph.outputs,
+      output,
+      width * this.scale,
+      height * this.scale,
+    );
+    states.forEach((pair, index) => {
       const tensor = state[index];
-      if (tensor !== undefined) feeds[name] = tensor;
-      fetches[stateOutput] = null;
+      if (tensor !== undefined) feeds[pair.input] = tensor;
+      fetches[pair.output] = null;
     });
     try {
       const results = await this.#session.run(feeds, fetches);
-      states.forEach(({ output: stateOutput }, index) => {
-        const tensor = results[stateOutput];
+      states.forEach((pair, index) => {
+        const tensor = results[pair.output];
         if (tensor !== undefined) state[index] = tensor;
       });
     } catch (cause) {
@@ -114,23 +119,49 @@ function graphInfo(session: InferenceSession): GraphInfo {
   return { inputs: session.inputMetadata.map(convert), outputs: session.outputMetadata.map(convert) };
 }
 
+/** Tensors that are views of a picture's samples. */
+function pictureTensors(
+  layout: OnnxLayout,
+  names: readonly string[],
+  samples: Samples,
+  width: number,
+  height: number,
+): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  tensorPlaces(layout, width, height).forEach(({ dims, start, length }, index) => {
+    const values = samples.subarray(start, start + length);
+    tensors[names[index] ?? ''] =
+      values instanceof Float32Array ? new Tensor('float32', values, dims) : new Tensor('uint8', values, dims);
+  });
+  return tensors;
+}
+
+function stateDims(channels: number, divisor: number, width: number, height: number): [number, number, number, number] {
+  return [1, channels, Math.ceil(height / divisor), Math.ceil(width / divisor)];
+}
+
 function newState(graph: ModelGraph, width: number, height: number): StreamState {
-  return graph.states.map(
-    ({ channels }) => new Tensor('float32', new Float32Array(channels * height * width), [1, channels, height, width]),
-  );
+  return graph.states.map(({ type, channels, divisor }) => {
+    const dims = stateDims(channels, divisor, width, height);
+    const values = dims.reduce((product, dim) => product * dim, 1);
+    return type === 'float32'
+      ? new Tensor('float32', new Float32Array(values), dims)
+      : new Tensor('uint8', new Uint8Array(values), dims);
+  });
 }
 
 /** Runs grey once: the only honest way to know the scale, and that every node is supported. */
 async function probe(model: OnnxModel, session: InferenceSession, graph: ModelGraph, info: GraphInfo): Promise<number> {
   const width = graph.fixedWidth ?? PROBE_SIDE;
   const height = graph.fixedHeight ?? PROBE_SIDE;
-  const [black, white] = model.valueRange;
-  const grey = new Float32Array(3 * height * width).fill((black + white) / 2);
-  const feeds: Record<string, Tensor> = { [graph.frame.name]: new Tensor('float32', grey, [1, 3, height, width]) };
+  const grey = newSamples(graph.layout, width, height);
+  const [black, white] = graph.layout === 'rgb' ? model.valueRange : [0, 255];
+  grey.fill((black + white) / 2);
+  const feeds = pictureTensors(graph.layout, graph.inputs, grey, width, height);
   const state = newState(graph, width, height);
   graph.states.forEach(({ input }, index) => {
     const tensor = state[index];
-    if (tensor !== undefined) feeds[input.name] = tensor;
+    if (tensor !== undefined) feeds[input] = tensor;
   });
   let results: InferenceSession.OnnxValueMapType;
   try {
@@ -138,28 +169,22 @@ async function probe(model: OnnxModel, session: InferenceSession, graph: ModelGr
   } catch (cause) {
     throw invalidModel(model, `it fails on a ${width}x${height} picture (${String(cause)}).`, info, cause);
   }
-  const dims = results[graph.upscaled.name]?.dims ?? [];
-  const [batch, channels, outputHeight = 0, outputWidth = 0] = dims;
-  const scale = outputWidth / width;
-  const fits = batch === 1 && channels === 3 && dims.length === 4 && outputHeight / height === scale;
-  if (!fits || !Number.isInteger(scale) || scale < 1 || scale > 8) {
-    throw invalidModel(
-      model,
-      `a ${width}x${height} picture gave [${dims.join(', ')}], which is no whole multiple.`,
-      info,
-    );
+  const dimsOf = (name: string | undefined): readonly number[] => results[name ?? '']?.dims ?? [];
+  const [first] = graph.outputs;
+  const scale = (dimsOf(first)[3] ?? 0) / width;
+  const expected = tensorPlaces(graph.layout, width * scale, height * scale).map((place) => place.dims.join());
+  const found = graph.outputs.map((name) => dimsOf(name).join());
+  if (!Number.isInteger(scale) || scale < 1 || scale > 8 || found.join(' ') !== expected.join(' ')) {
+    const shapes = graph.outputs.map((name) => `[${dimsOf(name).join(', ')}]`).join(' and ');
+    throw invalidModel(model, `a ${width}x${height} picture gave ${shapes}, which is no whole multiple.`, info);
   }
   if (model.scale !== undefined && model.scale !== scale) {
     throw invalidModel(model, `its manifest says scale ${model.scale}, but it made ${scale} times as much.`, info);
   }
-  graph.states.forEach(({ input, output, channels: depth }) => {
-    const stateDims = results[output]?.dims ?? [];
-    if (stateDims.join() !== [1, depth, height, width].join()) {
-      throw invalidModel(
-        model,
-        `its state ${output} has [${stateDims.join(', ')}] where ${input.name} takes [1, ${depth}, ${height}, ${width}].`,
-        info,
-      );
+  graph.states.forEach(({ input, output, channels, divisor }) => {
+    const [given, taken] = [dimsOf(output).join(', '), stateDims(channels, divisor, width, height).join(', ')];
+    if (given !== taken) {
+      throw invalidModel(model, `its state ${output} has [${given}] where ${input} takes [${taken}].`, info);
     }
   });
   return scale;

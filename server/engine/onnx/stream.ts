@@ -1,10 +1,11 @@
-import { RgbReader, RgbWriter, type RgbLayout } from '../../codec/rgb.ts';
 import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { OnnxModel } from '../spec.ts';
 import type { Picture, PushResult, StreamFormat, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import { createFrameFormat, type FrameFormat } from './frame_format.ts';
 import type { Inference, InferenceResult } from './inference.ts';
+import type { Samples } from './samples.ts';
 
 export interface OnnxStreamOptions {
   readonly id: number;
@@ -20,9 +21,12 @@ export interface OnnxStreamOptions {
 /** One computing, one ready to follow the moment it is done. */
 const MAX_PENDING = 2;
 
-interface Buffers {
-  readonly input: Float32Array<ArrayBuffer>;
-  readonly output: Float32Array<ArrayBuffer>;
+/** A rung that is a model, with memory for pictures on their way. */
+interface ModelRung {
+  readonly index: number;
+  readonly format: FrameFormat;
+  readonly inputs: Samples[];
+  readonly outputs: Samples[];
 }
 
 /**
@@ -33,11 +37,9 @@ export class OnnxStream implements UpscalerStream {
   readonly outputWidth: number;
   readonly outputHeight: number;
   readonly #options: OnnxStreamOptions;
-  readonly #reader = new RgbReader();
-  readonly #writer: RgbWriter;
+  readonly #rungs: readonly ModelRung[];
   readonly #resizer: PictureScaler;
   readonly #waiting: Picture[] = [];
-  readonly #spare: Buffers[] = [];
   /** The picture in the inference thread. */
   #running: Picture | undefined;
   #rung = 0;
@@ -50,7 +52,12 @@ export class OnnxStream implements UpscalerStream {
     this.#options = options;
     this.outputWidth = format.sourceWidth * scale;
     this.outputHeight = format.sourceHeight * scale;
-    this.#writer = new RgbWriter(this.outputWidth, this.outputHeight);
+    this.#rungs = options.models.map(({ valueRange, sizeMultiple = 1 }, index) => {
+      const { layout } = options.inference.models[index] ?? { layout: 'rgb' };
+      const { sourceWidth: width, sourceHeight: height } = format;
+      const frameFormat = createFrameFormat({ layout, width, height, scale, valueRange, sizeMultiple });
+      return { index, format: frameFormat, inputs: [], outputs: [] };
+    });
     this.#resizer = new PictureScaler(this.outputWidth, this.outputHeight, 'bicubic');
   }
 
@@ -82,7 +89,7 @@ export class OnnxStream implements UpscalerStream {
   }
 
   setRung(rung: number): void {
-    this.#rung = Math.max(0, Math.min(rung, this.#options.models.length));
+    this.#rung = Math.max(0, Math.min(rung, this.#rungs.length));
   }
 
   flush(): Promise<void> {
@@ -96,10 +103,8 @@ export class OnnxStream implements UpscalerStream {
     this.#closed = true;
     for (const picture of this.#waiting.splice(0)) picture.release?.();
     this.#options.inference.forget(this.#options.id);
-    this.#reader.close();
-    this.#writer.close();
+    for (const { format } of this.#rungs) format.close();
     this.#resizer.close();
-    this.#spare.length = 0;
     this.#options.onClose();
     this.#wake();
   }
@@ -112,9 +117,9 @@ export class OnnxStream implements UpscalerStream {
         this.#wake();
         return;
       }
-      const model = this.#options.models[this.#rung];
-      if (model === undefined) this.#resize(picture);
-      else this.#infer(picture, model, this.#rung);
+      const rung = this.#rungs[this.#rung];
+      if (rung === undefined) this.#resize(picture);
+      else this.#infer(picture, rung);
     }
   }
 
@@ -126,51 +131,44 @@ export class OnnxStream implements UpscalerStream {
     this.#deliver(result);
   }
 
-  #infer(picture: Picture, model: OnnxModel, index: number): void {
-    const { inference, id, scale } = this.#options;
-    const layout = this.#layout(model);
-    const buffers = this.#buffers(layout, scale);
+  #infer(picture: Picture, rung: ModelRung): void {
+    const { inference, id } = this.#options;
+    const { format, index } = rung;
+    const input = rung.inputs.pop() ?? format.newInput();
+    const output = rung.outputs.pop() ?? format.newOutput();
     const startedAtUs = monotonicUs();
-    this.#reader.read(picture, buffers.input, layout);
-    padEdges(buffers.input, picture.width, picture.height, layout);
-    fromUnit(buffers.input, model.valueRange);
+    format.read(picture, input);
     this.#busyUs += monotonicUs() - startedAtUs;
     this.#running = picture;
-    const { rowValues: width, rows: height } = layout;
-    inference.run({ stream: id, model: index, width, height, ...buffers }).then(
-      (result) => this.#onResult(picture, result, model, layout),
+    const { width, height } = format;
+    inference.run({ stream: id, model: index, width, height, input, output }).then(
+      (result) => this.#onResult(picture, result, rung),
       (error: unknown) => this.#onGone(AppError.from(error, 'model.run')),
     );
   }
 
-  #onResult(
-    picture: Picture,
-    { input, output, busyUs, error }: InferenceResult,
-    model: OnnxModel,
-    layout: RgbLayout,
-  ): void {
+  #onResult(picture: Picture, { input, output, busyUs, error }: InferenceResult, rung: ModelRung): void {
     this.#running = undefined;
     this.#busyUs += busyUs;
+    rung.inputs.push(input);
     if (this.#closed) {
       picture.release?.();
       return;
     }
     // First the next one into the thread, then this one's conversion and encoding beside it.
     this.#next();
-    const { listener, scale } = this.#options;
     try {
       if (error !== undefined) throw error;
       const startedAtUs = monotonicUs();
-      toUnit(output, model.valueRange);
-      const resultLayout = { rowValues: layout.rowValues * scale, rows: layout.rows * scale };
-      const result = this.#writer.write(output, resultLayout, picture.colour, picture.mediaTime, picture.trace);
+      const result = rung.format.write(output, picture, () => {
+        if (rung.outputs.length < MAX_PENDING) rung.outputs.push(output);
+      });
       this.#busyUs += monotonicUs() - startedAtUs;
       this.#deliver(result);
     } catch (failure) {
-      listener.onError(AppError.from(failure, 'model.run'));
+      this.#options.listener.onError(AppError.from(failure, 'model.run'));
     } finally {
       picture.release?.();
-      if (this.#spare.length < MAX_PENDING) this.#spare.push({ input, output });
       this.#wake();
     }
   }
@@ -188,50 +186,8 @@ export class OnnxStream implements UpscalerStream {
     this.#options.listener.onPicture(result);
   }
 
-  #layout(model: OnnxModel): RgbLayout {
-    const { sourceWidth, sourceHeight } = this.#options.format;
-    const multiple = model.sizeMultiple ?? 1;
-    const up = (side: number): number => Math.ceil(side / multiple) * multiple;
-    return { rowValues: up(sourceWidth), rows: up(sourceHeight) };
-  }
-
-  #buffers({ rowValues, rows }: RgbLayout, scale: number): Buffers {
-    const values = 3 * rowValues * rows;
-    const spare = this.#spare.pop();
-    if (spare?.input.length === values) return spare;
-    return { input: new Float32Array(values), output: new Float32Array(values * scale * scale) };
-  }
-
   #wake(): void {
     if (this.pending > 0 && !this.#closed) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
-}
-
-/** Repeats the last column and row into the padding: zeros there would bleed into the picture's edge. */
-function padEdges(planes: Float32Array, width: number, height: number, { rowValues, rows }: RgbLayout): void {
-  if (width === rowValues && height === rows) return;
-  for (let plane = 0; plane < 3; plane += 1) {
-    const base = plane * rows * rowValues;
-    for (let row = 0; row < height; row += 1) {
-      const start = base + row * rowValues;
-      planes.fill(planes[start + width - 1] ?? 0, start + width, start + rowValues);
-    }
-    const last = base + (height - 1) * rowValues;
-    for (let row = height; row < rows; row += 1) planes.copyWithin(base + row * rowValues, last, last + rowValues);
-  }
-}
-
-/** 0..1 to the model's range, in place. */
-function fromUnit(values: Float32Array, [black, white]: readonly [number, number]): void {
-  if (black === 0 && white === 1) return;
-  const gain = white - black;
-  for (let index = 0; index < values.length; index += 1) values[index] = (values[index] ?? 0) * gain + black;
-}
-
-/** The model's range to 0..1, in place. */
-function toUnit(values: Float32Array, [black, white]: readonly [number, number]): void {
-  if (black === 0 && white === 1) return;
-  const gain = 1 / (white - black);
-  for (let index = 0; index < values.length; index += 1) values[index] = ((values[index] ?? 0) - black) * gain;
 }

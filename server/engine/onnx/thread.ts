@@ -47,7 +47,7 @@ async function load(): Promise<void> {
   for (const model of models) runners.push(await OnnxRunner.load(model, threads));
   post({
     type: 'loaded',
-    models: runners.map(({ scale, fixedWidth, fixedHeight }) => ({ scale, fixedWidth, fixedHeight })),
+    models: runners.map(({ layout, scale, fixedWidth, fixedHeight }) => ({ layout, scale, fixedWidth, fixedHeight })),
   });
 }
 

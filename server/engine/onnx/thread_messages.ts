@@ -1,5 +1,6 @@
 import type { AppErrorJson } from '../../errors.ts';
-import type { OnnxModel } from '../spec.ts';
+import type { OnnxLayout, OnnxModel } from '../spec.ts';
+import type { Samples } from './samples.ts';
 
 /** What travels between an OnnxUpscaler and its inference thread. Sample buffers are transferred both ways, never copied. */
 
@@ -17,14 +18,15 @@ export type ToThread =
       readonly model: number;
       readonly width: number;
       readonly height: number;
-      readonly input: Float32Array<ArrayBuffer>;
-      readonly output: Float32Array<ArrayBuffer>;
+      readonly input: Samples;
+      readonly output: Samples;
     }
   | { readonly type: 'forget'; readonly stream: number }
   | { readonly type: 'close' };
 
 /** A loaded model. */
 export interface LoadedModel {
+  readonly layout: OnnxLayout;
   readonly scale: number;
   readonly fixedWidth: number | undefined;
   readonly fixedHeight: number | undefined;
@@ -36,8 +38,8 @@ export type FromThread =
   | {
       readonly type: 'done';
       readonly job: number;
-      readonly input: Float32Array<ArrayBuffer>;
-      readonly output: Float32Array<ArrayBuffer>;
+      readonly input: Samples;
+      readonly output: Samples;
       readonly busyUs: number;
       readonly error: AppErrorJson | undefined;
     };

@@ -7,7 +7,7 @@ import { AppError } from '../../../errors.ts';
 import type { OnnxModel } from '../../spec.ts';
 import type { Picture, UpscalerStream } from '../../upscaler.ts';
 import { OnnxUpscaler } from '../upscaler.ts';
-import { delayModel, nearestModel, onnxFile } from './onnx_file.ts';
+import { delayModel, nearestModel, onnxFile, planarModel } from './onnx_file.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'onnx-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -157,7 +157,7 @@ const bad: readonly {
   {
     what: 'one channel',
     content: nearestModel(2, { name: 'frame', shape: [1, 1, 'height', 'width'] }),
-    message: /frame is no RGB picture.*Expected one float32 input.*frame: float32 \[1, 1, height, width\]/,
+    message: /frame is no RGB picture.*Expected either one float32 input.*frame: float32 \[1, 1, height, width\]/,
   },
   {
     what: 'bytes instead of floats',
@@ -166,7 +166,7 @@ const bad: readonly {
       outputs: [{ name: 'upscaled', shape: [1, 3, 'height', 'width'], type: 'uint8' }],
       nodes: [{ op: 'Identity', inputs: ['frame'], outputs: ['upscaled'] }],
     }),
-    message: /frame: uint8/,
+    message: /uint8 \[1, 3/,
   },
   { what: 'a scale that is not whole', content: nearestModel(1.5), message: /64x64 picture gave \[1, 3, 96, 96\]/ },
   {
@@ -200,6 +200,42 @@ it('refuses a stream of another size than the file fixes', async () => {
 
 it('refuses a fallback of another scale', async () => {
   await expect(load(model(nearestModel(4)), [model(nearestModel(2))])).rejects.toThrow(/fallbacks must have the same/);
+});
+
+it.each([
+  [64, 48],
+  [70, 50],
+])('runs a planar uint8 model on %dx%d without touching a sample, with its state', async (width, height) => {
+  const upscaler = await load(model(planarModel(4)));
+  expect(upscaler.info.scale).toBe(4);
+  const opened = await openStream(upscaler, width, height);
+  const sources = [0, 1, 2].map((number) =>
+    makePicture(width, height, number * 3000, (x, y) => (x * 7 + y * 3 + number) % 256, [100 + number, 200 - number]),
+  );
+  await pushAll(opened, sources);
+  expect(opened.errors).toEqual([]);
+  opened.results.forEach((result, number) => {
+    expect([result.width, result.height, result.mediaTime]).toEqual([width * 4, height * 4, number * 3000]);
+    expect(lumaDifference(result, enlarged(sources[number] as Picture, 4))).toBe(0);
+    // Chroma is the frame before's: zeros, then 100 and 200, then 101 and 199.
+    const last = result.uvStride * (((height * 4 + 1) >> 1) - 1);
+    expect([result.u[0], result.v[0], result.u[last], result.v[last]]).toEqual(
+      number === 0 ? [0, 0, 0, 0] : [99 + number, 201 - number, 99 + number, 201 - number],
+    );
+  });
+});
+
+it('reuses the memory of released results and never that of held ones', async () => {
+  const opened = await openStream(await load(model(planarModel(2))), 64, 48);
+  await pushAll(opened, [ramp(0), ramp(1)]);
+  const [first, second] = opened.results as [Picture, Picture];
+  expect(first.y.buffer).not.toBe(second.y.buffer);
+  const kept = second.y.slice();
+  first.release?.();
+  first.release?.();
+  await pushAll(opened, [ramp(2), ramp(3)]);
+  expect(second.y).toEqual(kept);
+  expect(new Set(opened.results.slice(1).map((picture) => picture.y.buffer)).size).toBe(3);
 });
 
 it('keeps the colour of its source', async () => {

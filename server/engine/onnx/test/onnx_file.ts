@@ -119,3 +119,34 @@ export function delayModel(scale: number, state: readonly [string, string] = ['h
     constants: scales(scale),
   });
 }
+
+const plane = (name: string, channels: number, height: string, width: string): TestTensor => ({
+  name,
+  shape: [1, channels, height, width],
+  type: 'uint8',
+});
+
+/**
+ * The yuv420p layout: luma enlarged as it is; chroma is the frame before's, enlarged (zeros at first), so that a uint8
+ * state of half the frame's size is proved to travel.
+ */
+export function planarModel(scale: number): Uint8Array {
+  return onnxFile({
+    inputs: [
+      plane('luma', 1, 'h', 'w'),
+      plane('chroma', 2, 'half_h', 'half_w'),
+      plane('hidden', 2, 'half_h', 'half_w'),
+    ],
+    outputs: [
+      plane('upscaled_luma', 1, 'h_out', 'w_out'),
+      plane('upscaled_chroma', 2, 'half_h_out', 'half_w_out'),
+      plane('hidden_out', 2, 'half_h', 'half_w'),
+    ],
+    nodes: [
+      nearest('luma', 'upscaled_luma'),
+      nearest('hidden', 'upscaled_chroma'),
+      { op: 'Identity', inputs: ['chroma'], outputs: ['hidden_out'] },
+    ],
+    constants: scales(scale),
+  });
+}
