@@ -51,10 +51,17 @@ export function bindAddresses({ interfaceAddresses, ipv6 }: RtcOptions): readonl
 
 /** @throws AppError config.invalid */
 export function readIceServers(options: RtcOptions): ReturnType<typeof parseIceServers> {
-  try {
-    return parseIceServers(options.iceServers.map((server) => ({ ...server })));
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError('config.invalid', `ice.servers cannot be used: ${reason}`, { cause });
+  const refuse = (reason: string) => new AppError('config.invalid', `ice.servers: ${reason}`);
+  for (const { urls, username, credential } of options.iceServers) {
+    // RFC 7064 and RFC 7065: scheme, host, optional port and transport.
+    const match = /^(stun|stuns|turn|turns):(?:\[[\da-f:]+\]|[\w.-]+)(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?$/i.exec(
+      urls,
+    );
+    if (match === null) throw refuse(`"${urls}" is not of the form stun:host:port or turn:host:port?transport=udp.`);
+    const relay = match[1]?.toLowerCase().startsWith('turn') === true;
+    if (relay && (username === undefined || credential === undefined)) {
+      throw refuse(`"${urls}" needs a username and a credential.`);
+    }
   }
+  return parseIceServers(options.iceServers.map((server) => ({ ...server })));
 }

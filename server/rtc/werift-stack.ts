@@ -4,6 +4,7 @@ import { packetizeH264 } from '../media/h264.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import type { EncodedFrame } from '../media/types.ts';
 import { packetizeVp8 } from '../media/vp8.ts';
+import { readIceServers } from './candidates.ts';
 import type {
   PacketizedFrame,
   PublisherListener,
@@ -38,7 +39,9 @@ export class WeriftStack implements RtcStack {
   #pumpTimer: NodeJS.Timeout | undefined;
   #pictureId = 0;
 
+  /** @throws AppError config.invalid for ICE servers that cannot be used */
   constructor(options: RtcOptions) {
+    readIceServers(options);
     this.#options = options;
   }
 
