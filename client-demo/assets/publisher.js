@@ -49,6 +49,9 @@ export class Publisher {
         return reply;
       },
     });
+    this.#link.onState.add(({ kind }) => {
+      if (kind === 'connected') void this.#applyQuality();
+    });
     capture.onTrack.add((track) => {
       if (track.kind === 'video') void this.#videoSender?.replaceTrack(track);
     });
@@ -97,8 +100,7 @@ export class Publisher {
     if (videoTrack === undefined) return;
     this.#appliedFactor = this.#factor();
     const encoding = { maxBitrate: this.#quality.maxBitrateBps, scaleResolutionDownBy: this.#appliedFactor };
-    // An encoder short of bits should show fewer frames rather than a smaller picture: small is already the point.
-    videoTrack.contentHint = this.#capture.kind === 'screen' ? 'detail' : 'motion';
+    if (this.#capture.kind === 'screen') videoTrack.contentHint = 'detail';
     const { sender } = pc.addTransceiver(videoTrack, {
       direction: 'sendonly',
       streams: [stream],
@@ -122,6 +124,7 @@ export class Publisher {
     this.#appliedFactor = this.#factor();
     encoding.maxBitrate = this.#quality.maxBitrateBps;
     encoding.scaleResolutionDownBy = this.#appliedFactor;
+    // An encoder short of bits should show fewer frames rather than a smaller picture: small is already the point.
     /** @type {any} */ (parameters).degradationPreference = 'maintain-resolution';
     await sender.setParameters(parameters).catch(() => {});
   }
