@@ -1,0 +1,216 @@
+import { statSync } from 'node:fs';
+import path from 'node:path';
+import cliProgress from 'cli-progress';
+import { Option, type Command } from 'commander';
+import type { ModelVariant } from '../engine/flashvsr/native_types.ts';
+import { availableModels, modelRoots, type AvailableModel } from '../engine/resolve.ts';
+import { AppError } from '../errors.ts';
+import { importOfficial, type ImportResult, type StepProgress } from '../models/import.ts';
+import { LOCAL_MODELS } from '../models/names.ts';
+import { HUB_ENDPOINT, PROMPT_URL, PUBLISHED } from '../models/official.ts';
+import { pullModel } from '../models/pull.ts';
+import { verifyModel } from '../models/verify.ts';
+
+const VERBS: Readonly<Record<string, string>> = {
+  download: 'Downloading',
+  check: 'Checking weights',
+  write: 'Writing',
+  hash: 'Hashing',
+};
+const LINE_INTERVAL_MS = 5_000;
+const MIB = 2 ** 20;
+
+/** A bar per step on a terminal, a line now and then elsewhere. */
+function stepProgress(stream: NodeJS.WriteStream = process.stderr): { report: StepProgress; stop: () => void } {
+  let current = '';
+  let bar: cliProgress.SingleBar | undefined;
+  let toldAt = 0;
+  const start = (step: string, total: number): void => {
+    bar?.stop();
+    current = step;
+    toldAt = 0;
+    if (!stream.isTTY) return;
+    const format = `${(VERBS[step] ?? step).padEnd(17)} {bar} {percentage} %  {value}/{total} MiB  {eta_formatted} left`;
+    bar = new cliProgress.SingleBar({ format, stream, hideCursor: true }, cliProgress.Presets.shades_classic);
+    bar.start(Math.ceil(total / MIB), 0);
+  };
+  return {
+    report: (step, done, total) => {
+      if (VERBS[step] === undefined) return;
+      if (step !== current) start(step, total);
+      bar?.setTotal(Math.ceil(total / MIB));
+      bar?.update(Math.floor(done / MIB));
+      if (stream.isTTY || done === 0 || (done < total && Date.now() - toldAt < LINE_INTERVAL_MS)) return;
+      toldAt = Date.now();
+      const share = total === 0 ? 100 : Math.floor((100 * done) / total);
+      stream.write(`${VERBS[step]}: ${Math.floor(done / MIB)} of ${Math.ceil(total / MIB)} MiB (${share} %)\n`);
+    },
+    stop: () => bar?.stop(),
+  };
+}
+
+function tellImported({ folder, manifest, warnings }: ImportResult): void {
+  const { name, variant, bytes } = manifest;
+  process.stdout.write(`${name} (${variant}, ${Math.ceil(bytes / MIB)} MiB) is in ${folder}\n`);
+  const known = modelRoots().some((root) => path.resolve(root) === path.dirname(folder));
+  process.stdout.write(`Use it with: npm start -- --model ${known ? name : folder}\n`);
+  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
+}
+
+function rootsOf(modelsDir: string): string[] {
+  const folder = path.resolve(modelsDir);
+  return [...new Set([...modelRoots().map((root) => path.resolve(root)), folder])];
+}
+
+interface Row {
+  readonly name: string;
+  readonly kind: string;
+  readonly detail: string;
+  readonly mib: number;
+  readonly folder: string;
+}
+
+function rowOf({ name, folder, manifest }: AvailableModel): Row {
+  const loose = manifest as Record<string, unknown>;
+  const file = typeof loose['file'] === 'string' ? path.join(folder, loose['file']) : undefined;
+  const bytes = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false })?.size;
+  const { variant } = loose;
+  const detail = manifest.kind === 'onnx' ? `x${manifest.scale}` : typeof variant === 'string' ? variant : '';
+  return { name, kind: manifest.kind, detail, mib: (bytes ?? 0) / MIB, folder };
+}
+
+function printTable(rows: readonly Row[]): void {
+  const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length), 5);
+  const [names, kinds, details] = [width((row) => row.name), width((row) => row.kind), width((row) => row.detail)];
+  for (const row of rows) {
+    const size = `${row.mib < 10 ? row.mib.toFixed(1) : Math.round(row.mib)} MiB`;
+    process.stdout.write(
+      `${row.name.padEnd(names)}  ${row.kind.padEnd(kinds)}  ${row.detail.padEnd(details)}  ${size.padStart(9)}  ${row.folder}\n`,
+    );
+  }
+}
+
+interface CommonFlags {
+  readonly modelsDir: string;
+}
+interface ImportFlags extends CommonFlags {
+  readonly name: string;
+  readonly variant?: ModelVariant;
+  readonly prompt?: string;
+  readonly replace?: boolean;
+}
+interface PullFlags extends CommonFlags {
+  readonly name?: string;
+  readonly revision?: string;
+  readonly prompt?: string;
+  readonly replace?: boolean;
+  readonly keep?: boolean;
+}
+
+async function runImport(from: string, flags: ImportFlags): Promise<void> {
+  const { name, variant, prompt, replace, modelsDir } = flags;
+  if (variant === undefined) {
+    process.stderr.write('Taking the files for v1.1; v1 cannot be told from them: --variant v1 if they are that.\n');
+  }
+  const progress = stepProgress();
+  try {
+    tellImported(
+      await importOfficial({
+        from,
+        name,
+        variant: variant ?? 'v1.1',
+        modelsFolder: path.resolve(modelsDir),
+        onProgress: progress.report,
+        ...(prompt === undefined ? {} : { prompt }),
+        ...(replace === undefined ? {} : { replace }),
+      }),
+    );
+  } finally {
+    progress.stop();
+  }
+}
+
+async function runPull(model: string, flags: PullFlags): Promise<void> {
+  const { modelsDir, ...rest } = flags;
+  const progress = stepProgress();
+  try {
+    tellImported(
+      await pullModel({
+        ...rest,
+        model,
+        modelsFolder: path.resolve(modelsDir),
+        endpoint: process.env['HF_ENDPOINT'] ?? HUB_ENDPOINT,
+        token: process.env['HF_TOKEN'],
+        promptUrl: process.env['FLASHVSR_PROMPT_URL'] ?? PROMPT_URL,
+        onProgress: progress.report,
+      }),
+    );
+  } finally {
+    progress.stop();
+  }
+}
+
+async function runVerify(names: readonly string[], { modelsDir }: CommonFlags): Promise<void> {
+  const models = availableModels(rootsOf(modelsDir));
+  const unknown = names.find((name) => !models.some((model) => model.name === name));
+  if (unknown !== undefined) {
+    throw new AppError('model.notFound', `There is no model ${JSON.stringify(unknown)}.`, { scope: 'request' });
+  }
+  for (const model of models.filter(({ name }) => names.length === 0 || names.includes(name))) {
+    const progress = stepProgress();
+    const { name, problems, checked } = await verifyModel(model, progress.report);
+    progress.stop();
+    process.stdout.write(problems.length === 0 ? `ok    ${name} (${checked.join(', ')})\n` : `FAIL  ${name}\n`);
+    for (const problem of problems) process.stdout.write(`      ${problem}\n`);
+    if (problems.length > 0) process.exitCode = 1;
+  }
+}
+
+/** Registers `models import | pull | list | verify` with the command line. */
+export function registerModels(program: Command): void {
+  const models = program.command('models').description('get, import, list and check models');
+  const modelsDir = (): Option =>
+    new Option('--models-dir <folder>', 'where models are kept').default(LOCAL_MODELS, 'models/local');
+
+  models
+    .command('import')
+    .description('import a folder with the official FlashVSR files')
+    .argument('<folder>', 'with the transformer, the projector, the decoder and the prompt tensor')
+    .requiredOption('--name <name>', 'name for --model')
+    .addOption(new Option('--variant <variant>', 'of the files (default: v1.1)').choices(['v1', 'v1.1']))
+    .option('--prompt <file>', 'posi_prompt.pth, when it is not in the folder')
+    .option('--replace', 'an existing model of this name')
+    .addOption(modelsDir())
+    .action(runImport);
+
+  models
+    .command('pull')
+    .description('download a published model and import it (HF_ENDPOINT: mirror, HF_TOKEN: access token); resumes')
+    .argument('<model>', PUBLISHED.map((model) => model.name).join(' or '))
+    .option('--name <name>', 'name for --model (default: the published one)')
+    .option('--revision <revision>', 'branch, tag or commit of the repository')
+    .option('--prompt <file>', 'a local posi_prompt.pth instead of downloading it')
+    .option('--replace', 'an existing model of this name')
+    .option('--keep', 'keep the downloaded files after the import')
+    .addOption(modelsDir())
+    .action(runPull);
+
+  models
+    .command('list')
+    .description('models on this machine')
+    .option('--json', 'as JSON')
+    .addOption(modelsDir())
+    .action((flags: CommonFlags & { json?: boolean }) => {
+      const rows = availableModels(rootsOf(flags.modelsDir)).map(rowOf);
+      if (flags.json === true) process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`);
+      else if (rows.length === 0) process.stdout.write('No models yet: npm run cli -- models pull flashvsr-v1.1\n');
+      else printTable(rows);
+    });
+
+  models
+    .command('verify')
+    .description('check models against their manifests: size, sha256, every tensor')
+    .argument('[names...]', 'all models when absent')
+    .addOption(modelsDir())
+    .action(runVerify);
+}

@@ -1,0 +1,93 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { checkModel } from '../engine/flashvsr/binding.ts';
+import { MANIFEST_FILE, readManifest } from '../engine/manifest.ts';
+import type { AvailableModel } from '../engine/resolve.ts';
+import { AppError } from '../errors.ts';
+import { sha256OfFile } from './download.ts';
+import type { StepProgress } from './import.ts';
+import { readImportedManifest } from './manifest.ts';
+
+export interface Verdict {
+  readonly name: string;
+  /** Empty: the model is as its manifest says. */
+  readonly problems: readonly string[];
+  /** What was looked at, for people. */
+  readonly checked: readonly string[];
+}
+
+/** Size, sha256, and for FlashVSR every tensor's name, shape, type and values. Never throws for a bad model. */
+export async function verifyModel({ name, folder }: AvailableModel, onProgress?: StepProgress): Promise<Verdict> {
+  const problems: string[] = [];
+  const checked: string[] = [];
+  try {
+    const manifest = readManifest(folder);
+    if (manifest === undefined) throw new AppError('model.invalid', `${folder} has no ${MANIFEST_FILE}.`);
+    if (manifest.kind === 'flashvsr') await verifyImported(folder, problems, checked, onProgress);
+    else await verifyFiles(folder, problems, checked, onProgress);
+  } catch (error) {
+    problems.push(AppError.from(error).message);
+  }
+  return { name, problems, checked };
+}
+
+async function verifyImported(
+  folder: string,
+  problems: string[],
+  checked: string[],
+  onProgress?: StepProgress,
+): Promise<void> {
+  const manifest = readImportedManifest(folder);
+  const file = path.join(folder, manifest.file);
+  const before = problems.length;
+  await verifyFile(file, manifest.bytes, manifest.sha256, problems, onProgress);
+  checked.push('size', 'sha256');
+  if (problems.length > before) return;
+  const dims = await checkModel({ kind: 'imported', path: file }, onProgress);
+  checked.push('tensors');
+  if (dims.variant !== manifest.variant) {
+    problems.push(`${file} says it is ${dims.variant}, its manifest says ${manifest.variant}.`);
+  }
+}
+
+/** Shipped models state a sha256 for their file, or for several in `files`. */
+async function verifyFiles(
+  folder: string,
+  problems: string[],
+  checked: string[],
+  onProgress?: StepProgress,
+): Promise<void> {
+  const json = JSON.parse(readFileSync(path.join(folder, MANIFEST_FILE), 'utf8')) as {
+    file?: string;
+    sha256?: string;
+    bytes?: number;
+  };
+  const file = path.join(folder, json.file ?? '');
+  if (json.sha256 === undefined) {
+    if (!existsSync(file)) problems.push(`${file} is missing.`);
+    checked.push('presence');
+    return;
+  }
+  await verifyFile(file, json.bytes, json.sha256, problems, onProgress);
+  checked.push('sha256');
+}
+
+async function verifyFile(
+  file: string,
+  bytes: number | undefined,
+  sha256: string,
+  problems: string[],
+  onProgress?: StepProgress,
+): Promise<void> {
+  if (!existsSync(file)) {
+    problems.push(`${file} is missing.`);
+    return;
+  }
+  const { size } = statSync(file);
+  if (bytes !== undefined && size !== bytes) {
+    problems.push(`${file} has ${size} bytes instead of ${bytes}.`);
+    return;
+  }
+  const is = await sha256OfFile(file, (done) => onProgress?.('hash', done, size));
+  if (is !== sha256) problems.push(`${file} has the sha256 ${is} instead of ${sha256}.`);
+}
