@@ -55,7 +55,7 @@ def integer_layers(net: modules.Network) -> list[dict]:
         scale = scale.flatten().numpy().astype(np.float64)
         bias = np.rint(layer.bias.detach().numpy() / (scale / 255)).astype(np.int32)
         if index == len(net.body):
-            scale = scale * 255
+            scale = scale * 255 * modules.RESIDUAL_GAIN
         layers.append({"weight": numbers, "scale": scale, "bias": bias})
     return layers
 

@@ -68,12 +68,14 @@ class Example:
             y = (b.hr_luma.float() / 255 - bicubic_up(luma, b.scale)).unsqueeze(2)
             uv = b.hr_chroma.float() / 255 - bicubic_up(chroma, b.scale)
             target = torch.cat([modules.unshuffle_planes(y, factor), self.fold_chroma(uv, factor // 2)], 2)
-            values = (*(p.to(self.dtype) for p in fold(self.config, luma, chroma)), target)
+            # Hard crops (30 kbit/s) would drown the others: each counts relative to how far bicubic is off, as decibels do.
+            weight = 1 / (target.abs().mean((1, 2, 3, 4), keepdim=True) + 0.008)
+            values = (*(p.to(self.dtype) for p in fold(self.config, luma, chroma)), target, weight / weight.mean())
             if self.ready:
-                for mine, new in zip((self.luma, self.chroma, self.target), values):
+                for mine, new in zip((self.luma, self.chroma, self.target, self.weight), values):
                     mine.copy_(new)
             else:
-                self.luma, self.chroma, self.target = (v.clone() for v in values)
+                self.luma, self.chroma, self.target, self.weight = (v.clone() for v in values)
                 self.ready = True
 
     @staticmethod
@@ -102,16 +104,20 @@ class Trainer:
         self.rate, self.quantise, self.keep = (torch.zeros((), device=device) for _ in range(3))
         self.count = torch.zeros((), device=device)
         self.loss_scale = torch.full((), 2.0**17 if device.type == "cuda" else 1.0, device=device)
-        self.loss, self.skipped = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.loss, self.skipped, self.score = (torch.zeros((), device=device) for _ in range(3))
         self.graph = None
+        self.stream = torch.cuda.Stream() if device.type == "cuda" else None
 
     def objective(self, residual: torch.Tensor) -> torch.Tensor:
-        """Charbonnier on luma and chroma, and on the error's change from frame to frame (flicker)."""
+        """Charbonnier on luma and chroma, and on the error's change from frame to frame (flicker).
+
+        Its bend is at 2.5 grey levels: nearly squared error below, so that small residuals are not drawn to zero.
+        """
         difference = residual.float() - self.example.target
         luma, chroma = difference.split([self.config.luma_out, self.config.chroma_out], 2)
 
         def charbonnier(x):
-            return torch.sqrt(x * x + 1e-6).mean()
+            return (torch.sqrt(x * x + 1e-4) * self.example.weight).mean()
 
         loss = charbonnier(luma) + 0.2 * charbonnier(chroma)
         if self.args.flicker:
@@ -119,6 +125,7 @@ class Trainer:
         if self.args.gradient:
             n, t = luma.shape[:2]
             error = F.pixel_shuffle(luma.reshape(n * t, *luma.shape[2:]), self.config.unshuffle * self.config.scale)
+            error = error.reshape(n, t, *error.shape[1:])
             edges = charbonnier(error[..., 1:] - error[..., :-1]) + charbonnier(error[..., 1:, :] - error[..., :-1, :])
             loss = loss + self.args.gradient * edges
         return loss
@@ -136,10 +143,11 @@ class Trainer:
             grad = torch.where(good, grad * clip, torch.zeros_like(grad))
             self.loss.copy_(loss.detach())
             self.skipped.add_(1 - live)
+            self.score.mul_(0.995).add_(loss.detach() * 0.005)
             self.count.add_(live)
             self.first.mul_(0.9).add_(grad, alpha=0.1)
-            self.second.mul_(0.99).add_(grad * grad, alpha=0.01)
-            correct1, correct2 = 1 - torch.pow(0.9, self.count + 1e-3), 1 - torch.pow(0.99, self.count + 1e-3)
+            self.second.mul_(0.995).add_(grad * grad, alpha=0.005)
+            correct1, correct2 = 1 - torch.pow(0.9, self.count + 1e-3), 1 - torch.pow(0.995, self.count + 1e-3)
             rate = self.rate * live * torch.sqrt(correct2) / correct1
             self.flat.sub_(rate * self.first / (torch.sqrt(self.second) + 1e-8))
             self.average.add_((self.flat - self.average) * (1 - self.keep))
@@ -148,7 +156,7 @@ class Trainer:
                 self.loss_scale.copy_(torch.clamp(self.loss_scale * factor, 2.0**4, 2.0**22))
 
     def state(self) -> list[torch.Tensor]:
-        return [self.flat, self.first, self.second, self.average, self.count, self.loss_scale, self.skipped, self.loss]
+        return [self.flat, self.first, self.second, self.average, self.count, self.loss_scale, self.skipped, self.loss, self.score]
 
     def record(self) -> None:
         """Record the step as a CUDA graph; the warm-up steps it needs are undone."""
@@ -174,6 +182,14 @@ class Trainer:
                 tensor.copy_(value)
 
     def advance(self, progress: float) -> None:
+        """One step; on CUDA on the network's own stream, so that small networks fill the device together."""
+        if not self.stream:
+            return self.step_at(progress)
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.step_at(progress)
+
+    def step_at(self, progress: float) -> None:
         self.steps += 1
         warm = min(1.0, self.steps / self.args.warmup)
         self.rate.fill_(self.args.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
@@ -240,13 +256,15 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--seconds", type=float, required=True, help="wall clock of the whole process, loading included")
     parser.add_argument("--models", default="nano,mini,nano-x2", help=f"of {', '.join(PRESETS)}")
+    parser.add_argument("--contest", default="", help="networks of one scale of which only the best goes on")
+    parser.add_argument("--contest-until", type=float, default=0.25, help="progress at which the best is picked, by running loss")
     parser.add_argument("--resume", help="folder with <model>.pt to start from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--crop", type=int, default=64, help="low-resolution pixels")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--warmup", type=int, default=300, help="steps")
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--clip", type=float, default=0.5, help="largest gradient norm")
     parser.add_argument("--clean", type=float, default=0.45, help="share of uncompressed inputs")
     parser.add_argument("--flicker", type=float, default=0.25)
@@ -283,7 +301,8 @@ def main() -> None:
     data.wait_for(pool, STARTED)
     log: dict = {"args": vars(args), "curves": [], "torch": torch.__version__, "device": torch.cuda.get_device_name() if cuda else "cpu"}
     begun, rounds, saved = time.time(), 0, time.time()
-    budget = args.seconds - (begun - STARTED) - 4.0 * len(trainers) * (1 if cuda else 0)
+    contest, dropped = [name for name in args.contest.split(",") if name], []
+    budget = args.seconds - (begun - STARTED) - 2.0 * len(trainers) * (1 if cuda else 0)
     try:
         while True:
             progress = (time.time() - begun) / budget if not args.steps else rounds / args.steps
@@ -295,7 +314,22 @@ def main() -> None:
                 example.update()
             for trainer in trainers:
                 trainer.advance(progress)
+            for trainer in trainers:
+                if trainer.stream:
+                    torch.cuda.current_stream().wait_stream(trainer.stream)
             rounds += 1
+            if contest and progress >= args.contest_until:
+                scores = {t.config.name: round(float(t.score), 6) for t in trainers if t.config.name in contest}
+                best = min(scores, key=lambda name: scores[name])
+                log["contest"] = {"round": rounds, "scores": scores, "winner": best}
+                print(f"{time.time() - STARTED:6.1f} s: {json.dumps(log['contest'])}", flush=True)
+                dropped = [t for t in trainers if t.config.name in contest and t.config.name != best]
+                trainers = [t for t in trainers if t not in dropped]
+                used = {id(t.example) for t in trainers}
+                examples = {key: e for key, e in examples.items() if id(e) in used}
+                for trainer in dropped:
+                    trainer.graph = None
+                contest = []
             if rounds % 10 == 0 and cuda:
                 torch.cuda.synchronize()  # keep the host from running far ahead, so the clock means something
             if rounds % (250 if cuda else 5) == 0:
@@ -318,9 +352,9 @@ def main() -> None:
     torch.backends.cudnn.benchmark = False
     log["rounds"], log["validation"] = rounds, {}
     print(f"{time.time() - STARTED:6.1f} s: {rounds} rounds; validating", flush=True)
-    for trainer in trainers:
+    for trainer in trainers + dropped:
         log["validation"][trainer.config.name] = validate(trainer.averaged(), pool, dtype)
-        print(trainer.config.name, json.dumps(log["validation"][trainer.config.name]), flush=True)
+        print(trainer.config.name, trainer.steps, "steps", json.dumps(log["validation"][trainer.config.name]), flush=True)
         with open(os.path.join(args.out, "log.json"), "w") as file:
             json.dump(log, file)
     print(f"{time.time() - STARTED:6.1f} s: done", flush=True)
