@@ -125,7 +125,11 @@ class UpscaleJob {
       const { picture, pts, duration } = item;
       this.#timings.set(picture.mediaTime, { pts, duration });
       await this.#writerFor(picture);
-      while (!stream.ready && this.#failure === undefined) await this.#waitForResult();
+      while (!stream.ready && this.#failure === undefined) {
+        await this.#waitForResult();
+        // The next picture goes in first; the result is written while the model works on it.
+        if (!stream.ready) await this.#writeResults();
+      }
       if (stream.push(picture) !== 'accepted')
         this.#failure ??= new AppError('model.run', 'The model refused a frame.');
       pushed += 1;
@@ -178,7 +182,6 @@ class UpscaleJob {
       });
       this.#wake = undefined;
     }
-    await this.#writeResults();
   }
 
   async #writeResults(): Promise<void> {

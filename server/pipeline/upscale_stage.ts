@@ -28,10 +28,7 @@ export function sameAspect(a: Size, b: Size): boolean {
   return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
 }
 
-/**
- * Pictures that may wait in front of a frame-by-frame upscaler while it works. One: a synchronous kind never makes it
- * wait, and an asynchronous one has its own next picture inside.
- */
+/** Pictures that may wait in front of a frame-by-frame upscaler while it works: the newest, and no other. */
 const FRAME_QUEUE = 1;
 /** A stream that failed is opened again after this long. */
 const REOPEN_AFTER_US = 1_000_000;
@@ -53,6 +50,8 @@ export class UpscaleStage {
   #rescaler: PictureScaler | undefined;
   #rung = 0;
   #pumpScheduled = false;
+  /** Inside stream.push(). */
+  #giving = false;
   #failedAtUs: MonotonicUs | undefined;
   #busyUs = 0;
   #busySinceUs: MonotonicUs | undefined;
@@ -220,7 +219,9 @@ export class UpscaleStage {
     const sized = this.#fit(picture);
     this.#rememberPush(picture.mediaTime);
     this.#busySinceUs ??= monotonicUs();
+    this.#giving = true;
     const result = stream.push(sized);
+    this.#giving = false;
     if (result === 'accepted') {
       if (stream.pending === 0) this.#endBusy();
       return true;
@@ -261,6 +262,9 @@ export class UpscaleStage {
       picture.release?.();
       return;
     }
+    // An upscaler that computes elsewhere gets its next picture before this one is encoded here. Not one that answers
+    // within push(): its next result would overtake this one.
+    if (!this.#giving) this.#pump();
     this.#options.onPicture(picture, now - (pushedAtUs ?? now));
     if (this.#queue.length > 0) this.#schedulePump();
   }

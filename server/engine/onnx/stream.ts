@@ -18,8 +18,8 @@ export interface OnnxStreamOptions {
   readonly onClose: () => void;
 }
 
-/** One computing, one ready to follow the moment it is done. */
-const MAX_PENDING = 2;
+/** Memory for results kept for reuse: one with the encoder, one being filled. */
+const SPARE_OUTPUTS = 2;
 
 /** A rung that is a model, with memory for pictures on their way. */
 interface ModelRung {
@@ -30,8 +30,9 @@ interface ModelRung {
 }
 
 /**
- * One stream through a model. The tensors' memory goes to the inference thread and comes back with the result; while a
- * frame computes there, this thread encodes the one before it.
+ * One stream through a model. The tensors' memory goes to the inference thread and comes back with the result. It takes one
+ * picture at a time: what waits, waits in the pipeline's queue, where the newest wins. The stream is ready again before
+ * `onPicture` is called, so that the caller can give it the next picture first and encode this one beside it.
  */
 export class OnnxStream implements UpscalerStream {
   readonly outputWidth: number;
@@ -39,7 +40,6 @@ export class OnnxStream implements UpscalerStream {
   readonly #options: OnnxStreamOptions;
   readonly #rungs: readonly ModelRung[];
   readonly #resizer: PictureScaler;
-  readonly #waiting: Picture[] = [];
   /** The picture in the inference thread. */
   #running: Picture | undefined;
   #rung = 0;
@@ -62,11 +62,11 @@ export class OnnxStream implements UpscalerStream {
   }
 
   get pending(): number {
-    return this.#waiting.length + (this.#running === undefined ? 0 : 1);
+    return this.#running === undefined ? 0 : 1;
   }
 
   get ready(): boolean {
-    return !this.#closed && this.pending < MAX_PENDING;
+    return !this.#closed && this.#running === undefined;
   }
 
   get busyUs(): number {
@@ -83,8 +83,9 @@ export class OnnxStream implements UpscalerStream {
       );
     }
     if (!this.ready) return 'full';
-    this.#waiting.push(picture);
-    this.#next();
+    const rung = this.#rungs[this.#rung];
+    if (rung === undefined) this.#resize(picture);
+    else this.#infer(picture, rung);
     return 'accepted';
   }
 
@@ -101,26 +102,11 @@ export class OnnxStream implements UpscalerStream {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const picture of this.#waiting.splice(0)) picture.release?.();
     this.#options.inference.forget(this.#options.id);
     for (const { format } of this.#rungs) format.close();
     this.#resizer.close();
     this.#options.onClose();
     this.#wake();
-  }
-
-  /** Starts the next picture when nothing runs: results keep the order of the pushes. */
-  #next(): void {
-    while (this.#running === undefined && !this.#closed) {
-      const picture = this.#waiting.shift();
-      if (picture === undefined) {
-        this.#wake();
-        return;
-      }
-      const rung = this.#rungs[this.#rung];
-      if (rung === undefined) this.#resize(picture);
-      else this.#infer(picture, rung);
-    }
   }
 
   #resize(picture: Picture): void {
@@ -155,13 +141,11 @@ export class OnnxStream implements UpscalerStream {
       picture.release?.();
       return;
     }
-    // First the next one into the thread, then this one's conversion and encoding beside it.
-    this.#next();
     try {
       if (error !== undefined) throw error;
       const startedAtUs = monotonicUs();
       const result = rung.format.write(output, picture, () => {
-        if (rung.outputs.length < MAX_PENDING) rung.outputs.push(output);
+        if (rung.outputs.length < SPARE_OUTPUTS) rung.outputs.push(output);
       });
       this.#busyUs += monotonicUs() - startedAtUs;
       this.#deliver(result);
