@@ -159,7 +159,13 @@ export class SignalingClient {
     const message = /** @type {ServerMessage} */ (JSON.parse(text));
     if ('re' in message && message.re !== undefined) {
       const pending = this.#pending.get(message.re);
-      if (pending === undefined) return;
+      if (pending === undefined) {
+        // Given up by now: a session made after all must not stay behind.
+        if (message.type === 'published' || message.type === 'watching') {
+          this.request({ type: 'leave', session: message.session }).catch(() => {});
+        }
+        return;
+      }
       this.#pending.delete(message.re);
       clearTimeout(pending.timer);
       if (message.type === 'error') pending.reject(new LiveError(message));

@@ -21,13 +21,13 @@ const app = await startApp(config, createLog(config.log));
 const browser = await launchBrowser();
 try {
   mkdirSync(values.out, { recursive: true });
-  const wide = await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' });
+  const wide = await browser.newPage({ viewport: { width: 1280, height: 834 }, colorScheme: 'light' });
   await wide.goto(app.url);
   await wide.getByRole('radio', { name: 'Sample' }).check({ force: true });
   await wide.getByLabel('Name of the broadcast').fill('launch-day');
   await wide.getByRole('button', { name: 'Go live' }).click();
   const phone = await browser.newPage({
-    viewport: { width: 360, height: 740 },
+    viewport: { width: 360, height: 756 },
     deviceScaleFactor: 2,
     colorScheme: 'dark',
     hasTouch: true,
