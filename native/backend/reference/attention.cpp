@@ -136,7 +136,7 @@ void SelectMask(Threads& threads, const SelectParameters& parameters, const floa
       const double p = probability[static_cast<std::size_t>(i)];
       mask[base + i] = p > threshold ? 1 : 0;
       if (margin != nullptr)
-        margin[base + i] = p > 0 ? std::abs(p - threshold) / std::max(threshold, 1e-300) : std::numeric_limits<double>::infinity();
+        margin[base + i] = p > 0 ? std::abs(p - threshold) : std::numeric_limits<double>::infinity();
     }
   });
 }

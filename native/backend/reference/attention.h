@@ -21,7 +21,7 @@ struct SelectParameters {
 };
 // flashvsr-model.md section 4, steps 3 to 5. queryMeans (s*nb, heads*128); keyMeans[g] (nb, heads*128) per key group in
 // time order; mask (heads, s*nb, m*nb), 1 = kept. Scores, softmax and threshold in double.
-// margin, if not nullptr, gets per mask entry |p - threshold| / threshold (same shape), infinite where not allowed.
+// margin, if not nullptr, gets |p - threshold| of every mask entry (same shape), infinite where not allowed.
 void SelectMask(Threads& threads, const SelectParameters& parameters, const float* queryMeans,
                 std::span<const float* const> keyMeans, std::uint8_t* mask, double* margin = nullptr);
 

@@ -1,7 +1,7 @@
 // The reference backend: every operation on the caller's thread (and its pool), done when the call returns.
+#include <sys/mman.h>
+
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <new>
@@ -34,10 +34,12 @@ class ReferenceExecutor final : public Executor {
   ReferenceExecutor(std::shared_ptr<const ReferenceModel> model, const Geometry& geometry, const ExecutorLimits& limits,
                     std::int64_t arenaBytes)
       : model_(std::move(model)), geometry_(geometry), threads_(model_->threads()), dim_(model_->dims().dim) {
-    arena_.reset(static_cast<std::byte*>(std::aligned_alloc(256, static_cast<std::size_t>((arenaBytes + 255) / 256 * 256))));
-    if (!arena_)
+    // Mapped, not from the heap: when the stream ends the machine has its memory back at once.
+    void* mapped = mmap(nullptr, static_cast<std::size_t>(arenaBytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
       throw Error("engine.memory", ErrorScope::Stream,
                   "The stream needs " + std::to_string(arenaBytes >> 20) + " MiB and the machine would not give them.");
+    arena_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(mapped), Unmap{static_cast<std::size_t>(arenaBytes)});
     // Poison: a read of something that was never written must not look like a picture.
     std::memset(arena_.get(), 0xFF, static_cast<std::size_t>(arenaBytes));
     const std::int64_t tokens = limits.maxGroups * geometry.groupTokens();
@@ -205,8 +207,9 @@ class ReferenceExecutor final : public Executor {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::byte* p) const { munmap(p, bytes); }
   };
 
   void closeStage() {
@@ -220,7 +223,7 @@ class ReferenceExecutor final : public Executor {
   Geometry geometry_;
   Threads& threads_;
   std::int64_t dim_;
-  std::unique_ptr<std::byte, Free> arena_;
+  std::unique_ptr<std::byte, Unmap> arena_{nullptr, Unmap{0}};
   std::vector<float> normed_, patches_;
   std::vector<std::uint8_t> sourceRgb_, outputRgb_;
   std::array<double, kStages> ms_{};
