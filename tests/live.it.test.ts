@@ -118,7 +118,10 @@ describe('the main path', () => {
   });
 
   it('recovers from 2 % loss on the way in by retransmission', async () => {
-    const { publisher } = await publish('lossy', { clip: h264, dropPacket: (sequence) => (sequence % 50 === 7 ? 'lost' : undefined) });
+    const { publisher } = await publish('lossy', {
+      clip: h264,
+      dropPacket: (sequence) => (sequence % 50 === 7 ? 'lost' : undefined),
+    });
     const { viewer } = await watch('lossy');
     await viewer.waitForFrames(150, 15_000);
     expect(publisher.getStats().retransmitted).toBeGreaterThan(0);

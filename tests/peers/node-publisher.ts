@@ -10,8 +10,9 @@ export interface NodePublisherOptions extends PeerNetwork {
   readonly loop?: boolean;
   /** Send 20 ms Opus packets: digital silence with a counter in an ignored tail is not valid Opus, so all are equal. */
   readonly audio?: boolean;
-  /** Called as each frame's last packet is handed to the socket. @param number counts from 0, over loops too */
-  readonly onFrameSent?: (number: number, rtpTimestamp: number, sentAtMs: number) => void;
+  /** Called as each frame's last packet is handed to the socket. @param number counts from 0, over loops too;
+   *  @param clipFrame index into the clip */
+  readonly onFrameSent?: (number: number, rtpTimestamp: number, sentAtMs: number, clipFrame: number) => void;
   /**
    * Simulated loss, asked for every video packet, not for retransmissions. `lost`: can be asked for again; `gone`: for
    * good, as after a loss longer than the retransmission cache.
@@ -151,8 +152,9 @@ export class NodePublisher {
         }
       }
     }
-    const data = clip.frames[this.#clipIndex]?.data ?? Buffer.alloc(0);
-    this.#clipIndex = (this.#clipIndex + 1) % clip.frames.length;
+    const clipFrame = this.#clipIndex;
+    const data = clip.frames[clipFrame]?.data ?? Buffer.alloc(0);
+    this.#clipIndex = (clipFrame + 1) % clip.frames.length;
     this.#pictureId = (this.#pictureId + 1) & 0x7fff;
     const payloads =
       clip.codec === 'H264'
@@ -171,7 +173,7 @@ export class NodePublisher {
       if (fate === 'lost') this.#pretend(packet);
       else if (fate === undefined) this.#video.writeRtp(packet);
     });
-    onFrameSent?.(this.#frame, timestamp, performance.now());
+    onFrameSent?.(this.#frame, timestamp, performance.now(), clipFrame);
     this.#frame += 1;
   }
 

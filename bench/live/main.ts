@@ -1,0 +1,158 @@
+import { parseArgs } from 'node:util';
+import { startApp, type App } from '../../server/app.ts';
+import { quantile } from '../../server/broadcast/frame-meter.ts';
+import { loadConfig } from '../../server/config.ts';
+import { createLog } from '../../server/log.ts';
+import { WeriftStack } from '../../server/rtc/werift-stack.ts';
+import type { Clip } from '../../tests/peers/clip.ts';
+import { measureFanout } from '../../tests/peers/fanout.ts';
+import { NodePublisher } from '../../tests/peers/node-publisher.ts';
+import { NodeViewer } from '../../tests/peers/node-viewer.ts';
+import { SignalingClient } from '../../tests/peers/signaling-client.ts';
+import { provenance, writeResult } from '../machine.ts';
+import { printTable } from '../table.ts';
+import { measureGlassToGlass } from './glass.ts';
+import { pathRow, round } from './samples.ts';
+import { measureServerSide, numberedClip } from './server-side.ts';
+
+/**
+ * `npm run bench:live`: what the server adds. One run holds the direct path (publisher's packets forwarded untouched) and
+ * the upscaled path of the same frames, so that a noisy machine disturbs both alike. Prints tables, writes bench/results/.
+ * It judges nothing by itself: compare runs on one quiet machine.
+ */
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'resize' },
+    seconds: { type: 'string', default: '32' },
+    /** Any of server, glass, join, fanout. */
+    parts: { type: 'string', default: 'server,glass,join,fanout' },
+    viewers: { type: 'string', default: '48,60' },
+  },
+});
+
+const WARM_UP_SECONDS = 5;
+const JOINS = 40;
+
+/** Offer made to first complete frame, one viewer after the other on a running broadcast. */
+async function measureJoin(app: App, clip: Clip): Promise<{ joins: number; p50: number; p95: number }> {
+  const publishing = await SignalingClient.connect(app.url);
+  const watching = await SignalingClient.connect(app.url);
+  const publisher = new NodePublisher({ clip });
+  await publisher.start(async (offer) => (await publishing.publish('join', offer)).sdp);
+  const joinMs: number[] = [];
+  for (let count = 0; count < JOINS; count += 1) {
+    const viewer = new NodeViewer({ countOnly: true });
+    let session = '';
+    await viewer.start(async (offer) => {
+      const reply = await watching.watch('join', offer);
+      session = reply.session;
+      return reply.sdp;
+    });
+    await viewer.waitForFrames(1);
+    // The first waits for the worker thread to start; a broadcast that runs is what is measured.
+    if (count > 0) joinMs.push(viewer.getStats().joinMs ?? NaN);
+    await watching.leave(session);
+    await viewer.stop();
+  }
+  await publisher.stop();
+  publishing.close();
+  watching.close();
+  return { joins: joinMs.length, p50: round(quantile(joinMs, 0.5)), p95: round(quantile(joinMs, 0.95)) };
+}
+
+async function measureFanouts(): Promise<unknown[]> {
+  const results: unknown[] = [];
+  const rows: string[][] = [
+    ['viewers', 'connected', 'CPU of one core', 'us a packet', 'late frames', 'incomplete', 'join p95'],
+  ];
+  for (const viewers of values.viewers.split(',').map(Number)) {
+    const stack = new WeriftStack({
+      iceServers: [],
+      portRange: undefined,
+      additionalHostAddresses: [],
+      ipv6: false,
+      interfaceAddresses: ['127.0.0.1'],
+      jitterMs: 80,
+      startBitrateBps: 1_500_000,
+      maxIngestBitrateBps: undefined,
+    });
+    const result = await measureFanout({
+      stack,
+      viewers,
+      bitrateBps: 4_000_000,
+      seconds: 20,
+      keyframeEveryFrames: 300,
+    });
+    await stack.close();
+    results.push(result);
+    const { connected, cpuShare, cpuUsPerPacket, framesLate, framesIncomplete, framesExpected, joinMs } = result;
+    rows.push([
+      String(viewers),
+      String(connected),
+      `${(cpuShare * 100).toFixed(0)} %`,
+      cpuUsPerPacket.toFixed(1),
+      `${((100 * framesLate) / framesExpected).toFixed(2)} %`,
+      `${((100 * framesIncomplete) / framesExpected).toFixed(2)} %`,
+      `${joinMs.p95.toFixed(0)} ms`,
+    ]);
+  }
+  printTable('fan-out: 4 Mbit/s a viewer, 20 s; late = more than 33 ms', rows);
+  return results;
+}
+
+async function main(): Promise<void> {
+  const seconds = Number(values.seconds);
+  const parts = new Set(values.parts.split(','));
+  const argv = ['--port', '0', '--model', values.model, '--log-level', 'warn', '--limits.maxMessagesPerSecond', '200'];
+  const config = loadConfig({ argv });
+  const app = await startApp(config, createLog(config.log));
+  const clip = await numberedClip(seconds + WARM_UP_SECONDS + 4, 30);
+  const result: Record<string, unknown> = { model: app.model };
+  const header = ['path', 'frames', 'fps', 'p50 ms', 'p95 ms', 'max ms'];
+
+  if (parts.has('server')) {
+    const { forwarded, upscaled, stats } = await measureServerSide(app, clip, WARM_UP_SECONDS, seconds);
+    const addedP95 = round(upscaled.p95 - forwarded.p95);
+    printTable(
+      `server side (no browser): ${app.model.label}, ${stats.source.width}x${stats.source.height} -> ${stats.output.width}x${stats.output.height}`,
+      [
+        header,
+        pathRow('forwarded', forwarded),
+        pathRow('upscaled', upscaled),
+        ['p95 added', '', '', '', addedP95.toFixed(1), ''],
+      ],
+    );
+    result['serverSide'] = { forwarded, upscaled, addedP95, stats };
+  }
+  if (parts.has('glass')) {
+    const { forwarded, upscaled, browser } = await measureGlassToGlass(app, WARM_UP_SECONDS, seconds);
+    const addedP95 = round(upscaled.p95 - forwarded.p95);
+    printTable(`glass to glass (Chromium ${browser} camera -> Chromium screen)`, [
+      header,
+      pathRow('forwarded', forwarded),
+      pathRow('upscaled', upscaled),
+      ['p95 added', '', '', '', addedP95.toFixed(1), ''],
+    ]);
+    result['glassToGlass'] = { forwarded, upscaled, addedP95, browser };
+  }
+  if (parts.has('join')) {
+    const join = await measureJoin(app, clip);
+    printTable('join: offer -> first complete frame', [
+      ['joins', 'p50 ms', 'p95 ms'],
+      [String(join.joins), String(join.p50), String(join.p95)],
+    ]);
+    result['join'] = join;
+  }
+  await app.close();
+  if (parts.has('fanout')) result['fanout'] = await measureFanouts();
+  const command = `npm run bench:live -- ${process.argv.slice(2).join(' ')}`.trim().replace(/ --$/, '');
+  console.log(`written to ${writeResult(`live-${values.model}`, { ...provenance(command), ...result })}`);
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
