@@ -25,8 +25,9 @@ import type { Frame } from 'node-av/lib';
 import type { Colour, ColourMatrix } from '../engine/upscaler.ts';
 
 /**
- * What a stream without colour description means in WebRTC: BT.601, limited range. Browsers convert camera pictures by
- * the BT.601 matrix, VP8 knows nothing else (RFC 6386 section 9.2: color_space 0), and libwebrtc writes no VUI into H264.
+ * What a stream without colour description means in WebRTC: BT.601, limited range. VP8 knows nothing else (RFC 6386
+ * section 9.2: color_space 0), and Chromium 156 shows a WebRTC stream that says nothing so (measured: smpte170m, limited).
+ * Results are sent in this colour for the same reason. H264 says it in its VUI as well, which Chromium reads.
  */
 export const WEBRTC_COLOUR: Colour = { matrix: 'bt601', range: 'limited' };
 

@@ -163,6 +163,32 @@ it.each(['H264', 'VP8'] as const)('colour bars go through %s, x4 resize and enco
     close();
 });
 
+it('believes the RTP header extension where VP8 cannot say its colour, until the next keyframe', () => {
+  const sent: Colour = { matrix: 'bt709', range: 'full' };
+  const options = {
+    codec: 'VP8' as const,
+    colour: BT601,
+    framesPerSecond: 30,
+    keyframeIntervalSeconds: 10,
+    keyframeMaxRatio: 20,
+  };
+  const encoder = new Encoder({ ...options, width: 320, height: 192, bitrateBps: 3_000_000 });
+  const decoder = new Decoder({ codec: 'VP8', maxPixels: 1e6 });
+  const decode = (number: number, keyframe: boolean, colour: Colour | undefined): FramePicture => {
+    const [packet] = encoder.encode({ ...bars(320, 192, sent), mediaTime: number * 3000 }, keyframe) as [
+      EncodedPicture,
+    ];
+    const unit = { codec: 'VP8' as const, ...packet, receivedAtUs: 0, assembledAtUs: 0 };
+    return decoder.decode(colour === undefined ? unit : { ...unit, colour })[0] as FramePicture;
+  };
+  expectBars(decode(0, true, sent), BT601, 2);
+  expectBars(decode(1, false, undefined), BT601, 2);
+  // The next keyframe does not say it any more: taken as it is.
+  expectBars(decode(2, true, undefined), sent, 2);
+  encoder.close();
+  decoder.close();
+});
+
 it('clips model results outside 0..1 instead of wrapping around', () => {
   const writer = new RgbWriter(64, 64);
   const values = new Float32Array(3 * 64 * 64);
