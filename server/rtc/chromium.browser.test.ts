@@ -88,8 +88,8 @@ const PAGE_SCRIPT = `
     peers.streams = [];
     peer.ontrack = ({ track, streams }) => {
       peers.streams.push([track.kind, streams.map((stream) => stream.id).join()]);
-      if (track.kind !== 'video') return;
-      const video = document.createElement('video');
+      // Audio that nothing plays is never pulled, and has no playout time.
+      const video = document.createElement(track.kind);
       video.muted = true; video.autoplay = true; video.playsInline = true;
       video.srcObject = new MediaStream([track]);
       document.body.append(video);
@@ -291,6 +291,23 @@ describe('Chromium', () => {
         [320, 180],
       ]);
       await until('a REMB', () => estimates.length > 0, 8000);
+
+      // By our sender reports the browser puts both tracks on one clock: what it plays together was captured together.
+      const skews: number[] = [];
+      await until(
+        'playout times of both tracks',
+        async () => {
+          const at = async (kind: string) =>
+            Number((await stats('viewer', 'inbound-rtp', kind))[0]?.['estimatedPlayoutTimestamp'] ?? NaN);
+          const [video, audio] = await Promise.all([at('video'), at('audio')]);
+          if (!Number.isNaN(video - audio)) skews.push(Math.round(video - audio));
+          return skews.length >= 20;
+        },
+        20_000,
+      );
+      const median = [...skews].sort((a, b) => a - b)[10] ?? NaN;
+      console.log(`${codec}: video - audio at playout, ms: median ${median}, all ${skews.join(' ')}`);
+      expect(Math.abs(median)).toBeLessThan(250);
     });
   }
 
@@ -370,6 +387,15 @@ describe('Chromium', () => {
     await until('access units', () => units.length > 5, 5000);
     await page.evaluate('peers.publisher.close()');
     await until('closed', () => publisher.state === 'closed', 5000);
+  });
+
+  it('tells the page when the server closes: its transport is closed without a timeout', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180 });
+    await until('access units', () => units.length > 5);
+    await publisher.close();
+    await until('the page’s transport to close', () =>
+      page.evaluate(`peers.publisher.getSenders()[0].transport.state === 'closed'`),
+    );
   });
 
   async function allowedBps(): Promise<number> {

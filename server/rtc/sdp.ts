@@ -29,6 +29,8 @@ export interface OfferedMedia {
   readonly transport: RemoteTransportParameters | undefined;
   readonly candidates: readonly string[];
   readonly rtcpMux: boolean;
+  /** RFC 5506: single feedback messages without a report in front. */
+  readonly rtcpReducedSize: boolean;
 }
 
 export interface Offer {
@@ -90,6 +92,7 @@ function parseMedia(lines: readonly string[], session: readonly string[], index:
     transport: parseTransport(lines, session),
     candidates: attributes(lines, 'candidate').map((value) => `candidate:${value}`),
     rtcpMux: lines.includes('a=rtcp-mux'),
+    rtcpReducedSize: lines.includes('a=rtcp-rsize'),
   };
 }
 
@@ -264,8 +267,8 @@ function answerLines(
     ...answer.extensions.map(({ id, uri }) => `a=extmap:${id} ${uri}`),
     `a=${answer.direction}`,
     'a=rtcp-mux',
-    'a=rtcp-rsize',
   );
+  if (media.rtcpReducedSize) lines.push('a=rtcp-rsize');
   const { send } = answer;
   if (send !== undefined) lines.push(`a=msid:${send.streamId} ${send.trackId}`);
   for (const codec of answer.codecs) {

@@ -8,6 +8,9 @@ import { randomSsrc, type SecureTransport } from './transport.ts';
 const HISTORY_PACKETS = 512;
 const MIN_RESEND_INTERVAL_US = 15_000;
 const REPORT_MEMORY = 8;
+/** Retransmissions a viewer may cause: half of what is sent, and a burst. More is a broken or hostile viewer. */
+const RESENDS_PER_PACKET = 0.5;
+const RESEND_BURST = 200;
 
 interface HistorySlot {
   index: number;
@@ -54,6 +57,7 @@ export class SendStream {
   readonly #reports: { middle: number; atUs: MonotonicUs }[] = [];
   #packets = 0;
   #octets = 0;
+  #resendBudget = RESEND_BURST;
   roundTripMs: number | undefined;
   fractionLost = 0;
   nacksReceived = 0;
@@ -87,6 +91,7 @@ export class SendStream {
       this.#last = { mediaTime: packet.mediaTime, timestamp, atUs: nowUs };
     }
     this.#packets += 1;
+    this.#resendBudget = Math.min(RESEND_BURST, this.#resendBudget + RESENDS_PER_PACKET);
     this.#octets += payload.length;
     this.#remember(index, packet, nowUs);
     this.#fill(this.#header, payloadType, marker, index, timestamp, nowUs);
@@ -99,6 +104,7 @@ export class SendStream {
     this.nacksReceived += sequenceNumbers.length;
     const interval = Math.max(MIN_RESEND_INTERVAL_US, (this.roundTripMs ?? 0) * 1000);
     for (const sequenceNumber of sequenceNumbers) {
+      if (this.#resendBudget < 1) break;
       const newest = this.#next - 1;
       const index = newest - ((newest - sequenceNumber) & 0xffff);
       const slot = this.#history[index & (HISTORY_PACKETS - 1)];
@@ -106,6 +112,7 @@ export class SendStream {
       if (slot === undefined || slot.index !== index || nowUs - slot.sentAtUs < interval) continue;
       slot.sentAtUs = nowUs;
       this.retransmitted += 1;
+      this.#resendBudget -= 1;
       if (slot.rtxPayloadType === undefined) {
         this.#fill(this.#header, slot.payloadType, slot.marker, index, slot.timestamp, nowUs);
         bytes += this.#transport.sendRtp(this.#header, slot.payload, this.ssrc, index);

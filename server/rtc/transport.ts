@@ -97,12 +97,19 @@ interface StunInternals {
 /** Where packets go: through one of our sockets, or through a TURN relay. */
 type Route = { readonly address: Address } & ({ readonly socket: UdpSocket } | { readonly relay: Protocol });
 
+const ALERT = 21;
+/** Level warning, description close_notify. */
+const CLOSE_NOTIFY = Buffer.from([1, 0]);
 const GATHER_WAIT_MS = 1000;
 const MAX_REMOTE_CANDIDATES = 64;
 const MAX_VALIDATED_ADDRESSES = 64;
-/** Browsers check consent every 2 to 5 s and report every second: silence this long means the path is gone. */
-const DISCONNECTED_AFTER_US = 6_000_000;
-const CLOSED_AFTER_US = 15_000_000;
+/**
+ * Our consent checks (RFC 7675) are answered every 4 to 6 s even by a peer that sends nothing else: silence longer than
+ * that means the path is gone.
+ */
+const DISCONNECTED_AFTER_US = 8_000_000;
+const CLOSED_AFTER_US = 20_000_000;
+const TRIM_INTERVAL_US = 60_000_000;
 const CONNECT_WITHIN_US = 30_000_000;
 const PROFILES: readonly [number, SrtpProfile][] = [
   [ProtectionProfileAeadAes128Gcm, 'AEAD_AES_128_GCM'],
@@ -142,6 +149,7 @@ export class SecureTransport {
   #route: Route | undefined;
   #nominated: CandidatePair | undefined;
   #lastReceivedUs: MonotonicUs = 0;
+  #trimmedAtUs: MonotonicUs = 0;
   readonly #stunServer: Address | undefined;
   readonly #sockets = new Map<Protocol, UdpSocket>();
   #validated = new Set<string>();
@@ -257,6 +265,10 @@ export class SecureTransport {
       return;
     }
     if (this.#state === 'closed') return;
+    if (nowUs - this.#trimmedAtUs > TRIM_INTERVAL_US) {
+      this.#trimmedAtUs = nowUs;
+      this.#trim();
+    }
     const silentUs = nowUs - this.#lastReceivedUs;
     if (silentUs > CLOSED_AFTER_US) this.#fail();
     else if (silentUs > DISCONNECTED_AFTER_US) this.#setState('disconnected');
@@ -269,6 +281,7 @@ export class SecureTransport {
   }
 
   async #close(): Promise<void> {
+    this.#sayGoodbye();
     this.#setState('closed');
     this.#sender = undefined;
     this.#receiver = undefined;
@@ -281,6 +294,30 @@ export class SecureTransport {
     this.#ice.onData.complete();
     this.#ice.onIceCandidate.complete();
     this.#ice.stateChanged.complete();
+  }
+
+  /** werift remembers the id of every STUN request ever received on a pair, to count retransmissions. */
+  #trim(): void {
+    for (const pair of this.#ice.candidatePairs) {
+      (pair as unknown as { readonly requestTransactionIds: Set<string> }).requestTransactionIds.clear();
+    }
+  }
+
+  /** A close_notify alert (RFC 5246 section 7.2.1): the far side learns at once, not by half a minute of silence. */
+  #sayGoodbye(): void {
+    const dtls = this.#dtls;
+    if (dtls === undefined || !this.secure) return;
+    try {
+      // werift sends application data only: the record's type is changed on its way to the cipher.
+      const encrypt = dtls.cipher.encryptPacket.bind(dtls.cipher);
+      dtls.cipher.encryptPacket = (record) => {
+        record.recordLayerHeader.contentType = ALERT;
+        return encrypt(record);
+      };
+      dtls.send(CLOSE_NOTIFY).catch(() => undefined);
+    } catch {
+      // Closing goes on without it.
+    }
   }
 
   #throwIfClosed(): void {

@@ -309,6 +309,8 @@ export class ViewerConnection implements ViewerPeer {
       for (const track of this.#tracks) track.stream.clear();
       this.#spreader.clear();
       this.#owner.onClosed(this);
+    } else if (state === 'disconnected') {
+      this.#rung = undefined; // what is not sent meanwhile is missing: begin again with a keyframe
     } else if (state === 'connected') {
       this.#call(() => this.#listener.onKeyframeRequest('result'));
       if (this.#source !== undefined) this.#call(() => this.#listener.onKeyframeRequest('source'));

@@ -1,4 +1,10 @@
-import { RTCRtpTransceiver, type RTCPeerConnection, type RtpPacket } from 'werift';
+import {
+  GenericNack,
+  RTCRtpTransceiver,
+  RtcpTransportLayerFeedback,
+  type RTCPeerConnection,
+  type RtpPacket,
+} from 'werift';
 import { FrameAssembler } from '../../server/media/assembler.ts';
 import { JitterBuffer } from '../../server/media/jitter-buffer.ts';
 import { Unwrapper } from '../../server/media/sequence.ts';
@@ -67,6 +73,8 @@ export class NodeViewer {
   #startedAtMs = 0;
   #joinMs: number | undefined;
   #pictureLossAtUs = 0;
+  #newestSequence: number | undefined;
+  #resultSsrc = 0;
 
   constructor(options: NodeViewerOptions = {}) {
     this.#options = options;
@@ -122,6 +130,16 @@ export class NodeViewer {
     };
   }
 
+  /** A hostile viewer: asks for the last packets of the result again, received or not. */
+  requestAgain(count: number): void {
+    const [transceiver] = this.#peer.getTransceivers();
+    const newest = this.#newestSequence;
+    if (transceiver === undefined || newest === undefined) return;
+    const lost = Array.from({ length: count }, (_, back) => (newest - count + 1 + back) & 0xffff);
+    const feedback = new GenericNack({ senderSsrc: 1, mediaSourceSsrc: this.#resultSsrc, lost });
+    void transceiver.dtlsTransport.sendRtcp([new RtcpTransportLayerFeedback({ feedback })]);
+  }
+
   async stop(): Promise<void> {
     await this.#peer.close();
   }
@@ -139,6 +157,10 @@ export class NodeViewer {
         }),
       };
       remote.onReceiveRtp.subscribe((packet) => {
+        if (track === 'result') {
+          this.#newestSequence = packet.header.sequenceNumber;
+          this.#resultSsrc = packet.header.ssrc;
+        }
         this.#onPacket(transceiver, receiving, packet);
       });
     });

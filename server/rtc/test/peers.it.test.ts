@@ -362,12 +362,53 @@ describe('peers', () => {
     await node.start((offer) => publisher.accept(offer));
     await until('frames', () => units.length > 5);
     const ticking = publisher as unknown as { tick(nowUs: number): void };
-    ticking.tick(monotonicUs() + 7_000_000);
+    ticking.tick(monotonicUs() + 9_000_000);
     expect(states).toEqual(['connected', 'disconnected']);
     await until('back', () => publisher.state === 'connected');
-    ticking.tick(monotonicUs() + 16_000_000);
+    ticking.tick(monotonicUs() + 21_000_000);
     expect(publisher.state).toBe('closed');
     expect(states).toEqual(['connected', 'disconnected', 'connected', 'closed']);
+  });
+
+  it('take the DTLS client’s role when the offer wants the server’s', async () => {
+    publisher = stack.createPublisher(listener);
+    const node = new NodePublisher({ clip: clip('VP8') });
+    ends.push(node);
+    await node.start(async (offer) => {
+      const answer = await publisher.accept(offer.replaceAll('a=setup:actpass', 'a=setup:passive'));
+      expect(answer).toContain('a=setup:active');
+      return answer;
+    });
+    await until('frames', () => units.length > 10);
+  });
+
+  it('refuse a peer whose certificate is not the one its offer names', async () => {
+    const states: string[] = [];
+    publisher = stack.createPublisher({ ...listener, onState: (state) => states.push(state) });
+    const node = new NodePublisher({ clip: clip('VP8') });
+    ends.push(node);
+    const forged = (offer: string) => offer.replace(/(a=fingerprint:sha-256 )\S+/g, `$1${'AB:'.repeat(31)}CD`);
+    const started = node.start((offer) => publisher.accept(forged(offer))).catch(() => 'failed');
+    await until('closed', () => publisher.state === 'closed');
+    expect(states).toEqual(['closed']);
+    expect(units).toEqual([]);
+    await node.stop();
+    await started;
+  });
+
+  it('bound what a viewer that asks for everything again can cause', async () => {
+    await publish({ clip: clip('VP8') });
+    const { viewer, node } = await watch({ codecs: ['VP8'] });
+    await node.waitForFrames(30);
+    const before = viewer.getStats().packetsSent;
+    for (let round = 0; round < 50; round += 1) {
+      node.requestAgain(500);
+      await wait(20);
+    }
+    await wait(100);
+    // One second of 30 fps at 500 kbit/s is about 75 packets; 50 x 500 were asked for.
+    expect(viewer.getStats().nacksReceived).toBeGreaterThan(5000);
+    expect(viewer.getStats().packetsSent - before).toBeLessThan(600);
   });
 
   it('use the configured port range and announce additional addresses', async () => {
