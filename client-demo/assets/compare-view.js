@@ -1,7 +1,7 @@
-/** @import {ModelSummary} from '../../server/signaling/protocol.ts' */
+/** @import {BroadcastStats} from '../../server/signaling/protocol.ts' */
 /** @import {Tracks} from './viewer.js' */
 import { h, icon, setIcon, setText } from './dom.js';
-import { formatSize } from './format.js';
+import { formatSize, isSuperResolution } from './format.js';
 import { Loupe } from './loupe.js';
 import { TrackSync } from './track-sync.js';
 
@@ -174,15 +174,19 @@ export class CompareView {
   /**
    * @param {{width: number, height: number}} source as the server decodes it
    * @param {{width: number, height: number}} output
-   * @param {Pick<ModelSummary, 'superResolution'>} model
+   * @param {BroadcastStats['model']} model
    * @param {number} addedMs
    */
   setFacts(source, output, model, addedMs) {
-    this.#superResolution = model.superResolution;
+    this.#superResolution = isSuperResolution(model);
     this.#sync?.setServerLatency(addedMs);
     if (this.#content !== 'live') return;
     setText(this.#originalCaption, `Original ${formatSize(source.width, source.height)}`);
-    setText(this.#resultCaption, `${this.#resultName()} ${formatSize(output.width, output.height)}`);
+    // What is shown counts, not what was meant: a viewer on a thin line gets the picture at the source's size.
+    const { videoWidth, videoHeight } = this.#result;
+    const small = videoWidth > 0 && videoWidth < output.width;
+    const name = small ? 'Small picture for a thin line' : this.#resultName();
+    setText(this.#resultCaption, `${name} ${formatSize(videoWidth || output.width, videoHeight || output.height)}`);
   }
 
   /** @param {boolean} present */

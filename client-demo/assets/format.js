@@ -42,6 +42,15 @@ export function formatDevice(device) {
   return device === 'cpu' ? 'CPU' : device;
 }
 
+/**
+ * Whether what is shown now is super-resolution. The last rung of an overloaded server is a plain resize whatever the model
+ * is (server/engine: rung labels name it so), and a resize is never called anything else.
+ * @param {{superResolution: boolean, rungLabel: string}} model
+ */
+export function isSuperResolution({ superResolution, rungLabel }) {
+  return superResolution && !/\bresize\b/i.test(rungLabel);
+}
+
 /** What the server calls its reasons (server/media/types.ts DropReason), for people. */
 const DROP_REASONS = /** @type {Record<string, string>} */ ({
   incomplete: 'packets lost on the way here',

@@ -9,6 +9,7 @@ import {
   formatMs,
   formatPercent,
   formatSize,
+  isSuperResolution,
   realDrops,
 } from './format.js';
 import { estimateSavings } from './savings.js';
@@ -200,13 +201,16 @@ export class StatsPanel {
       `${formatSize(width, height)}, ${formatFps(fps)}${codec && `, ${codec}`}${limited}`,
     );
     const resultBps = output?.bitrateBps ?? 0;
-    const shownBps = uplink === undefined && downlink !== undefined ? downlink.bitrateBps : resultBps;
-    const resultFps = uplink === undefined && downlink !== undefined ? downlink.fps : (output?.framesPerSecond ?? 0);
     const resultSize = formatSize(output?.width ?? 0, output?.height ?? 0);
+    // A viewer's own line decides what arrives here; the publisher is told what the server makes.
+    const shown = uplink === undefined ? downlink : undefined;
+    const shownSize = shown !== undefined && shown.width > 0 ? formatSize(shown.width, shown.height) : resultSize;
+    const shownFps = formatFps(shown?.fps ?? output?.framesPerSecond ?? 0);
+    const resultCodec = shown?.codec || output?.codec || '';
     this.#setTile(
       'result',
-      formatBitrate(shownBps),
-      `${resultSize}, ${formatFps(resultFps)}${output?.codec ? `, ${output.codec}` : ''}`,
+      formatBitrate(shown?.bitrateBps ?? resultBps),
+      `${shownSize}, ${shownFps}${resultCodec && `, ${resultCodec}`}`,
     );
     const savings = estimateSavings(sentBps, resultBps);
     if (savings === undefined) this.#setTile('saved', '–', 'estimate');
@@ -230,8 +234,9 @@ export class StatsPanel {
   /** @param {BroadcastStats} broadcast */
   #renderRows({ model, source, viewers, audio }) {
     const { viewer, downlink, uplink, lagMs } = this.#figures;
-    const kinds = { resize: 'Plain resize (no super-resolution)', onnx: 'ONNX', flashvsr: 'FlashVSR' };
-    const what = model.superResolution ? `Super-resolution (${kinds[model.kind]})` : kinds.resize;
+    const kinds = { resize: 'Plain resize', onnx: 'ONNX', flashvsr: 'FlashVSR' };
+    const name = model.rung > 0 && !isSuperResolution(model) ? kinds.resize : kinds[model.kind];
+    const what = isSuperResolution(model) ? `Super-resolution (${name})` : `${name} (no super-resolution)`;
     this.#setRow('model', model.label);
     this.#setRow('kind', what);
     this.#setRow('device', formatDevice(model.device));

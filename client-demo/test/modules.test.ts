@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../assets/backoff.js';
 import { captureError } from '../assets/errors.js';
-import { formatBitrate, formatDuration, formatFps, formatMs, realDrops } from '../assets/format.js';
+import { formatBitrate, formatDuration, formatFps, formatMs, isSuperResolution, realDrops } from '../assets/format.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { estimateSavings } from '../assets/savings.js';
 import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
@@ -45,6 +45,15 @@ describe('format', () => {
       ['incomplete', 5],
       ['stale', 2],
     ]);
+  });
+});
+
+describe('isSuperResolution', () => {
+  it('calls a resize a resize, also when an overloaded server fell back to one', () => {
+    const model = { superResolution: true, rungLabel: 'sparse ratio 1.5' };
+    expect(isSuperResolution(model)).toBe(true);
+    expect(isSuperResolution({ ...model, rungLabel: 'bicubic resize' })).toBe(false);
+    expect(isSuperResolution({ superResolution: false, rungLabel: 'Lanczos resize' })).toBe(false);
   });
 });
 

@@ -108,6 +108,8 @@ describe('publishing and watching', () => {
     await overlay(watcher.page).getByText('“stage” is not live yet').waitFor();
 
     const studio = await open(app.url);
+    // 150 kbit/s: below what the server's encoder spends even when a busy machine makes the viewers' estimates low.
+    await studio.page.getByRole('slider', { name: 'Bit rate at most' }).fill('0');
     await goLive(studio.page, 'Sample', 'stage');
     await Promise.all([playing(studio.page), playing(watcher.page)]);
 
@@ -117,7 +119,7 @@ describe('publishing and watching', () => {
         320, 180,
       ]);
       await until(async () => (await figure(page, 'saved')) > 0);
-      expect(await figure(page, 'uplink')).toBeGreaterThan(50);
+      expect(await figure(page, 'uplink')).toBeGreaterThan(30);
       expect(await figure(page, 'result')).toBeGreaterThan(await figure(page, 'uplink'));
       // A resize is called one, here and everywhere.
       expect(await page.locator('.tag-result').innerText()).toBe('Plain resize 1280×720');
