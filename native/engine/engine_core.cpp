@@ -142,6 +142,12 @@ void EngineCore::loop() {
     std::optional<std::int64_t> wakeUs;
     if (static_cast<int>(inFlight_.size()) < concurrentChunks_ && issueOne(wakeUs)) continue;
     if (!inFlight_.empty()) {
+      // While there is room on the device another stream may get ready first: do not sleep past that.
+      if (static_cast<int>(inFlight_.size()) < concurrentChunks_ && !inFlight_.front()->oldestDone()) {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, std::chrono::microseconds(500), [&] { return signals_ != seen; });
+        continue;
+      }
       finishOldest();
       continue;
     }

@@ -40,8 +40,7 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
 
   for (std::size_t stage = 0; stage < 3; ++stage) {
     const std::int64_t rows = g.latentHeight() << stage, columns = g.latentWidth() << stage;
-    for (auto& pair : memory[stage])
-      for (Tensor& tensor : pair) tensor = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
+    for (Tensor& tensor : memory[stage]) tensor = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
   }
   latent = layout.take(Storage::Float, {dims.latentChannels, kFirstChunkLatents, g.latentHeight(), g.latentWidth()});
   decoderBytes = layout.position() - mark;
@@ -56,8 +55,11 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   if (options.debug) projected = layout.take(Storage::Float, {tokens, dims.dim});
 
   const std::int64_t shared = layout.position();
-  features = layout.take(Storage::Activation, {tokens, dims.lqHidden[1]});
   x = layout.take(Storage::Residual, {tokens, dims.dim});
+  const std::int64_t beforeFeatures = layout.position();
+  features = layout.take(Storage::Activation, {tokens, dims.lqHidden[1]});
+  // With one projected layer the features have been added to x before the first block wants work space.
+  if (dims.lqLayers <= 1) layout.rewind(beforeFeatures);
   q = layout.take(Storage::Activation, {tokens, dims.dim});
   attention = layout.take(Storage::Activation, {tokens, dims.dim});
   hidden = layout.take(Storage::Activation, {g.groupTokens(), dims.ffn});
@@ -67,16 +69,19 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   noise = layout.take(Storage::Float, {dims.latentChannels, kFirstChunkLatents, g.latentHeight(), g.latentWidth()});
 
   layout.rewind(shared);
+  decoded = layout.take(Storage::Picture, {3, g.height, g.width});
+  matched = layout.take(Storage::Picture, {3, g.height, g.width});
   decoderInput = layout.take(Storage::Activation, {g.latentHeight(), g.latentWidth(), 768 + dims.latentChannels});
+  const std::int64_t temporary = layout.position();
   for (std::size_t stage = 0; stage < 3; ++stage) {
     const std::int64_t rows = g.latentHeight() << stage, columns = g.latentWidth() << stage;
+    layout.rewind(temporary);
     blockA[stage] = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
     blockB[stage] = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
   }
+  layout.rewind(temporary);
   fullA = layout.take(Storage::Activation, {g.height, g.width, dims.decoderChannels[3]});
   fullB = layout.take(Storage::Activation, {g.height, g.width, dims.decoderChannels[3]});
-  decoded = layout.take(Storage::Picture, {3, g.height, g.width});
-  matched = layout.take(Storage::Picture, {3, g.height, g.width});
   layout.skipToHighest();
   workspaceBytes = layout.position() - mark;
 }
@@ -125,12 +130,14 @@ void Network::reset() {
   clips_ = 0;
   frameSlots_.clear();
   lastPicture_.reset();
-  memory_ = {};
+  for (std::size_t stage = 0; stage < 3; ++stage) {
+    past_[stage] = {0, 1, 2};
+    spare_[stage] = 3;
+  }
   buffers_->cache.reset();
-  // The decoder starts from zeros as the past; which of the two is the past does not matter yet.
+  // The decoder starts from zeros as the past.
   for (auto& stage : buffers_->memory)
-    for (auto& pair : stage)
-      for (Tensor& tensor : pair) executor_->fill(tensor, 0);
+    for (Tensor& tensor : stage) executor_->fill(tensor, 0);
 }
 
 std::int64_t Network::TopK(const StreamSettings& settings, const Geometry& geometry, std::int64_t keyGroups) {

@@ -111,7 +111,8 @@ class Network {
   std::vector<Tensor> chunkFrames_;                 // LQ pictures of this chunk's new frames, in order
   std::vector<Tensor> outputFrames_;                // LQ pictures of the frames that come out
   std::int64_t decodedInChunk_ = 0;                 // full-resolution frames made so far, the stream's first three included
-  std::array<std::array<int, 3>, 3> memory_{};      // which of a MemBlock's two inputs is the current one
+  std::array<std::array<int, 3>, 3> past_{};        // [stage][MemBlock]: which of the stage's four memories is its past
+  std::array<int, 3> spare_{};                      // [stage]: the fourth; the stage's next input goes there
 };
 
 }  // namespace flashvsr

@@ -26,33 +26,34 @@ void Network::reveal(const ChunkRequest& request, int latents, const NetworkHook
     input.out = b.decoderInput;
     executor_->run(input);
     executor_->run(DecoderConvolution{1, -1, b.decoderInput, {}, {}, true, b.blockA[0]});
-    const Tensor entry = b.memory[0][0][static_cast<std::size_t>(memory_[0][0])];
+    const Tensor entry = b.memory[0][static_cast<std::size_t>(spare_[0])];
     executor_->run(DecoderConvolution{3, -1, b.blockA[0], {}, {}, true, entry});
     revealStep(0, request, hooks);
   }
 }
 
-// One time step of a stage and of all it grows into. Its input lies in the current memory of the stage's first MemBlock.
+// One time step of a stage and of all it grows into. Its input lies in the stage's spare memory. Each MemBlock's input
+// becomes its past; the past it had is free after the first convolution and takes the block's result; what the last block
+// let go of holds the stage's result and is the spare of the next step. So four memories do for three blocks, without copies.
 void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   const std::size_t s = static_cast<std::size_t>(stage);
+  const auto memory = [&](int slot) { return b.memory[s][static_cast<std::size_t>(slot)]; };
+  int input = spare_[s];
   for (int block = 0; block < 3; ++block) {
     const int layer = kFirstMemBlock[s] + block;
-    int& current = memory_[s][static_cast<std::size_t>(block)];
-    const auto& pair = b.memory[s][static_cast<std::size_t>(block)];
-    const Tensor x = pair[static_cast<std::size_t>(current)], past = pair[static_cast<std::size_t>(1 - current)];
-    // The last block's result needs no memory; blockA is free again by then.
-    const Tensor out = block < 2 ? b.memory[s][static_cast<std::size_t>(block + 1)][static_cast<std::size_t>(memory_[s][static_cast<std::size_t>(block + 1)])]
-                                 : b.blockA[s];
-    executor_->run(DecoderConvolution{layer, 0, x, past, {}, true, b.blockA[s]});
+    int& past = past_[s][static_cast<std::size_t>(block)];
+    executor_->run(DecoderConvolution{layer, 0, memory(input), memory(past), {}, true, b.blockA[s]});
     executor_->run(DecoderConvolution{layer, 2, b.blockA[s], {}, {}, true, b.blockB[s]});
-    executor_->run(DecoderConvolution{layer, 4, b.blockB[s], {}, x, true, out});
-    current = 1 - current;  // this step's input is the next step's past
+    executor_->run(DecoderConvolution{layer, 4, b.blockB[s], {}, memory(input), true, memory(past)});
+    std::swap(past, input);
   }
+  spare_[s] = input;
+  const Tensor result = memory(input);
   for (int step = 0; step < kGrowSteps[s]; ++step) {
     if (stage < 2) {
-      const Tensor next = b.memory[s + 1][0][static_cast<std::size_t>(memory_[s + 1][0])];
-      executor_->run(DecoderGrow{stage, step, b.blockA[s], next});
+      const Tensor next = b.memory[s + 1][static_cast<std::size_t>(spare_[s + 1])];
+      executor_->run(DecoderGrow{stage, step, result, next});
       revealStep(stage + 1, request, hooks);
       continue;
     }
@@ -60,7 +61,7 @@ void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHo
     const bool wanted = frame >= 0 && (request.outputs[static_cast<std::size_t>(frame)] != nullptr ||
                                        (hooks != nullptr && hooks->decodeSkippedFrames));
     if (!wanted) continue;  // full resolution has no memory, so a frame nobody gets costs nothing
-    executor_->run(DecoderGrow{stage, step, b.blockA[s], b.fullA});
+    executor_->run(DecoderGrow{stage, step, result, b.fullA});
     executor_->run(DecoderConvolution{24, -1, b.fullA, {}, {}, true, b.fullB});
     executor_->run(DecoderOutput{b.fullB, b.decoded});
     finishFrame(frame, request, hooks);

@@ -37,6 +37,8 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   // Enqueues the next chunk; every submit() is followed by a deliver(), in order.
   void submit();
   void deliver();
+  // The oldest chunk on the device is done: deliver() will not wait.
+  bool oldestDone() const { return inFlight_.front().device.fence->done(); }
   // The flush or the resize that has been reached.
   void passMarker();
   // The last calls to the listener; frees the stream's memory.
