@@ -37,6 +37,7 @@ struct AttentionParams {
   int heads = 0;
   void* out = nullptr;             ///< like q
   DataType type = DataType::kBfloat16;
+  Path path = Path::kAuto;
 };
 
 /// Deterministic: one block owns one (query window, head) and walks its keys in list order with an online softmax.

@@ -30,6 +30,7 @@ struct ConvParams {
   DataType type = DataType::kBfloat16;
   DataType outputType = DataType::kBfloat16;
   Activation activation = Activation::kNone;  ///< applied last, after bias and residual
+  Path path = Path::kAuto;
 };
 
 /// Channels of one source as packed: whole 64-byte k blocks, so that a block never straddles a tap or a source.

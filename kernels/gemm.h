@@ -16,6 +16,7 @@ struct GemmParams {
   DataType type = DataType::kBfloat16;
   DataType outputType = DataType::kBfloat16;
   Activation activation = Activation::kNone;
+  Path path = Path::kAuto;
 };
 
 /// Deterministic: one block computes one tile of d over the whole of k, in order. cudaErrorInvalidValue names a broken shape rule.

@@ -13,6 +13,9 @@ enum class DataType : int { kFloat32 = 0, kBfloat16 = 1 };
 /// What a product's epilogue applies to (sum + bias), before the residual.
 enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };
 
+/// kPortable keeps to instructions of sm_80; kAuto takes the fastest kernel built for the device at hand.
+enum class Path : int { kPortable = 0, kAuto = 1 };
+
 /// Bytes of one element.
 constexpr int64_t SizeOf(DataType type) { return type == DataType::kFloat32 ? 4 : 2; }
 

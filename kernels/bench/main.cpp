@@ -120,6 +120,15 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
     p.residual = residual ? d.get() : nullptr;
     p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
     p.activation = activation;
+    p.path = Path::kPortable;
+    LaunchGemm(p, nullptr);
+  });
+  Line("linear " + name + " auto", flop, bytes, [&] {
+    GemmParams p;
+    p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
+    p.residual = residual ? d.get() : nullptr;
+    p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
+    p.activation = activation;
     LaunchGemm(p, nullptr);
   });
   if (lt == nullptr) return;
@@ -155,8 +164,11 @@ void Conv(const std::string& name, int frames, int height, int width, int in, in
   p.replicate = kernelT > 1;
   p.activation = Activation::kRelu;
   const double taps = kernelT * kernel * kernel * sources;
-  Line("conv " + name, 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
-       2.0 * static_cast<double>(pixels) * frames * (in * sources + out * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
+  for (const Path path : {Path::kPortable, Path::kAuto}) {
+    p.path = path;
+    Line("conv " + name + (path == Path::kAuto ? " auto" : ""), 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
+         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
+  }
 }
 
 }  // namespace
@@ -210,10 +222,16 @@ int main(int argc, char** argv) {
       p.values[g] = static_cast<std::uint8_t*>(values.get()) + tokens * kDim * 2 * g;
     }
     p.entries = entries, p.counts = counts, p.columns = columns, p.queryWindows = windows, p.heads = kHeads;
-    Line("sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+    for (const Path path : {Path::kPortable, Path::kAuto}) {
+      p.path = path;
+      Line(path == Path::kAuto ? "sparse attention auto" : "sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+    }
     p.entries = nullptr, p.counts = nullptr;
     p.keyLength = 512;
-    Line("cross attention", static_cast<double>(tokens) * kDim * 512 * 4, static_cast<double>(tokens) * kDim * 4, [&] { LaunchAttention(p, nullptr); });
+    for (const Path path : {Path::kPortable, Path::kAuto}) {
+      p.path = path;
+      Line(path == Path::kAuto ? "cross attention auto" : "cross attention", static_cast<double>(tokens) * kDim * 512 * 4, static_cast<double>(tokens) * kDim * 4, [&] { LaunchAttention(p, nullptr); });
+    }
 
     const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32), probabilities(static_cast<std::int64_t>(mask.size()), DataType::kFloat32);
     SelectParams s;

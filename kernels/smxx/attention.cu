@@ -3,7 +3,9 @@
 // SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and P*V, V under Q*K.
 #include "../attention.h"
 
+#include "../sm90/attention.h"
 #include "element.cuh"
+#include "epilogue.cuh"
 #include "mma.cuh"
 
 namespace flashvsr::kernels {
@@ -29,27 +31,6 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const Bf16* from, int6
     const int row = first + i * 8;
     const bool valid = row < rows;
     CopyAsync16(shared + SwizzledOffset<16>(row, chunk), from + (valid ? row * ld : 0) + chunk * 8, valid);
-  }
-}
-
-/// Swaps parts of a quad so that lane q holds 8 consecutive columns (those of n-tile q) of its row; see product.cuh.
-__device__ __forceinline__ void GatherQuad(float2 e[4], int lane) {
-#pragma unroll
-  for (int s = 1; s <= 2; s <<= 1) {
-    const bool upper = (lane & s) != 0;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (j & s) continue;
-      const int k = j | s;
-      float2 send = upper ? e[j] : e[k];
-      send.x = __shfl_xor_sync(0xffffffffu, send.x, s);
-      send.y = __shfl_xor_sync(0xffffffffu, send.y, s);
-      if (upper) {
-        e[j] = send;
-      } else {
-        e[k] = send;
-      }
-    }
   }
 }
 
@@ -214,7 +195,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
 #pragma unroll
         for (int j = 0; j < 4; ++j)
           e[j] = make_float2(acc[i][group * 4 + j][2 * half] * factor, acc[i][group * 4 + j][2 * half + 1] * factor);
-        GatherQuad(e, lane);
+        TransposeQuad(e, lane);
         const float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
         Store8(row + (group * 4 + (lane & 3)) * 8, v);
       }
@@ -301,6 +282,7 @@ cudaError_t LaunchAttention(const AttentionParams& p, cudaStream_t stream) {
     (sparse ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<grid, 256, 0, stream>>>(p);
     return cudaGetLastError();
   }
+  if (p.path == Path::kAuto && Sm90SuitsAttention(p)) return LaunchAttentionSm90(p, stream);
   auto* kernel = sparse ? AttentionKernel<true> : AttentionKernel<false>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);

@@ -3,131 +3,6 @@
 #include "product.cuh"
 
 namespace flashvsr::kernels {
-namespace {
-
-/// A packed k position is (tap, source, channel); a segment is one (tap, source), whole k-blocks of its padded channels.
-struct PixelParams {
-  const void* input[2][kMaxConvFrames];
-  const void* residual[kMaxConvFrames];
-  void* output[kMaxConvFrames];
-  int channels[2];
-  int blocks[2];  // k-blocks of a segment, per source
-  int m;          // output pixels of all frames
-  int height, width, pixels;
-  int ldOut;
-  int kernelY, kernelX, padY, padX, strideT;
-  int outStep, outY, outX;
-  bool replicate;
-};
-
-/// Input pixel of output pixel (y, x) under a tap, or false when it is zero padding.
-__device__ __forceinline__ bool InputPixel(const PixelParams& p, int y, int x, int dy, int dx, int& pixel) {
-  int iy = y + dy - p.padY, ix = x + dx - p.padX;
-  if (p.replicate) {
-    iy = min(max(iy, 0), p.height - 1);
-    ix = min(max(ix, 0), p.width - 1);
-  } else if (iy < 0 || ix < 0 || iy >= p.height || ix >= p.width) {
-    return false;
-  }
-  pixel = iy * p.width + ix;
-  return true;
-}
-
-/// Rows that are output pixels: k walks the taps and sources, and each row's pointer moves only when the segment changes.
-struct PixelRows {
-  using Params = PixelParams;
-  const Bf16* pointer[4];
-  int frame[4];     // first input frame (o * strideT), or -1 outside
-  int position[4];  // y << 16 | x
-  unsigned valid;
-  int tapX, tapY, tapT, source, inside;  // of the next copy
-
-  template <typename Tile>
-  __device__ __forceinline__ void Start(const Params& p, int row, int chunk) {
-    static_assert(Tile::kPassesA <= 4);
-#pragma unroll
-    for (int i = 0; i < Tile::kPassesA; ++i) {
-      const int m = row + i * Tile::kRowsPerPass;
-      const int o = m / p.pixels, rest = m - o * p.pixels;
-      const int y = rest / p.width;
-      frame[i] = m < p.m ? o * p.strideT : -1;
-      position[i] = y << 16 | (rest - y * p.width);
-    }
-    tapX = tapY = tapT = source = inside = 0;
-    Segment<Tile>(p, chunk);
-  }
-
-  template <typename Tile>
-  __device__ __forceinline__ void Segment(const Params& p, int chunk) {
-    valid = 0;
-#pragma unroll
-    for (int i = 0; i < Tile::kPassesA; ++i) {
-      int pixel = 0;
-      const bool in = frame[i] >= 0 && InputPixel(p, position[i] >> 16, position[i] & 0xffff, tapY, tapX, pixel);
-      valid |= in ? 1u << i : 0u;
-      pointer[i] = static_cast<const Bf16*>(p.input[source][in ? frame[i] + tapT : 0]) +
-                   static_cast<int64_t>(in ? pixel : 0) * p.channels[source] + chunk * 8;
-    }
-  }
-
-  template <typename Tile>
-  __device__ __forceinline__ void Copy(const Params& p, uint32_t shared, int row, int chunk, int) {
-    if (inside == p.blocks[source]) {
-      inside = 0;
-      if (source == 0 && p.blocks[1] > 0) {
-        source = 1;
-      } else {
-        source = 0;
-        if (++tapX == p.kernelX) {
-          tapX = 0;
-          if (++tapY == p.kernelY) tapY = 0, ++tapT;
-        }
-      }
-      Segment<Tile>(p, chunk);
-    }
-    const bool column = inside * kBlockK + chunk * 8 < p.channels[source];
-#pragma unroll
-    for (int i = 0; i < Tile::kPassesA; ++i) {
-      const bool copy = column && (valid >> i & 1u);
-      CopyAsync16(shared + SwizzledOffset<4>(row + i * Tile::kRowsPerPass, chunk),
-                  copy ? pointer[i] + inside * kBlockK : static_cast<const Bf16*>(p.input[0][0]), copy);
-    }
-    ++inside;
-  }
-
-  template <typename Out>
-  static __device__ __forceinline__ bool OutputRow(const Params& p, int m, Out*& out, const Out*& residual) {
-    if (m >= p.m) return false;
-    const int o = m / p.pixels;
-    int64_t pixel = m - o * p.pixels;
-    if (p.outStep != 1) {
-      const int y = static_cast<int>(pixel) / p.width, x = static_cast<int>(pixel) - y * p.width;
-      pixel = static_cast<int64_t>(y * p.outStep + p.outY) * (p.width * p.outStep) + x * p.outStep + p.outX;
-    }
-    const int64_t offset = pixel * p.ldOut;
-    out = static_cast<Out*>(p.output[o]) + offset;
-    residual = p.residual[0] != nullptr ? static_cast<const Out*>(p.residual[o]) + offset : nullptr;
-    return true;
-  }
-
-  template <typename In>
-  static __device__ __forceinline__ float At(const Params& p, int m, int k) {
-    if (m >= p.m) return 0.0f;
-    const int depth = (p.blocks[0] + p.blocks[1]) * kBlockK;
-    const int tap = k / depth;
-    int channel = k - tap * depth, from = 0;
-    if (channel >= p.blocks[0] * kBlockK) channel -= p.blocks[0] * kBlockK, from = 1;
-    if (channel >= p.channels[from]) return 0.0f;
-    const int o = m / p.pixels, rest = m - o * p.pixels;
-    const int dx = tap % p.kernelX, dy = tap / p.kernelX % p.kernelY, dt = tap / (p.kernelX * p.kernelY);
-    int pixel;
-    if (!InputPixel(p, rest / p.width, rest % p.width, dy, dx, pixel)) return 0.0f;
-    const In* in = static_cast<const In*>(p.input[from][o * p.strideT + dt]);
-    return ToFloat(in[static_cast<int64_t>(pixel) * p.channels[from] + channel]);
-  }
-};
-
-}  // namespace
 
 cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   const int inputs = (p.frames - 1) * p.strideT + p.kernelT;
@@ -162,7 +37,7 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   rows.m = p.frames * rows.pixels;
   rows.height = p.height, rows.width = p.width;
   rows.ldOut = p.ldOut;
-  rows.kernelY = p.kernelY, rows.kernelX = p.kernelX, rows.strideT = p.strideT;
+  rows.kernelT = p.kernelT, rows.kernelY = p.kernelY, rows.kernelX = p.kernelX, rows.strideT = p.strideT;
   rows.padY = p.padY, rows.padX = p.padX;
   rows.outStep = p.outStep, rows.outY = p.outY, rows.outX = p.outX;
   rows.replicate = p.replicate;
@@ -170,7 +45,7 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   const ProductWeight weight{p.weight, depth, p.outChannels, static_cast<int>(depth)};
   const ProductEpilogue epilogue{p.bias, p.activation, true, aligned};
   const bool vectors = p.channels[0] % 8 == 0 && p.channels[1] % 8 == 0 && inputsAligned;
-  return DispatchProduct<PixelRows>(rows, weight, epilogue, rows.m, p.type, p.outputType, vectors, stream);
+  return DispatchProduct<PixelRows>(rows, weight, epilogue, rows.m, p.type, p.outputType, vectors, p.path, stream);
 }
 
 }  // namespace flashvsr::kernels

@@ -28,6 +28,7 @@ struct Tally {
   int passed = 0, failed = 0;
   std::string filter;  // run only tests whose name contains it
   bool quick = false;  // small shapes only (compute-sanitizer)
+  Path path = Path::kPortable;  // of the products and attention under test
 };
 inline Tally& Results() {
   static Tally tally;
@@ -199,8 +200,9 @@ inline double Limit(DataType type) { return type == DataType::kBfloat16 ? 3e-3 :
 inline const char* Name(DataType type) { return type == DataType::kBfloat16 ? "bf16" : "fp32"; }
 
 inline void Test(const std::string& name, const std::function<void(const std::string&)>& body) {
-  if (name.find(Results().filter) == std::string::npos) return;
-  body(name);
+  const std::string full = Results().path == Path::kAuto ? name + " (auto)" : name;
+  if (full.find(Results().filter) == std::string::npos) return;
+  body(full);
 }
 
 void IndexTests();  // needs no GPU

@@ -16,8 +16,11 @@ int main(int argc, char** argv) {
     if (cudaFree(nullptr) != cudaSuccess) return std::fprintf(stderr, "no usable CUDA device\n"), 2;
     PictureTests();
     TokenTests();
-    ProductTests();
-    AttentionTests();
+    for (const flashvsr::kernels::Path path : {flashvsr::kernels::Path::kPortable, flashvsr::kernels::Path::kAuto}) {
+      Results().path = path;  // kAuto: what this card's own kernels compute, where they suit
+      ProductTests();
+      AttentionTests();
+    }
   }
   const Tally& tally = Results();
   std::printf("%d passed, %d failed\n", tally.passed, tally.failed);

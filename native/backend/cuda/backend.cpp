@@ -16,12 +16,13 @@ kernels::DataType TypeOf(Precision precision) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, std::string name, std::shared_ptr<CublasLt> lt) : device_(device), name_(std::move(name)), lt_(std::move(lt)) {}
+  CudaBackend(int device, std::string name, kernels::Path path, std::shared_ptr<CublasLt> lt)
+      : device_(device), name_(std::move(name)), path_(path), lt_(std::move(lt)) {}
 
   BackendInfo info() const override {
     BackendInfo info;
     info.device = "cuda";
-    info.deviceName = name_ + (lt_ ? ", cuBLASLt" : ", portable");
+    info.deviceName = name_ + (path_ == kernels::Path::kPortable ? ", portable" : lt_ ? ", cuBLASLt" : ", no cuBLASLt");
     std::size_t free = 0, total = 0;
     Check(cudaSetDevice(device_), "choosing the device");
     Check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
@@ -50,12 +51,13 @@ class CudaBackend final : public Backend {
                                          const LoadProgress& progress) override {
     if (precision == Precision::Fp8)
       throw Error("engine.device", ErrorScope::Engine, "The CUDA backend has no fp8 mode yet.", "Choose bf16.");
-    return std::make_shared<CudaModel>(device_, lt_, weights, constants, precision, progress);
+    return std::make_shared<CudaModel>(device_, path_, lt_, weights, constants, precision, progress);
   }
 
  private:
   int device_;
   std::string name_;
+  kernels::Path path_;
   std::shared_ptr<CublasLt> lt_;
 };
 
@@ -91,11 +93,11 @@ Backend* CreateBackend(int abiVersion, int deviceIndex, char* reason, std::size_
     std::string name;
     if (const std::string why = Examine(deviceIndex, name); !why.empty()) return refuse(why);
     Check(cudaSetDevice(deviceIndex), "choosing the device");
-    const char* path = std::getenv("FLASHVSR_CUDA_PATH");
-    std::shared_ptr<CublasLt> lt;
+    const char* wish = std::getenv("FLASHVSR_CUDA_PATH");
+    const bool portable = wish != nullptr && std::strcmp(wish, "portable") == 0;
     std::string missing;
-    if (path == nullptr || std::strcmp(path, "portable") != 0) lt = CublasLt::Open(missing);
-    return new CudaBackend(deviceIndex, name, lt);
+    return new CudaBackend(deviceIndex, name, portable ? kernels::Path::kPortable : kernels::Path::kAuto,
+                           portable ? nullptr : CublasLt::Open(missing));
   } catch (const std::exception& error) {
     return refuse(error.what());
   }

@@ -63,7 +63,7 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
       geometry_(geometry),
       type_(model_->type()),
       dim_(model_->dims().dim),
-      linears_(type_, nullptr, nullptr),
+      linears_(type_, model_->path(), nullptr, nullptr),
       events_(std::make_shared<EventPool>(model_->device())) {
   Bump count(nullptr);
   Scratch().layOut(model_->dims(), type_, geometry, limits, count);
@@ -75,7 +75,7 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
   Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
   Check(cudaDeviceSynchronize(), "clearing the arena");
   Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-  linears_ = LinearRunner(type_, model_->lt(), scratch_.workspace);
+  linears_ = LinearRunner(type_, model_->path(), model_->lt(), scratch_.workspace);
   if (limits.maxSourceWidth > 0 && limits.maxSourceHeight > 0) prepareSource(limits.maxSourceWidth, limits.maxSourceHeight);
 }
 

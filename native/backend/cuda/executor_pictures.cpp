@@ -119,6 +119,7 @@ void CudaExecutor::convolve(const DeviceConv& conv, const Tensor& x, const Tenso
   params.width = static_cast<int>(x.shape[2]);
   params.outChannels = params.ldOut = conv.outChannels;
   params.type = params.outputType = type_;
+    params.path = model_->path();
   params.activation = relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   Check(kernels::LaunchConv(params, stream_), "decoder convolution");
 }
@@ -160,6 +161,7 @@ void CudaExecutor::run(const DecoderGrow& op) {
     params.padY = 1 - params.outY;
     params.padX = 1 - params.outX;
     params.type = params.outputType = type_;
+    params.path = model_->path();
     params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
     Check(kernels::LaunchConv(params, stream_), "decoder growth");
   }

@@ -61,6 +61,7 @@ void CudaExecutor::run(const CausalConvolution& op) {
     params.kernelT = params.strideT = 4;
     params.replicate = true;
     params.type = params.outputType = type_;
+    params.path = model_->path();
     Check(kernels::LaunchConv(params, stream_), "projector convolution");
     for (std::size_t o = 0; o < count; ++o) {
       kernels::ChannelNormParams norm;
@@ -187,6 +188,7 @@ void CudaExecutor::run(const SparseAttention& op) {
   params.heads = heads;
   params.out = op.out.data;
   params.type = type_;
+  params.path = model_->path();
   Check(kernels::LaunchAttention(params, stream_), "sparse attention");
 }
 
@@ -218,6 +220,7 @@ void CudaExecutor::run(const CrossAttention& op) {
   params.heads = static_cast<int>(model_->dims().heads);
   params.out = op.a.data;
   params.type = type_;
+  params.path = model_->path();
   Check(kernels::LaunchAttention(params, stream_), "cross attention");
   linear(op.a.data, tokens, weights.crossO, op.x.data, kernels::Activation::kNone, op.x.data);
 }

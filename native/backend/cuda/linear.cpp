@@ -21,6 +21,7 @@ void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
   params.type = type_;
   params.outputType = call.floatOut ? kernels::DataType::kFloat32 : type_;
   params.activation = call.activation;
+  params.path = path_;
   Check(kernels::LaunchGemm(params, stream), "linear layer");
 }
 

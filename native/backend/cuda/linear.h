@@ -18,8 +18,6 @@ struct DeviceLinear {
   int n = 0, k = 0;
 };
 
-enum class Path : std::uint8_t { Portable, Auto };
-
 // out (m, n) = [residual +] activation(a (m, k) * weight^T + bias).
 struct LinearCall {
   const void* a = nullptr;
@@ -37,13 +35,15 @@ struct LinearCall {
 class LinearRunner {
  public:
   // `lt` may be nullptr. `workspace`: kWorkspaceBytes of the executor's scratch.
-  LinearRunner(kernels::DataType type, CublasLt* lt, void* workspace) : type_(type), lt_(lt), workspace_(workspace) {}
+  LinearRunner(kernels::DataType type, kernels::Path path, CublasLt* lt, void* workspace)
+      : type_(type), path_(path), lt_(lt), workspace_(workspace) {}
   void run(const LinearCall& call, cudaStream_t stream) const;
 
   static constexpr std::int64_t kWorkspaceBytes = 32 << 20;
 
  private:
   kernels::DataType type_;
+  kernels::Path path_;
   CublasLt* lt_;
   void* workspace_;
 };

@@ -190,7 +190,7 @@ void MakePrompt(Loader& load, const TensorSource& transformer, const std::string
   Bump bump(static_cast<std::byte*>(weightBytes));
   const DeviceLinear layer = LayOutLinear(dims.dim, dims.dim, type, bump);
   float* const norm = bump.floats(dims.dim);
-  const LinearRunner runner(type, nullptr, nullptr);
+  const LinearRunner runner(type, kernels::Path::kPortable, nullptr, nullptr);
   LinearCall call;
   call.a = context;
   call.lda = dims.dim;
@@ -273,9 +273,10 @@ std::int64_t CudaModel::Bytes(const ModelDims& dims, DataType type) {
   return bump.used();
 }
 
-CudaModel::CudaModel(int device, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
+CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
                      Precision precision, const LoadProgress& progress)
     : device_(device),
+      path_(path),
       lt_(std::move(lt)),
       dims_(weights.dims()),
       type_(precision == Precision::Fp32 ? DataType::kFloat32 : DataType::kBfloat16),

@@ -46,7 +46,7 @@ struct DeviceWeights {
 
 class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
  public:
-  CudaModel(int device, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
+  CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
             Precision precision, const LoadProgress& progress);
   ~CudaModel() override;
 
@@ -59,12 +59,14 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   int device() const { return device_; }
   kernels::DataType type() const { return type_; }
   const DeviceWeights& weights() const { return weights_; }
+  kernels::Path path() const { return path_; }
   CublasLt* lt() const { return lt_.get(); }
 
   static std::int64_t Bytes(const ModelDims& dims, kernels::DataType type);
 
  private:
   int device_;
+  kernels::Path path_;
   std::shared_ptr<CublasLt> lt_;
   ModelDims dims_;
   kernels::DataType type_;

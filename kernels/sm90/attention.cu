@@ -1,0 +1,213 @@
+// Block-sparse flash attention with wgmma. Two warpgroups of 64 query rows; a key tile is a whole window of 128 tokens. Scores go
+// to registers, probabilities stay there as the left operand of P*V. Order in a warpgroup: the scores of the next tile and the P*V
+// of this one are issued together, and the softmax of the next tile runs under that P*V (the intra-warpgroup overlap of
+// FlashAttention-3, arXiv 2407.08608 section 3.2). K and V are double-buffered: Q + 2K + 2V = 160 KB, one block an SM.
+#include "attention.h"
+
+#include "../smxx/epilogue.cuh"
+#include "wgmma.cuh"
+
+namespace flashvsr::kernels {
+
+#ifdef FLASHVSR_SM90
+
+namespace {
+
+constexpr int kThreads = 256, kTile = kWindowTokens;
+constexpr int kHalfBytes = kTile * 128, kTileBytes = 2 * kHalfBytes;  // 64 columns of 128 rows; both halves
+constexpr int kSharedBytes = 5 * kTileBytes;
+constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
+
+__device__ __forceinline__ float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// 128 rows of 128 elements, `ld` apart, into two swizzled halves of 64 columns. Not `valid`: zeros, nothing read.
+__device__ __forceinline__ void CopyWindow(uint32_t shared, const Bf16* from, int64_t ld, bool valid) {
+  const int chunk = threadIdx.x & 15, first = threadIdx.x >> 4;
+  const uint32_t to = shared + (chunk >> 3) * kHalfBytes + SwizzledOffset<8>(first, chunk & 7);
+  const Bf16* source = from + first * ld + chunk * 8;
+#pragma unroll
+  for (int i = 0; i < kTile / 16; ++i) CopyAsync16(to + i * 16 * 128, source + i * 16 * ld, valid);
+}
+
+__device__ __forceinline__ void Scores(float (&s)[16][4], uint64_t q, uint64_t k) {
+#pragma unroll
+  for (int step = 0; step < 8; ++step) {
+    const int offset = (step >> 2) * (kHalfBytes >> 4) + (step & 3) * 2;
+    Wgmma128(s, q + offset, k + offset, step > 0 ? 1 : 0);
+  }
+}
+
+__device__ __forceinline__ void AddValues(float (&acc)[16][4], const uint32_t (&probabilities)[8][4], uint64_t v) {
+#pragma unroll
+  for (int step = 0; step < 8; ++step) WgmmaRegisters128(acc, probabilities[step], v + step * (16 * 128 >> 4));
+}
+
+/// Online softmax of one tile in place: s becomes exp2 of the scaled scores; shrink is what earlier sums must be multiplied by.
+__device__ __forceinline__ void Softmax(float (&s)[16][4], float (&maximum)[2], float (&total)[2], float (&shrink)[2]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float top = maximum[half];
+#pragma unroll
+    for (int j = 0; j < 16; ++j) top = fmaxf(top, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+    shrink[half] = Exp2((maximum[half] - top) * kScaleLog2);
+    maximum[half] = top;
+    const float offset = top * kScaleLog2;
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 16; ++j) {
+#pragma unroll
+      for (int c = 2 * half; c < 2 * half + 2; ++c) {
+        s[j][c] = Exp2(fmaf(s[j][c], kScaleLog2, -offset));
+        sum += s[j][c];
+      }
+    }
+    total[half] = total[half] * shrink[half] + sum;
+  }
+}
+
+template <bool kSparse>
+__global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __grid_constant__ AttentionParams p) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + 2 * kTileBytes;
+  const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3, group = threadIdx.x >> 7;
+  const int queryWindow = blockIdx.x, head = blockIdx.y;
+  const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
+  const int64_t queryOffset = static_cast<int64_t>(queryWindow) * kTile * ld + head * kHeadWidth;
+  const int listRow = head * p.queryWindows + queryWindow;
+  const int tiles = kSparse ? p.counts[listRow] : p.keyLength / kTile;
+  const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
+  const auto entryOf = [&](int tile) { return kSparse ? entries[min(tile, tiles - 1)] : static_cast<uint32_t>(min(tile, tiles - 1)); };
+  const auto offsetOf = [&](uint32_t entry) { return static_cast<int64_t>(entry & 0xfffffu) * kTile * ld + head * kHeadWidth; };
+  const auto copyKeys = [&](int tile, uint32_t entry) {
+    CopyWindow(sharedK + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.keys[entry >> 20]) + offsetOf(entry), ld, tile < tiles);
+  };
+  const auto copyValues = [&](int tile, uint32_t entry) {
+    CopyWindow(sharedV + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.values[entry >> 20]) + offsetOf(entry), ld, tile < tiles);
+  };
+
+  float acc[16][4], s[16][4];
+#pragma unroll
+  for (int j = 0; j < 16; ++j)
+#pragma unroll
+    for (int c = 0; c < 4; ++c) acc[j][c] = s[j][c] = 0.0f;
+  float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
+
+  if (tiles > 0) {
+    uint32_t entry = entryOf(0), next = entryOf(1);
+    CopyWindow(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, true);
+    copyKeys(0, entry);
+    CommitCopies();
+    copyValues(0, entry);
+    copyKeys(1, next);
+    CommitCopies();
+    const uint64_t q = DescribeRowsAlongK(sharedQ + group * 64 * 128);
+    const uint64_t keys[2] = {DescribeRowsAlongK(sharedK), DescribeRowsAlongK(sharedK + kTileBytes)};
+    const uint64_t values[2] = {DescribeRowsAlongN(sharedV, kHalfBytes), DescribeRowsAlongN(sharedV + kTileBytes, kHalfBytes)};
+    WaitCopies<1>();
+    FenceAsyncProxy();
+    __syncthreads();
+    WgmmaFence();
+    Scores(s, q, keys[0]);
+    WgmmaCommit();
+    WgmmaWait<0>();
+
+    uint32_t probabilities[8][4];
+    float shrink[2];
+    // Probabilities become the left operand only when the P*V that reads the old ones is done.
+    const auto turn = [&] {
+#pragma unroll
+      for (int step = 0; step < 8; ++step) {
+        probabilities[step][0] = PackBf16(s[2 * step][0], s[2 * step][1]);
+        probabilities[step][1] = PackBf16(s[2 * step][2], s[2 * step][3]);
+        probabilities[step][2] = PackBf16(s[2 * step + 1][0], s[2 * step + 1][1]);
+        probabilities[step][3] = PackBf16(s[2 * step + 1][2], s[2 * step + 1][3]);
+      }
+#pragma unroll
+      for (int j = 0; j < 16; ++j) {
+        acc[j][0] *= shrink[0], acc[j][1] *= shrink[0];
+        acc[j][2] *= shrink[1], acc[j][3] *= shrink[1];
+      }
+    };
+    for (int tile = 0; tile + 1 < tiles; ++tile) {
+      const uint32_t afterNext = entryOf(tile + 2);
+      Softmax(s, maximum, total, shrink);  // under the P*V of the tile before
+      WgmmaWait<0>();
+      turn();
+      WaitCopies<0>();
+      FenceAsyncProxy();
+      __syncthreads();  // the next K and this V are there; everybody is done with this K and the V before
+      WgmmaFence();
+      Scores(s, q, (tile & 1) != 0 ? keys[0] : keys[1]);
+      WgmmaCommit();
+      AddValues(acc, probabilities, (tile & 1) != 0 ? values[1] : values[0]);
+      WgmmaCommit();
+      copyKeys(tile + 2, afterNext);
+      copyValues(tile + 1, next);
+      CommitCopies();
+      next = afterNext;
+      WgmmaWait<1>();  // the scores
+    }
+    Softmax(s, maximum, total, shrink);
+    WgmmaWait<0>();
+    turn();
+    WaitCopies<0>();
+    FenceAsyncProxy();
+    __syncthreads();
+    WgmmaFence();
+    AddValues(acc, probabilities, ((tiles - 1) & 1) != 0 ? values[1] : values[0]);
+    WgmmaCommit();
+    WgmmaWait<0>();
+  }
+
+  Bf16* const out = static_cast<Bf16*>(p.out) + queryOffset;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float sum = total[half];
+    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+    sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+    const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
+    Bf16* const row = out + (group * 64 + warpInGroup * 16 + half * 8 + (lane >> 2)) * ld;
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      float2 e[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) e[j] = make_float2(acc[part * 4 + j][2 * half] * factor, acc[part * 4 + j][2 * half + 1] * factor);
+      TransposeQuad(e, lane);
+      const float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
+      Store8(row + (part * 4 + (lane & 3)) * 8, v);
+    }
+  }
+}
+
+}  // namespace
+
+bool Sm90SuitsAttention(const AttentionParams& p) {
+  if (p.entries == nullptr && p.keyLength % kTile != 0) return false;
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+}
+
+cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
+  auto* kernel = p.entries != nullptr ? HopperAttentionKernel<true> : HopperAttentionKernel<false>;
+  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  if (error != cudaSuccess) return error;
+  kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kSharedBytes, stream>>>(p);
+  return cudaGetLastError();
+}
+
+#else
+
+bool Sm90SuitsAttention(const AttentionParams&) { return false; }
+cudaError_t LaunchAttentionSm90(const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }
+
+#endif
+
+}  // namespace flashvsr::kernels

@@ -1,0 +1,13 @@
+// The Hopper attention (wgmma): same operands and results as smxx/attention.cu.
+#pragma once
+
+#include "../attention.h"
+
+namespace flashvsr::kernels {
+
+/// True when built with sm_90a code, on a Hopper, and every key tile is a whole 128 tokens.
+bool Sm90SuitsAttention(const AttentionParams& params);
+/// bf16. Only after Sm90SuitsAttention.
+cudaError_t LaunchAttentionSm90(const AttentionParams& params, cudaStream_t stream);
+
+}  // namespace flashvsr::kernels
