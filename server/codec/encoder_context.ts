@@ -20,8 +20,9 @@ export interface EncoderFormat {
   readonly threads?: number;
 }
 
-/** Above this one thread does not reliably keep 60 fps on a laptop core. */
+/** Above this one thread does not reliably keep 60 fps on a laptop core; above 1440p two do not. */
 const TWO_THREADS_PIXELS = 1408 * 768;
+const FOUR_THREADS_PIXELS = 2560 * 1440;
 /** x264's superfast (deblocking, better prediction) costs half as much again as ultrafast; up to here it is worth it. */
 const SUPERFAST_PIXELS = 1280 * 720;
 
@@ -39,7 +40,7 @@ export function openEncoderContext(codec: ResultCodec, format: EncoderFormat, bi
   context.framerate = new Rational(Math.round(format.framesPerSecond * 1000), 1000);
   context.gopSize = Math.max(1, Math.round(format.keyframeIntervalSeconds * format.framesPerSecond));
   context.maxBFrames = 0;
-  context.threadCount = format.threads ?? (format.width * format.height > TWO_THREADS_PIXELS ? 2 : 1);
+  context.threadCount = format.threads ?? threadsFor(format.width * format.height);
   context.colorSpace = space;
   context.colorRange = range;
   context.colorPrimaries = primaries;
@@ -109,6 +110,11 @@ function vp8Options(context: CodecContext, format: EncoderFormat, bitrateBps: nu
     'undershoot-pct': '100',
     'overshoot-pct': '15',
   };
+}
+
+function threadsFor(pixels: number): number {
+  if (pixels > FOUR_THREADS_PIXELS) return 4;
+  return pixels > TWO_THREADS_PIXELS ? 2 : 1;
 }
 
 /** libvpx speed: negative is fixed, positive would let it drift with the machine's load. */

@@ -140,9 +140,9 @@ export class PipelineCore {
   #onDecoded(picture: Picture): void {
     this.#counters.framesDecoded += 1;
     this.#frameRate.add(picture.mediaTime);
-    // A resize keeps no state: without viewers its work would be for nobody. Kinds with memory of the past stay warm.
-    if (this.#stage === undefined || (!this.#encoders.wanted && this.#upscaler?.info.kind === 'resize')) {
-      this.#stage?.announce(picture);
+    // Frame-by-frame kinds are there with the first frame somebody wants. A chunked one takes seconds to come up: it stays.
+    if (this.#stage === undefined || (!this.#encoders.wanted && this.#upscaler?.info.chunkFrames === 1)) {
+      this.#stage?.idle(picture);
       picture.release?.();
       this.#counters.drop('no-viewer');
       return;

@@ -45,6 +45,8 @@ export class UpscaleStage {
   #opening = false;
   /** The size the stream was opened for. */
   #streamSize: Size | undefined;
+  /** What comes out, cropped to even sides; known as soon as a stream of this size was open once. */
+  #outputSize: Size | undefined;
   /** The size the publisher sends now. */
   #sourceSize: Size | undefined;
   #rescaler: PictureScaler | undefined;
@@ -107,13 +109,21 @@ export class UpscaleStage {
     this.#stream?.setRung(rung);
   }
 
-  /** Makes the format known without upscaling the picture; it stays the caller's. */
-  announce(picture: Picture): void {
-    this.#follow(picture);
+  /**
+   * Nobody wants results: makes the format known without upscaling the picture, which stays the caller's. The stream is
+   * closed until somebody does; its memory of the past would be of the wrong time by then.
+   */
+  idle(picture: Picture): void {
+    const known = this.#outputSize !== undefined;
+    this.#follow(picture, !known);
+    if (!known || this.#stream === undefined) return;
+    void this.#stream.close();
+    this.#stream = undefined;
+    this.#forget();
   }
 
   push(picture: Picture): void {
-    this.#follow(picture);
+    this.#follow(picture, true);
     this.#queue.push(picture);
     this.#pump();
   }
@@ -143,7 +153,7 @@ export class UpscaleStage {
   }
 
   /** Opens, keeps or replaces the stream as the picture's size asks. */
-  #follow(picture: Picture): void {
+  #follow(picture: Picture, needStream: boolean): void {
     const size = { width: picture.width, height: picture.height };
     const changed = this.#sourceSize?.width !== size.width || this.#sourceSize.height !== size.height;
     this.#sourceSize = size;
@@ -152,10 +162,11 @@ export class UpscaleStage {
       void this.#stream?.close();
       this.#stream = undefined;
       this.#streamSize = undefined;
+      this.#outputSize = undefined;
       this.#forget();
     }
-    if (this.#stream === undefined) this.#open(size);
-    else if (changed) this.#announceFormat(this.#stream);
+    if (this.#stream === undefined && (needStream || this.#outputSize === undefined)) this.#open(size);
+    else if (changed) this.#announceFormat();
   }
 
   #open(size: Size): void {
@@ -182,7 +193,10 @@ export class UpscaleStage {
           this.#stream = stream;
           this.#streamBusyUs = stream.busyUs ?? 0;
           stream.setRung(this.#rung);
-          this.#announceFormat(stream);
+          // Opened again after nobody watched: nothing changed for anybody.
+          const known = this.#outputSize !== undefined;
+          this.#outputSize = { width: stream.outputWidth & ~1, height: stream.outputHeight & ~1 };
+          if (!known) this.#announceFormat();
           this.#pump();
         },
         (error: unknown) => {
@@ -193,14 +207,11 @@ export class UpscaleStage {
       );
   }
 
-  #announceFormat(stream: UpscalerStream): void {
-    const { width, height } = this.#sourceSize ?? { width: 0, height: 0 };
-    this.#options.onFormat({
-      sourceWidth: width,
-      sourceHeight: height,
-      outputWidth: stream.outputWidth & ~1,
-      outputHeight: stream.outputHeight & ~1,
-    });
+  #announceFormat(): void {
+    if (this.#sourceSize === undefined || this.#outputSize === undefined) return;
+    const { width: sourceWidth, height: sourceHeight } = this.#sourceSize;
+    const { width: outputWidth, height: outputHeight } = this.#outputSize;
+    this.#options.onFormat({ sourceWidth, sourceHeight, outputWidth, outputHeight });
   }
 
   #pump(): void {

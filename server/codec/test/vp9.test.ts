@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import type { AccessUnit } from '../../media/types.ts';
 import { AppError } from '../../errors.ts';
 import { Decoder } from '../decoder.ts';
-import { FramePool, frameOf, type FramePicture } from '../frame_picture.ts';
+import { FramePool, frameOf } from '../frame_picture.ts';
 import { lumaDifference, makePicture, movingBar } from './material.ts';
 
 /** VP9 comes in but never goes out, so the product has no encoder for it. */
@@ -53,9 +53,7 @@ it.each([
   expect(pictures.map((picture) => picture.mediaTime)).toEqual([0, 3000, 6000, 9000, 12000, 15000]);
   pictures.forEach((picture, number) => {
     expect([picture.width, picture.height]).toEqual([width, height]);
-    expect(
-      lumaDifference(picture, makePicture(width, height, 0, movingBar(number, width))),
-    ).toBeLessThan(4);
+    expect(lumaDifference(picture, makePicture(width, height, 0, movingBar(number, width)))).toBeLessThan(4);
   });
   decoder.close();
 });

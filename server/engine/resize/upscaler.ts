@@ -31,10 +31,21 @@ export function resizeLabel(filter: ScaleFilter): string {
   return LABELS[filter];
 }
 
-/** Sides after scaling, even because 4:2:0 encoders need it; the nearest even number, so the aspect stays within a pixel. */
-export function scaledSize(format: StreamFormat, scale: number): { width: number; height: number } {
-  const even = (side: number): number => Math.max(2, 2 * Math.round((side * scale) / 2));
-  return { width: even(format.sourceWidth), height: even(format.sourceHeight) };
+/** Enlarging beyond 4K would cost every core of the machine for a picture no browser shows in full. */
+const MAX_RESULT_PIXELS = 3840 * 2160;
+
+/**
+ * Sides after scaling, even because 4:2:0 encoders need it: the nearest even number, so the aspect stays within a pixel.
+ * Sources that would become larger than 4K are enlarged to that at most, never made smaller than they came.
+ */
+export function scaledSize(
+  { sourceWidth, sourceHeight }: StreamFormat,
+  scale: number,
+): { width: number; height: number } {
+  const largest = Math.sqrt(MAX_RESULT_PIXELS / (sourceWidth * sourceHeight));
+  const used = Math.min(scale, Math.max(1, largest));
+  const even = (side: number): number => Math.max(2, 2 * Math.round((side * used) / 2));
+  return { width: even(sourceWidth), height: even(sourceHeight) };
 }
 
 /** swscale as an upscaler: synchronous, stateless, one picture out for one in. Not super-resolution, and never called so. */

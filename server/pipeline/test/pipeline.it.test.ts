@@ -191,20 +191,23 @@ it('makes a keyframe with the next frame when asked, on the asked encoder only',
   expect(keyframes('VP8')).toEqual([0, 5]);
 });
 
-it('opens and closes encoders while it runs; without any it drops by name', async () => {
+it('opens and closes encoders while it runs; without any it works for nobody and says so by name', async () => {
   const { pipeline, recorder } = await start();
-  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 9 });
+  const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 12 });
   await feed(pipeline, units.slice(0, 3));
+  // The format is known before anybody watches.
+  await until(() => recorder.formats.length > 0, 'the format');
   pipeline.setEncoders([H264_FULL]);
   await feed(pipeline, units.slice(3, 6));
   await until(() => total(recorder) >= 3, 'three frames');
   pipeline.setEncoders([]);
-  await feed(pipeline, units.slice(6));
-  await until(() => recorder.stats.at(-1)?.framesDecoded === 9, 'statistics');
-  expect(recorder.frames.map((frame) => frame.mediaTime / 3000)).toEqual([3, 4, 5]);
-  expect(recorder.frames[0]?.keyframe).toBe(true);
-  expect(recorder.stats.at(-1)?.drops).toEqual({ 'no-viewer': 6 });
-  // The format is known before anybody watches.
+  await feed(pipeline, units.slice(6, 9));
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, units.slice(9));
+  await until(() => recorder.stats.at(-1)?.framesEncoded === 6, 'statistics');
+  expect(recorder.frames.map((frame) => frame.mediaTime / 3000)).toEqual([3, 4, 5, 9, 10, 11]);
+  expect(recorder.frames.map((frame) => frame.keyframe)).toEqual([true, false, false, true, false, false]);
+  expect(recorder.stats.at(-1)).toMatchObject({ framesDecoded: 12, framesUpscaled: 6, drops: { 'no-viewer': 6 } });
   expect(recorder.formats).toHaveLength(1);
 });
 
