@@ -76,12 +76,12 @@ const PAGE_SCRIPT = `
     }
     return answer;
   }
-  async function restart() {
-    const peer = peers.publisher;
+  async function restart(name) {
+    const peer = peers[name];
     peer.restartIce();
     await peer.setLocalDescription();
     await gathered(peer);
-    await peer.setRemoteDescription({ type: 'answer', sdp: await signal('restart', peer.localDescription.sdp) });
+    await peer.setRemoteDescription({ type: 'answer', sdp: await signal('restart ' + name, peer.localDescription.sdp) });
   }
   async function watch({ codec, source, audio }) {
     const peer = peers.viewer = new RTCPeerConnection();
@@ -203,7 +203,8 @@ describe('Chromium', () => {
   });
 
   function accept(kind: string, sdp: string): Promise<string> {
-    if (kind === 'restart') return publisher.restart(sdp);
+    if (kind === 'restart publisher') return publisher.restart(sdp);
+    if (kind === 'restart viewer' && viewer !== undefined) return viewer.restart(sdp);
     const through = link === undefined ? (run: typeof acceptPublisher) => run : link.signal.bind(link);
     return kind === 'publish' ? through(acceptPublisher)(sdp) : acceptViewer(sdp);
   }
@@ -244,7 +245,7 @@ describe('Chromium', () => {
         (globalThis as unknown as { stats(...a: unknown[]): Promise<Stats> }).stats(peer, of, media),
       [name, type, kind] as const,
     );
-  const call = (name: 'publish' | 'watch' | 'restart', options: Record<string, unknown>) =>
+  const call = (name: 'publish' | 'watch', options: Record<string, unknown>) =>
     page.evaluate(
       ([method, given]) =>
         (globalThis as unknown as Record<string, (o: unknown) => Promise<string>>)[method as string]?.(given),
@@ -311,6 +312,32 @@ describe('Chromium', () => {
     });
   }
 
+  it('publishes VP9, and the forwarded source plays', async () => {
+    await call('publish', { codec: 'VP9', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 5, 20_000);
+    expect(units[0]).toMatchObject({ codec: 'VP9', keyframe: true });
+    await call('watch', { source: true });
+    expect(viewer?.sourceCodecs).toContain('VP9');
+    await until(
+      'ten decoded frames of the source',
+      async () => (await stats('viewer', 'inbound-rtp', 'video')).some((track) => Number(track['framesDecoded']) >= 10),
+      30_000,
+    );
+    expect(drops).toEqual({});
+  });
+
+  it('restarts ICE for a viewer, too', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 5);
+    await call('watch', { codec: 'VP8' });
+    const decoded = async () => Number((await stats('viewer', 'inbound-rtp', 'video'))[0]?.['framesDecoded'] ?? 0);
+    await until('frames', async () => (await decoded()) > 5, 20_000);
+    await page.evaluate(`restart('viewer')`);
+    const before = await decoded();
+    await until('more frames', async () => (await decoded()) > before + 20, 20_000);
+    expect(viewer?.state).toBe('connected');
+  });
+
   it('reaches 1 Mbit/s within seconds when 1.5 Mbit/s are allowed, and holds it', async () => {
     await call('publish', { codec: 'VP8', width: 640, height: 360, maxBitrate: 1_500_000 });
     await until('connection', () => publisher.state === 'connected');
@@ -374,7 +401,7 @@ describe('Chromium', () => {
     await until('access units', () => units.length > 10, 5000);
     const selected = async () => (await stats('publisher', 'transport'))[0]?.['selectedCandidatePairId'];
     const pairBefore = await selected();
-    await call('restart', {});
+    await page.evaluate(`restart('publisher')`);
     await until('a new candidate pair', async () => ![undefined, pairBefore].includes(await selected()), 10_000);
     const before = units.length;
     await until('30 more units', () => units.length > before + 30, 10_000);

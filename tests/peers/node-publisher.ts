@@ -1,4 +1,13 @@
-import { MediaStream, MediaStreamTrack, RtpHeader, RtpPacket, type RTCPeerConnection, type RTCRtpSender } from 'werift';
+import { randomBytes } from 'node:crypto';
+import {
+  type RtcpPacket,
+  MediaStream,
+  MediaStreamTrack,
+  RtpHeader,
+  RtpPacket,
+  type RTCPeerConnection,
+  type RTCRtpSender,
+} from 'werift';
 import { packetizeH264 } from '../../server/media/h264.ts';
 import { packetizeVp8 } from '../../server/media/vp8.ts';
 import type { Clip } from './clip.ts';
@@ -106,6 +115,36 @@ export class NodePublisher {
   pause(paused: boolean): void {
     this.#paused = paused;
     this.#seekKeyframe = true;
+  }
+
+  /**
+   * A hostile publisher: authentic packets whose contents are noise - RTP with this stream's and other payload types,
+   * RTX, header extensions, padding, and RTCP of every type.
+   */
+  async sendNoise(packets: number): Promise<void> {
+    const { dtlsTransport, ssrc, rtxSsrc } = this.#sender;
+    for (let count = 0; count < packets; count += 1) {
+      const noise = randomBytes(count % 200);
+      if (count % 2 === 0) {
+        const header = new RtpHeader({
+          payloadType: [96, 97, 98, 111, noise[0] ?? 0][count % 5]! & 0x7f,
+          sequenceNumber: noise.length > 2 ? noise.readUInt16BE(0) : count & 0xffff,
+          timestamp: noise.length > 8 ? noise.readUInt32BE(4) : count,
+          ssrc: [ssrc, rtxSsrc, count + 1][count % 3]!,
+          marker: count % 3 === 0,
+          extensions: count % 4 === 0 ? [{ id: 1 + (count % 14), payload: randomBytes(1 + (count % 16)) }] : [],
+        });
+        await dtlsTransport.sendRtp(noise, header);
+      } else {
+        const words = Buffer.concat([Buffer.alloc(8), noise]).subarray(0, 8 + (noise.length & ~3));
+        randomBytes(8).copy(words);
+        words[0] = 0x80 | ((words[0] as number) & 0x3f);
+        words[1] = 200 + (count % 8);
+        words.writeUInt16BE(count % 3 === 0 ? words.length / 4 - 1 : count % 60, 2);
+        await dtlsTransport.sendRtcp([{ serialize: () => words } as unknown as RtcpPacket]);
+      }
+      if (count % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
   }
 
   getStats(): NodePublisherStats {

@@ -289,6 +289,23 @@ describe('peers', () => {
     expect(drops).toEqual({});
   });
 
+  it('survive noise from an authenticated publisher: RTP, RTX, extensions, RTCP of every type', async () => {
+    let hostileDrops = 0;
+    const hostile = stack.createPublisher({ ...listener, onAccessUnit: () => undefined, onDrop: () => hostileDrops++ });
+    const node = new NodePublisher({ clip: clip('H264'), audio: true });
+    ends.push(node);
+    await node.start((offer) => hostile.accept(offer));
+    await publish({ clip: clip('VP8') });
+    const { node: viewing } = await watch({ codecs: ['VP8'] });
+    await node.sendNoise(4000);
+    const before = units.length;
+    await until('30 more frames of the other publisher', () => units.length >= before + 30);
+    await viewing.waitForFrames(30);
+    expect(drops).toEqual({});
+    expect(hostile.getStats().packetsReceived).toBeGreaterThan(1000);
+    expect(hostileDrops).toBeGreaterThan(0);
+  });
+
   it('shrug off datagrams of strangers: STUN, DTLS, RTP, noise', async () => {
     let serverPort = 0;
     publisher = stack.createPublisher(listener);
