@@ -7,8 +7,6 @@ export function watchUrl(name) {
   return `${location.origin}/watch/${encodeURIComponent(name)}`;
 }
 
-const STATES = { live: 'live', paused: 'paused', waiting: 'waiting for its publisher' };
-
 /** What is live on this server, with a link each. */
 export class BroadcastListView {
   #list;
@@ -40,7 +38,9 @@ export class BroadcastListView {
   }
 
   #render() {
-    const { broadcasts, capacity } = this.#content;
+    const { capacity } = this.#content;
+    // Viewers may wait for any name they like; only what is published belongs into everybody's list.
+    const broadcasts = this.#content.broadcasts.filter(({ state }) => state !== 'waiting');
     setText(this.#capacity, capacity.total > 0 ? `${capacity.used} of ${capacity.total} in use` : '');
     this.#capacity.classList.toggle('full', capacity.total > 0 && capacity.used >= capacity.total);
     this.#empty.hidden = broadcasts.length > 0;
@@ -58,7 +58,7 @@ export class BroadcastListView {
     const sizes =
       outputWidth > 0 ? `${formatSize(sourceWidth, sourceHeight)} → ${formatSize(outputWidth, outputHeight)}, ` : '';
     const watching = `${viewers} ${viewers === 1 ? 'viewer' : 'viewers'}`;
-    const text = h('span', { class: 'muted' }, `${sizes}${watching}, ${STATES[state]}`);
+    const text = h('span', { class: 'muted' }, `${sizes}${watching}, ${state}`);
     const open = h(
       'a',
       {

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import ffmpeg from '@ffmpeg-installer/ffmpeg';
 import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../../server/app.ts';
+import { selfSignedCertificate } from '../../server/http/test/certificate.ts';
 import { configSchema } from '../../server/config.ts';
 import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../tests/browser.ts';
@@ -44,7 +45,7 @@ interface Opened {
 }
 
 async function open(url: string, from = browser, viewport = { width: 1280, height: 900 }): Promise<Opened> {
-  const context = await from.newContext({ viewport });
+  const context = await from.newContext({ viewport, ignoreHTTPSErrors: true });
   contexts.push(context);
   const page = await context.newPage();
   const errors: string[] = [];
@@ -132,7 +133,7 @@ describe('publishing and watching', () => {
 
     await studio.page.getByRole('button', { name: 'Stop' }).click();
     await overlay(watcher.page).getByText('“stage” has gone off air').waitFor();
-    await studio.page.getByText('waiting for its publisher').waitFor();
+    await studio.page.getByText('Nobody is live').waitFor();
     await goLive(studio.page, 'Sample', 'stage');
     await playing(watcher.page);
     expect([...studio.errors, ...watcher.errors]).toEqual([]);
@@ -197,6 +198,33 @@ describe('publishing and watching', () => {
     await page.getByLabel('Video file').setInputFiles('package.json');
     await page.getByRole('button', { name: 'Go live' }).click();
     await notice(page).getByText('package.json cannot be played.').waitFor();
+  });
+
+  it('publishes a screen at the chosen height, and says when sharing is stopped', async () => {
+    const { page, errors } = await open(app.url);
+    await page.evaluate(() => {
+      const devices = navigator.mediaDevices;
+      const original = devices.getDisplayMedia.bind(devices);
+      devices.getDisplayMedia = async (options) => {
+        const stream = await original(options);
+        Object.assign(window, { shared: stream.getTracks() });
+        return stream;
+      };
+    });
+    await goLive(page, 'Screen', 'screen');
+    await page.waitForFunction(() => {
+      const video = document.querySelector<HTMLVideoElement>('.stage:not(.covered) .picture-original video');
+      return video?.videoHeight === 180;
+    });
+    // The browser's own "Stop sharing" ends the track; only it can, so the event is made here.
+    await page.evaluate(() => {
+      for (const track of (window as unknown as { shared: MediaStreamTrack[] }).shared) {
+        track.dispatchEvent(new Event('ended'));
+      }
+    });
+    await notice(page).getByText('Screen sharing was stopped.').waitFor();
+    await page.getByRole('button', { name: 'Go live' }).waitFor();
+    expect(errors).toEqual([]);
   });
 
   it('goes on when the clip starts over', async () => {
@@ -327,6 +355,30 @@ describe('when something is wrong', () => {
       await notice(stranger.page).getByText('opened over plain HTTP').waitFor();
     } finally {
       await Promise.all([mapped.close(), known.close()]);
+    }
+  });
+});
+
+describe('HTTPS', () => {
+  it('gives a page of another host name the camera, with the certificate from the configuration', async () => {
+    const { cert, key } = selfSignedCertificate();
+    const files = { tlsCertificateFile: `${PICTURES}/server.crt`, tlsKeyFile: `${PICTURES}/server.key` };
+    writeFileSync(files.tlsCertificateFile, cert);
+    writeFileSync(files.tlsKeyFile, key);
+    const probe = await start();
+    const port = Number(new URL(probe.url).port);
+    await probe.close();
+    const origin = `https://camera.example:${port}`;
+    const secure = await start({ http: { port, allowedOrigins: [origin], ...files } });
+    const mapped = await launchBrowser({ args: ['--host-resolver-rules=MAP camera.example 127.0.0.1'] });
+    try {
+      expect(secure.url).toBe(`https://localhost:${port}`);
+      const { page, errors } = await open(origin, mapped);
+      await goLive(page, 'Camera', 'secure');
+      await playing(page);
+      expect(errors).toEqual([]);
+    } finally {
+      await Promise.all([mapped.close(), secure.close()]);
     }
   });
 });

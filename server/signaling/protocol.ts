@@ -7,6 +7,12 @@ import { z } from 'zod';
  * the named reply or an `error`. A bad message gets an error and the socket stays usable. Pushes have no `re`.
  * One socket may publish one broadcast and watch several. Closing the socket ends its sessions; a publisher's name is kept
  * for `broadcast.resumeSeconds`, for whoever shows the resume token.
+ *
+ * Limits (config.limits): a message beyond maxMessageBytes gets an error, one four times as large closes the socket (1009);
+ * beyond maxMessagesPerSecond messages get an error unread, beyond twice that for ten seconds the socket is closed (4429).
+ * Other close codes: 1001 the server stops, 1013 too many connections of one address (an error comes first), 4400 another
+ * protocol version (an error comes first), 4408 no hello within ten seconds. The server pings every 15 s; who misses two is
+ * cut. Changes that old clients would misread raise the version.
  */
 export const PROTOCOL_VERSION = 1;
 
