@@ -265,7 +265,12 @@ void StreamImpl::passMarker() {
     if (resized) {
       // The old memory goes first: two states of a large stream may not fit beside each other.
       network_.reset();
-      network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options_));
+      try {
+        network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options_));
+      } catch (...) {
+        closing_ = true;  // push() must not find a stream without a network; the engine closes it with this error
+        throw;
+      }
     } else {
       network_->reset();
     }

@@ -128,11 +128,13 @@ Row Measure(Engine& engine, const tools::Arguments& arguments, int height, int w
     streams.push_back(engine.createStream(options, sinks.back()));
     sinks.back()->stream = streams.back().get();
   }
-  const std::int64_t freeBytes = [&] {
+  const auto usedBytes = [&] {
     for (const DeviceReport& report : ListDevices(arguments.text("--library", "")))
       if (report.device == engine.info().device) return report.totalBytes - report.freeBytes;
     return std::int64_t{0};
-  }();
+  };
+  // Memory is laid out when streams are made, libraries may take more when they first run: the larger of the two counts.
+  const std::int64_t usedAtStart = usedBytes();
 
   // A moving pattern with detail, so that masks and statistics are not degenerate.
   const std::size_t bytes = static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, options.sourceWidth, options.sourceHeight));
@@ -204,7 +206,7 @@ Row Measure(Engine& engine, const tools::Arguments& arguments, int height, int w
   const Work work = WorkOf(engine.info().dims, GeometryOf(options), options.settings);
   const double ceiling = arguments.number("--ceiling", 0.0);
   const double planned = static_cast<double>(engine.info().weightBytes + plan.streamBytes * count) / 1e9;
-  const double measured = static_cast<double>(freeBytes) / 1e9;
+  const double measured = static_cast<double>(std::max(usedAtStart, usedBytes())) / 1e9;
 
   std::printf("%dx%d  %s  %s  %s  %d stream%s  sparse_ratio %.2f  %lld layers\n", height, width, engine.info().deviceName.c_str(),
               std::string(PrecisionName(engine.info().precision)).c_str(), arguments.text("--path", "default").c_str(), count, count == 1 ? "" : "s",
