@@ -12,6 +12,7 @@ import type { MediaTime, ResultCodec } from '../media/types.ts';
 import { VIDEO_CLOCK_HZ } from '../media/types.ts';
 import { openEncoderContext, setX264Bitrate, type EncoderFormat } from './encoder_context.ts';
 import { FrameRateMeter } from './frame_rate.ts';
+import { h264LevelFor } from './h264_level.ts';
 import { FramePool, frameOf } from './frame_picture.ts';
 import { check } from './native.ts';
 
@@ -60,6 +61,8 @@ export class Encoder {
   readonly #frameRate = new FrameRateMeter();
   /** What the rate control was last told. */
   #framesPerSecond: number;
+  /** The nominal rate the open encoder was given: what its level and its counting of time stand for. */
+  #nominalFramesPerSecond: number;
   #pictures = 0;
   #openedAt: MediaTime | undefined;
   #lastMediaTime: MediaTime | undefined;
@@ -75,7 +78,7 @@ export class Encoder {
       throw new AppError('internal', `A ${options.width}x${options.height} picture is too small to encode.`);
     }
     this.#bitrateBps = this.#wantedBitrateBps = options.bitrateBps;
-    this.#framesPerSecond = options.framesPerSecond;
+    this.#framesPerSecond = this.#nominalFramesPerSecond = options.framesPerSecond;
     this.#packet = new Packet();
     this.#packet.alloc();
     this.#view = new Frame();
@@ -134,7 +137,8 @@ export class Encoder {
   }
 
   #format(): EncoderFormat {
-    return { ...this.#options, width: this.width, height: this.height };
+    const framesPerSecond = this.#nominalFramesPerSecond;
+    return { ...this.#options, width: this.width, height: this.height, framesPerSecond };
   }
 
   #open(): CodecContext {
@@ -174,6 +178,14 @@ export class Encoder {
     const framesPerSecond = this.#frameRate.framesPerSecond(this.#framesPerSecond);
     if (Math.abs(framesPerSecond / this.#framesPerSecond - 1) < RATE_TOLERANCE) return;
     this.#framesPerSecond = framesPerSecond;
+    const levelFor = (fps: number): number => h264LevelFor(this.width, this.height, fps, this.#bitrateBps);
+    if (levelFor(framesPerSecond) > levelFor(this.#nominalFramesPerSecond)) {
+      // 60 fps where 30 were announced: the level in the stream would be a lie, and decoders may refuse it.
+      this.#nominalFramesPerSecond = framesPerSecond;
+      this.#context.freeContext();
+      this.#context = this.#open();
+      return;
+    }
     setX264Bitrate(this.#context, this.#format(), this.#bitrateBps, framesPerSecond);
   }
 

@@ -129,8 +129,9 @@ export class PipelineCore {
       pictures = decoder.decode(unit);
     } catch (error) {
       this.#counters.drop('decode-error');
-      this.#report(AppError.from(error, 'media.decode'));
-      this.#wishKeyframe(AppError.from(error).message);
+      const failure = decodeError(error);
+      this.#report(failure);
+      this.#wishKeyframe(failure.message);
       return;
     }
     this.#counters.time('decode', startedAtUs, monotonicUs());
@@ -226,4 +227,11 @@ export class PipelineCore {
     this.#lastErrorUs.set(error.code, now);
     this.#post({ type: 'error', error: error.toJSON() }, []);
   }
+}
+
+/** Whatever a publisher's bytes set off in the decoder concerns that publisher alone. */
+function decodeError(thrown: unknown): AppError {
+  const error = AppError.from(thrown, 'media.decode');
+  if (error.code === 'media.decode' || error.code === 'media.unsupported') return error;
+  return new AppError('media.decode', error.message, { cause: thrown });
 }

@@ -76,7 +76,10 @@ export class EncoderBank {
         // One encoder in trouble must not starve the viewers of the others; it is opened anew with the next picture.
         slot.encoder?.close();
         slot.encoder = undefined;
-        this.#options.onError(AppError.from(error));
+        const { message } = AppError.from(error);
+        const { codec, rung } = slot.request;
+        const what = `The ${codec} encoder (${rung}) failed and is opened anew: ${message}`;
+        this.#options.onError(new AppError('internal', what, { cause: error, scope: 'frame' }));
       }
     }
     lowPicture?.release?.();

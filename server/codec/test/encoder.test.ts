@@ -150,6 +150,18 @@ it('writes constrained baseline with the right level, parameter sets before ever
   }
 });
 
+it('raises the level once when pictures come faster than announced, and never for slower ones', () => {
+  const levels = (framesPerSecond: number): number[] => {
+    const encoder = encoderFor({ codec: 'H264', width: 640, height: 480 });
+    return run(encoder, { frames: 45, framesPerSecond })
+      .filter(({ keyframe }) => keyframe)
+      .map(({ data }) => data[data.findIndex((byte, at) => byte === 1 && (data[at + 1] ?? 0) === 0x67) + 4] ?? 0);
+  };
+  expect(levels(30)).toEqual([30]);
+  expect(levels(10)).toEqual([30]);
+  expect(levels(60)).toEqual([30, 31]);
+});
+
 it('chooses the level by size, rate and shape', () => {
   expect(h264LevelFor(1280, 720, 30, 4_000_000)).toBe(31);
   expect(h264LevelFor(1408, 768, 30, 4_000_000)).toBe(32);

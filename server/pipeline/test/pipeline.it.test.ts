@@ -36,8 +36,9 @@ class Recorder implements PipelineListener {
   onNeedKeyframe(reason: string): void {
     this.wishes.push(reason);
   }
-  onLadder(): void {
-    // Not of interest here.
+  readonly rungs: number[] = [];
+  onLadder(rung: number): void {
+    this.rungs.push(rung);
   }
   onStats(stats: PipelineStats): void {
     this.stats.push(stats);
@@ -257,4 +258,33 @@ it('closes twice, in the middle of work, and takes nothing afterwards', async ()
   await sleep(50);
   expect(total(recorder)).toBe(seen);
   expect(recorder.errors).toEqual([]);
+});
+
+it('goes down the ladder under overload, drops by name, and its delay does not grow', async () => {
+  const { pipeline, recorder } = await start({
+    upscaler: { kind: 'resize', scale: 8, filter: 'lanczos' },
+    maxQueueMs: 100,
+  });
+  pipeline.setEncoders([{ ...H264_FULL, bitrateBps: 20_000_000 }]);
+  // 4K results ten times faster than any camera: no machine keeps up.
+  const [key, ...rest] = makeStream({ codec: 'VP8', width: 640, height: 360, frames: 60 });
+  const startedAt = Date.now();
+  await feed(pipeline, [key as AccessUnit], 1);
+  for (let round = 0; Date.now() - startedAt < 4_500; round += 1) {
+    const offset = (round * rest.length + 1) * 300;
+    await feed(
+      pipeline,
+      rest.map((unit, index) => ({ ...unit, mediaTime: offset + index * 300 })),
+      2,
+    );
+  }
+  await until(() => recorder.rungs.length > 0, 'a step of the ladder');
+  expect(recorder.rungs[0]).toBe(1);
+  const drops = recorder.stats.at(-1)?.drops ?? {};
+  expect((drops.stale ?? 0) + (drops['queue-full'] ?? 0)).toBeGreaterThan(10);
+  expect(Object.keys(drops).every((reason) => ['stale', 'queue-full'].includes(reason))).toBe(true);
+  // From the arrival to the encoder's start: the budget, and the work on one frame at most.
+  const waits = recorder.frames.map(({ trace }) => trace.upscaledAtUs - trace.assembledAtUs);
+  expect(Math.max(...waits.slice(waits.length >> 1))).toBeLessThan(1_500_000);
+  await pipeline.close();
 });
