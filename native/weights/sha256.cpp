@@ -94,7 +94,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) void CompressShaNi(State& state, con
 }
 #endif
 
-void Compress(State& state, const std::byte* data, std::size_t blocks) {
+void Compress(State& state, const std::byte* data, std::size_t blocks, bool portable) {
 #if defined(__x86_64__)
   // CPUID leaf 7, EBX bit 29: __builtin_cpu_supports("sha") is too new for the compilers this builds with.
   static const bool fast = [] {
@@ -102,15 +102,18 @@ void Compress(State& state, const std::byte* data, std::size_t blocks) {
     __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     return (b >> 29 & 1u) != 0 && __builtin_cpu_supports("sse4.1");
   }();
-  if (fast) return CompressShaNi(state, data, blocks);
+  if (fast && !portable) return CompressShaNi(state, data, blocks);
+#else
+  (void)portable;
 #endif
   CompressPlain(state, data, blocks);
 }
 
 }  // namespace
 
-Sha256::Sha256()
-    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
+Sha256::Sha256(bool portable)
+    : portable_(portable),
+      state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
 
 void Sha256::update(std::span<const std::byte> bytes) {
   bytes_ += bytes.size();
@@ -120,11 +123,11 @@ void Sha256::update(std::span<const std::byte> bytes) {
     filled_ += take;
     bytes = bytes.subspan(take);
     if (filled_ < block_.size()) return;
-    Compress(state_, block_.data(), 1);
+    Compress(state_, block_.data(), 1, portable_);
     filled_ = 0;
   }
   const std::size_t blocks = bytes.size() / block_.size();
-  if (blocks > 0) Compress(state_, bytes.data(), blocks);
+  if (blocks > 0) Compress(state_, bytes.data(), blocks, portable_);
   bytes = bytes.subspan(blocks * block_.size());
   if (!bytes.empty()) std::memcpy(block_.data(), bytes.data(), bytes.size());
   filled_ = bytes.size();

@@ -11,12 +11,14 @@ namespace flashvsr {
 
 class Sha256 {
  public:
-  Sha256();
+  // `portable`: without the processor's SHA instructions, for tests.
+  explicit Sha256(bool portable = false);
   void update(std::span<const std::byte> bytes);
   // 64 lower-case hexadecimal digits. The object is used up.
   std::string hex();
 
  private:
+  bool portable_;
   std::array<std::uint32_t, 8> state_;
   std::array<std::byte, 64> block_{};
   std::size_t filled_ = 0;

@@ -310,6 +310,10 @@ describe.skipIf(!HAVE_ADDON)('the native binding', () => {
     },
   );
 
+  it('an exception in a listener is the program’s uncaught exception, not a crash', async () => {
+    expect(await runProgram('exit.ts', 'throwing')).toBe('uncaught: from a listener');
+  });
+
   it('a process with everything closed ends by itself, and one with an open engine and no stream too', async () => {
     expect(await runProgram('exit.ts', 'closed')).toBe('exiting while closed');
     expect(await runProgram('exit.ts', 'open')).toBe('exiting while open');

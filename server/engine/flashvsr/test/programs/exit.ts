@@ -11,7 +11,25 @@ function leave(): never {
   process.exit(0);
 }
 
-if (moment === 'opening') {
+if (moment === 'throwing') {
+  process.on('uncaughtException', (error: Error) => {
+    process.stdout.write(`uncaught: ${error.message}\n`);
+    process.exit(0);
+  });
+  const engine = await FlashVsrEngine.open(micro, options);
+  const stream = await engine.openStream(
+    { sourceWidth: 32, sourceHeight: 32, coldStartFrames: 1, gatherDeadlineMs: 0 },
+    {
+      onFrame: () => {
+        throw new Error('from a listener');
+      },
+      onError: () => undefined,
+      onClosed: () => undefined,
+    },
+  );
+  stream.push(ramp(0));
+  void stream.flush();
+} else if (moment === 'opening') {
   void FlashVsrEngine.open(micro, options);
   setTimeout(leave, 20);
 } else if (moment === 'importing') {
