@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { makeStream } from '../../codec/test/material.ts';
+import { planarModel } from '../../engine/onnx/test/onnx_file.ts';
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { AccessUnit, EncodedFrame } from '../../media/types.ts';
@@ -236,6 +240,31 @@ it('starts a worker that died again, with its encoders, and says so', async () =
   await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }));
   await until(() => total(recorder) >= 8, 'frames after');
   expect(recorder.frames[4]?.keyframe).toBe(true);
+});
+
+it('runs an ONNX model in its own thread beside the encoders, and closes both', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'pipeline-test-'));
+  try {
+    const file = path.join(folder, 'model.onnx');
+    writeFileSync(file, planarModel(4));
+    const model = { file, label: 'planar', valueRange: [0, 255] as const };
+    const { pipeline, recorder } = await start({ upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] } });
+    pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'low', bitrateBps: 200_000 }]);
+    const units = makeStream({ codec: 'VP8', width: 320, height: 180, frames: 8 });
+    // One at a time: a frame that finds the model busy may be replaced by the next.
+    for (const [index, unit] of units.entries()) {
+      await feed(pipeline, [unit], 0);
+      await until(() => total(recorder) >= 2 * (index + 1), `frame ${index}`);
+    }
+    expect(recorder.frames.map((frame) => `${frame.codec} ${frame.width}`).slice(0, 2)).toEqual([
+      'H264 1280',
+      'VP8 320',
+    ]);
+    expect(recorder.errors).toEqual([]);
+    await pipeline.close();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 it('says what is wrong with a model that cannot be loaded', async () => {
