@@ -98,6 +98,8 @@ interface StunInternals {
 type Route = { readonly address: Address } & ({ readonly socket: UdpSocket } | { readonly relay: Protocol });
 
 const ALERT = 21;
+const HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
 /** Level warning, description close_notify. */
 const CLOSE_NOTIFY = Buffer.from([1, 0]);
 const GATHER_WAIT_MS = 1000;
@@ -141,7 +143,7 @@ export class SecureTransport {
   readonly #createdAtUs = monotonicUs();
   #state: PeerState = 'connecting';
   #dtls: DtlsServer | DtlsClient | undefined;
-  #dtlsSink: ((data: Buffer) => void) | undefined;
+  #dtlsSink: ((data: Buffer) => true) | undefined;
   #setup: 'active' | 'passive' = 'passive';
   #fingerprint = '';
   #sender: SrtpSender | undefined;
@@ -296,8 +298,10 @@ export class SecureTransport {
     this.#ice.stateChanged.complete();
   }
 
-  /** werift remembers the id of every STUN request ever received on a pair, to count retransmissions. */
+  /** werift remembers every STUN request of a pair, to count retransmissions, and every handshake fragment. */
   #trim(): void {
+    const dtls = this.#dtls as unknown as { bufferFragmentedHandshakes: unknown[] } | undefined;
+    if (dtls !== undefined && this.secure) dtls.bufferFragmentedHandshakes = [];
     for (const pair of this.#ice.candidatePairs) {
       (pair as unknown as { readonly requestTransactionIds: Set<string> }).requestTransactionIds.clear();
     }
@@ -477,13 +481,15 @@ export class SecureTransport {
     const nowUs = monotonicUs();
     if (first >= 20 && first <= 63) {
       // DTLS only from where an authentic connectivity check came from: no amplification towards forged addresses.
-      if (!isDtls(data) || (route !== undefined && !this.#validated.has(addressKey(route.address)))) {
+      const forged = this.secure && hasUnprotectedReset(data);
+      if (forged || !isDtls(data) || (route !== undefined && !this.#validated.has(addressKey(route.address)))) {
         this.counters.packetsRefused += 1;
         return;
       }
       if (route !== undefined && this.#ice.nominated === undefined && !this.secure) this.#route = route;
       this.#lastReceivedUs = nowUs;
-      this.#dtlsSink?.(data);
+      // werift reads lengths without looking whether the bytes are there.
+      if (safely(() => this.#dtlsSink?.(data) ?? true) === undefined) this.counters.packetsRefused += 1;
       return;
     }
     if (this.#receiver === undefined || first < 128 || first > 191) {
@@ -514,7 +520,10 @@ export class SecureTransport {
       send: async (data: Buffer): Promise<void> => this.#send(data),
       close: async (): Promise<void> => undefined,
     };
-    this.#dtlsSink = (data) => socket.onData(data);
+    this.#dtlsSink = (data) => {
+      socket.onData(data);
+      return true;
+    };
     return socket as unknown as DtlsOptions['transport'];
   }
 
@@ -564,6 +573,19 @@ export class SecureTransport {
     this.#state = state;
     this.#listener.onState(state);
   }
+}
+
+/**
+ * Alerts and client hellos outside the encryption (epoch 0) of an established session: nothing honest sends them, and
+ * werift would close or start the handshake over - for anyone who can forge the peer's address.
+ */
+function hasUnprotectedReset(data: Buffer): boolean {
+  for (let at = 0; at + 13 < data.length; at += 13 + data.readUInt16BE(at + 11)) {
+    const type = data[at];
+    const epoch = data.readUInt16BE(at + 3);
+    if (epoch === 0 && (type === ALERT || (type === HANDSHAKE && data[at + 13] === CLIENT_HELLO))) return true;
+  }
+  return false;
 }
 
 function addressKey(address: Address): string {

@@ -26,7 +26,11 @@ export class UdpSocket {
     socket.on('error', () => undefined);
     socket.on('message', (data, { address, port }) => {
       const zone = address.indexOf('%'); // fe80::1%eth0
-      this.onData(data, [zone < 0 ? address : address.slice(0, zone), port]);
+      try {
+        this.onData(data, [zone < 0 ? address : address.slice(0, zone), port]);
+      } catch {
+        // Whatever a datagram does to its reader, it must not end the process: it is dropped like a damaged one.
+      }
     });
   }
 

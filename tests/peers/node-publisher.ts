@@ -119,7 +119,7 @@ export class NodePublisher {
 
   /**
    * A hostile publisher: authentic packets whose contents are noise - RTP with this stream's and other payload types,
-   * RTX, header extensions, padding, and RTCP of every type.
+   * RTX, header extensions, padding, and RTCP of every type - and datagrams that are nothing at all.
    */
   async sendNoise(packets: number): Promise<void> {
     const { dtlsTransport, ssrc, rtxSsrc } = this.#sender;
@@ -143,6 +143,11 @@ export class NodePublisher {
         words.writeUInt16BE(count % 3 === 0 ? words.length / 4 - 1 : count % 60, 2);
         await dtlsTransport.sendRtcp([{ serialize: () => words } as unknown as RtcpPacket]);
       }
+      // Not even SRTP: broken DTLS records and anything else, from this peer's own proven address.
+      const raw = randomBytes(1 + (count % 80));
+      raw[0] = [20, 21, 22, 23, 25, 63, 0, 1, 3, 64, 128, 200][count % 12]!;
+      if (count % 12 < 4 && raw.length > 13) raw.writeUInt16BE(0xfefd, 1);
+      await dtlsTransport.iceTransport.connection.send(raw);
       if (count % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }

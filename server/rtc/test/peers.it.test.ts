@@ -304,6 +304,7 @@ describe('peers', () => {
     expect(drops).toEqual({});
     expect(hostile.getStats().packetsReceived).toBeGreaterThan(1000);
     expect(hostileDrops).toBeGreaterThan(0);
+    expect(hostile.state, 'forged alerts and hellos are not believed').toBe('connected');
   });
 
   it('shrug off datagrams of strangers: STUN, DTLS, RTP, noise', async () => {
