@@ -1,23 +1,17 @@
-import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { AppError } from '../errors.ts';
 import { VERSION } from '../version.ts';
+import { registerModels } from './models.ts';
 import { registerUpscale } from './upscale.ts';
 
 /** `npm run cli -- <command>`: everything that is not the server. */
-interface CliModule {
-  registerModels?(program: Command): void;
-}
-
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('flashvsr-live')
     .description('Real-time streaming video super-resolution: tools beside the server (npm start)')
     .version(VERSION)
     .showHelpAfterError();
   registerUpscale(program);
-  // Written in its own time; everything else works without it.
-  const models = new URL('./models.ts', import.meta.url);
-  if (existsSync(models)) ((await import(models.href)) as CliModule).registerModels?.(program);
+  registerModels(program);
   await program.parseAsync(argv, { from: 'user' });
 }
 
