@@ -13,6 +13,16 @@ export class LiveError extends Error {
 }
 
 /**
+ * An error of the server. Its words are for whoever runs it; what a visitor meets most is said in a visitor's words first.
+ * @param {WireError} error
+ */
+export function fromServer({ code, message, remedy, retryable }) {
+  if (code !== 'server.full' && code !== 'engine.full') return new LiveError({ code, message, remedy, retryable });
+  const text = `Try again when a broadcast has ended. (${message})`;
+  return new LiveError({ code, message: 'The server is full right now.', remedy: text, retryable });
+}
+
+/**
  * @param {unknown} thrown
  * @returns {LiveError}
  */

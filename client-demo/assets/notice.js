@@ -36,6 +36,7 @@ export class Notice {
     this.#root.dataset['tone'] = tone;
     this.#root.replaceChildren(icon(tone === 'info' ? 'info' : 'alert'), body);
     this.#root.hidden = false;
+    if (tone === 'error') this.#root.scrollIntoView({ block: 'nearest' });
   }
 
   clear() {

@@ -1,7 +1,7 @@
 /** @import {BroadcastStats, SessionState, ViewerSessionStats} from '../../server/signaling/protocol.ts' */
 /** @import {SessionPush, SignalingClient, SignalingState} from './signaling-client.js' */
 import { backoffMs } from './backoff.js';
-import { LiveError, toLiveError } from './errors.js';
+import { LiveError, fromServer, toLiveError } from './errors.js';
 import { Listeners } from './listeners.js';
 
 /** Media comes back by itself after most short gaps (a phone changing cells); only then is the path looked for anew. */
@@ -193,7 +193,7 @@ export class PeerLink {
     else if (push.type === 'stats') this.onStats.emit(push);
     else if (push.state === 'ended') {
       const ended = { code: 'page.ended', message: 'The server ended the session.', remedy: '', retryable: true };
-      this.#retry(new LiveError(push.error ?? ended));
+      this.#retry(fromServer(push.error ?? ended));
     } else this.onBroadcastState.emit({ state: push.state, reason: push.reason });
   }
 

@@ -1,6 +1,6 @@
 /** @import {BroadcastList, ServerMessage} from '../../server/signaling/protocol.ts' */
 import { backoffMs } from './backoff.js';
-import { LiveError, toLiveError } from './errors.js';
+import { LiveError, fromServer, toLiveError } from './errors.js';
 import { Listeners } from './listeners.js';
 
 const PROTOCOL_VERSION = 1;
@@ -168,10 +168,10 @@ export class SignalingClient {
       }
       this.#pending.delete(message.re);
       clearTimeout(pending.timer);
-      if (message.type === 'error') pending.reject(new LiveError(message));
+      if (message.type === 'error') pending.reject(fromServer(message));
       else pending.resolve(message);
     } else if (message.type === 'broadcasts') this.onList.emit(message);
-    else if (message.type === 'error') this.#lastError = new LiveError(message);
+    else if (message.type === 'error') this.#lastError = fromServer(message);
     else if ('session' in message) this.#sessions.get(message.session)?.(/** @type {SessionPush} */ (message));
   }
 

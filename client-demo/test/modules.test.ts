@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../assets/backoff.js';
-import { captureError } from '../assets/errors.js';
+import { captureError, fromServer } from '../assets/errors.js';
 import { formatBitrate, formatDuration, formatFps, formatMs, isSuperResolution, realDrops } from '../assets/format.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { estimateSavings } from '../assets/savings.js';
@@ -184,6 +184,20 @@ describe('finding the same picture in two tracks', () => {
 
   it('subtracts timestamps over the wrap', () => {
     expect(rtpDifference(5, 2 ** 32 - 5)).toBe(10);
+  });
+});
+
+describe('fromServer', () => {
+  it('says "full" in plain words and keeps the operator’s', () => {
+    const error = fromServer({
+      code: 'engine.full',
+      message: 'No stream left (limits.x).',
+      remedy: 'Raise it.',
+      retryable: true,
+    });
+    expect(error.message).toBe('The server is full right now.');
+    expect(error.remedy).toContain('limits.x');
+    expect(error.retryable).toBe(true);
   });
 });
 
