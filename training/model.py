@@ -23,8 +23,7 @@ from render import cubic_kernel
 
 LEVELS = 255.0
 WEIGHT_LIMIT = 63.0  # 7 bits: two u8*s8 products fit 16 bits on processors without VNNI
-# The residual is a tenth of the head's convolution, so the head's weights are as large as the others and one learning rate fits all
-# (without it plain networks die within a few hundred steps: the quickest way to less error is to switch all features off).
+# The residual is a tenth of the head's convolution, so the head's weights are as large as the others and one learning rate fits all.
 RESIDUAL_GAIN = 0.1
 
 
@@ -60,35 +59,38 @@ class Config:
         return asdict(self)
 
 
-def clamp_quantise(x: torch.Tensor, bias: torch.Tensor, quantise: torch.Tensor) -> torch.Tensor:
-    y = torch.clamp(x + bias, 0.0, 1.0)
+def clamp_quantise(x: torch.Tensor, bias: torch.Tensor, quantise: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    z = x + bias
+    y = torch.clamp(z, 0.0, 1.0) + slope * torch.clamp(z, max=0.0)
     return y + (torch.round(y * LEVELS) * (1.0 / LEVELS) - y) * quantise
 
 
-def clamp_gradient(grad: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Straight through inside the clamp; outside a tenth, and only where it leads back inside, so no unit dies for good."""
-    back = ((y <= 0.0) & (grad < 0.0)) | ((y >= 1.0) & (grad > 0.0))
-    inside = (y > 0.0) & (y < 1.0)
-    return torch.where(inside, grad, torch.where(back, grad * 0.1, torch.zeros_like(grad)))
+def clamp_gradient(grad: torch.Tensor, y: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    return torch.where(y >= 1.0, torch.zeros_like(grad), torch.where(y <= 0.0, grad * slope, grad))
 
 
 class Activation(torch.autograd.Function):
-    """Bias, clamp to [0, 1] and rounding to 1/255, with clamp_gradient's way back."""
+    """Bias, clamp to [0, 1] and rounding to 1/255, straight through inside the clamp.
+
+    `slope` is what values below 0 keep: training starts as a leaky network and ends at 0. (Started at 0, these networks die within
+    a few hundred steps: with a bicubic base, the quickest way to less error is to switch all features off.)
+    """
 
     forward_kernel = staticmethod(clamp_quantise)
     backward_kernel = staticmethod(clamp_gradient)
 
     @staticmethod
-    def forward(ctx, x, bias, quantise):
-        y = Activation.forward_kernel(x, bias.to(x.dtype).view(1, -1, 1, 1), quantise.to(x.dtype))
-        ctx.save_for_backward(y)
+    def forward(ctx, x, bias, quantise, slope):
+        slope = slope.to(x.dtype)
+        y = Activation.forward_kernel(x, bias.to(x.dtype).view(1, -1, 1, 1), quantise.to(x.dtype), slope)
+        ctx.save_for_backward(y, slope)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        (y,) = ctx.saved_tensors
-        grad = Activation.backward_kernel(grad, y)
-        return grad, grad.sum((0, 2, 3), dtype=torch.float32), None
+        y, slope = ctx.saved_tensors
+        grad = Activation.backward_kernel(grad, y, slope)
+        return grad, grad.sum((0, 2, 3), dtype=torch.float32), None, None
 
 
 def straight_through(x: torch.Tensor, rounded: torch.Tensor, quantise: torch.Tensor) -> torch.Tensor:
@@ -123,14 +125,32 @@ class Network(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
+        self.slope = torch.zeros(())  # a plain attribute: the trainer moves it to its device and lowers it
         widths = [config.inputs] + [config.channels] * config.layers
-        # The inputs are pixel values around 0.45 and not centred: a smaller first gain keeps activations inside [0, 1].
         # A convolution whose output joins an identity starts small.
-        gains = [0.5 if i == 0 else 0.3 if config.skip and i % config.skip == 0 else 1.0 for i in range(config.layers)]
+        gains = [0.3 if config.skip and i and i % config.skip == 0 else 1.0 for i in range(config.layers)]
         self.body = nn.ModuleList(
             Convolution(a, b, gain, config.rep) for a, b, gain in zip(widths, widths[1:], gains)
         )
+        self.whiten()
         self.head = Convolution(config.channels, config.luma_out + config.chroma_out, 0.1, config.rep)
+
+    @torch.no_grad()
+    def whiten(self) -> None:
+        """Start the first filters blind to brightness and strong on detail, which is what the residual is made of.
+
+        Pixels are mostly brightness (0.1..0.9) and little detail (0.05); features that begin as brightness are noise to the
+        residual, and training would only learn to switch them off.
+        """
+        luma, weight = self.config.luma_in, self.body[0].weight
+        groups = [(0, luma, 5.0), (luma, luma + 2, 2.0)]
+        if self.config.state:
+            groups += [(luma + 2, 2 * luma + 2, 3.0), (2 * luma + 2, weight.shape[1], 0.5)]
+        for begin, end, gain in groups:
+            part = weight[:, begin:end]
+            if gain > 1:
+                part -= part.mean((1, 2, 3), keepdim=True)
+            part *= gain
 
     def weights(self, quantise: torch.Tensor, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Quantised weights, computed once for all frames of a training clip."""
@@ -150,7 +170,7 @@ class Network(nn.Module):
                 y = y + bias.to(y.dtype).view(1, -1, 1, 1)
                 y = saved + straight_through(y, torch.clamp(torch.round(y * 128), -128, 127) * (1 / 128), quantise)
                 bias = torch.zeros_like(bias)
-            x = Activation.apply(y, bias, quantise)
+            x = Activation.apply(y, bias, quantise, self.slope)
             if self.config.skip and i % self.config.skip == 0:
                 saved = x
         weight, bias = weights[-1]

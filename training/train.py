@@ -101,6 +101,7 @@ class Trainer:
             offset += p.numel()
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.average = self.flat.clone()
+        self.net.slope = torch.zeros((), device=device)
         self.rate, self.quantise, self.keep = (torch.zeros((), device=device) for _ in range(3))
         self.count = torch.zeros((), device=device)
         self.loss_scale = torch.full((), 2.0**17 if device.type == "cuda" else 1.0, device=device)
@@ -193,6 +194,8 @@ class Trainer:
         self.steps += 1
         warm = min(1.0, self.steps / self.args.warmup)
         self.rate.fill_(self.args.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
+        leaky = 0.0 if progress >= self.args.leaky_until else self.args.leaky * (1 - progress / self.args.leaky_until)
+        self.net.slope.fill_(leaky)
         self.quantise.fill_(1.0 if progress >= self.args.quantise_at else 0.0)
         self.keep.fill_(min(0.999, (1 + self.steps) / (10 + self.steps)))
         if self.graph:
@@ -202,6 +205,7 @@ class Trainer:
 
     def averaged(self) -> Network:
         net, offset = Network(self.config).to(self.flat.device), 0
+        net.slope = torch.zeros((), device=self.flat.device)
         with torch.no_grad():
             for p in net.parameters():
                 p.copy_(self.average[offset : offset + p.numel()].view_as(p))
@@ -270,6 +274,8 @@ def main() -> None:
     parser.add_argument("--flicker", type=float, default=0.25)
     parser.add_argument("--gradient", type=float, default=0.0)
     parser.add_argument("--quantise-at", type=float, default=0.4, help="progress at which 8-bit behaviour starts")
+    parser.add_argument("--leaky", type=float, default=0.25, help="slope below zero at the start")
+    parser.add_argument("--leaky-until", type=float, default=0.2, help="progress at which it has fallen to zero")
     parser.add_argument("--steps", type=int, default=0, help="stop after so many rounds (for tests)")
     parser.add_argument("--limit", type=int, default=0, help="load only so many clips (for tests)")
     args = parser.parse_args()
