@@ -28,7 +28,7 @@ StreamSettings Settings() {
 
 // Runs `chunks` chunks from `position`, all tensors kept; masks of `forced`, when given.
 Seen RunChunks(Prepared& prepared, const NetworkOptions& options, int chunks, std::int64_t position, const Seen* forced,
-               const std::function<std::shared_ptr<const SourcePicture>(int)>& picture, StreamSettings settings = Settings()) {
+               const std::function<std::shared_ptr<const SourcePicture>(int)>& picture, StreamSettings settings = Settings(), bool decode = true) {
   Seen seen;
   Network network(*prepared.backend, prepared.model, Precision::Fp32, options);
   int next = 0;
@@ -40,7 +40,7 @@ Seen RunChunks(Prepared& prepared, const NetworkOptions& options, int chunks, st
     for (int i = 0; i < (k == 0 ? 25 : 8); ++i) request.pictures.push_back(picture(next++));
     request.outputs.resize(k == 0 ? 21 : 8);
     NetworkHooks hooks;
-    hooks.decodeSkippedFrames = true;
+    hooks.decodeSkippedFrames = decode;
     hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) { seen.tensors[prefix + name] = executor.read(tensor); };
     // The same noise at every position.
     hooks.injectNoise = [&](Executor& executor, const Tensor& tensor) { executor.run(Noise{3, k * 10, tensor}); };
@@ -132,7 +132,8 @@ TEST("several projected layers: the second is added before the second block, and
   Prepared two(both), one(Changed(*both, "linear_layers.1", "")), zero(Changed(*both, "", "linear_layers.1"));
   CHECK_EQUAL(one.model->dims().lqLayers, 1);
   const NetworkOptions options = OptionsFor(128, 128);
-  const Seen a = RunChunks(two, options, 2, 0, nullptr, Small), b = RunChunks(one, options, 2, 0, nullptr, Small), c = RunChunks(zero, options, 2, 0, nullptr, Small);
+  const Seen a = RunChunks(two, options, 2, 0, nullptr, Small, Settings(), false), b = RunChunks(one, options, 2, 0, nullptr, Small, Settings(), false),
+             c = RunChunks(zero, options, 2, 0, nullptr, Small, Settings(), false);
   CHECK(a.tensors.at("1/block.0") == b.tensors.at("1/block.0"));
   CHECK(Relative(a.tensors.at("1/block.1"), b.tensors.at("1/block.1")) > 0.1);
   CHECK(c.tensors.at("1/latent") == b.tensors.at("1/latent"));
@@ -157,7 +158,7 @@ TEST("kv_ratio: mask widths follow floor(kv_ratio); settings change between chun
     options.kvRatio = ratio;
     StreamSettings settings = Settings();
     settings.kvRatio = ratio;
-    const Seen seen = RunChunks(prepared, options, 5, 0, nullptr, Small, settings);
+    const Seen seen = RunChunks(prepared, options, 5, 0, nullptr, Small, settings, false);
     for (int k = 0; k < 5; ++k) {
       const std::size_t queries = k == 0 ? 3 : 1;
       CHECK_EQUAL(seen.tensors.at(std::to_string(k) + "/mask.0").size(), 2U * queries * 2U * static_cast<std::size_t>(widths[static_cast<std::size_t>(k)]) * 2U);
