@@ -27,6 +27,32 @@ __device__ __forceinline__ void WgmmaWait() {
 /// Makes this thread's writes to shared memory (cp.async too, once waited for) visible to wgmma; before the barrier.
 __device__ __forceinline__ void FenceAsyncProxy() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 
+__device__ __forceinline__ void BarrierInit(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+__device__ __forceinline__ void BarrierArrive(uint32_t barrier) {
+  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}\n" ::"r"(barrier) : "memory");
+}
+/// This thread arrives when all cp.async it has issued so far have landed; counts against the barrier's arrivals.
+__device__ __forceinline__ void BarrierArriveAfterCopies(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];\n" ::"r"(barrier) : "memory");
+}
+/// Waits until the phase of parity `parity` is complete.
+__device__ __forceinline__ void BarrierWait(uint32_t barrier, int parity) {
+  asm volatile(
+      "{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra wait;\ndone:\n}\n" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+template <int kRegisters>
+__device__ __forceinline__ void TakeRegisters() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void GiveRegisters() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
+}
+
 /// d (64 x 128 a warpgroup) (+)= a (64 x 16, shared) * b (128 x 16, shared); `accumulate` 0 overwrites d.
 __device__ __forceinline__ void Wgmma128(float (&d)[16][4], uint64_t a, uint64_t b, int accumulate) {
   asm volatile(

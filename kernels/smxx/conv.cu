@@ -7,7 +7,7 @@ namespace flashvsr::kernels {
 cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   const int inputs = (p.frames - 1) * p.strideT + p.kernelT;
   const bool shapes = p.frames > 0 && p.frames <= kMaxConvFrames && inputs <= kMaxConvFrames && p.height > 0 && p.width > 0 &&
-                      p.height < 32768 && p.width < 32768 && p.outChannels > 0 && p.ldOut >= p.outChannels &&
+                      p.height <= 8192 && p.width <= 8192 && p.outChannels > 0 && p.ldOut >= p.outChannels &&
                       p.channels[0] > 0 && p.channels[1] >= 0 &&
                       p.kernelY >= 1 && p.kernelX >= 1 && p.kernelT >= 1 && p.strideT >= 1 && p.outStep >= 1 &&
                       p.outY >= 0 && p.outY < p.outStep && p.outX >= 0 && p.outX < p.outStep &&
