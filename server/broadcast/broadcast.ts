@@ -92,6 +92,14 @@ export class Broadcast {
   get hasPipeline(): boolean {
     return this.#pipeline !== undefined;
   }
+  /** Until when a pipeline is kept for a publisher that is away; undefined otherwise. */
+  get idlePipelineUntilUs(): MonotonicUs | undefined {
+    return this.#pipeline !== undefined && this.#ownership.kind === 'reserved' ? this.#ownership.untilUs : undefined;
+  }
+  /** Somebody publishes under this name or has it reserved. */
+  get owned(): boolean {
+    return this.#ownership.kind !== 'free';
+  }
   get pipelineStats(): PipelineStats | undefined {
     return this.#pipelineView.stats;
   }
@@ -234,6 +242,11 @@ export class Broadcast {
       onError: (error) => this.#onPipelineError(error),
     });
     this.#audience.reapply();
+  }
+
+  /** Its place is needed by a publisher that is there; the name stays reserved. */
+  releasePipeline(): void {
+    void this.#closePipeline();
   }
 
   async #closePipeline(): Promise<void> {

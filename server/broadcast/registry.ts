@@ -138,7 +138,9 @@ export class Registry implements SignalingPort {
   }
 
   list(): BroadcastList {
-    const broadcasts = [...this.#broadcasts.values()].map((broadcast) => broadcast.summary());
+    const broadcasts = [...this.#broadcasts.values()]
+      .filter(({ owned }) => owned)
+      .map((broadcast) => broadcast.summary());
     return { broadcasts, capacity: { used: this.#running(), total: this.#options.capacity } };
   }
 
@@ -216,6 +218,7 @@ export class Registry implements SignalingPort {
 
   /** A pipeline that is being closed still takes its place, but not for long: it is waited for. */
   async #admit(): Promise<void> {
+    if (this.#running() + this.#closing.size >= this.#options.capacity) this.#releaseOldestIdle();
     const end = Date.now() + CLOSING_WAIT_MS;
     while (this.#running() + this.#closing.size >= this.#options.capacity && this.#closing.size > 0) {
       if (Date.now() > end) break;
@@ -226,6 +229,15 @@ export class Registry implements SignalingPort {
     throw new AppError('server.full', `The server already runs its ${running} broadcasts (limits.maxBroadcasts).`, {
       context: { running, capacity: this.#options.capacity },
     });
+  }
+
+  #releaseOldestIdle(): void {
+    let oldest: Broadcast | undefined;
+    for (const broadcast of this.#broadcasts.values()) {
+      const until = broadcast.idlePipelineUntilUs;
+      if (until !== undefined && until < (oldest?.idlePipelineUntilUs ?? Infinity)) oldest = broadcast;
+    }
+    oldest?.releasePipeline();
   }
 
   /** Once a second by the own timer; tests call it with a clock of theirs. */

@@ -9,6 +9,8 @@ export interface BitrateLimits {
 
 /** One encode serves all: the bit rate that four viewers of five can take. */
 const SHARED_PERCENTILE = 0.2;
+/** A receiver's first estimates tell its start value, not its link: they are not believed when they are low. */
+const SETTLING_US = 3_000_000;
 /** Room for retransmissions and audio below a viewer's estimate. */
 const HEADROOM = 0.85;
 /** A viewer below this share of the median would drag all others down. */
@@ -21,6 +23,7 @@ const SETTLED_US = 30_000_000;
 
 interface ViewerRecord {
   rung: 'full' | 'low';
+  readonly firstSeenUs: MonotonicUs;
   sinceUs: MonotonicUs;
   /** It is on the full rung as a try after having been on the low one. */
   trying: boolean;
@@ -56,11 +59,12 @@ export class BitrateController {
 
   /**
    * Once a second.
-   * @param estimates REMB of every connected viewer that has sent one, bit/s
+   * @param reported REMB of every connected viewer that has sent one, bit/s
    * @returns the viewers that belong on the low rung
    */
-  update(estimates: ReadonlyMap<string, number>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
-    for (const id of this.#viewers.keys()) if (!estimates.has(id)) this.#viewers.delete(id);
+  update(reported: ReadonlyMap<string, number>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
+    for (const id of this.#viewers.keys()) if (!reported.has(id)) this.#viewers.delete(id);
+    const estimates = new Map([...reported].map(([id, estimateBps]) => [id, this.#believable(id, estimateBps, nowUs)]));
     const median = percentile([...estimates.values()], 0.5);
     const floor = Math.max(this.#limits.minBps / HEADROOM, median === undefined ? 0 : median * FAR_BELOW);
     for (const [id, estimateBps] of estimates) this.#judge(id, estimateBps < floor, nowUs);
@@ -78,12 +82,23 @@ export class BitrateController {
     return { low };
   }
 
-  #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
+  #viewer(id: string, nowUs: MonotonicUs): ViewerRecord {
     let viewer = this.#viewers.get(id);
     if (viewer === undefined) {
-      viewer = { rung: 'full', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs: FIRST_RETRY_US };
+      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined };
+      viewer = { rung: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since };
       this.#viewers.set(id, viewer);
     }
+    return viewer;
+  }
+
+  #believable(id: string, estimateBps: number, nowUs: MonotonicUs): number {
+    const settling = nowUs - this.#viewer(id, nowUs).firstSeenUs < SETTLING_US;
+    return settling ? Math.max(estimateBps, this.#limits.startBps / HEADROOM) : estimateBps;
+  }
+
+  #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
+    const viewer = this.#viewer(id, nowUs);
     if (viewer.rung === 'low') {
       if (nowUs - viewer.sinceUs < viewer.retryUs) return;
       Object.assign(viewer, { rung: 'full', sinceUs: nowUs, trying: true, tooSmallSinceUs: undefined });

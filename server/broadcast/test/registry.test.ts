@@ -66,6 +66,16 @@ describe('admission', () => {
     await world.publish('b');
   });
 
+  it('gives the place of a publisher that is away to one that is there; the name stays reserved', async () => {
+    const world = new World({ capacity: 1 });
+    const { session, resumeToken } = await world.publish('a');
+    await world.registry.leave(session, 'disconnected');
+    await world.publish('b');
+    expect(world.pipelines[0]?.closed).toBe(1);
+    await expect(world.publish('a')).rejects.toMatchObject({ code: 'broadcast.nameTaken' });
+    await expect(world.publish('a', recordingSink(), resumeToken)).rejects.toMatchObject({ code: 'server.full' });
+  });
+
   it('limits viewers per broadcast and in all', async () => {
     const world = new World({ argv: ['--limits.maxViewers', '3', '--limits.maxViewersPerBroadcast', '2'] });
     await world.watch('a');
@@ -161,7 +171,7 @@ describe('viewers', () => {
     world.frame('H264', 'full', true);
     const thin = viewers[2]?.peer;
     viewers.forEach(({ peer }, index) => peer.listener.onBitrateEstimate(index === 2 ? 350_000 : 4_000_000));
-    world.pass(5);
+    world.pass(8);
     const rungs = (): string[] => world.pipelines[0]?.encoders.map(({ rung }) => rung) ?? [];
     expect(rungs()).toEqual(['full', 'low']);
     // Until the low keyframe arrives it goes on with the full rung.
@@ -254,8 +264,9 @@ describe('statistics', () => {
     expect(await world.metrics.text()).toContain('flashvsr_frames_total{stage="sent"} 1');
   });
 
-  it('list what is live with sizes and capacity', async () => {
+  it('list what is live with sizes and capacity, not names that somebody merely waits for', async () => {
     const world = new World({ capacity: 3 });
+    await world.watch('nobody-is-here');
     await world.publish('a');
     world.unit();
     world.pipelines[0]?.listener.onFormat({
