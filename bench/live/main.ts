@@ -11,7 +11,7 @@ import { NodeViewer } from '../../tests/peers/node-viewer.ts';
 import { SignalingClient } from '../../tests/peers/signaling-client.ts';
 import { provenance, writeResult } from '../machine.ts';
 import { printTable } from '../table.ts';
-import { measureGlassToGlass } from './glass.ts';
+import { clipFromFile, measureByStatistics } from './by-statistics.ts';
 import { pathRow, round } from './samples.ts';
 import { measureServerSide, numberedClip } from './server-side.ts';
 
@@ -24,8 +24,12 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'resize' },
     seconds: { type: 'string', default: '32' },
-    /** Any of server, glass, join, fanout. */
+    /** Any of server, glass, join, fanout, statistics. */
     parts: { type: 'string', default: 'server,glass,join,fanout' },
+    /** For `statistics`: an H264 file instead of the numbered clip, and how many broadcasts at once. */
+    clip: { type: 'string' },
+    streams: { type: 'string', default: '1' },
+    device: { type: 'string', default: 'auto' },
     viewers: { type: 'string', default: '48,60' },
   },
 });
@@ -103,10 +107,22 @@ async function measureFanouts(): Promise<unknown[]> {
 async function main(): Promise<void> {
   const seconds = Number(values.seconds);
   const parts = new Set(values.parts.split(','));
-  const argv = ['--port', '0', '--model', values.model, '--log-level', 'warn', '--limits.maxMessagesPerSecond', '200'];
+  const argv = [
+    '--port',
+    '0',
+    '--model',
+    values.model,
+    '--device',
+    values.device,
+    '--log-level',
+    'warn',
+    '--limits.maxMessagesPerSecond',
+    '200',
+  ];
   const config = loadConfig({ argv });
   const app = await startApp(config, createLog(config.log));
-  const clip = await numberedClip(seconds + WARM_UP_SECONDS + 4, 30);
+  const clip =
+    values.clip === undefined ? await numberedClip(seconds + WARM_UP_SECONDS + 4, 30) : clipFromFile(values.clip);
   const result: Record<string, unknown> = { model: app.model };
   const header = ['path', 'frames', 'fps', 'p50 ms', 'p95 ms', 'max ms'];
 
@@ -125,6 +141,8 @@ async function main(): Promise<void> {
     result['serverSide'] = { forwarded, upscaled, addedP95, stats };
   }
   if (parts.has('glass')) {
+    // Loaded only when asked for: it needs Chromium.
+    const { measureGlassToGlass } = await import('./glass.ts');
     const { forwarded, upscaled, browser } = await measureGlassToGlass(app, WARM_UP_SECONDS, seconds);
     const addedP95 = round(upscaled.p95 - forwarded.p95);
     printTable(`glass to glass (Chromium ${browser} camera -> Chromium screen)`, [
@@ -134,6 +152,24 @@ async function main(): Promise<void> {
       ['p95 added', '', '', '', addedP95.toFixed(1), ''],
     ]);
     result['glassToGlass'] = { forwarded, upscaled, addedP95, browser };
+  }
+  if (parts.has('statistics')) {
+    const results = await measureByStatistics(app, clip, Number(values.streams), WARM_UP_SECONDS, seconds);
+    const rows = results.map(({ fpsIn, fpsOut, firstPictureMs, addedLatencyMs, load, last }, index) => [
+      `${index + 1}`,
+      `${last.source.width}x${last.source.height} -> ${last.output.width}x${last.output.height}`,
+      fpsIn.toFixed(1),
+      fpsOut.toFixed(1),
+      `${addedLatencyMs.p50.toFixed(0)} / ${addedLatencyMs.p95.toFixed(0)} ms`,
+      `${firstPictureMs} ms`,
+      `${(load * 100).toFixed(0)} %`,
+      JSON.stringify(last.drops),
+    ]);
+    printTable(`live: ${app.model.label} on ${app.model.device}`, [
+      ['stream', 'size', 'fps in', 'fps out', 'added p50 / p95', 'first picture', 'load', 'drops'],
+      ...rows,
+    ]);
+    result['statistics'] = results;
   }
   if (parts.has('join')) {
     const join = await measureJoin(app, clip);

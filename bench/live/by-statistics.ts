@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import type { App } from '../../server/app.ts';
+import { quantile } from '../../server/broadcast/frame-meter.ts';
+import type { BroadcastStats } from '../../server/signaling/protocol.ts';
+import { splitAccessUnits, type Clip } from '../../tests/peers/clip.ts';
+import { NodePublisher } from '../../tests/peers/node-publisher.ts';
+import { NodeViewer } from '../../tests/peers/node-viewer.ts';
+import { SignalingClient } from '../../tests/peers/signaling-client.ts';
+import { round } from './samples.ts';
+
+export interface StatisticsResult {
+  readonly framesSent: number;
+  readonly framesSeen: number;
+  readonly fpsIn: number;
+  readonly fpsOut: number;
+  readonly firstPictureMs: number;
+  /** Medians over the run of the p50 and p95 of every second, complete frame in -> first packet out. */
+  readonly addedLatencyMs: { readonly p50: number; readonly p95: number };
+  readonly load: number;
+  readonly last: BroadcastStats;
+}
+
+/** An H264 Annex B file with access unit delimiters, made beforehand: for machines without an encoder. */
+export function clipFromFile(file: string, framesPerSecond = 30): Clip {
+  return { codec: 'H264', framesPerSecond, frames: splitAccessUnits(readFileSync(file)) };
+}
+
+/** Several broadcasts at once, each with one viewer; for models whose output cannot be read back (random weights). */
+export async function measureByStatistics(
+  app: App,
+  clip: Clip,
+  streams: number,
+  warmUpSeconds: number,
+  seconds: number,
+): Promise<StatisticsResult[]> {
+  return Promise.all(
+    Array.from({ length: streams }, (_, index) => measureOne(app, clip, `stream-${index}`, warmUpSeconds, seconds)),
+  );
+}
+
+async function measureOne(
+  app: App,
+  clip: Clip,
+  name: string,
+  warmUpSeconds: number,
+  seconds: number,
+): Promise<StatisticsResult> {
+  const publishing = await SignalingClient.connect(app.url);
+  const watching = await SignalingClient.connect(app.url);
+  const publisher = new NodePublisher({ clip, audio: true });
+  const viewer = new NodeViewer({ countOnly: true, audio: true });
+  let session = '';
+  try {
+    await viewer.start(async (offer) => (await watching.watch(name, offer)).sdp);
+    const startedAtMs = performance.now();
+    await publisher.start(async (offer) => {
+      const reply = await publishing.publish(name, offer);
+      session = reply.session;
+      return reply.sdp;
+    });
+    await viewer.waitForFrames(1, 60_000);
+    const firstPictureMs = performance.now() - startedAtMs;
+    await sleep(warmUpSeconds * 1000);
+    const before = { sent: publisher.getStats().framesSent, seen: viewer.getStats().frames, atMs: performance.now() };
+    const history: BroadcastStats[] = [];
+    for (let second = 0; second < seconds; second += 1) {
+      await sleep(1000);
+      const stats = publishing.stats.get(session);
+      if (stats !== undefined) history.push(stats);
+    }
+    const elapsed = (performance.now() - before.atMs) / 1000;
+    const last = history.at(-1);
+    if (last === undefined) throw new Error('the server pushed no statistics');
+    const sent = publisher.getStats().framesSent - before.sent;
+    const seen = viewer.getStats().frames - before.seen;
+    await publishing.leave(session);
+    return {
+      framesSent: sent,
+      framesSeen: seen,
+      fpsIn: round(sent / elapsed),
+      fpsOut: round(seen / elapsed),
+      firstPictureMs: round(firstPictureMs, 0),
+      addedLatencyMs: {
+        p50: round(
+          quantile(
+            history.map(({ addedLatencyMs }) => addedLatencyMs.p50),
+            0.5,
+          ),
+        ),
+        p95: round(
+          quantile(
+            history.map(({ addedLatencyMs }) => addedLatencyMs.p95),
+            0.5,
+          ),
+        ),
+      },
+      load: round(
+        quantile(
+          history.map(({ load }) => load),
+          0.5,
+        ),
+        2,
+      ),
+      last,
+    };
+  } finally {
+    await publisher.stop();
+    await viewer.stop();
+    publishing.close();
+    watching.close();
+  }
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
