@@ -32,13 +32,13 @@ function readTensor(bytes: Uint8Array): { shape: number[]; values: Float32Array 
           for (const size of readFields(fieldBytes(dim))) if (size.number === 1) shape.push(Number(size.value));
     if (field.number === 4) content = fieldBytes(field);
     if (field.number === 5) {
-      const packed = fieldBytes(field).slice();
+      const packed = Uint8Array.from(fieldBytes(field)); // a copy: aligned, and of exactly this length
       singles.push(...new Float32Array(packed.buffer, 0, packed.length / 4));
     }
   }
   if (type !== DT_FLOAT) return { shape, values: new Float32Array(0) };
   const size = shape.reduce((a, b) => a * b, 1);
-  const values = content.length ? new Float32Array(content.slice().buffer) : Float32Array.from(singles);
+  const values = content.length ? new Float32Array(Uint8Array.from(content).buffer) : Float32Array.from(singles);
   // A constant whose values are all equal is stored once.
   return { shape, values: values.length === 1 && size > 1 ? new Float32Array(size).fill(values[0] ?? NaN) : values };
 }
