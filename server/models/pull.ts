@@ -60,6 +60,7 @@ export function publishedModel(name: string): PublishedModel {
 export async function pullModel(options: PullOptions): Promise<ImportResult> {
   const { modelsFolder, token, onProgress } = options;
   const model = publishedModel(options.model);
+  for (const address of [options.endpoint, options.promptUrl]) requireAddress(address);
   const name = options.name ?? model.name;
   const target = modelFolder(modelsFolder, name);
   if (options.replace !== true && (await sizeOf(path.join(target, 'manifest.json'))) > 0) {
@@ -98,6 +99,14 @@ export async function pullModel(options: PullOptions): Promise<ImportResult> {
   });
   if (options.keep !== true) await rm(folder, { recursive: true, force: true });
   return result;
+}
+
+function requireAddress(address: string): void {
+  if (URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)) return;
+  throw new AppError('config.invalid', `${JSON.stringify(address)} is not an http or https address.`, {
+    scope: 'request',
+    remedy: 'Correct HF_ENDPOINT or FLASHVSR_PROMPT_URL.',
+  });
 }
 
 /** All files are described before the first is fetched: a missing permission or file shows at once. */

@@ -171,6 +171,7 @@ describe.skipIf(!HAVE_ADDON)('models pull', () => {
   it('says which host cannot be reached', async () => {
     const error = await refusal(pullModel(options({ endpoint: 'http://127.0.0.1:9' })));
     expect(error.message).toContain('127.0.0.1:9 cannot be reached');
+    expect((await refusal(pullModel(options({ endpoint: 'mirror.example' })))).remedy).toContain('HF_ENDPOINT');
   });
 
   it('asks for the disk space of the rest and of the import, before fetching', async () => {
