@@ -1,12 +1,6 @@
-import type { Config } from '../config.ts';
-import type { UpscalerInfo } from '../engine/upscaler.ts';
 import { AudioDelay } from '../media/audio-delay.ts';
 import type { MonotonicUs } from '../media/types.ts';
-import { presentationDelayMs } from '../pipeline/presentation.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
-
-/** What the delay is computed for until the source's rate is known: it must not move with every jitter of the rate. */
-const NOMINAL_FPS = 30;
 
 /** Runs a broadcast's audio delay line with one timer. */
 export class AudioRelay {
@@ -25,9 +19,8 @@ export class AudioRelay {
   }
 
   /** Fixed per broadcast and model; rungs of the overload ladder do not move it. */
-  setDelay(setting: Config['media']['audioDelayMs'], info: UpscalerInfo | undefined): void {
-    if (setting !== 'auto') this.#line.setDelay(setting);
-    else if (info !== undefined) this.#line.setDelay(presentationDelayMs(info, NOMINAL_FPS));
+  setDelay(delayMs: number): void {
+    this.#line.setDelay(delayMs);
   }
 
   push(packet: ForwardPacket): void {

@@ -7,6 +7,7 @@ import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media
 import { RtpClock } from '../media/rtp-clock.ts';
 import type { Metrics } from '../metrics.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
+import { presentationDelayMs } from '../pipeline/presentation.ts';
 import type { PeerState, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from '../signaling/ports.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
@@ -34,6 +35,9 @@ export interface BroadcastDependencies {
   /** The list of broadcasts would read differently now. */
   readonly onChange: () => void;
 }
+
+/** What the audio's delay is computed for until the pipeline knows the source's rate. */
+const NOMINAL_FPS = 30;
 
 /** Who holds the name. */
 type Ownership =
@@ -77,7 +81,7 @@ export class Broadcast {
       requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
     });
     this.#audio = new AudioRelay(deps.nowUs, (packet) => this.#audience.sendAudio(packet));
-    this.#audio.setDelay(deps.config.media.audioDelayMs, undefined);
+    this.#delayAudio(0);
   }
 
   get #publisher(): Publisher | undefined {
@@ -265,12 +269,20 @@ export class Broadcast {
 
   #onReady(info: UpscalerInfo): void {
     this.#pipelineView = { ...this.#pipelineView, info, rungLabel: info.rungs[0] ?? info.label };
-    this.#audio.setDelay(this.#deps.config.media.audioDelayMs, info);
+    this.#delayAudio(presentationDelayMs(info, NOMINAL_FPS));
     this.#log.info({ model: info.label, device: info.device }, 'pipeline.ready');
+  }
+
+  /** @param automaticMs the model's presentation delay, unless the configuration names a delay */
+  #delayAudio(automaticMs: number): void {
+    const setting = this.#deps.config.media.audioDelayMs;
+    this.#audio.setDelay(setting === 'auto' ? automaticMs : setting);
   }
 
   #onFormat(format: PipelineFormat): void {
     this.#pipelineView = { ...this.#pipelineView, format };
+    // Chunked kinds pace their pictures by the source's real rate.
+    if (format.presentationDelayMs !== undefined) this.#delayAudio(format.presentationDelayMs);
     this.#log.info({ ...format }, 'pipeline.format');
     this.#deps.onChange();
   }
