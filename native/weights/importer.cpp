@@ -215,7 +215,7 @@ std::string ImportModel(const ImportOptions& options) {
     views.push_back(&view);
   }
   StagingFolder staging(target);
-  RequireSpace(staging.path(), model->bytes());
+  RequireSpace(target.parent_path(), model->bytes());
   HashedFile file(staging.path() / kModelFileName);
   file.write(TextBytes(SafetensorsHeader(entries, {{"format", "flashvsr-model"},
                                                    {"format_version", "1"},
