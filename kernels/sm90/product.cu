@@ -1,7 +1,8 @@
 // Two consumer warpgroups, each 128x128 of a 256x128 tile (two m64n128 accumulators), and one producer warpgroup that copies with
 // cp.async, so that the implicit convolution's gather is the same code as in the portable product and has registers of its own.
-// k-blocks of 64 in 4 stages (192 KB: one block an SM); a pair of barriers a stage says "full" (all copies of its 128 threads have
-// landed) and "empty" (the 8 consumer warps are done with it).
+// k-blocks of 64 in 3 stages; a pair of barriers a stage says "full" (all copies of its 128 threads have landed) and "empty" (the 8
+// consumer warps are done with it). Blocks stay on their SM and walk tiles, so that the copies of the next tile run under the way
+// out of this one, which has shared memory of its own: 144 + 68 KB, one block an SM.
 #include "product.h"
 
 #include "wgmma.cuh"
@@ -9,11 +10,15 @@
 namespace flashvsr::kernels {
 
 struct HopperTile {
-  static constexpr int kBm = 256, kBn = 128, kBk = 64, kStages = 4, kProducers = 128, kThreads = 256 + kProducers;
+  static constexpr int kBm = 256, kBn = 128, kBk = 64, kStages = 3, kProducers = 128, kThreads = 256 + kProducers;
   static constexpr int kRowChunks = kBk / 8, kRowsPerPass = kProducers / kRowChunks;
   static constexpr int kPassesA = kBm / kRowsPerPass, kPassesB = kBn / kRowsPerPass;
   static constexpr int kBytesA = kBm * kBk * 2, kBytesB = kBn * kBk * 2;
-  static constexpr int kBarriers = kStages * (kBytesA + kBytesB), kSharedBytes = kBarriers + kStages * 16;
+  static constexpr int kStaging = kStages * (kBytesA + kBytesB), kStagingBytes = 8 * StagingBytes<16>();
+  static constexpr int kBarriers = kStaging + kStagingBytes, kSharedBytes = kBarriers + kStages * 16;
+  // Registers: the block gets 168 a thread at launch, 64512 in all; what the roles take must not be more, or they wait for ever.
+  static constexpr int kProducerRegisters = 120, kConsumerRegisters = 192;
+  static_assert(kProducers * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads && kSharedBytes <= 227 * 1024);
 };
 
 #ifdef FLASHVSR_SM90
@@ -27,9 +32,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
   using Tile = HopperTile;
   extern __shared__ __align__(1024) unsigned char shared[];
   const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3, group = threadIdx.x >> 7;
-  int tileM, tileN;
-  TileOfBlock(blockIdx.x, tilesM, tilesN, tileM, tileN);
-  const int m0 = tileM * Tile::kBm, n0 = tileN * Tile::kBn;
+  const int tiles = tilesM * tilesN;
   const uint32_t sharedA = SharedAddress(shared), sharedB = sharedA + Tile::kStages * Tile::kBytesA;
   const uint32_t full = sharedA + Tile::kBarriers, empty = full + Tile::kStages * 8;
   const int blocks = (weight.k + Tile::kBk - 1) / Tile::kBk;
@@ -43,30 +46,36 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
   __syncthreads();
 
   if (group == 2) {
-    GiveRegisters<112>();
+    GiveRegisters<Tile::kProducerRegisters>();
     const int thread = threadIdx.x - 256, copyRow = thread / Tile::kRowChunks, copyChunk = thread % Tile::kRowChunks;
-    Rows rows;
-    rows.template Start<Tile>(rowParams, m0 + copyRow, copyChunk);
-    const Bf16* const weights = static_cast<const Bf16*>(weight.data) + (n0 + copyRow) * weight.ld + copyChunk * 8;
     const int64_t passStride = static_cast<int64_t>(Tile::kRowsPerPass) * weight.ld;
-    for (int block = 0; block < blocks; ++block) {
-      const int stage = block % Tile::kStages, round = block / Tile::kStages;
-      if (round > 0) BarrierWait(empty + stage * 8, (round - 1) & 1);
-      rows.template Copy<Tile>(rowParams, sharedA + stage * Tile::kBytesA, copyRow, copyChunk, block);
-      const bool column = block * Tile::kBk + copyChunk * 8 < weight.k;
+    int stage = 0, round = 0;
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      int tileM, tileN;
+      TileOfBlock(tile, tilesM, tilesN, tileM, tileN);
+      const int n0 = tileN * Tile::kBn;
+      Rows rows;
+      rows.template Start<Tile>(rowParams, tileM * Tile::kBm + copyRow, copyChunk);
+      const Bf16* const weights = static_cast<const Bf16*>(weight.data) + (n0 + copyRow) * weight.ld + copyChunk * 8;
+      for (int block = 0; block < blocks; ++block) {
+        if (round > 0) BarrierWait(empty + stage * 8, (round - 1) & 1);
+        rows.template Copy<Tile>(rowParams, sharedA + stage * Tile::kBytesA, copyRow, copyChunk, block);
+        const bool column = block * Tile::kBk + copyChunk * 8 < weight.k;
 #pragma unroll
-      for (int i = 0; i < Tile::kPassesB; ++i) {
-        const int row = copyRow + i * Tile::kRowsPerPass;
-        const bool valid = column && n0 + row < weight.n;
-        CopyAsync16(sharedB + stage * Tile::kBytesB + SwizzledOffset<8>(row, copyChunk),
-                    valid ? weights + i * passStride + block * Tile::kBk : static_cast<const Bf16*>(weight.data), valid);
+        for (int i = 0; i < Tile::kPassesB; ++i) {
+          const int row = copyRow + i * Tile::kRowsPerPass;
+          const bool valid = column && n0 + row < weight.n;
+          CopyAsync16(sharedB + stage * Tile::kBytesB + SwizzledOffset<8>(row, copyChunk),
+                      valid ? weights + i * passStride + block * Tile::kBk : static_cast<const Bf16*>(weight.data), valid);
+        }
+        BarrierArriveAfterCopies(full + stage * 8);
+        if (++stage == Tile::kStages) stage = 0, ++round;
       }
-      BarrierArriveAfterCopies(full + stage * 8);
     }
-    WaitCopies<0>();
     CommitCopies();
+    WaitCopies<0>();
   } else {
-    TakeRegisters<200>();
+    TakeRegisters<Tile::kConsumerRegisters>();
     float acc[2][16][4];
 #pragma unroll
     for (int i = 0; i < 2; ++i)
@@ -74,28 +83,34 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
       for (int j = 0; j < 16; ++j)
 #pragma unroll
         for (int c = 0; c < 4; ++c) acc[i][j][c] = 0.0f;
-    for (int block = 0; block < blocks; ++block) {
-      const int stage = block % Tile::kStages;
-      BarrierWait(full + stage * 8, (block / Tile::kStages) & 1);
-      FenceAsyncProxy();  // the copies were ordinary writes
-      const uint64_t a = DescribeRowsAlongK(sharedA + stage * Tile::kBytesA + group * 128 * 128);
-      const uint64_t b = DescribeRowsAlongK(sharedB + stage * Tile::kBytesB);
-      WgmmaFence();
+    float* const staging = reinterpret_cast<float*>(shared + Tile::kStaging + (threadIdx.x >> 5) * StagingBytes<16>());
+    int stage = 0, round = 0;
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      uint32_t before = 0;  // "empty" of the block before
+      for (int block = 0; block < blocks; ++block) {
+        BarrierWait(full + stage * 8, round & 1);
+        FenceAsyncProxy();  // the copies were ordinary writes
+        const uint64_t a = DescribeRowsAlongK(sharedA + stage * Tile::kBytesA + group * 128 * 128);
+        const uint64_t b = DescribeRowsAlongK(sharedB + stage * Tile::kBytesB);
+        WgmmaFence();
 #pragma unroll
-      for (int step = 0; step < Tile::kBk / 16; ++step) {
+        for (int step = 0; step < Tile::kBk / 16; ++step) {
 #pragma unroll
-        for (int i = 0; i < 2; ++i) Wgmma128(acc[i], a + i * (64 * 128 >> 4) + step * 2, b + step * 2, 1);
+          for (int i = 0; i < 2; ++i) Wgmma128(acc[i], a + i * (64 * 128 >> 4) + step * 2, b + step * 2, block | step);
+        }
+        WgmmaCommit();
+        WgmmaWait<1>();  // the products of the block before
+        if (block > 0 && lane == 0) BarrierArrive(before);
+        before = empty + stage * 8;
+        if (++stage == Tile::kStages) stage = 0, ++round;
       }
-      WgmmaCommit();
-      WgmmaWait<1>();  // the products of the block before
-      if (block > 0 && lane == 0) BarrierArrive(empty + (block - 1) % Tile::kStages * 8);
+      WgmmaWait<0>();
+      if (lane == 0) BarrierArrive(before);
+      int tileM, tileN;
+      TileOfBlock(tile, tilesM, tilesN, tileM, tileN);
+      StoreTile<2, 16, Rows, Bf16>(rowParams, weight, epilogue, acc, tileM * Tile::kBm + group * 128 + warpInGroup * 16, 64,
+                                   tileN * Tile::kBn, lane, staging);
     }
-    WgmmaWait<0>();
-    // Both warpgroups have read their last stage; its copies have landed, so the stages are free for the way out.
-    asm volatile("bar.sync 1, 256;\n" ::: "memory");
-    static_assert(StagingBytes<16>() * 8 <= Tile::kBarriers);
-    StoreTile<2, 16, Rows, Bf16>(rowParams, weight, epilogue, acc, m0 + group * 128 + warpInGroup * 16, 64, n0, lane,
-                                 reinterpret_cast<float*>(shared + (threadIdx.x >> 5) * StagingBytes<16>()));
   }
 }
 
@@ -108,7 +123,11 @@ cudaError_t Launch(const typename Rows::Params& rows, const ProductWeight& weigh
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
   if (error != cudaSuccess) return error;
-  kernel<<<tilesM * tilesN, Tile::kThreads, Tile::kSharedBytes, stream>>>(rows, weight, epilogue, tilesM, tilesN);
+  int device = 0, processors = 0;
+  cudaGetDevice(&device);
+  if (const cudaError_t failed = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device); failed != cudaSuccess) return failed;
+  const int blocks = tilesM * tilesN < processors ? tilesM * tilesN : processors;
+  kernel<<<blocks, Tile::kThreads, Tile::kSharedBytes, stream>>>(rows, weight, epilogue, tilesM, tilesN);
   return cudaGetLastError();
 }
 
