@@ -14,6 +14,8 @@ export interface SeenFrame {
 /** Defines `frameProbe(video)` in a page: it logs every frame that the video element presents. */
 function probeScript(): string {
   return `
+    // esbuild (tsx) wraps named functions of evaluate() in this helper of its own.
+    window.__name ??= (named) => named;
     window.readNumber = ${readNumber.toString()};
     window.frameProbe = (video) => {
       const log = [];
