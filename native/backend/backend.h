@@ -267,7 +267,7 @@ inline constexpr int kStages = 5;
 class Fence {
  public:
   virtual ~Fence() = default;
-  virtual bool done() const = 0;
+  virtual bool done() const = 0;  // never throws: an error counts as done, wait() throws it
   virtual void wait() = 0;  // throws the queue's error, if any
   // Milliseconds between the marks that preceded this fence, by Stage; valid once done.
   virtual std::array<double, kStages> stageMs() const = 0;
