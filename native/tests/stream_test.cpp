@@ -95,16 +95,16 @@ TEST("a consumer that keeps its pictures stops its own stream only; full is an a
   stuck->keep = true;
   const auto a = engine->createStream(options, stuck), b = engine->createStream(options, free);
   int pushed = 0;
-  // Pushes until the stuck stream's output room and then its input queue are full.
-  for (int i = 0; i < 400; ++i) {
-    const Picture picture(32, 32, i);
-    PushResult result = a->push(picture.view, i);
-    for (int wait = 0; result == PushResult::Full && wait < 100; ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      result = a->push(picture.view, i);
+  // Pushes until the stuck stream has no room for a chunk's eight pictures any more and its input queue is full.
+  while (pushed < 400) {
+    const Picture picture(32, 32, pushed);
+    if (a->push(picture.view, pushed) == PushResult::Accepted) {
+      ++pushed;
+    } else if (a->stats().outputFramesHeld > 32 - 8) {
+      break;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
-    if (result == PushResult::Full) break;
-    ++pushed;
   }
   CHECK(pushed >= 32 && pushed < 100);
   CHECK(!a->ready());
