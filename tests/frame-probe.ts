@@ -19,15 +19,18 @@ function probeScript(): string {
     window.readNumber = ${readNumber.toString()};
     window.frameProbe = (video) => {
       const log = [];
-      const canvas = document.createElement('canvas');
-      canvas.width = 64; canvas.height = 1;
-      const context = canvas.getContext('2d', { willReadFrequently: true });
-      const onFrame = (now, metadata) => {
-        const { videoWidth: width, videoHeight: height } = video;
-        context.drawImage(video, 0, Math.floor(height * 0.055), width, 1, 0, 0, 64, 1);
-        const { data } = context.getImageData(0, 0, 64, 1);
-        const luma = (x) => { const i = 4 * Math.floor(x * 64); return 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]; };
-        log.push({ number: window.readNumber(luma), atMs: performance.timeOrigin + now, width, height });
+      // Two rows of luma straight from the decoded frame: drawing it on a canvas would convert every pixel first.
+      const onFrame = (now) => {
+        const frame = new VideoFrame(video, { timestamp: 0 });
+        const { codedWidth: width, codedHeight: height } = frame;
+        const rect = { x: 0, y: 2 * Math.floor(height * 0.0275), width: width - (width % 2), height: 2 };
+        const buffer = new Uint8Array(frame.allocationSize({ rect }));
+        const entry = { number: -1, atMs: performance.timeOrigin + now, width: video.videoWidth, height: video.videoHeight };
+        log.push(entry);
+        frame.copyTo(buffer, { rect }).then(([layout]) => {
+          entry.number = window.readNumber((x) => buffer[layout.offset + Math.floor(x * rect.width)]);
+          frame.close();
+        }, () => frame.close());
         video.requestVideoFrameCallback(onFrame);
       };
       video.requestVideoFrameCallback(onFrame);

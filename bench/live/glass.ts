@@ -6,14 +6,31 @@ import type { App } from '../../server/app.ts';
 import { launchBrowser } from '../../tests/browser.ts';
 import { capturedFrames, glassToGlassMs, installProbe, probe, seenFrames } from '../../tests/frame-probe.ts';
 import { makeNumberedVideo, writeY4m } from '../../tests/numbered-video.ts';
-import { summarizePath, type PathResult } from './samples.ts';
+import { round, summarizePath, type PathResult } from './samples.ts';
 
 const CLIP = new URL('../../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;
 
 export interface GlassResult {
   readonly forwarded: PathResult;
   readonly upscaled: PathResult;
+  /** What the browser decoded a second, by its own count; a browser without a GPU may show fewer. */
+  readonly decodedFps: { readonly forwarded: number; readonly upscaled: number };
   readonly browser: string;
+}
+
+async function decodedFrames(page: Page): Promise<{ result: number; source: number }> {
+  return page.evaluate(async () => {
+    const { keepAlive } = window as unknown as { keepAlive: [WebSocket, RTCPeerConnection] };
+    const [result, source] = keepAlive[1].getTransceivers().map(({ receiver }) => receiver);
+    const decoded = async (receiver: RTCRtpReceiver | undefined): Promise<number> => {
+      const reports = [...((await receiver?.getStats()) ?? new Map()).values()] as {
+        type: string;
+        framesDecoded?: number;
+      }[];
+      return reports.find(({ type }) => type === 'inbound-rtp')?.framesDecoded ?? 0;
+    };
+    return { result: await decoded(result), source: await decoded(source) };
+  });
 }
 
 /**
@@ -42,7 +59,7 @@ async function connect(page: Page, url: string, role: 'publish' | 'watch'): Prom
       for (const name of ['result', 'source']) {
         const video = document.createElement('video');
         Object.assign(video, { id: name, muted: true, autoplay: true, playsInline: true });
-        video.style.width = '640px';
+        video.style.width = '320px';
         document.body.append(video);
         const { receiver } = peer.addTransceiver('video', { direction: 'recvonly' });
         video.srcObject = new MediaStream([receiver.track]);
@@ -77,13 +94,25 @@ export async function measureGlassToGlass(app: App, warmUpSeconds: number, secon
     await Promise.all([probe(watcher, '#result'), probe(watcher, '#source')]);
     await watcher.waitForTimeout(warmUpSeconds * 1000);
     const fromMs = Date.now();
+    const before = await decodedFrames(watcher);
     await watcher.waitForTimeout(seconds * 1000);
+    const after = await decodedFrames(watcher);
+    const elapsed = (Date.now() - fromMs) / 1000;
+    const decodedFps = {
+      forwarded: round((after.source - before.source) / elapsed),
+      upscaled: round((after.result - before.result) / elapsed),
+    };
     const captured = await capturedFrames(publisher);
     const path = async (selector: string): Promise<PathResult> => {
       const seen = (await seenFrames(watcher, selector)).filter(({ atMs }) => atMs >= fromMs);
-      return summarizePath(glassToGlassMs(captured, seen), (Date.now() - fromMs) / 1000);
+      return summarizePath(glassToGlassMs(captured, seen), elapsed);
     };
-    return { forwarded: await path('#source'), upscaled: await path('#result'), browser: browser.version() };
+    return {
+      forwarded: await path('#source'),
+      upscaled: await path('#result'),
+      decodedFps,
+      browser: browser.version(),
+    };
   } finally {
     await browser.close();
     rmSync(folder, { recursive: true });
