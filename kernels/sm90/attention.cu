@@ -1,7 +1,8 @@
-// Block-sparse flash attention with wgmma. Two warpgroups of 64 query rows; a key tile is a whole window of 128 tokens. Scores go
-// to registers, probabilities stay there as the left operand of P*V. Order in a warpgroup: the scores of the next tile and the P*V
-// of this one are issued together, and the softmax of the next tile runs under that P*V (the intra-warpgroup overlap of
-// FlashAttention-3, arXiv 2407.08608 section 3.2). K and V are double-buffered: Q + 2K + 2V = 160 KB, one block an SM.
+// Block-sparse flash attention with wgmma. Two consumer warpgroups of 64 query rows; a key tile is a whole window of 128 tokens;
+// a producer warpgroup copies. Scores go to registers, probabilities stay there as the left operand of P*V. In a warpgroup the scores
+// of the next tile and the P*V of this one are issued together, and the softmax of the next tile runs under that P*V; between the
+// two, named barriers make one issue its products while the other is in its softmax (FlashAttention-3, arXiv 2407.08608, section 3).
+// K and V are double-buffered: Q + 2K + 2V = 160 KB, one block an SM.
 #include "attention.h"
 
 #include "../smxx/epilogue.cuh"
@@ -13,9 +14,11 @@ namespace flashvsr::kernels {
 
 namespace {
 
-constexpr int kThreads = 256, kTile = kWindowTokens;
+constexpr int kThreads = 384, kTile = kWindowTokens;
 constexpr int kHalfBytes = kTile * 128, kTileBytes = 2 * kHalfBytes;  // 64 columns of 128 rows; both halves
-constexpr int kSharedBytes = 5 * kTileBytes;
+constexpr int kBarriers = 5 * kTileBytes, kSharedBytes = kBarriers + 8 * 8;
+constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
+static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
 
 __device__ __forceinline__ float Exp2(float x) {
@@ -24,13 +27,13 @@ __device__ __forceinline__ float Exp2(float x) {
   return y;
 }
 
-/// 128 rows of 128 elements, `ld` apart, into two swizzled halves of 64 columns. Not `valid`: zeros, nothing read.
-__device__ __forceinline__ void CopyWindow(uint32_t shared, const Bf16* from, int64_t ld, bool valid) {
-  const int chunk = threadIdx.x & 15, first = threadIdx.x >> 4;
+/// 128 rows of 128 elements, `ld` apart, into two swizzled halves of 64 columns, by the producer's 128 threads.
+__device__ __forceinline__ void CopyWindow(uint32_t shared, const Bf16* from, int64_t ld, int thread) {
+  const int chunk = thread & 15, first = thread >> 4;
   const uint32_t to = shared + (chunk >> 3) * kHalfBytes + SwizzledOffset<8>(first, chunk & 7);
   const Bf16* source = from + first * ld + chunk * 8;
 #pragma unroll
-  for (int i = 0; i < kTile / 16; ++i) CopyAsync16(to + i * 16 * 128, source + i * 16 * ld, valid);
+  for (int i = 0; i < kTile / 8; ++i) CopyAsync16(to + i * 8 * 128, source + i * 8 * ld, true);
 }
 
 __device__ __forceinline__ void Scores(float (&s)[16][4], uint64_t q, uint64_t k) {
@@ -75,22 +78,58 @@ template <bool kSparse>
 __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + 2 * kTileBytes;
-  const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3, group = threadIdx.x >> 7;
+  const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3;
+  const int group = __shfl_sync(0xffffffffu, threadIdx.x >> 7, 0);  // uniform, and the compiler can see it
   const int queryWindow = blockIdx.x, head = blockIdx.y;
   const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
   const int64_t queryOffset = static_cast<int64_t>(queryWindow) * kTile * ld + head * kHeadWidth;
   const int listRow = head * p.queryWindows + queryWindow;
   const int tiles = kSparse ? p.counts[listRow] : p.keyLength / kTile;
   const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
-  const auto entryOf = [&](int tile) { return kSparse ? entries[min(tile, tiles - 1)] : static_cast<uint32_t>(min(tile, tiles - 1)); };
-  const auto offsetOf = [&](uint32_t entry) { return static_cast<int64_t>(entry & 0xfffffu) * kTile * ld + head * kHeadWidth; };
-  const auto copyKeys = [&](int tile, uint32_t entry) {
-    CopyWindow(sharedK + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.keys[entry >> 20]) + offsetOf(entry), ld, tile < tiles);
-  };
-  const auto copyValues = [&](int tile, uint32_t entry) {
-    CopyWindow(sharedV + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.values[entry >> 20]) + offsetOf(entry), ld, tile < tiles);
-  };
+  const uint32_t fullK = sharedQ + kBarriers, emptyK = fullK + 16, fullV = fullK + 32, emptyV = fullK + 48;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 2; ++i) {
+      BarrierInit(fullK + i * 8, 128);
+      BarrierInit(fullV + i * 8, 128);
+      BarrierInit(emptyK + i * 8, 8);
+      BarrierInit(emptyV + i * 8, 8);
+    }
+    FenceAsyncProxy();
+  }
+  __syncthreads();
 
+  if (group == 2) {
+    GiveRegisters<kProducerRegisters>();
+    const int thread = threadIdx.x - 256;
+    const auto entryOf = [&](int tile) { return kSparse ? entries[tile] : static_cast<uint32_t>(tile); };
+    const auto offsetOf = [&](uint32_t entry) { return static_cast<int64_t>(entry & 0xfffffu) * kTile * ld + head * kHeadWidth; };
+    const auto copyKeys = [&](int tile, uint32_t entry) {
+      if (tile >= 2) BarrierWait(emptyK + (tile & 1) * 8, ((tile >> 1) - 1) & 1);
+      CopyWindow(sharedK + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.keys[entry >> 20]) + offsetOf(entry), ld, thread);
+      BarrierArriveAfterCopies(fullK + (tile & 1) * 8);
+    };
+    if (tiles > 0) {
+      CopyWindow(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, thread);
+      uint32_t entry = entryOf(0);
+      copyKeys(0, entry);
+      for (int tile = 0; tile < tiles; ++tile) {
+        uint32_t next = 0;
+        if (tile + 1 < tiles) {
+          next = entryOf(tile + 1);
+          copyKeys(tile + 1, next);
+        }
+        if (tile >= 2) BarrierWait(emptyV + (tile & 1) * 8, ((tile >> 1) - 1) & 1);
+        CopyWindow(sharedV + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.values[entry >> 20]) + offsetOf(entry), ld, thread);
+        BarrierArriveAfterCopies(fullV + (tile & 1) * 8);
+        entry = next;
+      }
+      CommitCopies();
+      WaitCopies<0>();
+    }
+    return;
+  }
+
+  TakeRegisters<kConsumerRegisters>();
   float acc[16][4], s[16][4];
 #pragma unroll
   for (int j = 0; j < 16; ++j)
@@ -99,23 +138,20 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
   float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
 
   if (tiles > 0) {
-    uint32_t entry = entryOf(0), next = entryOf(1);
-    CopyWindow(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, true);
-    copyKeys(0, entry);
-    CommitCopies();
-    copyValues(0, entry);
-    copyKeys(1, next);
-    CommitCopies();
     const uint64_t q = DescribeRowsAlongK(sharedQ + group * 64 * 128);
-    const uint64_t keys[2] = {DescribeRowsAlongK(sharedK), DescribeRowsAlongK(sharedK + kTileBytes)};
-    const uint64_t values[2] = {DescribeRowsAlongN(sharedV, kHalfBytes), DescribeRowsAlongN(sharedV + kTileBytes, kHalfBytes)};
-    WaitCopies<1>();
-    FenceAsyncProxy();
-    __syncthreads();
+    const uint64_t keys = DescribeRowsAlongK(sharedK), values = DescribeRowsAlongN(sharedV, kHalfBytes);
+    constexpr int kNextBuffer = kTileBytes >> 4;
+    // Turns: each warpgroup waits for its own barrier before it issues products and opens the other's behind it (the second's last
+    // word is heard by nobody).
+    const int mine = 1 + group, others = 2 - group;
+    if (group == 1) NamedArrive(others);
+    BarrierWait(fullK, 0);
+    FenceAsyncProxy();  // the copies were ordinary writes
     WgmmaFence();
-    Scores(s, q, keys[0]);
+    Scores(s, q, keys);
     WgmmaCommit();
     WgmmaWait<0>();
+    if (lane == 0) BarrierArrive(emptyK);
 
     uint32_t probabilities[8][4];
     float shrink[2];
@@ -135,32 +171,32 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
       }
     };
     for (int tile = 0; tile + 1 < tiles; ++tile) {
-      const uint32_t afterNext = entryOf(tile + 2);
+      const int next = tile + 1;
       Softmax(s, maximum, total, shrink);  // under the P*V of the tile before
       WgmmaWait<0>();
+      if (tile > 0 && lane == 0) BarrierArrive(emptyV + ((tile - 1) & 1) * 8);
       turn();
-      WaitCopies<0>();
+      BarrierWait(fullK + (next & 1) * 8, (next >> 1) & 1);
+      BarrierWait(fullV + (tile & 1) * 8, (tile >> 1) & 1);
       FenceAsyncProxy();
-      __syncthreads();  // the next K and this V are there; everybody is done with this K and the V before
+      NamedWait(mine);
       WgmmaFence();
-      Scores(s, q, (tile & 1) != 0 ? keys[0] : keys[1]);
+      Scores(s, q, keys + (next & 1) * kNextBuffer);
       WgmmaCommit();
-      AddValues(acc, probabilities, (tile & 1) != 0 ? values[1] : values[0]);
+      AddValues(acc, probabilities, values + (tile & 1) * kNextBuffer);
       WgmmaCommit();
-      copyKeys(tile + 2, afterNext);
-      copyValues(tile + 1, next);
-      CommitCopies();
-      next = afterNext;
+      NamedArrive(others);
       WgmmaWait<1>();  // the scores
+      if (lane == 0) BarrierArrive(emptyK + (next & 1) * 8);
     }
+    const int last = tiles - 1;
     Softmax(s, maximum, total, shrink);
     WgmmaWait<0>();
     turn();
-    WaitCopies<0>();
+    BarrierWait(fullV + (last & 1) * 8, (last >> 1) & 1);
     FenceAsyncProxy();
-    __syncthreads();
     WgmmaFence();
-    AddValues(acc, probabilities, ((tiles - 1) & 1) != 0 ? values[1] : values[0]);
+    AddValues(acc, probabilities, values + (last & 1) * kNextBuffer);
     WgmmaCommit();
     WgmmaWait<0>();
   }

@@ -44,6 +44,8 @@ __device__ __forceinline__ void BarrierWait(uint32_t barrier, int parity) {
       "r"(parity)
       : "memory");
 }
+/// Roles of a warp-specialised block. What all roles take together may not exceed what the block was launched with (168 a thread at
+/// 384 threads), or the ones that ask for more wait for ever.
 template <int kRegisters>
 __device__ __forceinline__ void TakeRegisters() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
@@ -52,6 +54,9 @@ template <int kRegisters>
 __device__ __forceinline__ void GiveRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
+/// Named barrier `name` (1..15) of two warpgroups: one side waits, the other only says that it was here.
+__device__ __forceinline__ void NamedWait(int name) { asm volatile("bar.sync %0, 256;\n" ::"r"(name) : "memory"); }
+__device__ __forceinline__ void NamedArrive(int name) { asm volatile("bar.arrive %0, 256;\n" ::"r"(name) : "memory"); }
 
 /// d (64 x 128 a warpgroup) (+)= a (64 x 16, shared) * b (128 x 16, shared); `accumulate` 0 overwrites d.
 __device__ __forceinline__ void Wgmma128(float (&d)[16][4], uint64_t a, uint64_t b, int accumulate) {

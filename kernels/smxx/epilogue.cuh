@@ -81,9 +81,12 @@ __device__ __forceinline__ void Activate8(float v[8], Activation activation) {
 
 /// The ragged edge, and rows that are not 16-byte aligned: one element at a time. `v` has its bias.
 template <typename Out>
-__device__ __forceinline__ void FinishEdge(const ProductEpilogue& e, const float v[8], Out* out, const Out* residual, int columns) {
+__device__ __noinline__ void FinishEdge(const ProductEpilogue& e, float4 low, float4 high, Out* out, const Out* residual,
+                                        int columns) {
+  const float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
   for (int i = 0; i < 8; ++i) {
-    if (i >= columns) break;
+    if (i >= columns) continue;
     float x = v[i];
     if (!e.activationLast) x = Activate(x, e.activation);
     if (residual != nullptr) x += ToFloat(residual[i]);
@@ -125,69 +128,78 @@ __device__ __forceinline__ void TransposeQuad(float2 e[4], int lane) {
   }
 }
 
-/// Bytes of shared memory one warp needs to store tiles of kNt * 8 columns: 16 rows of floats, 8 floats of padding a row so that
-/// fragments are written without bank conflicts.
-template <int kNt>
-constexpr int StagingBytes() {
-  return 16 * (kNt * 8 + 8) * 4;
-}
-
 /// Finishes and stores a warp's accumulators: kMt tiles of 16 rows, `rowStep` apart, from row `firstRow`; kNt tiles of 8 columns from
-/// column `firstOfTile`. Both tensor-core paths leave their sums in this layout. The sums go through the warp's own piece of shared
-/// memory, 16 rows at a time: a lane then finishes 8 consecutive columns, always the same ones, in a small loop. (All of it unrolled in
-/// registers was measured at 10 us a tile and more: the instructions, met once a tile, did not come out of the cache fast enough.)
+/// column `firstOfTile`. Both tensor-core paths leave their sums in this layout.
 template <int kMt, int kNt, typename Rows, typename Out>
 __device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams, const ProductWeight& weight,
                                           const ProductEpilogue& epilogue, const float (&acc)[kMt][kNt][4], int firstRow,
-                                          int rowStep, int firstOfTile, int lane, float* staging) {
-  constexpr int kStride = kNt * 8 + 8, kRowsAtOnce = 32 / kNt, kTurns = 16 / kRowsAtOnce, kBatch = kTurns < 4 ? kTurns : 4;
-  const int chunk = lane % kNt, rowOfLane = lane / kNt, column = firstOfTile + chunk * 8;
-  const int columns = weight.n - column;  // left for this lane: >= 8 whole, <= 0 none
-  const bool whole = columns >= 8 && epilogue.vectorised;
-  float bias[8];
+                                          int rowStep, int firstOfTile, int lane) {
+  // A lane finishes 8 consecutive columns of a row at a time, the same columns for every row: their bias is loaded once. The
+  // residuals of one m-tile are all in flight before the first store (stores and loads may alias, so the order is fixed here).
+  constexpr int kGroups = (kNt + 3) / 4;
+  const int quadLane = lane & 3;
+  float bias[kGroups][8];
+  int columns[kGroups];  // left of this lane's 8: >= 8 whole, <= 0 nothing
 #pragma unroll
-  for (int c = 0; c < 8; ++c) bias[c] = epilogue.bias != nullptr && c < columns ? epilogue.bias[column + c] : 0.0f;
+  for (int group = 0; group < kGroups; ++group) {
+    const int nt = group * 4 + quadLane, column = firstOfTile + nt * 8;
+    columns[group] = nt < kNt ? weight.n - column : 0;
+#pragma unroll
+    for (int c = 0; c < 8; ++c) bias[group][c] = 0.0f;
+    if (epilogue.bias == nullptr) continue;
+    if (columns[group] >= 8 && epilogue.vectorised) {
+      Load8(epilogue.bias + column, bias[group]);
+    } else {
+#pragma unroll
+      for (int c = 0; c < 8; ++c)
+        if (c < columns[group]) bias[group][c] = epilogue.bias[column + c];
+    }
+  }
+  const int firstColumn = firstOfTile + quadLane * 8;
 #pragma unroll
   for (int i = 0; i < kMt; ++i) {
-    float* const to = staging + (lane >> 2) * kStride + (lane & 3) * 2;
+    Out* out[2] = {nullptr, nullptr};
+    const Out* residual[2] = {nullptr, nullptr};
+    bool inside[2];
+    Raw8<Out> add[2][kGroups];
 #pragma unroll
-    for (int j = 0; j < kNt; ++j) {
-      *reinterpret_cast<float2*>(to + j * 8) = make_float2(acc[i][j][0], acc[i][j][1]);
-      *reinterpret_cast<float2*>(to + 8 * kStride + j * 8) = make_float2(acc[i][j][2], acc[i][j][3]);
-    }
-    __syncwarp();
-#pragma unroll 1
-    for (int turn = 0; turn < kTurns; turn += kBatch) {
-      // The residuals of a batch are in flight before its first store: stores and loads may alias, so the order is fixed here.
-      Out* out[kBatch];
-      const Out* residual[kBatch];
-      Raw8<Out> add[kBatch];
+    for (int half = 0; half < 2; ++half) {
+      const int m = firstRow + i * rowStep + half * 8 + (lane >> 2);
+      inside[half] = Rows::template OutputRow<Out>(rowParams, m, out[half], residual[half]);
+      if (inside[half] && residual[half] != nullptr && epilogue.vectorised) {
 #pragma unroll
-      for (int b = 0; b < kBatch; ++b) {
-        out[b] = nullptr;
-        residual[b] = nullptr;
-        const int m = firstRow + i * rowStep + (turn + b) * kRowsAtOnce + rowOfLane;
-        if (!Rows::template OutputRow<Out>(rowParams, m, out[b], residual[b])) out[b] = nullptr;
-        if (whole && out[b] != nullptr && residual[b] != nullptr) add[b].load(residual[b] + column);
+        for (int group = 0; group < kGroups; ++group)
+          if (columns[group] >= 8) add[half][group].load(residual[half] + firstColumn + group * 32);
       }
+    }
 #pragma unroll
-      for (int b = 0; b < kBatch; ++b) {
-        if (out[b] == nullptr || columns <= 0) continue;
-        float v[8];
-        Load8(staging + ((turn + b) * kRowsAtOnce + rowOfLane) * kStride + chunk * 8, v);
+    for (int half = 0; half < 2; ++half) {
 #pragma unroll
-        for (int c = 0; c < 8; ++c) v[c] += bias[c];
-        if (whole) {
+      for (int group = 0; group < kGroups; ++group) {
+        float2 e[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int nt = group * 4 + j;
+          e[j] = nt < kNt ? make_float2(acc[i][nt < kNt ? nt : 0][2 * half], acc[i][nt < kNt ? nt : 0][2 * half + 1])
+                          : make_float2(0.0f, 0.0f);
+        }
+        TransposeQuad(e, lane);
+        float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
+#pragma unroll
+        for (int c = 0; c < 8; ++c) v[c] += bias[group][c];
+        if (!inside[half]) continue;
+        const int column = firstColumn + group * 32;
+        if (columns[group] >= 8 && epilogue.vectorised) {
           if (!epilogue.activationLast) Activate8(v, epilogue.activation);
-          if (residual[b] != nullptr) add[b].add(v);
+          if (residual[half] != nullptr) add[half][group].add(v);
           if (epilogue.activationLast) Activate8(v, epilogue.activation);
-          Store8(out[b] + column, v);
-        } else {
-          FinishEdge<Out>(epilogue, v, out[b] + column, residual[b] != nullptr ? residual[b] + column : nullptr, columns);
+          Store8(out[half] + column, v);
+        } else if (columns[group] > 0) {
+          FinishEdge<Out>(epilogue, make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7]), out[half] + column,
+                          residual[half] != nullptr ? residual[half] + column : nullptr, columns[group]);
         }
       }
     }
-    __syncwarp();
   }
 }
 

@@ -19,6 +19,7 @@ struct ProductTile {
   static constexpr int kWarpsM = kBm / kWm, kWarpsN = kBn / kWn;
   static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
   static constexpr int kBk = kBlockK, kRowChunks = kBk / 8;  // 64-byte rows in shared memory
+  static constexpr bool kBranchFree = false;
   static constexpr int kRowsPerPass = kThreads / kRowChunks;
   static constexpr int kPassesA = kBm / kRowsPerPass;
   static constexpr int kPassesB = (kBn + kRowsPerPass - 1) / kRowsPerPass;
@@ -120,11 +121,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
       for (int j = 0; j < kNt; ++j) MultiplyAdd(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
   }
 
-  static_assert(StagingBytes<kNt>() * (Tile::kThreads / 32) <= Tile::kSharedBytes);
-  WaitCopies<0>();
-  __syncthreads();  // every warp has read its last stage
-  StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn, lane,
-                                 reinterpret_cast<float*>(shared + warp * StagingBytes<kNt>()));
+  StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn, lane);
 }
 
 /// The plain twin: fp32 (debugging), and bf16 of widths that 16-byte copies cannot read. 64x64 tile, 16 threads a side, each

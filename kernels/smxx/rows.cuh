@@ -9,7 +9,7 @@
 namespace flashvsr::kernels {
 
 inline constexpr int kBlockK = 32;  // elements: the unit convolution weights are packed in
-inline constexpr int kMaxPasses = 16;
+inline constexpr int kMaxPasses = 8;
 
 struct MatrixParams {
   const void* a;
@@ -91,7 +91,8 @@ __device__ __forceinline__ bool InputPixel(const PixelParams& p, int y, int x, i
 struct PixelRows {
   using Params = PixelParams;
   const Bf16* pointer[kMaxPasses];
-  int place[kMaxPasses];  // first input frame (o * strideT) << 26 | y << 13 | x, or -1 outside
+  int frame[kMaxPasses];     // first input frame (o * strideT), or -1 outside
+  int position[kMaxPasses];  // y << 16 | x
   unsigned valid;
   int tapX, tapY, tapT, source, inside;  // of the next copy; inside: 32-channel block of the segment
 
@@ -103,7 +104,8 @@ struct PixelRows {
       const int m = row + i * Tile::kRowsPerPass;
       const int o = m / p.pixels, rest = m - o * p.pixels;
       const int y = rest / p.width;
-      place[i] = m < p.m ? o * p.strideT << 26 | y << 13 | (rest - y * p.width) : -1;
+      frame[i] = m < p.m ? o * p.strideT : -1;
+      position[i] = y << 16 | (rest - y * p.width);
     }
     tapX = tapY = tapT = source = 0;
     inside = chunk >> 2;  // a row of 64 elements is two blocks, each with its own place in the walk
@@ -116,17 +118,36 @@ struct PixelRows {
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       int pixel = 0;
-      const bool in = static_cast<int>(place[i] >= 0) & static_cast<int>(tapT < p.kernelT) &
-                      static_cast<int>(InputPixel(p, place[i] >> 13 & 0x1fff, place[i] & 0x1fff, tapY, tapX, pixel));
+      const bool in = static_cast<int>(frame[i] >= 0) & static_cast<int>(tapT < p.kernelT) &
+                      static_cast<int>(InputPixel(p, position[i] >> 16, position[i] & 0xffff, tapY, tapX, pixel));
       valid |= in ? 1u << i : 0u;
-      pointer[i] = static_cast<const Bf16*>(p.input[source][in ? (place[i] >> 26) + tapT : 0]) +
+      pointer[i] = static_cast<const Bf16*>(p.input[source][in ? frame[i] + tapT : 0]) +
                    static_cast<int64_t>(pixel) * p.channels[source] + (chunk & 3) * 8;
     }
   }
 
   template <typename Tile>
   __device__ __forceinline__ void Copy(const Params& p, uint32_t shared, int row, int chunk, int) {
-    if (inside >= p.blocks[source]) {
+    if (Tile::kBranchFree) {
+      // wgmma in flight: no branch may make the compiler move accumulators, so the walk goes by selects and every pointer is made
+      // anew. At most two segments end in one step of two blocks.
+#pragma unroll
+      for (int i = 0; i < Tile::kRowChunks / 4; ++i) {
+        const bool end = inside >= p.blocks[source];
+        inside -= end ? p.blocks[source] : 0;
+        const bool second = end && source == 0 && p.blocks[1] > 0;
+        const bool tap = end && !second;
+        source = second ? 1 : tap ? 0 : source;
+        tapX += tap ? 1 : 0;
+        const bool row = tapX == p.kernelX;
+        tapX = row ? 0 : tapX;
+        tapY += row ? 1 : 0;
+        const bool plane = tapY == p.kernelY;
+        tapY = plane ? 0 : tapY;
+        tapT += plane ? 1 : 0;
+      }
+      Segment<Tile>(p, chunk);
+    } else if (inside >= p.blocks[source]) {
       do {
         inside -= p.blocks[source];
         if (source == 0 && p.blocks[1] > 0) {
