@@ -20,7 +20,7 @@ for reader in $readers; do
   # shellcheck disable=SC2086
   "$compiler" $flags -fsanitize=fuzzer native/weights/*.cpp "native/weights/fuzz/${reader}_fuzz.cpp" -o "$out/fuzz"
   echo "== $reader: $seconds s"
-  "$out/fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+  "$out/fuzz" -max_total_time="$seconds" -timeout=300 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
     -artifact_prefix="$out/" "$out/corpus" "native/weights/fuzz/corpus/$reader" 2>"$out/log" || {
     tail -40 "$out/log" >&2
     exit 1
