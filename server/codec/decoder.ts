@@ -30,16 +30,6 @@ export interface DecoderOptions {
   readonly threads?: number;
 }
 
-/**
- * An access unit, with the colour its RTP packets told by libwebrtc's color-space header extension, where it was negotiated.
- * It overrides what the stream says, as in libwebrtc. Measured with Chromium 156: canvas and screen pictures are sent as
- * BT.709 full range; H264 says so in its VUI, VP8 only in this extension, and without it every viewer reads BT.601 limited.
- * Told with keyframes and changes; it stays until the next keyframe.
- */
-export interface DecodableUnit extends AccessUnit {
-  readonly colour?: Colour;
-}
-
 /** Smaller than this and no encoder can carry the result; larger sides than 2^14 are an attack, not a camera. */
 const MIN_SIDE = 16;
 
@@ -87,13 +77,15 @@ export class Decoder {
    * Pictures that came out, normally one. Hidden VP8/VP9 frames give none.
    * @throws AppError media.decode (damaged; ask for a keyframe) | media.unsupported (too large, too small)
    */
-  decode(unit: DecodableUnit): FramePicture[] {
+  decode(unit: AccessUnit): FramePicture[] {
     if (this.#closed) return [];
     if (this.#awaitingKeyframe && !unit.keyframe) {
       throw new AppError('media.decode', `A ${this.codec} frame came before any keyframe.`, {
         context: { awaitingKeyframe: true },
       });
     }
+    // Measured with Chromium 156: canvas pictures are sent as BT.709 full range; H264 says so in its VUI, VP8 only in the
+    // header extension this comes from, and without it they would be read as BT.601 limited.
     if (unit.keyframe || unit.colour !== undefined) this.#toldColour = unit.colour;
     const pts = BigInt(unit.mediaTime);
     this.#rememberTrace(pts, unit);

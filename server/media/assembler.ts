@@ -1,3 +1,4 @@
+import type { Colour } from '../engine/upscaler.ts';
 import { H264Depacketizer } from './h264.ts';
 import { startsPicture } from './picture-start.ts';
 import type { RtpPacket } from './rtp.ts';
@@ -19,6 +20,16 @@ export interface AssemblerPacket {
   readonly receivedAtUs: MonotonicUs;
   /** Packets given up directly before this one. */
   readonly lostBefore: number;
+  /** If this packet tells it. */
+  readonly colour?: Colour | undefined;
+}
+
+interface OpenUnit {
+  readonly timestamp: number;
+  readonly mediaTime: MediaTime;
+  receivedAtUs: MonotonicUs;
+  bytes: number;
+  colour: Colour | undefined;
 }
 
 interface Depacketizer {
@@ -42,7 +53,7 @@ export class FrameAssembler {
     VP9: new Vp9Depacketizer(),
   };
   #codec: SourceCodec | undefined;
-  #open: { timestamp: number; mediaTime: MediaTime; receivedAtUs: MonotonicUs; bytes: number } | undefined;
+  #open: OpenUnit | undefined;
   #damaged = false;
   #awaitingKeyframe = true;
 
@@ -54,7 +65,7 @@ export class FrameAssembler {
     return this.#awaitingKeyframe;
   }
 
-  add({ packet, codec, mediaTime, receivedAtUs, lostBefore }: AssemblerPacket, nowUs: MonotonicUs): void {
+  add({ packet, codec, mediaTime, receivedAtUs, lostBefore, colour }: AssemblerPacket, nowUs: MonotonicUs): void {
     if (lostBefore > 0) this.#lose();
     if (packet.payload.length === 0) return; // padding probe
     if (this.#open !== undefined && (this.#open.timestamp !== packet.timestamp || codec !== this.#codec)) {
@@ -65,10 +76,11 @@ export class FrameAssembler {
       this.#codec = codec;
     }
     if (this.#open === undefined) {
-      this.#open = { timestamp: packet.timestamp, mediaTime, receivedAtUs, bytes: 0 };
+      this.#open = { timestamp: packet.timestamp, mediaTime, receivedAtUs, bytes: 0, colour: undefined };
       this.#damaged = lostBefore > 0 && !startsPicture(codec, packet.payload);
     }
     this.#open.bytes += packet.payload.length;
+    if (colour !== undefined) this.#open.colour = colour;
     // Retransmissions make a unit's first packet arrive last; its reception counts from the earliest.
     if (receivedAtUs < this.#open.receivedAtUs) this.#open.receivedAtUs = receivedAtUs;
     if (this.#open.bytes > MAX_UNIT_BYTES) this.#damaged = true;
@@ -123,6 +135,7 @@ export class FrameAssembler {
       keyframe: result.keyframe,
       receivedAtUs: open.receivedAtUs,
       assembledAtUs: nowUs,
+      ...(open.colour === undefined ? {} : { colour: open.colour }),
     });
   }
 }

@@ -1,3 +1,5 @@
+import type { Colour } from '../engine/upscaler.ts';
+
 /** The currency of the media path: what travels between receive and rewrite. Types and constants only. */
 
 export type SourceCodec = 'H264' | 'VP8' | 'VP9';
@@ -26,6 +28,11 @@ export interface AccessUnit {
   readonly receivedAtUs: MonotonicUs;
   /** When the unit was complete and handed on. */
   readonly assembledAtUs: MonotonicUs;
+  /**
+   * What the unit's RTP packets told of its colour (colour-space.ts); it overrides what the stream says, as in libwebrtc.
+   * Told with keyframes and changes: it holds until another is told or a keyframe comes without.
+   */
+  readonly colour?: Colour | undefined;
 }
 
 /** When a frame left each step of its way; the names are those of docs/life-of-a-frame.md, metrics and trace spans. */

@@ -125,6 +125,7 @@ export interface PublisherPlan {
   readonly rtx: ReadonlyMap<number, number>;
   readonly audioPayloadType: number | undefined;
   readonly transportSequenceId: number | undefined;
+  readonly colourSpaceId: number | undefined;
 }
 
 /** @throws AppError sdp.unsupported | sdp.invalid */
@@ -162,7 +163,7 @@ export function planPublisher(
     const primary = answerCodec(codec, parameters, feedback);
     return repair === undefined ? [primary] : [primary, rtxCodec(repair, codec.payloadType)];
   });
-  const { extensions, transportSequenceId } = publisherExtensions(media);
+  const { extensions, transportSequenceId, colourSpaceId } = publisherExtensions(media);
   answer.set(videoIndex, {
     direction: 'recvonly',
     codecs: answerCodecs,
@@ -193,6 +194,7 @@ export function planPublisher(
     rtx,
     audioPayloadType: opus?.payloadType,
     transportSequenceId,
+    colourSpaceId,
   };
 }
 
@@ -210,11 +212,15 @@ function opusCodec(opus: OfferedCodec, feedback: string[]): AnswerCodec {
 
 /** Video orientation is deliberately absent: without it browsers rotate the picture before encoding. */
 function publisherExtensions(media: OfferedMedia) {
-  const extensions = [EXTENSION.mid, EXTENSION.transportSequence].flatMap((uri) => {
+  const extensions = [EXTENSION.mid, EXTENSION.transportSequence, EXTENSION.colourSpace].flatMap((uri) => {
     const id = media.extensions.get(uri);
     return id === undefined ? [] : [{ id, uri }];
   });
-  return { extensions, transportSequenceId: media.extensions.get(EXTENSION.transportSequence) };
+  return {
+    extensions,
+    transportSequenceId: media.extensions.get(EXTENSION.transportSequence),
+    colourSpaceId: media.extensions.get(EXTENSION.colourSpace),
+  };
 }
 
 export interface ViewerTrackPlan {

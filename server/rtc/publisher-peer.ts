@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import { FrameAssembler } from '../media/assembler.ts';
 import { AudioAlignment } from '../media/audio-alignment.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { parseColourSpace } from '../media/colour-space.ts';
 import { JitterBuffer, type Ordered } from '../media/jitter-buffer.ts';
 import { KeyframeRequests } from '../media/keyframe-requests.ts';
 import { buildNack, buildPictureLoss, buildReceiverReport, buildSourceDescription, parseRtcp } from '../media/rtcp.ts';
@@ -282,7 +283,9 @@ export class PublisherConnection implements PublisherPeer {
         codec,
       ),
     );
-    this.#assembler.add({ packet, codec, mediaTime, receivedAtUs, lostBefore }, nowUs);
+    const told = this.#plan?.colourSpaceId === undefined ? undefined : findExtension(packet, this.#plan.colourSpaceId);
+    const colour = told === undefined ? undefined : parseColourSpace(told);
+    this.#assembler.add({ packet, codec, mediaTime, receivedAtUs, lostBefore, colour }, nowUs);
   }
 
   #onAudio(packet: RtpPacket, nowUs: MonotonicUs): void {

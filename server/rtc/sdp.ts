@@ -44,6 +44,7 @@ const MAX_MEDIA = 32;
 export const EXTENSION = {
   mid: 'urn:ietf:params:rtp-hdrext:sdes:mid',
   transportSequence: 'http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01',
+  colourSpace: 'http://www.webrtc.org/experiments/rtp-hdrext/color-space',
   absoluteSendTime: 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time',
 } as const;
 

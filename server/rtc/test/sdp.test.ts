@@ -38,6 +38,8 @@ describe('the answer to a publisher', () => {
     expect([...plan.videoCodecs.values()]).toEqual(expect.arrayContaining(['VP8', 'H264', 'VP9']));
     expect(plan.rtx.size).toBeGreaterThan(2);
     expect(plan.transportSequenceId).toBeDefined();
+    expect(plan.colourSpaceId).toBe(8);
+    expect(answer).toContain('a=extmap:8 http://www.webrtc.org/experiments/rtp-hdrext/color-space');
     expect(plan.audioPayloadType).toBe(111);
     expect(answer).toContain('x-google-start-bitrate=1500');
     expect(answer).toContain('transport-cc');
