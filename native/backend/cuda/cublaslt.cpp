@@ -71,7 +71,9 @@ std::shared_ptr<CublasLt> CublasLt::Open(std::string& reason) {
   if (chosen != nullptr && *chosen != '\0') {
     api->library = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
   } else {
-    for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}) {
+    // The loader's path first, then where CUDA's own installer puts it.
+    for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", "/usr/local/cuda/lib64/libcublasLt.so.13",
+                             "/usr/local/cuda/lib64/libcublasLt.so.12"}) {
       api->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
       if (api->library != nullptr) break;
     }
