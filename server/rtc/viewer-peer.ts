@@ -37,7 +37,6 @@ const FIRST_REPORTS = 3;
 interface Track {
   readonly plan: ViewerTrackPlan;
   readonly stream: SendStream;
-  readonly timestampOffset: number;
   /** Of the forwarded stream: its sequence + offset is ours. */
   forwarded: number | undefined;
   sequenceOffset: number;
@@ -56,6 +55,11 @@ export class ViewerConnection implements ViewerPeer {
   readonly #spreader = new BurstSpreader<OutgoingPacket>({ burstPackets: 30, spreadUs: 15_000 });
   readonly #streamId = randomUUID();
   readonly #rtcpSsrc = randomSsrc();
+  /**
+   * RTP timestamp - media time, random (RFC 3550 section 5.1) but one for result and source: equal pictures have equal
+   * timestamps on both, whatever rung, codec or publisher they come from, and a page can show them side by side.
+   */
+  readonly #videoOffset = randomInt(0, 0x7fffffff);
   #plan: ViewerPlan | undefined;
   #result: Track | undefined;
   #source: Track | undefined;
@@ -139,7 +143,7 @@ export class ViewerConnection implements ViewerPeer {
     if (frame.rung !== this.#rung) return;
     const nowUs = monotonicUs();
     this.#originate(mediaTime);
-    const timestamp = mediaTime + track.timestampOffset;
+    const timestamp = mediaTime + this.#videoOffset;
     const last = payloads.length - 1;
     const packets = payloads.map((payload, at) => ({
       payloadType: codec.payloadType,
@@ -171,7 +175,7 @@ export class ViewerConnection implements ViewerPeer {
     const track = this.#source;
     const payload = track?.plan.payloadTypes.get(codec);
     if (track === undefined || payload === undefined || this.#transport.state !== 'connected') return;
-    this.#forward(track, packet, payload, packet.mediaTime + track.timestampOffset);
+    this.#forward(track, packet, payload, packet.mediaTime + this.#videoOffset);
   }
 
   sendAudio(packet: ForwardPacket): void {
@@ -181,7 +185,7 @@ export class ViewerConnection implements ViewerPeer {
     if (track.forwarded !== packet.stream) {
       const last = track.lastAudio;
       const elapsed = last === undefined ? 0 : ((packet.mediaTime - last.mediaTime) * AUDIO_CLOCK_HZ) / VIDEO_CLOCK_HZ;
-      const begin = last === undefined ? track.timestampOffset : last.timestamp + Math.max(960, Math.round(elapsed));
+      const begin = last === undefined ? randomInt(0, 0x7fffffff) : last.timestamp + Math.max(960, Math.round(elapsed));
       track.audioOffset = begin - packet.timestamp;
     }
     const timestamp = packet.timestamp + track.audioOffset;
@@ -232,7 +236,6 @@ export class ViewerConnection implements ViewerPeer {
     return {
       plan,
       stream: new SendStream(this.#transport, clockHz, plan.absoluteSendTimeId),
-      timestampOffset: randomInt(0, 0x7fffffff),
       forwarded: undefined,
       sequenceOffset: 0,
       audioOffset: 0,

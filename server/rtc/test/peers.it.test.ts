@@ -215,11 +215,13 @@ describe('peers', () => {
   it('carry a viewer over from one publisher connection to the next without gap or step back', async () => {
     const clock = new RtpClock();
     const audio: [sequence: number, timestamp: number][] = [];
+    const sourceTimes = new Set<number>();
     const first = await publish({ clip: clip('VP8'), audio: true }, clock);
     const { node } = await watch({
       codecs: ['VP8'],
       audio: true,
       source: true,
+      onFrame: ({ timestamp }, track) => track === 'source' && sourceTimes.add(timestamp >>> 0),
       onAudioPacket: (sequence, timestamp) => audio.push([sequence, timestamp]),
     });
     await node.waitForFrames(20);
@@ -236,6 +238,11 @@ describe('peers', () => {
     expect(jump).toBeLessThan(10 * 90_000);
     for (const [index, frame] of node.frames.slice(1).entries()) {
       expect(frame.timestamp).toBeGreaterThan(node.frames[index]?.timestamp ?? 0);
+    }
+    // The same picture has the same timestamp on both tracks, of either publisher: a page matches them without guessing.
+    const after = node.frames.slice(framesBefore, framesBefore + 15);
+    for (const { timestamp } of [...node.frames.slice(0, framesBefore), ...after]) {
+      expect(sourceTimes, `${sourceTimes.size} source frames`).toContain(timestamp >>> 0);
     }
     await until('audio', () => audio.length > audioBefore + 10);
     for (const [index, [sequence]] of audio.slice(1).entries()) {
