@@ -6,12 +6,13 @@ import { launchBrowser } from '../../tests/browser.ts';
 import { Decoder } from '../codec/decoder.ts';
 import type { Picture } from '../engine/upscaler.ts';
 import type { AccessUnit, SourceCodec } from '../media/types.ts';
-import type { RtcOptions } from './peers.ts';
+import type { PublisherPeer, RtcOptions, ViewerPeer } from './peers.ts';
 import { WeriftStack } from './werift-stack.ts';
 
 /**
  * Chromium publishes flat colour bars off a canvas; what the publisher peer and the decoder make of them has the colours
- * that were painted. Chromium converts a canvas by BT.709 full range, everything behind the decoder is BT.601 limited.
+ * that were painted, and so has the forwarded source where a viewer in Chromium shows it. Chromium converts a canvas by
+ * BT.709 full range, everything behind the decoder is BT.601 limited.
  */
 
 const OPTIONS: RtcOptions = {
@@ -56,16 +57,39 @@ const PAGE_SCRIPT = `
     const { sender } = peer.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly' });
     const all = RTCRtpSender.getCapabilities('video').codecs;
     peer.getTransceivers()[0].setCodecPreferences(all.filter((c) => c.mimeType === 'video/' + codec));
+    await negotiate(peer, 'publish');
+    const parameters = sender.getParameters();
+    parameters.degradationPreference = 'maintain-resolution';
+    await sender.setParameters(parameters);
+  }
+  async function negotiate(peer, kind) {
     await peer.setLocalDescription();
     await new Promise((resolve) => {
       if (peer.iceGatheringState === 'complete') resolve();
       peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && resolve();
       setTimeout(resolve, 2000);
     });
-    await peer.setRemoteDescription({ type: 'answer', sdp: await signal(peer.localDescription.sdp) });
-    const parameters = sender.getParameters();
-    parameters.degradationPreference = 'maintain-resolution';
-    await sender.setParameters(parameters);
+    await peer.setRemoteDescription({ type: 'answer', sdp: await signal(kind, peer.localDescription.sdp) });
+  }
+  const video = document.createElement('video');
+  video.muted = true; video.autoplay = true;
+  document.body.append(video);
+  async function watch() {
+    const peer = new RTCPeerConnection();
+    peer.addTransceiver('video', { direction: 'recvonly' });
+    const source = peer.addTransceiver('video', { direction: 'recvonly' });
+    video.srcObject = new MediaStream([source.receiver.track]);
+    await negotiate(peer, 'watch');
+  }
+  /** Levels in the middle of each bar as shown, once 10 pictures were. */
+  async function shown(bars) {
+    for (let picture = 0; picture < 10; picture += 1) await new Promise((next) => video.requestVideoFrameCallback(next));
+    const canvas = document.createElement('canvas');
+    canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.drawImage(video, 0, 0);
+    return Array.from({ length: bars }, (_, bar) =>
+      [...context.getImageData(((bar + 0.5) * canvas.width) / bars, canvas.height / 2, 1, 1).data].slice(0, 3));
   }
 `;
 
@@ -92,6 +116,8 @@ describe('colours of a canvas published by Chromium', () => {
   let server: Server;
   let page: Page;
   let stack: WeriftStack;
+  let publisher: PublisherPeer;
+  let viewer: ViewerPeer | undefined;
   let decoder: Decoder | undefined;
   let decoded: number;
   let latest: { bars: number[][]; colour: Picture['colour'] } | undefined;
@@ -113,13 +139,14 @@ describe('colours of a canvas published by Chromium', () => {
 
   beforeEach(async () => {
     stack = new WeriftStack(OPTIONS);
+    viewer = undefined;
     decoder = undefined;
     decoded = 0;
     latest = undefined;
     told = [];
     page = await browser.newPage();
     page.on('pageerror', (error) => console.error('page:', error));
-    await page.exposeFunction('signal', (sdp: string) => accept(sdp));
+    await page.exposeFunction('signal', (kind: 'publish' | 'watch', sdp: string) => accept(kind, sdp));
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   });
 
@@ -129,16 +156,26 @@ describe('colours of a canvas published by Chromium', () => {
     decoder?.close();
   });
 
-  function accept(sdp: string): Promise<string> {
-    return stack
-      .createPublisher({
+  function accept(kind: 'publish' | 'watch', sdp: string): Promise<string> {
+    if (kind === 'publish') {
+      publisher = stack.createPublisher({
         onState: () => undefined,
         onAccessUnit: decode,
-        onVideoPacket: () => undefined,
+        onVideoPacket: (packet, codec) => viewer?.sendSource(packet, codec),
         onAudioPacket: () => undefined,
         onDrop: () => undefined,
-      })
-      .accept(sdp);
+      });
+      return publisher.accept(sdp);
+    }
+    viewer = stack.createViewer(
+      {
+        onState: () => undefined,
+        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+        onBitrateEstimate: () => undefined,
+      },
+      { width: WIDTH, height: HEIGHT },
+    );
+    return viewer.accept(sdp);
   }
 
   function decode(unit: AccessUnit): void {
@@ -152,7 +189,7 @@ describe('colours of a canvas published by Chromium', () => {
   }
 
   for (const codec of ['VP8', 'VP9', 'H264'] as const satisfies readonly SourceCodec[]) {
-    it(`${codec}: decoded within ${LEVELS} levels of what was painted`, async () => {
+    it(`${codec}: decoded, and shown as the source, within ${LEVELS} levels of what was painted`, async () => {
       await page.evaluate(
         ([name, bars, width, height]) =>
           (globalThis as unknown as { publish(...a: unknown[]): Promise<void> }).publish(name, bars, width, height),
@@ -165,10 +202,17 @@ describe('colours of a canvas published by Chromium', () => {
       }
       expect(latest?.colour).toEqual({ matrix: 'bt601', range: 'limited' });
       expect(told[0], 'told with the first keyframe').toEqual({ matrix: 'bt709', range: 'full' });
-      const errors = BARS.map((bar, at) => bar.map((level, plane) => (latest?.bars[at]?.[plane] ?? NaN) - level));
-      const worst = Math.max(...errors.flat().map(Math.abs));
-      console.log(`${codec}: worst ${worst} levels; ${errors.map((error) => error.join(',')).join(' | ')}`);
-      expect(worst).toBeLessThanOrEqual(LEVELS);
+      expectBars(`${codec} decoded`, latest?.bars ?? []);
+
+      await page.evaluate(`watch()`);
+      expectBars(`${codec} source at the viewer`, await page.evaluate<number[][]>(`shown(${BARS.length})`));
     });
   }
 });
+
+function expectBars(what: string, found: readonly (readonly number[])[]): void {
+  const errors = BARS.map((bar, at) => bar.map((level, plane) => (found[at]?.[plane] ?? NaN) - level));
+  const worst = Math.max(...errors.flat().map(Math.abs));
+  console.log(`${what}: worst ${worst} levels; ${errors.map((error) => error.join(',')).join(' | ')}`);
+  expect(worst, what).toBeLessThanOrEqual(LEVELS);
+}

@@ -231,6 +231,8 @@ export interface ViewerTrackPlan {
     { readonly payloadType: number; readonly rtx: number | undefined }
   >;
   readonly absoluteSendTimeId: number | undefined;
+  /** The source alone is told by packet what its colours are; results are what a receiver takes for granted. */
+  readonly colourSpaceId: number | undefined;
   readonly codecs: readonly AnswerCodec[];
   readonly extensions: AnswerMedia['extensions'];
 }
@@ -275,7 +277,7 @@ export function planViewer(offer: Offer, maxOutput: { readonly width: number; re
   const source =
     sourceIndex === undefined || sourceMedia === undefined || sourceCodecs.length === 0
       ? undefined
-      : videoTrack(sourceMedia, sourceIndex, sourceCodecs, maxOutput);
+      : { ...videoTrack(sourceMedia, sourceIndex, sourceCodecs, maxOutput), ...sourceExtensions(sourceMedia) };
   const audioMedia = audioIndex === undefined ? undefined : offer.media[audioIndex];
   const opus = audioMedia === undefined ? undefined : findOpus(audioMedia);
   const audio =
@@ -337,6 +339,16 @@ function viewerExtensions(media: OfferedMedia) {
   const id = media.extensions.get(EXTENSION.absoluteSendTime);
   return {
     absoluteSendTimeId: id,
+    colourSpaceId: undefined,
     extensions: id === undefined ? [] : [{ id, uri: EXTENSION.absoluteSendTime }],
+  };
+}
+
+function sourceExtensions(media: OfferedMedia) {
+  const { extensions } = viewerExtensions(media);
+  const id = media.extensions.get(EXTENSION.colourSpace);
+  return {
+    colourSpaceId: id,
+    extensions: id === undefined ? extensions : [...extensions, { id, uri: EXTENSION.colourSpace }],
   };
 }

@@ -36,6 +36,8 @@ export interface ForwardPacket {
    */
   readonly mediaTime: MediaTime;
   readonly receivedAtUs: MonotonicUs;
+  /** Value of the color-space header extension (colour-space.ts), if the packet had one: without it VP8 loses its colours. */
+  readonly colourSpace?: Uint8Array | undefined;
 }
 
 export interface PublisherListener {

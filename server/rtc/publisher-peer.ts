@@ -269,6 +269,8 @@ export class PublisherConnection implements PublisherPeer {
     this.#codec = codec;
     const mediaTime = this.#clock.map(stream, packet.timestamp, receivedAtUs);
     this.#alignment.onVideo(mediaTime, receivedAtUs);
+    const colourSpaceId = this.#plan?.colourSpaceId;
+    const colourSpace = colourSpaceId === undefined ? undefined : findExtension(packet, colourSpaceId);
     this.#call(() =>
       this.#listener.onVideoPacket(
         {
@@ -279,12 +281,12 @@ export class PublisherConnection implements PublisherPeer {
           timestamp: stream.unwrapTimestamp(packet.timestamp),
           mediaTime,
           receivedAtUs,
+          colourSpace,
         },
         codec,
       ),
     );
-    const told = this.#plan?.colourSpaceId === undefined ? undefined : findExtension(packet, this.#plan.colourSpaceId);
-    const colour = told === undefined ? undefined : parseColourSpace(told);
+    const colour = colourSpace === undefined ? undefined : parseColourSpace(colourSpace);
     this.#assembler.add({ packet, codec, mediaTime, receivedAtUs, lostBefore, colour }, nowUs);
   }
 

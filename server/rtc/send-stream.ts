@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { NTP_EPOCH_OFFSET_US, buildSenderReport } from '../media/rtcp.ts';
-import { RTP_HEADER_BYTES, low32 } from '../media/rtp.ts';
+import { buildRtpHeader, low32 } from '../media/rtp.ts';
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
 import { randomSsrc, type SecureTransport } from './transport.ts';
 
@@ -19,6 +19,7 @@ interface HistorySlot {
   marker: boolean;
   timestamp: number;
   payload: Uint8Array;
+  colourSpace: Uint8Array | undefined;
   sentAtUs: MonotonicUs;
 }
 
@@ -32,7 +33,26 @@ export interface OutgoingPacket {
   readonly timestamp: number;
   readonly mediaTime: MediaTime;
   readonly payload: Uint8Array;
+  /** Of the color-space header extension; sent if the viewer takes that and the value has the form without HDR metadata. */
+  readonly colourSpace?: Uint8Array | undefined;
 }
+
+/** Ids the viewer's offer gave; undefined ones it does not take. */
+export interface ExtensionIds {
+  readonly absoluteSendTimeId: number | undefined;
+  readonly colourSpaceId: number | undefined;
+}
+
+/** Headers of one SSRC, rewritten for each packet (SRTP copies them). */
+interface Headers {
+  readonly plain: Buffer;
+  /** As plain, with the color-space extension at its end. */
+  readonly coloured: Buffer | undefined;
+}
+
+const COLOUR_SPACE_BYTES = 4;
+/** Id and length, the value, padding to whole words. */
+const COLOUR_SPACE_ROOM = 8;
 
 const EMPTY = new Uint8Array(0);
 
@@ -46,9 +66,8 @@ export class SendStream {
   readonly #transport: SecureTransport;
   readonly #clockHz: number;
   readonly #absoluteSendTime: boolean;
-  /** Rewritten for each packet; SRTP copies it. */
-  readonly #header: Buffer;
-  readonly #rtxHeader: Buffer;
+  readonly #headers: Headers;
+  readonly #rtxHeaders: Headers;
   readonly #history: HistorySlot[] = [];
   /** SRTP index (unwrapped sequence number) of the next packet; starts below 2^15 so that the first wrap is far. */
   #next = randomInt(1, 0x8000);
@@ -63,12 +82,12 @@ export class SendStream {
   nacksReceived = 0;
   retransmitted = 0;
 
-  constructor(transport: SecureTransport, clockHz: number, absoluteSendTimeId: number | undefined) {
+  constructor(transport: SecureTransport, clockHz: number, ids: ExtensionIds) {
     this.#transport = transport;
     this.#clockHz = clockHz;
-    this.#absoluteSendTime = absoluteSendTimeId !== undefined;
-    this.#header = headerTemplate(this.ssrc, absoluteSendTimeId);
-    this.#rtxHeader = headerTemplate(this.rtxSsrc, absoluteSendTimeId);
+    this.#absoluteSendTime = ids.absoluteSendTimeId !== undefined;
+    this.#headers = createHeaders(this.ssrc, ids);
+    this.#rtxHeaders = createHeaders(this.rtxSsrc, ids);
   }
 
   /** The index the next packet of a stream without gaps gets. */
@@ -85,7 +104,7 @@ export class SendStream {
    * @returns bytes on the wire
    */
   send(packet: OutgoingPacket, index: number, nowUs: MonotonicUs): number {
-    const { payloadType, marker, timestamp, payload } = packet;
+    const { payloadType, timestamp, payload } = packet;
     if (index >= this.#next) this.#next = index + 1;
     if (this.#last === undefined || packet.mediaTime >= this.#last.mediaTime) {
       this.#last = { mediaTime: packet.mediaTime, timestamp, atUs: nowUs };
@@ -94,8 +113,8 @@ export class SendStream {
     this.#resendBudget = Math.min(RESEND_BURST, this.#resendBudget + RESENDS_PER_PACKET);
     this.#octets += payload.length;
     this.#remember(index, packet, nowUs);
-    this.#fill(this.#header, payloadType, marker, index, timestamp, nowUs);
-    return this.#transport.sendRtp(this.#header, payload, this.ssrc, index);
+    const header = this.#fill(this.#headers, payloadType, packet, index, nowUs);
+    return this.#transport.sendRtp(header, payload, this.ssrc, index);
   }
 
   /** Answers a generic NACK. @returns bytes on the wire */
@@ -114,16 +133,16 @@ export class SendStream {
       this.retransmitted += 1;
       this.#resendBudget -= 1;
       if (slot.rtxPayloadType === undefined) {
-        this.#fill(this.#header, slot.payloadType, slot.marker, index, slot.timestamp, nowUs);
-        bytes += this.#transport.sendRtp(this.#header, slot.payload, this.ssrc, index);
+        const header = this.#fill(this.#headers, slot.payloadType, slot, index, nowUs);
+        bytes += this.#transport.sendRtp(header, slot.payload, this.ssrc, index);
         continue;
       }
       const rtxIndex = this.#rtxNext++;
       const payload = Buffer.allocUnsafe(2 + slot.payload.length);
       payload.writeUInt16BE(sequenceNumber, 0);
       payload.set(slot.payload, 2);
-      this.#fill(this.#rtxHeader, slot.rtxPayloadType, slot.marker, rtxIndex, slot.timestamp, nowUs);
-      bytes += this.#transport.sendRtp(this.#rtxHeader, payload, this.rtxSsrc, rtxIndex);
+      const header = this.#fill(this.#rtxHeaders, slot.rtxPayloadType, slot, rtxIndex, nowUs);
+      bytes += this.#transport.sendRtp(header, payload, this.rtxSsrc, rtxIndex);
     }
     return bytes;
   }
@@ -177,6 +196,7 @@ export class SendStream {
         marker: false,
         timestamp: 0,
         payload: EMPTY,
+        colourSpace: undefined,
         sentAtUs: 0,
       };
     }
@@ -186,17 +206,20 @@ export class SendStream {
     slot.marker = packet.marker;
     slot.timestamp = packet.timestamp;
     slot.payload = packet.payload;
+    slot.colourSpace = packet.colourSpace;
     slot.sentAtUs = nowUs - MIN_RESEND_INTERVAL_US; // a NACK right after sending is a real loss
   }
 
   #fill(
-    header: Buffer,
+    { plain, coloured }: Headers,
     payloadType: number,
-    marker: boolean,
+    { marker, timestamp, colourSpace }: Pick<OutgoingPacket, 'marker' | 'timestamp' | 'colourSpace'>,
     index: number,
-    timestamp: number,
     nowUs: MonotonicUs,
-  ): void {
+  ): Buffer {
+    const told = coloured !== undefined && colourSpace?.length === COLOUR_SPACE_BYTES;
+    const header = told ? coloured : plain;
+    if (told) header.set(colourSpace, header.length - COLOUR_SPACE_ROOM + 1);
     header[1] = marker ? payloadType | 0x80 : payloadType;
     header[2] = (index >> 8) & 0xff;
     header[3] = index & 0xff;
@@ -208,17 +231,17 @@ export class SendStream {
       header[18] = (value >> 8) & 0xff;
       header[19] = value & 0xff;
     }
+    return header;
   }
 }
 
-function headerTemplate(ssrc: number, absoluteSendTimeId: number | undefined): Buffer {
-  const header = Buffer.alloc(absoluteSendTimeId === undefined ? RTP_HEADER_BYTES : RTP_HEADER_BYTES + 8);
-  header[0] = absoluteSendTimeId === undefined ? 0x80 : 0x90;
-  header.writeUInt32BE(ssrc, 8);
-  if (absoluteSendTimeId !== undefined) {
-    header.writeUInt16BE(0xbede, 12);
-    header.writeUInt16BE(1, 14);
-    header[16] = (absoluteSendTimeId << 4) | 2;
-  }
-  return header;
+function createHeaders(ssrc: number, { absoluteSendTimeId, colourSpaceId }: ExtensionIds): Headers {
+  const sendTime = absoluteSendTimeId === undefined ? [] : [{ id: absoluteSendTimeId, value: new Uint8Array(3) }];
+  const fields = { marker: false, payloadType: 0, sequenceNumber: 0, timestamp: 0, ssrc };
+  if (colourSpaceId === undefined) return { plain: buildRtpHeader(fields, sendTime), coloured: undefined };
+  const colourSpace = { id: colourSpaceId, value: new Uint8Array(COLOUR_SPACE_BYTES) };
+  return {
+    plain: buildRtpHeader(fields, sendTime),
+    coloured: buildRtpHeader(fields, [...sendTime, colourSpace]),
+  };
 }

@@ -235,7 +235,7 @@ export class ViewerConnection implements ViewerPeer {
   #createTrack(plan: ViewerTrackPlan, clockHz: number): Track {
     return {
       plan,
-      stream: new SendStream(this.#transport, clockHz, plan.absoluteSendTimeId),
+      stream: new SendStream(this.#transport, clockHz, plan),
       forwarded: undefined,
       sequenceOffset: 0,
       audioOffset: 0,
@@ -289,6 +289,7 @@ export class ViewerConnection implements ViewerPeer {
         timestamp,
         mediaTime: packet.mediaTime,
         payload: packet.payload,
+        colourSpace: packet.colourSpace,
       },
       index,
       nowUs,

@@ -111,7 +111,13 @@ export class WeriftStack implements RtcStack {
       this.#pumpTimer = undefined;
       const nowUs = monotonicUs();
       let pending = 0;
-      for (const viewer of this.#viewers.values()) pending += viewer.pump(nowUs);
+      for (const viewer of this.#viewers.values()) {
+        try {
+          pending += viewer.pump(nowUs);
+        } catch (error) {
+          this.#report(error);
+        }
+      }
       if (pending > 0) this.#schedulePump();
     }, PUMP_MS);
   }

@@ -108,6 +108,10 @@ describe('the answer to a viewer', () => {
     expect([...(plan.source?.payloadTypes.keys() ?? [])].sort()).toEqual(['H264', 'VP8', 'VP9']);
     expect(plan.audio?.codecs[0]?.name).toBe('opus');
     expect(plan.result.absoluteSendTimeId).toBeDefined();
+    const uris = (track: typeof plan.source) => track?.extensions.map(({ uri }) => uri.split('/').at(-1));
+    expect(uris(plan.result)).toEqual(['abs-send-time']);
+    expect(uris(plan.source), 'the publisher’s colours are told on').toEqual(['abs-send-time', 'color-space']);
+    expect(plan.source?.colourSpaceId).toBeDefined();
   });
 
   it('falls back to VP8', () => {
