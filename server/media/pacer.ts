@@ -78,10 +78,14 @@ export class FramePacer<Frame> {
     this.#queue.push({ frame, mediaTime });
   }
 
-  /** @returns frames to release now, and those too late to be of use (`pace-late`), each in order */
-  take(nowUs: MonotonicUs): { readonly due: Frame[]; readonly late: Frame[] } {
+  /**
+   * @returns frames to release now, and those too late to be of use (`pace-late`), each in order; `lateMs`: by how much each
+   *   due frame missed its time (0: on time)
+   */
+  take(nowUs: MonotonicUs): { readonly due: Frame[]; readonly late: Frame[]; readonly lateMs: number[] } {
     const due: Frame[] = [];
     const late: Frame[] = [];
+    const lateMs: number[] = [];
     for (;;) {
       const head = this.#queue[0];
       if (head === undefined) break;
@@ -94,9 +98,10 @@ export class FramePacer<Frame> {
       } else {
         this.#released = head.mediaTime;
         due.push(head.frame);
+        lateMs.push(Math.max(0, nowUs - dueAtUs) / 1000);
       }
     }
-    return { due, late };
+    return { due, late, lateMs };
   }
 
   /** When take() has something next; undefined when nothing is held. */

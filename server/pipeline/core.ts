@@ -201,7 +201,7 @@ export class PipelineCore {
       const label = this.#upscaler?.info.rungs[step.rung] ?? '';
       this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
     }
-    if (this.#pace?.followFrameRate(this.#frameRate.framesPerSecond()) === true) this.#announceFormat();
+    if (this.#pace?.adapt(this.#frameRate.framesPerSecond()) === true) this.#announceFormat();
     const queueDepth = stage?.queueDepth ?? 0;
     const stats = this.#counters.snapshot({ queueDepth, load, ladderRung: this.#ladder.rung });
     this.#post({ type: 'stats', stats }, []);

@@ -14,6 +14,14 @@ export interface PaceStageOptions {
 /** The delay follows the frame rate only when it would change by more than this, for so many seconds. */
 const STEP_SHARE = 0.25;
 const STEP_AFTER_SECONDS = 2;
+/** Released later than this counts as late: it would show as uneven motion. */
+const LATE_MS = 15;
+/** More than this share of a second's pictures late, for STEP_AFTER_SECONDS: the delay is too small for this engine. */
+const LATE_SHARE = 0.2;
+/** Room above the lateness seen, so that one step is enough. */
+const LATE_MARGIN_MS = 20;
+/** The delay grows by at most so many chunks: beyond that the engine does not keep up, which the ladder is for. */
+const MAX_EXTRA_CHUNKS = 2;
 
 /**
  * Between upscaler and encoder: pictures of kinds that hand out chunks are released one by one at their time plus the
@@ -24,6 +32,10 @@ export class PaceStage {
   readonly #pacer: FramePacer<Picture> | undefined;
   #delayMs: number;
   #differentSeconds = 0;
+  #lateSeconds = 0;
+  /** What the delay was stepped up by, because other streams share the engine. */
+  #extraMs = 0;
+  #lateMs: number[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: PaceStageOptions) {
@@ -33,9 +45,10 @@ export class PaceStage {
     if (info.chunkFrames > 1) {
       this.#pacer = new FramePacer({
         presentationDelayMs: this.#delayMs,
-        // As long as the next chunk takes to gather: later than that and its pictures are there already.
-        maxLateMs: (1000 * info.chunkFrames) / framesPerSecond,
-        maxFrames: 3 * info.chunkFrames,
+        // The work is done: a late picture is shown at once. Falling behind is stopped in front of the upscaler, where
+        // pictures are refused before any work; this bound only keeps what nobody could use from the encoder.
+        maxLateMs: ((1 + MAX_EXTRA_CHUNKS) * 1000 * info.chunkFrames) / framesPerSecond,
+        maxFrames: (3 + MAX_EXTRA_CHUNKS) * info.chunkFrames,
       });
     }
   }
@@ -53,16 +66,43 @@ export class PaceStage {
     this.#release();
   }
 
-  /** Asked once a second. @returns true when the delay was stepped to another frame rate */
-  followFrameRate(framesPerSecond: number): boolean {
-    const wantedMs = presentationDelayMs(this.#options.info, framesPerSecond);
-    const different = Math.abs(wantedMs / this.#delayMs - 1) > STEP_SHARE;
+  /**
+   * Asked once a second. Steps the delay to another frame rate, or up when an engine shared with other streams gives its
+   * pictures too late to be paced. @returns true when it was stepped
+   */
+  adapt(framesPerSecond: number): boolean {
+    const baseMs = presentationDelayMs(this.#options.info, framesPerSecond);
+    const different = Math.abs((baseMs + this.#extraMs) / this.#delayMs - 1) > STEP_SHARE;
     this.#differentSeconds = different ? this.#differentSeconds + 1 : 0;
-    if (this.#differentSeconds < STEP_AFTER_SECONDS) return false;
-    this.#differentSeconds = 0;
-    this.#delayMs = wantedMs;
-    this.#pacer?.setPresentationDelay(wantedMs);
+    if (this.#differentSeconds >= STEP_AFTER_SECONDS) {
+      this.#extraMs = 0;
+      this.#step(baseMs);
+      return true;
+    }
+    return this.#followLateness(framesPerSecond);
+  }
+
+  #followLateness(framesPerSecond: number): boolean {
+    const latenesses = this.#lateMs.sort((a, b) => a - b);
+    this.#lateMs = [];
+    const late = latenesses.filter((ms) => ms > LATE_MS).length;
+    this.#lateSeconds = late > LATE_SHARE * latenesses.length ? this.#lateSeconds + 1 : 0;
+    if (this.#pacer === undefined || this.#lateSeconds < STEP_AFTER_SECONDS) return false;
+    const mostMs = (MAX_EXTRA_CHUNKS * 1000 * this.#options.info.chunkFrames) / framesPerSecond;
+    const seenMs = latenesses[Math.floor(0.95 * (latenesses.length - 1))] ?? 0;
+    const extraMs = Math.min(mostMs, Math.round(this.#extraMs + seenMs + LATE_MARGIN_MS));
+    if (extraMs <= this.#extraMs) return false;
+    const baseMs = this.#delayMs - this.#extraMs;
+    this.#extraMs = extraMs;
+    this.#step(baseMs + extraMs);
     return true;
+  }
+
+  #step(delayMs: number): void {
+    this.#differentSeconds = 0;
+    this.#lateSeconds = 0;
+    this.#delayMs = delayMs;
+    this.#pacer?.setPresentationDelay(delayMs);
   }
 
   /** Idempotent; pictures inside are discarded. */
@@ -76,7 +116,8 @@ export class PaceStage {
   #release(): void {
     const pacer = this.#pacer;
     if (pacer === undefined) return;
-    const { due, late } = pacer.take(monotonicUs());
+    const { due, late, lateMs } = pacer.take(monotonicUs());
+    this.#lateMs.push(...lateMs);
     for (const picture of late) {
       picture.release?.();
       this.#options.onDrop('pace-late');

@@ -38,9 +38,9 @@ describe('FramePacer', () => {
     pacer.push(0, 0, 0);
     pacer.take(50 * MS);
     pacer.push(1, FRAME, frameUs);
-    expect(pacer.take(frameUs + 120 * MS)).toEqual({ due: [1], late: [] });
+    expect(pacer.take(frameUs + 120 * MS)).toEqual({ due: [1], late: [], lateMs: [70] });
     pacer.push(2, 2 * FRAME, 2 * frameUs);
-    expect(pacer.take(2 * frameUs + 160 * MS)).toEqual({ due: [], late: [2] });
+    expect(pacer.take(2 * frameUs + 160 * MS)).toEqual({ due: [], late: [2], lateMs: [] });
   });
 
   it('never runs backwards and never holds more than its bound', () => {

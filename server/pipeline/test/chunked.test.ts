@@ -255,8 +255,40 @@ it('steps the presentation delay when the frame rate turns out to be another, on
   const info = new ChunkedUpscaler().info;
   const pace = new PaceStage({ info, framesPerSecond: 30, onPicture: () => undefined, onDrop: () => undefined });
   const before = pace.presentationDelayMs;
-  expect([pace.followFrameRate(15), pace.followFrameRate(30), pace.followFrameRate(29)]).toEqual([false, false, false]);
-  expect([pace.followFrameRate(15), pace.followFrameRate(15)]).toEqual([false, true]);
+  expect([pace.adapt(15), pace.adapt(30), pace.adapt(29)]).toEqual([false, false, false]);
+  expect([pace.adapt(15), pace.adapt(15)]).toEqual([false, true]);
   expect(pace.presentationDelayMs).toBeGreaterThan(before * 1.8);
+  pace.close();
+});
+
+it('steps the delay up when an engine that others use too gives its pictures late, and then paces them', () => {
+  const info = new ChunkedUpscaler().info;
+  let released = 0;
+  let dropped = 0;
+  const pace = new PaceStage({
+    info,
+    framesPerSecond: 30,
+    onPicture: () => (released += 1),
+    onDrop: () => (dropped += 1),
+  });
+  const before = pace.presentationDelayMs;
+  const startUs = monotonicUs() - (before + 200) * 1000;
+  /** Eight pictures, a millisecond apart, that come out 200 ms after their time. */
+  const lateSecond = (second: number): void => {
+    for (const number of range(second * 8, second * 8 + 8)) {
+      const picture = makePicture(16, 16, number * 90);
+      picture.trace.receivedAtUs = startUs + number * 1000;
+      pace.push(picture);
+    }
+  };
+  lateSecond(0);
+  expect(pace.adapt(30)).toBe(false);
+  lateSecond(1);
+  expect(pace.adapt(30)).toBe(true);
+  expect(pace.presentationDelayMs).toBeGreaterThan(before + 150);
+  expect(pace.presentationDelayMs).toBeLessThan(before + 600);
+  // Nothing of the work was thrown away.
+  expect(released).toBe(16);
+  expect(dropped).toBe(0);
   pace.close();
 });
