@@ -1,3 +1,5 @@
+import { low32 } from './rtp.ts';
+
 /** RTCP (RFC 3550 section 6, RFC 4585, RFC 5104, draft-alvestrand-rmcat-remb-03), as plain values. */
 
 export interface ReportBlock {
@@ -147,7 +149,7 @@ function parseRemb(part: Buffer): RtcpMessage | undefined {
 
 export interface SenderReportFields {
   readonly ssrc: number;
-  /** Microseconds since 1900. */
+  /** Microseconds since 1900, any sign: the low 32 bits of the seconds are sent. */
   readonly ntpUs: number;
   readonly rtpTimestamp: number;
   readonly packetCount: number;
@@ -159,7 +161,7 @@ export function buildSenderReport(fields: SenderReportFields): Buffer {
   writeHeader(packet, 0, SR);
   packet.writeUInt32BE(fields.ssrc, 4);
   const seconds = Math.floor(fields.ntpUs / 1e6);
-  packet.writeUInt32BE(seconds % 2 ** 32, 8);
+  packet.writeUInt32BE(low32(seconds), 8); // times before 1900 are some publisher's nonsense, forwarded
   packet.writeUInt32BE(Math.min(2 ** 32 - 1, Math.floor(((fields.ntpUs - seconds * 1e6) / 1e6) * 2 ** 32)), 12);
   packet.writeUInt32BE(fields.rtpTimestamp, 16);
   packet.writeUInt32BE(fields.packetCount % 2 ** 32, 20);

@@ -90,6 +90,17 @@ describe('RTCP', () => {
     expect((messages[4] as { bitrateBps: number }).bitrateBps / 2_500_000).toBeCloseTo(1, 4);
   });
 
+  it('reports any time: a publisher that lies about its clocks must not stop its viewers’ reports', () => {
+    for (const seconds of [-1, -(2 ** 32), 2 ** 32, 2 ** 33 + 5, 9e9]) {
+      const ntpUs = seconds * 1e6 + 250_000;
+      const [report] = rtcp.parseRtcp(
+        rtcp.buildSenderReport({ ssrc: 1, ntpUs, rtpTimestamp: 9, packetCount: 2, octetCount: 3 }),
+      );
+      const expected = (((seconds % 2 ** 32) + 2 ** 32) % 2 ** 32) * 1e6 + 250_000;
+      expect((report as { ntpUs: number }).ntpUs, `${seconds} s`).toBeCloseTo(expected, -1);
+    }
+  });
+
   it('reads a FIR (RFC 5104 section 4.3.1)', () => {
     const packet = Buffer.alloc(20);
     rtcp.writeHeader(packet, 4, 206);
