@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Config } from './config.ts';
+import type { AppError } from './errors.ts';
 import { Registry } from './broadcast/registry.ts';
 import { broadcastCapacity } from './broadcast/capacity.ts';
 import { modelSummary } from './broadcast/summary.ts';
@@ -25,6 +26,11 @@ export interface App {
   readonly spec: UpscalerSpec;
   readonly registry: Registry;
   readonly metrics: Metrics;
+  /**
+   * Called once when the process cannot go on (the device is gone): streams have been told; a supervisor should start the
+   * process anew.
+   */
+  onFatal(listener: (error: AppError) => void): void;
   /** Takes no new sessions; /readyz answers 503. */
   drain(): void;
   /** Ends everything: sessions, workers, sockets. Idempotent. */
@@ -65,6 +71,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
 
   const { media, limits } = config;
+  const fatal: { error?: AppError; listener?: (error: AppError) => void } = {};
+  const onEngineFailed = (error: AppError): void => {
+    if (fatal.error !== undefined) return;
+    fatal.error = error;
+    registry.drain();
+    fatal.listener?.(error);
+  };
   const registry = new Registry({
     rtc,
     config,
@@ -74,6 +87,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     nowUs: monotonicUs,
     capacity: broadcastCapacity(limits, spec, availableParallelism()),
     iceServers: config.ice.servers,
+    onEngineFailed,
     createPipeline: (name, listener) =>
       new Pipeline(
         {
@@ -117,7 +131,19 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   };
   try {
     const url = await http.listen();
-    return { url, model, spec, registry, metrics, drain: () => registry.drain(), close: () => (closing ??= close()) };
+    return {
+      url,
+      model,
+      spec,
+      registry,
+      metrics,
+      onFatal: (listener) => {
+        fatal.listener = listener;
+        if (fatal.error !== undefined) listener(fatal.error);
+      },
+      drain: () => registry.drain(),
+      close: () => (closing ??= close()),
+    };
   } catch (error) {
     await close();
     throw error;

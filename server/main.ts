@@ -66,6 +66,11 @@ async function main(argv: readonly string[]): Promise<void> {
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  app.onFatal((error) => {
+    log.fatal({ code: error.code, reason: error.message, remedy: error.remedy }, 'engine.failed');
+    // Everybody hears why before the process ends; a device that hangs may not hold it up.
+    void Promise.race([app.close(), delay(5000)]).finally(() => process.exit(EXIT_RESTART));
+  });
   // One stream's defect must not end the others; what is left in an unknown state is told loudly.
   process.on('unhandledRejection', (reason) => {
     const error = AppError.from(reason);

@@ -32,6 +32,8 @@ export interface BroadcastDependencies {
   readonly admit: () => Promise<void>;
   /** A pipeline is being closed; it takes its place until the promise settles. */
   readonly onPipelineClosing: (closed: Promise<void>) => void;
+  /** The engine that all streams share is gone for good. */
+  readonly onEngineFailed: (error: AppError) => void;
   /** The list of broadcasts would read differently now. */
   readonly onChange: () => void;
 }
@@ -324,6 +326,7 @@ export class Broadcast {
       if (error.code === 'pipeline.crashed') this.#audience.restart();
       return;
     }
+    if (error.code === 'engine.failed' && error.scope === 'process') this.#deps.onEngineFailed(error);
     const publisher = this.#publisher;
     if (publisher !== undefined) void this.unpublish(publisher, 'request', { reason: 'pipeline failed', error });
     else void this.#closePipeline();

@@ -6,6 +6,7 @@ import { TICKS_PER_PICTURE, VideoReader } from '../codec/video_reader.ts';
 import { VideoWriter } from '../codec/video_writer.ts';
 import { configSchema, type Config } from '../config.ts';
 import { createUpscaler, resolveModel } from '../engine/registry.ts';
+import type { UpscalerSpec } from '../engine/spec.ts';
 import type { Picture, Upscaler, UpscalerStream } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { createProgress, type Progress } from './progress.ts';
@@ -33,6 +34,11 @@ interface Timing {
   readonly duration: bigint;
 }
 
+/** A file waits for every frame and starts as the official code does, so that the same file gives the same bytes. */
+function forFiles(spec: UpscalerSpec): UpscalerSpec {
+  return spec.kind === 'flashvsr' ? { ...spec, coldStartFrames: 25, gatherDeadlineMs: 0 } : spec;
+}
+
 /**
  * Upscales a file: every frame, its time and the audio are kept. The result appears under its name only when it is
  * complete.
@@ -41,7 +47,7 @@ interface Timing {
 export async function upscaleFile(input: string, output: string, options: UpscaleOptions): Promise<UpscaleResult> {
   const startedAt = Date.now();
   checkPaths(input, output, options.overwrite);
-  const upscaler = await createUpscaler(await resolveModel({ model: options.model }));
+  const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
   const part = partName(output);
   try {
     const reader = await VideoReader.open(input, availableParallelism());

@@ -25,6 +25,10 @@ export type UpscalerSpec =
       readonly seed: number;
       readonly colourMatch: 'adain' | 'wavelet' | 'none';
       readonly precision: 'bf16' | 'fp32' | 'fp8';
+      /** Real frames before the first picture; absent: few, for live streams. 25 is what the official code waits for. */
+      readonly coldStartFrames?: number;
+      /** A chunk is filled with repeats after this; absent: the live default. 0: never, as files want it. */
+      readonly gatherDeadlineMs?: number;
     };
 
 /**

@@ -170,6 +170,7 @@ export class World {
   readonly pipelines: FakePipeline[] = [];
   readonly registry: Registry;
   readonly metrics = new Metrics();
+  readonly engineFailures: string[] = [];
 
   constructor(options: { capacity?: number; argv?: string[] } = {}) {
     const config: Config = loadConfig({ argv: options.argv ?? [] });
@@ -197,6 +198,7 @@ export class World {
       nowUs: () => this.nowUs,
       capacity: options.capacity ?? 4,
       iceServers: [],
+      onEngineFailed: ({ code }) => void this.engineFailures.push(code),
       createPipeline: (_name, listener) => {
         const pipeline = new FakePipeline(listener);
         this.pipelines.push(pipeline);

@@ -129,6 +129,17 @@ describe('states', () => {
   });
 });
 
+it('an engine that is gone is told to the process as well, other errors are not', async () => {
+  const world = new World();
+  const sink = recordingSink();
+  await world.publish('a', sink);
+  world.pipelines[0]?.listener.onError(new AppError('media.decode', 'one bad frame'));
+  expect(world.engineFailures).toEqual([]);
+  world.pipelines[0]?.listener.onError(new AppError('engine.failed', 'the device is gone'));
+  expect(world.engineFailures).toEqual(['engine.failed']);
+  expect(sink.states.at(-1)).toEqual({ state: 'ended', code: 'engine.failed' });
+});
+
 describe('viewers', () => {
   it('wait for a keyframe, and the encoder is asked for one as soon as they are connected', async () => {
     const world = new World();

@@ -8,18 +8,12 @@ import type { FlashVsrSpec } from './upscaler.ts';
 
 export interface FlashVsrStreamOptions {
   readonly engine: FlashVsrEngine;
-  readonly spec: FlashVsrSpec & FlashVsrPace;
+  readonly spec: FlashVsrSpec;
   readonly format: StreamFormat;
   readonly listener: UpscalerListener;
   /** Sparse ratio of every rung; the rung behind the last is a plain resize. */
   readonly sparseRatios: readonly number[];
   readonly onClose: () => void;
-}
-
-/** How patient a stream is; absent: live. Files wait for ever and start with 25 frames, as the official code does. */
-export interface FlashVsrPace {
-  readonly coldStartFrames?: number;
-  readonly gatherDeadlineMs?: number;
 }
 
 /** Live pictures from the decoder are always this (see Picture). */
