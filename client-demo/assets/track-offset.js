@@ -1,6 +1,7 @@
 /**
- * Which picture of one track is which of the other. Both carry the publisher's media time as RTP timestamp, each plus an
- * offset of its own (RFC 3550 section 5.1 wants it random), so the difference between the tracks is one unknown constant.
+ * Which picture of one track is which of the other. Both carry the publisher's media time as RTP timestamp plus a
+ * random offset (RFC 3550 section 5.1). This server uses one offset for both; with any other the difference between the
+ * tracks is one unknown constant, found here.
  */
 
 /** @typedef {{rtp: number, shownMs: number}} ShownFrame */

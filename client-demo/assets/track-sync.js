@@ -18,8 +18,8 @@ export class TrackSync {
   #source = [];
   /** Since the last adjustment. @type {ShownFrame[]} */
   #result = [];
-  /** @type {number | undefined} */
-  #offset;
+  /** The server gives both tracks one RTP timestamp offset; should that ever not fit, it is looked for. @type {number | undefined} */
+  #offset = 0;
   /** @type {number | undefined} */
   #lagMs;
   #targetMs = 0;

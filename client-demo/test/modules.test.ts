@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backoffMs } from '../assets/backoff.js';
 import { captureError, fromServer } from '../assets/errors.js';
 import { formatBitrate, formatDuration, formatFps, formatMs, isSuperResolution, realDrops } from '../assets/format.js';
@@ -6,6 +6,7 @@ import { RtpRates } from '../assets/rtp-rates.js';
 import { estimateSavings } from '../assets/savings.js';
 import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
+import { TrackSync } from '../assets/track-sync.js';
 import { broadcastName } from '../../server/signaling/protocol.ts';
 
 describe('backoffMs', () => {
@@ -184,6 +185,62 @@ describe('finding the same picture in two tracks', () => {
 
   it('subtracts timestamps over the wrap', () => {
     expect(rtpDifference(5, 2 ** 32 - 5)).toBe(10);
+  });
+});
+
+describe('TrackSync', () => {
+  type FrameCallback = (now: number, metadata: { rtpTimestamp: number; expectedDisplayTime: number }) => void;
+
+  /** A video element as far as TrackSync knows it. */
+  function fakeVideo() {
+    let callback: FrameCallback | undefined;
+    const element = { requestVideoFrameCallback: (next: FrameCallback) => (callback = next) };
+    const show = (rtpTimestamp: number, expectedDisplayTime: number) =>
+      callback?.(expectedDisplayTime, { rtpTimestamp: rtpTimestamp % 2 ** 32, expectedDisplayTime });
+    return { element: element as unknown as HTMLVideoElement, show };
+  }
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.stubGlobal(
+      'HTMLVideoElement',
+      class {
+        requestVideoFrameCallback(): void {}
+      },
+    );
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  /** 30 fps of perfectly even pace, the result `lagMs` behind. */
+  function play(resultOffset: number, lagMs: number, serverMs: number, seconds: number) {
+    const source = fakeVideo();
+    const result = fakeVideo();
+    const receiver = { jitterBufferTarget: null as number | null };
+    const sync = new TrackSync(source.element, result.element, receiver as unknown as RTCRtpReceiver);
+    sync.setServerLatency(serverMs);
+    for (let frame = 0; frame < 30 * seconds; frame += 1) {
+      const rtp = 4_294_950_000 + frame * 3000;
+      source.show(rtp, (frame * 1000) / 30);
+      const delayed = frame - Math.round((lagMs * 30) / 1000);
+      if (delayed >= 0) result.show(rtp - (frame - delayed) * 3000 + resultOffset, (frame * 1000) / 30);
+      if (frame % 30 === 29) vi.advanceTimersByTime(1000);
+    }
+    sync.close();
+    return { lagMs: sync.lagMs, targetMs: receiver.jitterBufferTarget };
+  }
+
+  it('knows the same picture by equal timestamps: even pace and a wrong guess of the delay do not mislead it', () => {
+    const { lagMs, targetMs } = play(0, 400, 0, 1);
+    expect(lagMs).toBeCloseTo(400);
+    expect(targetMs).toBeCloseTo(400 * 0.6);
+  });
+
+  it('looks for the offset when the timestamps never agree', () => {
+    expect(play(1_234_567, 200, 200, 4).lagMs, 'nothing matches at first').toBeUndefined();
+    expect(play(1_234_567, 200, 200, 7).lagMs).toBeCloseTo(200);
   });
 });
 
