@@ -104,6 +104,11 @@ export class FramePacer<Frame> {
     return { due, late, lateMs };
   }
 
+  /** How long before its time a frame is there; negative: late. */
+  slackMs(mediaTime: MediaTime, nowUs: MonotonicUs): number {
+    return (this.#dueAtUs(mediaTime) - nowUs) / 1000;
+  }
+
   /** When take() has something next; undefined when nothing is held. */
   get nextDueAtUs(): MonotonicUs | undefined {
     const head = this.#queue[0];

@@ -20,6 +20,9 @@ const LATE_MS = 15;
 const LATE_SHARE = 0.2;
 /** Room above the lateness seen, so that one step is enough. */
 const LATE_MARGIN_MS = 20;
+/** All pictures of so many seconds were there this early: a delay that was stepped up is stepped down again. */
+const EARLY_MS = 80;
+const EARLY_SECONDS = 10;
 /** The delay grows by at most so many chunks: beyond that the engine does not keep up, which the ladder is for. */
 const MAX_EXTRA_CHUNKS = 2;
 
@@ -36,6 +39,10 @@ export class PaceStage {
   /** What the delay was stepped up by, because other streams share the engine. */
   #extraMs = 0;
   #lateMs: number[] = [];
+  /** Least time any picture had to spare: in this second, and in the early seconds so far. */
+  #slackMs = Infinity;
+  #earlySeconds = 0;
+  #earlyMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: PaceStageOptions) {
@@ -63,12 +70,13 @@ export class PaceStage {
       return;
     }
     this.#pacer.push(picture, picture.mediaTime, picture.trace.receivedAtUs);
+    this.#slackMs = Math.min(this.#slackMs, this.#pacer.slackMs(picture.mediaTime, monotonicUs()));
     this.#release();
   }
 
   /**
-   * Asked once a second. Steps the delay to another frame rate, or up when an engine shared with other streams gives its
-   * pictures too late to be paced. @returns true when it was stepped
+   * Asked once a second. Steps the delay to another frame rate; up when an engine shared with other streams gives its pictures
+   * too late to be paced, and down again when they have been early for a while. @returns true when it was stepped
    */
   adapt(framesPerSecond: number): boolean {
     const baseMs = presentationDelayMs(this.#options.info, framesPerSecond);
@@ -79,7 +87,21 @@ export class PaceStage {
       this.#step(baseMs);
       return true;
     }
-    return this.#followLateness(framesPerSecond);
+    return this.#followLateness(framesPerSecond) || this.#followEarliness();
+  }
+
+  #followEarliness(): boolean {
+    const slackMs = this.#slackMs;
+    this.#slackMs = Infinity;
+    if (slackMs === Infinity) return false;
+    const early = this.#extraMs > 0 && slackMs > EARLY_MS;
+    this.#earlySeconds = early ? this.#earlySeconds + 1 : 0;
+    this.#earlyMs = early ? Math.min(this.#earlyMs, slackMs) : Infinity;
+    if (this.#earlySeconds < EARLY_SECONDS) return false;
+    const lessMs = Math.min(this.#extraMs, Math.round(this.#earlyMs - LATE_MARGIN_MS));
+    this.#extraMs -= lessMs;
+    this.#step(this.#delayMs - lessMs);
+    return true;
   }
 
   #followLateness(framesPerSecond: number): boolean {
@@ -101,6 +123,8 @@ export class PaceStage {
   #step(delayMs: number): void {
     this.#differentSeconds = 0;
     this.#lateSeconds = 0;
+    this.#earlySeconds = 0;
+    this.#earlyMs = Infinity;
     this.#delayMs = delayMs;
     this.#pacer?.setPresentationDelay(delayMs);
   }

@@ -290,5 +290,18 @@ it('steps the delay up when an engine that others use too gives its pictures lat
   // Nothing of the work was thrown away.
   expect(released).toBe(16);
   expect(dropped).toBe(0);
+  // The other streams have left: pictures are there long before their time, and the delay comes down again.
+  const raised = pace.presentationDelayMs;
+  const stepped = range(2, 14).map((second) => {
+    // On the same time line, a tenth of a second after its arrival.
+    const number = before + 100 + second;
+    const picture = makePicture(16, 16, number * 90);
+    picture.trace.receivedAtUs = startUs + number * 1000;
+    pace.push(picture);
+    return pace.adapt(30);
+  });
+  expect(stepped.filter(Boolean)).toHaveLength(1);
+  expect(pace.presentationDelayMs).toBeLessThan(raised - 100);
+  expect(pace.presentationDelayMs).toBeGreaterThanOrEqual(before);
   pace.close();
 });
