@@ -29,6 +29,8 @@ const { values } = parseArgs({
     /** For `statistics`: an H264 file instead of the numbered clip, and how many broadcasts at once. */
     clip: { type: 'string' },
     streams: { type: 'string', default: '1' },
+    /** The source's width x height (not of `glass`). */
+    size: { type: 'string', default: '320x180' },
     device: { type: 'string', default: 'auto' },
     viewers: { type: 'string', default: '48,60' },
   },
@@ -106,6 +108,11 @@ async function measureFanouts(): Promise<unknown[]> {
   return results;
 }
 
+function sourceSize(): [width: number, height: number] {
+  const [width = 320, height = 180] = values.size.split('x').map(Number);
+  return [width, height];
+}
+
 async function main(): Promise<void> {
   const seconds = Number(values.seconds);
   const parts = new Set(values.parts.split(','));
@@ -124,7 +131,9 @@ async function main(): Promise<void> {
   const config = loadConfig({ argv });
   const app = await startApp(config, createLog(config.log));
   const clip =
-    values.clip === undefined ? await numberedClip(seconds + WARM_UP_SECONDS + 4, 30) : clipFromFile(values.clip);
+    values.clip === undefined
+      ? await numberedClip(seconds + WARM_UP_SECONDS + 4, 30, ...sourceSize())
+      : clipFromFile(values.clip);
   const result: Record<string, unknown> = { model: app.model };
   const header = ['path', 'frames', 'fps', 'p50 ms', 'p95 ms', 'max ms'];
 

@@ -20,12 +20,12 @@ export interface ServerSideResult {
 const CLIP = new URL('../../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;
 
 /** Frames whose content carries their number, so that each can be followed through any codec and size. */
-export async function numberedClip(seconds: number, framesPerSecond: number): Promise<Clip> {
+export async function numberedClip(seconds: number, framesPerSecond: number, width = 320, height = 180): Promise<Clip> {
   const folder = mkdtempSync(join(tmpdir(), 'flashvsr-bench-'));
   try {
     const file = join(folder, 'numbered.y4m');
-    writeY4m(makeNumberedVideo(CLIP, 320, 180, seconds * framesPerSecond, framesPerSecond), file);
-    return await encodeClip({ codec: 'H264', file, seconds, framesPerSecond, bitrateBps: 400_000 });
+    writeY4m(makeNumberedVideo(CLIP, width, height, seconds * framesPerSecond, framesPerSecond), file);
+    return await encodeClip({ codec: 'H264', file, width, height, seconds, framesPerSecond, bitrateBps: 400_000 });
   } finally {
     rmSync(folder, { recursive: true });
   }
