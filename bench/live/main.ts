@@ -20,12 +20,13 @@ import { measureServerSide, numberedClip } from './server-side.ts';
  * the upscaled path of the same frames, so that a noisy machine disturbs both alike. Prints tables, writes bench/results/.
  * It judges nothing by itself: compare runs on one quiet machine.
  */
+const ALL_PARTS = 'server,glass,join,fanout';
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'resize' },
     seconds: { type: 'string', default: '32' },
     /** Any of server, glass, join, fanout, statistics. */
-    parts: { type: 'string', default: 'server,glass,join,fanout' },
+    parts: { type: 'string', default: ALL_PARTS },
     /** For `statistics`: an H264 file instead of the numbered clip, and how many broadcasts at once. */
     clip: { type: 'string' },
     streams: { type: 'string', default: '1' },
@@ -68,41 +69,39 @@ async function measureJoin(app: App, clip: Clip): Promise<{ joins: number; p50: 
   return { joins: joinMs.length, p50: round(quantile(joinMs, 0.5)), p95: round(quantile(joinMs, 0.95)) };
 }
 
+/** A keyframe of eight times the mean size is 64 ms of sending to 48 viewers: rows without and with one every ten seconds. */
 async function measureFanouts(): Promise<unknown[]> {
   const results: unknown[] = [];
   const rows: string[][] = [
-    ['viewers', 'connected', 'CPU of one core', 'us a packet', 'late frames', 'incomplete', 'join p95'],
+    ['viewers', 'keyframes', 'connected', 'CPU of one core', 'us a packet', 'late frames', 'incomplete', 'join p95'],
   ];
   for (const viewers of values.viewers.split(',').map(Number)) {
-    const stack = new WeriftStack({
-      iceServers: [],
-      portRange: undefined,
-      additionalHostAddresses: [],
-      ipv6: false,
-      interfaceAddresses: ['127.0.0.1'],
-      jitterMs: 80,
-      startBitrateBps: 1_500_000,
-      maxIngestBitrateBps: undefined,
-    });
-    const result = await measureFanout({
-      stack,
-      viewers,
-      bitrateBps: 4_000_000,
-      seconds: 20,
-      keyframeEveryFrames: 300,
-    });
-    await stack.close();
-    results.push(result);
-    const { connected, cpuShare, cpuUsPerPacket, framesLate, framesIncomplete, framesExpected, joinMs } = result;
-    rows.push([
-      String(viewers),
-      String(connected),
-      `${(cpuShare * 100).toFixed(0)} %`,
-      cpuUsPerPacket.toFixed(1),
-      `${((100 * framesLate) / framesExpected).toFixed(2)} %`,
-      `${((100 * framesIncomplete) / framesExpected).toFixed(2)} %`,
-      `${joinMs.p95.toFixed(0)} ms`,
-    ]);
+    for (const keyframeEveryFrames of [0, 300]) {
+      const stack = new WeriftStack({
+        iceServers: [],
+        portRange: undefined,
+        additionalHostAddresses: [],
+        ipv6: false,
+        interfaceAddresses: ['127.0.0.1'],
+        jitterMs: 80,
+        startBitrateBps: 1_500_000,
+        maxIngestBitrateBps: undefined,
+      });
+      const result = await measureFanout({ stack, viewers, bitrateBps: 4_000_000, seconds: 20, keyframeEveryFrames });
+      await stack.close();
+      results.push({ ...result, keyframeEveryFrames });
+      const { connected, cpuShare, cpuUsPerPacket, framesLate, framesIncomplete, framesExpected, joinMs } = result;
+      rows.push([
+        String(viewers),
+        keyframeEveryFrames === 0 ? 'none' : 'every 10 s',
+        String(connected),
+        `${(cpuShare * 100).toFixed(0)} %`,
+        cpuUsPerPacket.toFixed(1),
+        `${((100 * framesLate) / framesExpected).toFixed(2)} %`,
+        `${((100 * framesIncomplete) / framesExpected).toFixed(2)} %`,
+        `${joinMs.p95.toFixed(0)} ms`,
+      ]);
+    }
   }
   printTable('fan-out: 4 Mbit/s a viewer, 20 s; late = more than 33 ms', rows);
   return results;
@@ -198,7 +197,9 @@ async function main(): Promise<void> {
   await app.close();
   if (parts.has('fanout')) result['fanout'] = await measureFanouts();
   const command = `npm run bench:live -- ${process.argv.slice(2).join(' ')}`.trim().replace(/ --$/, '');
-  console.log(`written to ${writeResult(`live-${values.model}`, { ...provenance(command), ...result })}`);
+  console.log(
+    `written to ${writeResult(`live-${values.model}${values.parts === ALL_PARTS ? '' : `-${values.parts.replaceAll(',', '-')}`}`, { ...provenance(command), ...result })}`,
+  );
 }
 
 main().then(

@@ -1,5 +1,5 @@
 import type { AppError } from '../errors.ts';
-import type { FrameTrace, MediaTime } from '../media/types.ts';
+import type { Colour, ColourMatrix, FrameTrace, MediaTime } from '../media/types.ts';
 
 /**
  * The interface every kind of upscaler implements: `resize`, `onnx`, `flashvsr`.
@@ -9,13 +9,7 @@ import type { FrameTrace, MediaTime } from '../media/types.ts';
  * chunkFrames = 1, lookAheadFrames = 0.
  */
 
-/** ITU-T H.273 matrix coefficients that occur in WebRTC video. */
-export type ColourMatrix = 'bt601' | 'bt709' | 'bt2020';
-export interface Colour {
-  readonly matrix: ColourMatrix;
-  /** `limited`: luma 16..235 ("tv", "mpeg"); `full`: 0..255 ("pc", "jpeg"). */
-  readonly range: 'limited' | 'full';
-}
+export type { Colour, ColourMatrix };
 
 /**
  * Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width.

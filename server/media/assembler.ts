@@ -1,4 +1,4 @@
-import type { Colour } from '../engine/upscaler.ts';
+import type { Colour } from './types.ts';
 import { H264Depacketizer } from './h264.ts';
 import { startsPicture } from './picture-start.ts';
 import type { RtpPacket } from './rtp.ts';

@@ -1,4 +1,4 @@
-import type { Colour, ColourMatrix } from '../engine/upscaler.ts';
+import type { Colour, ColourMatrix } from './types.ts';
 
 /**
  * libwebrtc's RTP header extension http://www.webrtc.org/experiments/rtp-hdrext/color-space: on the last packet of a

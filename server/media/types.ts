@@ -1,5 +1,3 @@
-import type { Colour } from '../engine/upscaler.ts';
-
 /** The currency of the media path: what travels between receive and rewrite. Types and constants only. */
 
 export type SourceCodec = 'H264' | 'VP8' | 'VP9';
@@ -17,6 +15,14 @@ export type MediaTime = number;
 
 /** Microseconds of the process-wide monotonic clock; the same in every thread (see clock.ts). */
 export type MonotonicUs = number;
+
+/** ITU-T H.273 matrix coefficients that occur in WebRTC video. */
+export type ColourMatrix = 'bt601' | 'bt709' | 'bt2020';
+export interface Colour {
+  readonly matrix: ColourMatrix;
+  /** `limited`: luma 16..235 ("tv", "mpeg"); `full`: 0..255 ("pc", "jpeg"). */
+  readonly range: 'limited' | 'full';
+}
 
 /** One complete compressed picture of the publisher. H264: Annex B with start codes; VP8, VP9: the bare frame. */
 export interface AccessUnit {
