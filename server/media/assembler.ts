@@ -1,8 +1,7 @@
-import type { Colour } from './types.ts';
 import { H264Depacketizer } from './h264.ts';
 import { startsPicture } from './picture-start.ts';
 import type { RtpPacket } from './rtp.ts';
-import type { AccessUnit, DropReason, MediaTime, MonotonicUs, SourceCodec } from './types.ts';
+import type { AccessUnit, Colour, DropReason, MediaTime, MonotonicUs, SourceCodec } from './types.ts';
 import { Vp8Depacketizer } from './vp8.ts';
 import { Vp9Depacketizer } from './vp9.ts';
 
