@@ -97,8 +97,10 @@ interface StunInternals {
 /** Where packets go: through one of our sockets, or through a TURN relay. */
 type Route = { readonly address: Address } & ({ readonly socket: UdpSocket } | { readonly relay: Protocol });
 
+const CHANGE_CIPHER_SPEC = 20;
 const ALERT = 21;
 const HANDSHAKE = 22;
+const APPLICATION_DATA = 23;
 const CLIENT_HELLO = 1;
 /** Level warning, description close_notify. */
 const CLOSE_NOTIFY = Buffer.from([1, 0]);
@@ -481,7 +483,8 @@ export class SecureTransport {
     const nowUs = monotonicUs();
     if (first >= 20 && first <= 63) {
       // DTLS only from where an authentic connectivity check came from: no amplification towards forged addresses.
-      const forged = this.secure && hasUnprotectedReset(data);
+      const dtls = this.#dtls as unknown as { readonly cipher: RecordCipher } | undefined;
+      const forged = this.secure && dtls !== undefined && hasForgedRecord(data, dtls.cipher);
       if (forged || !isDtls(data) || (route !== undefined && !this.#validated.has(addressKey(route.address)))) {
         this.counters.packetsRefused += 1;
         return;
@@ -575,17 +578,36 @@ export class SecureTransport {
   }
 }
 
+/** werift's CipherContext, of which only this is used here. */
+interface RecordCipher {
+  decryptPacket(record: unknown): Buffer;
+}
+
 /**
- * Alerts and client hellos outside the encryption (epoch 0) of an established session: nothing honest sends them, and
- * werift would close or start the handshake over - for anyone who can forge the peer's address.
+ * Records that would end or reset an established session without proof of where they come from. werift takes every record
+ * type it does not know for an alert, and believes an alert whose ciphertext happens to look like a known one.
  */
-function hasUnprotectedReset(data: Buffer): boolean {
-  for (let at = 0; at + 13 < data.length; at += 13 + data.readUInt16BE(at + 11)) {
-    const type = data[at];
+function hasForgedRecord(data: Buffer, cipher: RecordCipher): boolean {
+  for (let at = 0; at + 13 <= data.length; at += 13 + data.readUInt16BE(at + 11)) {
+    const type = data[at] as number;
     const epoch = data.readUInt16BE(at + 3);
-    if (epoch === 0 && (type === ALERT || (type === HANDSHAKE && data[at + 13] === CLIENT_HELLO))) return true;
+    if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) return true;
+    if (epoch === 0 && type === HANDSHAKE && data[at + 13] === CLIENT_HELLO) return true;
+    if (type === ALERT && (epoch === 0 || !authentic(data, at, cipher))) return true;
   }
   return false;
+}
+
+/** RFC 6347 section 4.1: the record at this place decrypts under the session's keys. */
+function authentic(data: Buffer, at: number, cipher: RecordCipher): boolean {
+  const recordLayerHeader = {
+    contentType: data[at],
+    protocolVersion: { major: data[at + 1], minor: data[at + 2] },
+    epoch: data.readUInt16BE(at + 3),
+    sequenceNumber: data.readUIntBE(at + 5, 6),
+  };
+  const fragment = data.subarray(at + 13, at + 13 + data.readUInt16BE(at + 11));
+  return safely(() => cipher.decryptPacket({ recordLayerHeader, fragment })) !== undefined;
 }
 
 function addressKey(address: Address): string {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   type RtcpPacket,
   MediaStream,
@@ -55,6 +54,20 @@ function repairSenderReports(sender: RTCRtpSender): void {
       ntp = (BigInt(Math.floor(ms / 1000)) << 32n) | BigInt(Math.floor(((ms % 1000) / 1000) * 2 ** 32));
     },
   });
+}
+
+/** Noise that is the same in every run (mulberry32), so that what it finds can be found again. */
+function seededBytes(seed: number): (length: number) => Buffer {
+  let state = seed >>> 0;
+  return (length) =>
+    Buffer.from(
+      Array.from({ length }, () => {
+        state = (state + 0x6d2b79f5) >>> 0;
+        let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+        mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+        return (mixed ^ (mixed >>> 14)) & 0xff;
+      }),
+    );
 }
 
 /** Sends a pre-encoded clip in real time through real WebRTC. A PLI makes it jump to the clip's next keyframe. */
@@ -121,7 +134,8 @@ export class NodePublisher {
    * A hostile publisher: authentic packets whose contents are noise - RTP with this stream's and other payload types,
    * RTX, header extensions, padding, and RTCP of every type - and datagrams that are nothing at all.
    */
-  async sendNoise(packets: number): Promise<void> {
+  async sendNoise(packets: number, seed = 1): Promise<void> {
+    const randomBytes = seededBytes(seed);
     const { dtlsTransport, ssrc, rtxSsrc } = this.#sender;
     for (let count = 0; count < packets; count += 1) {
       const noise = randomBytes(count % 200);
