@@ -1,7 +1,6 @@
-import type { AppError } from '../errors.ts';
-import type { UpscalerInfo } from '../engine/upscaler.ts';
-import type { AccessUnit, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
-import type { EncoderRequest, PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
+import type { AccessUnit, ResultCodec, Rung } from '../media/types.ts';
+import type { EncoderRequest } from '../pipeline/messages.ts';
+import type { PipelineListener } from '../pipeline/pipeline.ts';
 
 /** What a broadcast needs of its pipeline (server/pipeline runs it in a worker thread; tests use a fake). */
 export interface PipelinePort {
@@ -14,14 +13,6 @@ export interface PipelinePort {
   close(): Promise<void>;
 }
 
-export interface PipelineListener {
-  onReady(info: UpscalerInfo): void;
-  onFormat(format: PipelineFormat): void;
-  onFrame(frame: EncodedFrame): void;
-  onNeedKeyframe(reason: string): void;
-  onLadder(rung: number, label: string, reason: string): void;
-  onStats(stats: PipelineStats): void;
-  onError(error: AppError): void;
-}
+export type { PipelineListener };
 
 export type PipelineFactory = (name: string, listener: PipelineListener) => PipelinePort;
