@@ -5,8 +5,8 @@ import { AppError } from '../errors.ts';
 import type { OnnxModel } from './spec.ts';
 
 /**
- * manifest.json beside a model's files. Only what is needed to run the model is named here; licence, source, training and
- * checksums are there for people and for `models verify`, so other keys are allowed.
+ * manifest.json beside a model's files. Only what is needed to run the model is named here; licence, source and
+ * training are there for people, so other keys are allowed.
  */
 const onnxManifest = z.looseObject({
   name: z.string().min(1),
@@ -15,6 +15,13 @@ const onnxManifest = z.looseObject({
   kind: z.literal('onnx'),
   file: z.string().min(1),
   scale: z.number().int().min(1).max(8),
+  /** Of `file`, checked whenever the model is loaded. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits')
+    .optional(),
+  /** `--model auto` takes this model for its scale. */
+  auto: z.boolean().default(false),
   valueRange: z
     .tuple([z.number(), z.number()])
     .refine(([black, white]) => white !== black, 'both ends are the same')
@@ -83,12 +90,13 @@ export function onnxModelOf(folder: string, manifest: OnnxManifest): OnnxModel {
       },
     );
   }
-  const { label, name, valueRange, layout, scale, sizeMultiple, recurrentState } = manifest;
+  const { label, name, valueRange, layout, scale, sha256, sizeMultiple, recurrentState } = manifest;
   return {
     file,
     label: label ?? name,
     valueRange,
     scale,
+    ...(sha256 === undefined ? {} : { sha256 }),
     ...(layout === undefined ? {} : { layout }),
     ...(sizeMultiple === undefined ? {} : { sizeMultiple }),
     ...(recurrentState === undefined

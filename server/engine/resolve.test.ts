@@ -31,9 +31,22 @@ const onnx = (name: string, scale: number, rest: object = {}): object => ({
 });
 const state = { input: 'hidden', output: 'hidden_out', channels: 16 };
 
-addModel('nano-x4', onnx('nano-x4', 4, { label: 'nano x4', recurrentState: [state], licence: 'Apache-2.0' }));
-addModel('mini-x4', onnx('mini-x4', 4, { label: 'mini x4' }));
-addModel('nano-x2', onnx('nano-x2', 2));
+const SHA256 = 'ab'.repeat(32);
+addModel('mini', onnx('mini', 4, { label: 'mini x4' }));
+addModel(
+  'nano',
+  onnx('nano', 4, {
+    auto: true,
+    fallbacks: ['mini'],
+    label: 'nano x4',
+    recurrentState: [state],
+    sha256: SHA256,
+    licence: 'Apache-2.0',
+  }),
+);
+// Its folder says nothing about its scale: the manifest does.
+addModel('nano-x2', onnx('nano-x2', 2, { auto: true }));
+addModel('short-hash', onnx('short-hash', 4, { sha256: 'abc' }));
 addModel('range', onnx('range', 3, { valueRange: [0, 255], sizeMultiple: 8 }));
 addModel('vsr', { name: 'vsr', label: 'FlashVSR v1.1', kind: 'flashvsr', weights: ['a'] });
 addModel('bare', undefined);
@@ -53,20 +66,27 @@ async function failure(model: Partial<Config['model']>): Promise<AppError> {
   throw new Error(`no AppError but ${String(error)}`);
 }
 
-it('auto takes the shipped nano model of the wanted scale, with its mini below it', async () => {
+it('auto takes the model of the wanted scale whose manifest says so, with its fallbacks below it', async () => {
   expect(await resolve({ name: 'auto', threads: 3 })).toEqual({
     kind: 'onnx',
     model: {
-      file: path.join(root, 'nano-x4', 'model.onnx'),
+      file: path.join(root, 'nano', 'model.onnx'),
       label: 'nano x4',
       valueRange: [0, 1],
       scale: 4,
+      sha256: SHA256,
       recurrentState: [{ input: 'hidden', output: 'hidden_out' }],
     },
     threads: 3,
-    fallbacks: [{ file: path.join(root, 'mini-x4', 'model.onnx'), label: 'mini x4', valueRange: [0, 1], scale: 4 }],
+    fallbacks: [{ file: path.join(root, 'mini', 'model.onnx'), label: 'mini x4', valueRange: [0, 1], scale: 4 }],
   });
-  expect(await resolve({ name: 'auto', scale: 2 })).toMatchObject({ kind: 'onnx', model: { scale: 2 }, fallbacks: [] });
+  expect(await resolve({ name: 'auto', scale: 2 })).toMatchObject({
+    kind: 'onnx',
+    model: { file: path.join(root, 'nano-x2', 'model.onnx'), scale: 2 },
+    fallbacks: [],
+  });
+  // There is a x3 model here, but it does not ask to be taken.
+  expect(await resolve({ name: 'auto', scale: 3 })).toMatchObject({ kind: 'resize', scale: 3 });
 });
 
 it('auto is a resize where no model is shipped', async () => {
@@ -104,9 +124,10 @@ it('hands FlashVSR models on with their settings', async () => {
 });
 
 it.each([
-  ['nothing', 'model.notFound', /no model "nothing".*auto, resize, .*nano-x4/],
+  ['nothing', 'model.notFound', /no model "nothing".*There are: auto, resize, .*nano \(x4\), nano-x2 \(x2\)/],
   ['broken', 'model.invalid', /broken.manifest\.json is not valid JSON/],
   ['wrong', 'model.invalid', /wrong.manifest\.json is not a model manifest: scale: /],
+  ['short-hash', 'model.invalid', /sha256: must be 64/],
   ['gone', 'model.invalid', /names model\.onnx, which is not there/],
   ['two', 'model.invalid', /several \.onnx files \(a\.onnx, b\.onnx\)/],
   ['needy', 'model.invalid', /fallback "nano-x2", which is no ONNX model of its scale/],
@@ -124,6 +145,6 @@ it('refuses other files', async () => {
 
 it('lists what there is', () => {
   expect(availableModels([root]).map((model) => model.name)).toEqual(
-    expect.arrayContaining(['nano-x4', 'mini-x4', 'nano-x2', 'range', 'vsr', 'gone']),
+    expect.arrayContaining(['nano', 'mini', 'nano-x2', 'range', 'vsr', 'gone']),
   );
 });

@@ -40,7 +40,7 @@ export function availableModels(roots: readonly string[] = modelRoots()): Availa
 }
 
 /**
- * Turns --model into a spec: `auto` (the shipped nano model of the wanted scale if there is one, else resize), `resize`,
+ * Turns --model into a spec: `auto` (the model of the wanted scale whose manifest says `auto`, else resize), `resize`,
  * a name from `models list`, a folder with manifest.json, or an .onnx file.
  *
  * @throws AppError model.notFound (the message lists what there is) | model.invalid
@@ -97,23 +97,21 @@ function fromBareFolder(config: ModelConfig, folder: string): UpscalerSpec {
 }
 
 function autoSpec(config: ModelConfig, roots: readonly string[]): UpscalerSpec {
-  const nano = availableModels(roots).find(
-    ({ name, manifest }) => manifest.kind === 'onnx' && name === `nano-x${config.model.scale}`,
-  );
-  if (nano?.manifest.kind !== 'onnx') return resizeSpec(config);
-  return onnxSpec(config, onnxModelOf(nano.folder, nano.manifest), fallbacksOf(nano.folder, nano.manifest, roots));
+  for (const { folder, manifest } of availableModels(roots)) {
+    if (manifest.kind !== 'onnx' || !manifest.auto || manifest.scale !== config.model.scale) continue;
+    return onnxSpec(config, onnxModelOf(folder, manifest), fallbacksOf(folder, manifest, roots));
+  }
+  return resizeSpec(config);
 }
 
-/** What the manifest names; a shipped nano model falls back to the mini of its scale without saying so. */
+/** The cheaper models a manifest names: by name, beside it or in any root. */
 function fallbacksOf(folder: string, manifest: OnnxManifest, roots: readonly string[]): OnnxModel[] {
-  const guess = path.basename(folder).startsWith('nano-') ? [path.basename(folder).replace('nano-', 'mini-')] : [];
-  const names = manifest.fallbacks ?? guess;
-  return names.flatMap((name) => {
-    const model = availableModels([path.dirname(folder), ...roots]).find((candidate) => candidate.name === name);
+  const models = availableModels([path.dirname(folder), ...roots]);
+  return (manifest.fallbacks ?? []).map((name) => {
+    const model = models.find((candidate) => candidate.name === name);
     if (model?.manifest.kind === 'onnx' && model.manifest.scale === manifest.scale) {
-      return [onnxModelOf(model.folder, model.manifest)];
+      return onnxModelOf(model.folder, model.manifest);
     }
-    if (manifest.fallbacks === undefined) return [];
     throw new AppError(
       'model.invalid',
       `${folder} names the fallback "${name}", which is no ONNX model of its scale here.`,
@@ -148,10 +146,13 @@ function flashVsrSpec({ model }: ModelConfig, folder: string, label: string): Up
 }
 
 function notFound(name: string, roots: readonly string[]): AppError {
-  const names = ['auto', 'resize', ...availableModels(roots).map((model) => model.name)];
+  const models = availableModels(roots).map((model) =>
+    model.manifest.kind === 'onnx' ? `${model.name} (x${model.manifest.scale})` : model.name,
+  );
+  const names = ['auto', 'resize', ...models].join(', ');
   return new AppError(
     'model.notFound',
-    `There is no model "${name}": it is no model's name, folder or .onnx file. There are: ${[...new Set(names)].join(', ')}.`,
+    `There is no model "${name}": it is no model's name, folder or .onnx file. There are: ${names}.`,
     { context: { name, roots } },
   );
 }

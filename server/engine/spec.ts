@@ -57,6 +57,8 @@ export interface OnnxModel {
   readonly valueRange: readonly [number, number];
   /** What the manifest promises; the probe run must agree. Absent: the probe decides. */
   readonly scale?: number;
+  /** Of the file, in hexadecimal; a file with another one is refused. Absent: not checked. */
+  readonly sha256?: string;
   /** `rgb` only: sides given to the model are padded up to a multiple of this and the result cropped back. Default 1. */
   readonly sizeMultiple?: number;
   /** Absent: pairs named `X`/`X_out`, `state_in_*`/`state_out_*` are found by name. */

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AppError } from '../../errors.ts';
 import type { OnnxLayout, OnnxModel } from '../spec.ts';
@@ -6,6 +8,18 @@ import { newSamples, tensorPlaces, type Samples } from './samples.ts';
 
 /** Sides of the probe picture: small, even, and a multiple of what common models ask for. */
 const PROBE_SIDE = 64;
+
+/** How every session is made; benchmarks that compare with other models use it too. */
+export function sessionOptions(threads: number): InferenceSession.SessionOptions {
+  return {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    logSeverityLevel: 4,
+    // Threads that spin between two frames would take the cores from decoders and encoders.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  };
+}
 
 /** Recurrent tensors of one stream, in the order of the graph's state pairs. */
 export type StreamState = Tensor[];
@@ -29,16 +43,10 @@ export class OnnxRunner {
 
   /** Loads, checks the graph and runs it once on a small picture. @throws AppError model.invalid */
   static async load(model: OnnxModel, threads: number): Promise<OnnxRunner> {
+    await verifyFile(model);
     let session: InferenceSession;
     try {
-      session = await InferenceSession.create(model.file, {
-        intraOpNumThreads: threads,
-        interOpNumThreads: 1,
-        executionMode: 'sequential',
-        logSeverityLevel: 4,
-        // Threads that spin between two frames would take the cores from decoders and encoders.
-        extra: { session: { intra_op: { allow_spinning: '0' } } },
-      });
+      session = await InferenceSession.create(model.file, sessionOptions(threads));
     } catch (cause) {
       throw invalidModel(model, `onnxruntime cannot load it (${(cause as Error).message.trim()}).`, undefined, cause);
     }
@@ -109,6 +117,22 @@ export class OnnxRunner {
   async close(): Promise<void> {
     await this.#session.release();
   }
+}
+
+/** A model whose manifest states its sha256 is that file or none. @throws AppError model.invalid */
+async function verifyFile({ file, sha256 }: OnnxModel): Promise<void> {
+  if (sha256 === undefined) return;
+  const found = await readFile(file).then(
+    (bytes) => createHash('sha256').update(bytes).digest('hex'),
+    (cause: unknown) => {
+      throw new AppError('model.invalid', `${file} cannot be read: ${(cause as Error).message}`, { cause });
+    },
+  );
+  if (found === sha256) return;
+  throw new AppError('model.invalid', `${file} has the sha256 ${found}, but its manifest says ${sha256}.`, {
+    context: { file },
+    remedy: 'The file is damaged or was replaced: restore it, or put the new sha256 into manifest.json.',
+  });
 }
 
 function graphInfo(session: InferenceSession): GraphInfo {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -251,4 +252,16 @@ it('keeps the colour of its source', async () => {
     ]);
   }
   expect(opened.results.map((result) => result.colour)).toEqual([BT601, bt709]);
+});
+
+it('loads a file with the stated sha256 and refuses any other', async () => {
+  const content = planarModel(4);
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  expect((await load(model(content, { sha256 }))).info.scale).toBe(4);
+  const other = content.slice();
+  other[other.length - 1] = (other[other.length - 1] ?? 0) ^ 1;
+  const damaged = await load(model(other, { sha256 })).catch((error: unknown) => error);
+  expect(damaged).toBeInstanceOf(AppError);
+  expect(damaged).toMatchObject({ code: 'model.invalid' });
+  expect((damaged as AppError).message).toContain(`its manifest says ${sha256}`);
 });
