@@ -41,7 +41,7 @@
 namespace flashvsr {
 
 // Raised on every incompatible change of this header; the CUDA library refuses another number.
-inline constexpr int kBackendAbiVersion = 1;
+inline constexpr int kBackendAbiVersion = 2;
 
 // What a tensor holds; the backend chooses the element type.
 enum class Storage : std::uint8_t {
@@ -258,12 +258,13 @@ struct FinishPicture {
   Tensor out;              // Byte, tight layout of contentWidth x contentHeight
 };
 
-enum class Stage : std::uint8_t { Import, Project, Denoise, Reveal, Match };
-inline constexpr int kStages = 5;
+// Idle is nobody's work: the time between the parts of a chunk.
+enum class Stage : std::uint8_t { Import, Project, Denoise, Reveal, Match, Idle };
+inline constexpr int kStages = 6;
 
 // ---- the three interfaces --------------------------------------------------------------------------------------------
 
-// A point in an executor's queue.
+// A point in an executor's queue: operations and copies before it. Must not outlive its backend.
 class Fence {
  public:
   virtual ~Fence() = default;
@@ -284,7 +285,8 @@ class Executor {
   // deleter, from any thread, possibly after the executor is gone; the engine reuses what it gets.
   virtual std::shared_ptr<std::uint8_t[]> allocateHost(std::size_t bytes) = 0;
 
-  // Asynchronous copies; the host memory stays untouched until a later fence is done.
+  // Asynchronous copies; the host memory stays untouched until a later fence is done. A download may run beside operations
+  // that come after it; the next FinishPicture into the same tensor waits for it.
   virtual void upload(const Tensor& to, const void* host) = 0;
   virtual void download(void* host, const Tensor& from) = 0;
   virtual void fill(const Tensor& tensor, std::uint8_t byte) = 0;
@@ -297,6 +299,8 @@ class Executor {
   // Time from here on counts for `stage`. A stage may be marked several times a chunk.
   virtual void mark(Stage stage) = 0;
   virtual std::unique_ptr<Fence> fence() = 0;
+  // Operations from here on start after the operations before `fence`, which may be another executor's of the same backend.
+  virtual void after(const Fence& fence) = 0;
 
   virtual void run(const ImportPicture& op) = 0;
   virtual void run(const UnshuffleFrame& op) = 0;
@@ -344,7 +348,7 @@ struct BackendInfo {
   std::string device;      // "reference", "cuda"
   std::string deviceName;
   std::int64_t totalBytes = 0, freeBytes = 0;  // device memory now
-  int concurrentChunks = 1;  // chunks (of different streams) worth having in flight
+  int partsAhead = 1;  // parts of chunks (engine/network.h) to keep enqueued so that the device never waits for its host
 };
 
 class Backend {

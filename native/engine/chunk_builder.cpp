@@ -25,6 +25,13 @@ std::optional<std::int64_t> ChunkBuilder::deadlineUs() const {
   return std::nullopt;
 }
 
+std::optional<std::int64_t> ChunkBuilder::oldestUs() const {
+  for (const Place& place : tail_)
+    if (place.frame) return place.frame->arrivedUs;
+  if (!waiting_.empty()) return waiting_.front().arrivedUs;
+  return std::nullopt;
+}
+
 bool ChunkBuilder::ready(std::int64_t nowUs) const {
   if (waiting() >= wanted()) return true;
   if (flushing_) return !waiting_.empty() || heldBack();

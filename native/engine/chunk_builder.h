@@ -51,6 +51,8 @@ class ChunkBuilder {
   // The next chunk, filled up with repeats where frames lack. At least one frame must be waiting or held back.
   GatheredChunk take();
 
+  // When the first frame arrived that the next chunk brings out; nothing when there is none.
+  std::optional<std::int64_t> oldestUs() const;
   // Pushed and in no chunk yet.
   int waiting() const { return static_cast<int>(waiting_.size()); }
   // A real frame that is in a chunk and has not come out.

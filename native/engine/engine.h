@@ -1,7 +1,7 @@
 // The engine's public face: what the addon binds and the native tools use. No backend type crosses it.
 //
-//   Engine  one device, one set of weights, any number of streams; owns the thread that issues chunks, fairly
-//           (round robin by chunk), to the device.
+//   Engine  one device, one set of weights, any number of streams; owns the thread that issues parts of chunks to the
+//           device, those first whose pictures have waited longest.
 //   Stream  frames in, upscaled frames out, for days. Bounded on both sides; never blocks its caller.
 //
 // Threads: every method may be called from any thread. Listener methods are called on the engine's thread, one at a time
@@ -26,6 +26,8 @@ namespace flashvsr {
 enum class ColourMatch : std::uint8_t { None, Adain, Wavelet };  // flashvsr-model.md section 7
 enum class Precision : std::uint8_t { Fp32, Bf16, Fp8 };         // of weights and activations; sums and norms are fp32
 
+struct StreamOptions;
+
 struct EngineOptions {
   std::string device = "auto";  // "reference" (plain C++ on the CPU), "cuda", or "auto": cuda where it is usable
   int deviceIndex = 0;          // which CUDA device
@@ -37,6 +39,14 @@ struct EngineOptions {
   LoadProgress progress;         // preparing weights: bytes done, bytes in all; false cancels (Error "engine.cancelled")
   // Microseconds of a steady clock; tests pass their own. Read on the engine's thread and in push.
   std::function<std::int64_t()> clockUs;
+  // A stream to run two chunks of before Open returns, so that no kernel, plan or buffer is made while the first pictures
+  // wait. Its memory is kept for the first stream that is created; one of another size gives it back first.
+  std::shared_ptr<const StreamOptions> warmUp;
+  // A chunk's part that the device has not finished after this long ends the engine (scope Engine, "engine.failed"): a
+  // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: wait for ever.
+  std::int64_t hangMs = 20'000;
+  // Chunks of different streams run beside each other on the device instead of one after the other.
+  bool overlapStreams = false;
 };
 
 // May change between chunks, but for kvRatio, which lays out memory.
@@ -116,7 +126,7 @@ struct MemoryPlan {
   std::string message;             // why not, with the numbers; empty when it fits
 };
 
-struct StageTimes {  // milliseconds of the device (or of the CPU on the reference backend) of the last chunk
+struct StageTimes {  // milliseconds of the device (or of the CPU on the reference backend) of the last whole chunk
   double project = 0, denoise = 0, reveal = 0, match = 0, total = 0;
 };
 
@@ -130,6 +140,7 @@ struct StreamStats {
   std::int64_t position = 0;        // latent position of the next chunk
   StageTimes lastChunk;
   double latencyMs = 0;             // push to onFrame of the newest delivered frame
+  double engineBusyMs = 0;          // time in which the engine had work of any stream on the device, since it was opened
 };
 
 class Stream {

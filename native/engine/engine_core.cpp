@@ -82,7 +82,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<Prepare
   info_.precision = precision_;
   info_.dims = model_->dims();
   info_.weightBytes = model_->bytes();
-  concurrentChunks_ = std::max(1, info.concurrentChunks);
+  partsAhead_ = std::max(1, info.partsAhead);
 }
 
 std::int64_t EngineCore::SteadyUs() {
@@ -131,29 +131,47 @@ void EngineCore::signal() {
   changed_.notify_all();
 }
 
+double EngineCore::busyMs() const {
+  const std::int64_t since = busySinceUs_;
+  return static_cast<double>(busyUs_ + (since != 0 ? SteadyUs() - since : 0)) / 1000.0;
+}
+
+// Called when the number of parts on the device has changed.
+void EngineCore::countBusy() {
+  const std::int64_t now = SteadyUs(), since = busySinceUs_;
+  if (!onDevice_.empty() && since == 0) busySinceUs_ = now;
+  if (onDevice_.empty() && since != 0) {
+    busySinceUs_ = 0;
+    busyUs_ += now - since;
+  }
+  frontSinceUs_ = now;
+}
+
 void EngineCore::loop() {
   for (;;) {
     std::uint64_t seen = 0;
     {
       const std::lock_guard lock(mutex_);
       seen = signals_;
-      if (closing_ && streams_.empty() && inFlight_.empty()) return;
+      if (closing_ && streams_.empty() && onDevice_.empty()) return;
     }
+    if (deliver()) continue;
     std::optional<std::int64_t> wakeUs;
-    if (static_cast<int>(inFlight_.size()) < concurrentChunks_ && issueOne(wakeUs)) continue;
-    if (!inFlight_.empty()) {
-      // While there is room on the device another stream may get ready first: do not sleep past that.
-      if (static_cast<int>(inFlight_.size()) < concurrentChunks_ && !inFlight_.front()->oldestDone()) {
-        std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, std::chrono::microseconds(500), [&] { return signals_ != seen; });
-        continue;
-      }
-      finishOldest();
-      continue;
-    }
+    if (static_cast<int>(onDevice_.size()) < partsAhead_ && issueOne(wakeUs)) continue;
     std::unique_lock lock(mutex_);
     const auto changed = [&] { return signals_ != seen; };
-    if (!wakeUs) {
+    if (!onDevice_.empty()) {
+      // No fence is waited for: there may be pictures of several streams, another chunk may get ready, and a kernel that
+      // hangs must not take this thread along.
+      changed_.wait_for(lock, std::chrono::microseconds(250), changed);
+      lock.unlock();
+      if (hangs()) {
+        fail(Error("engine.failed", ErrorScope::Engine,
+                   "The device has not finished a part of a chunk for " + std::to_string(options_.hangMs / 1000) + " s: " + info_.deviceName + " hangs.",
+                   "Restart the process; if it comes back, report it with the log and the driver's version."),
+             true);
+      }
+    } else if (!wakeUs) {
       changed_.wait(lock, changed);
     } else if (options_.clockUs) {
       changed_.wait_for(lock, std::chrono::milliseconds(1), changed);  // somebody else's clock: look often
@@ -163,7 +181,11 @@ void EngineCore::loop() {
   }
 }
 
-// One piece of work for the next stream in turn that has any.
+bool EngineCore::hangs() const {
+  return options_.hangMs > 0 && !onDevice_.empty() && SteadyUs() - frontSinceUs_ > options_.hangMs * 1000 && !onDevice_.front().fence->done();
+}
+
+// The most urgent piece of work of all streams; among equals the streams take turns.
 bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   std::vector<std::shared_ptr<StreamImpl>> streams;
   {
@@ -171,67 +193,88 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
     streams = streams_;
   }
   const std::int64_t now = nowUs();
+  StreamImpl::Turn turn;
+  std::shared_ptr<StreamImpl> stream;
+  std::size_t chosen = 0;
   for (std::size_t i = 0; i < streams.size(); ++i) {
     const std::size_t index = (next_ + i) % streams.size();
-    const std::shared_ptr<StreamImpl>& stream = streams[index];
-    const StreamImpl::Work work = stream->poll(now, wakeUs);
-    if (work == StreamImpl::Work::None) continue;
-    next_ = index + 1;
-    std::optional<Error> failure;
+    const StreamImpl::Turn candidate = streams[index]->poll(now, wakeUs);
+    if (candidate.work == StreamImpl::Work::None || (stream && candidate.dueUs >= turn.dueUs)) continue;
+    turn = candidate;
+    stream = streams[index];
+    chosen = index;
+  }
+  if (!stream) return false;
+  next_ = chosen + 1;
+  try {
+    if (turn.work == StreamImpl::Work::Chunk || turn.work == StreamImpl::Work::Reveal) {
+      if (busySinceUs_ == 0) busySinceUs_ = SteadyUs();  // a backend may work before it returns
+      const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream && !options_.overlapStreams;
+      const Fence* const fence = stream->submit(turn.work, behind ? onDevice_.back().fence : nullptr);
+      onDevice_.push_back({stream, fence});
+      if (onDevice_.size() == 1) countBusy();
+    } else if (turn.work == StreamImpl::Work::Marker) {
+      stream->passMarker();
+    } else {
+      end(stream, nullptr);
+    }
+  } catch (...) {
+    const Error error = AsError(std::current_exception());
+    if (error.scope() == ErrorScope::Engine) {
+      fail(error);
+    } else {
+      end(stream, &error);
+    }
+  }
+  return true;
+}
+
+// Hands out what is done. @returns true when a part is over: there may be room for another.
+bool EngineCore::deliver() {
+  for (auto part = onDevice_.begin(); part != onDevice_.end(); ++part) {
+    const auto same = [&](const Part& earlier) { return earlier.stream == part->stream; };
+    if (std::any_of(onDevice_.begin(), part, same)) continue;  // a stream's pictures come in order
+    const std::shared_ptr<StreamImpl> stream = part->stream;
     try {
-      if (work == StreamImpl::Work::Chunk) {
-        stream->submit();
-        inFlight_.push_back(stream);
-      } else if (work == StreamImpl::Work::Marker) {
-        stream->passMarker();
-      }
+      if (!stream->deliver()) continue;
+      onDevice_.erase(part);
+      countBusy();
     } catch (...) {
-      failure = AsError(std::current_exception());
-    }
-    if (failure && failure->scope() == ErrorScope::Engine) {
-      fail(*failure);
-      return true;
-    }
-    if (work == StreamImpl::Work::Close || failure) {
-      {
-        const std::lock_guard lock(mutex_);
-        std::erase(streams_, stream);
+      const Error error = AsError(std::current_exception());
+      if (error.scope() == ErrorScope::Engine) {
+        fail(error);
+      } else {
+        end(stream, &error);
       }
-      std::erase(inFlight_, stream);
-      stream->finish(failure ? &*failure : nullptr);
     }
     return true;
   }
   return false;
 }
 
-void EngineCore::finishOldest() {
-  const std::shared_ptr<StreamImpl> stream = inFlight_.front();
-  inFlight_.pop_front();
-  try {
-    stream->deliver();
-  } catch (...) {
-    const Error error = AsError(std::current_exception());
-    if (error.scope() == ErrorScope::Engine) return fail(error);
-    {
-      const std::lock_guard lock(mutex_);
-      std::erase(streams_, stream);
-    }
-    std::erase(inFlight_, stream);
-    stream->finish(&error);
+void EngineCore::end(const std::shared_ptr<StreamImpl>& stream, const Error* error) {
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase(streams_, stream);
   }
+  stream->finish(error);
+  std::erase_if(onDevice_, [&](const Part& part) { return part.stream == stream; });
+  countBusy();
 }
 
 // The device is gone: one error and the end for every stream, and for all that come after.
-void EngineCore::fail(const Error& error) {
+void EngineCore::fail(const Error& error, bool hangs) {
   std::vector<std::shared_ptr<StreamImpl>> streams;
   {
     const std::lock_guard lock(mutex_);
     dead_ = error;
     streams.swap(streams_);
   }
-  inFlight_.clear();
-  for (const auto& stream : streams) stream->finish(&error);
+  onDevice_.clear();
+  countBusy();
+  // Kept for ever, as what the streams leave behind: giving it back would wait for the device.
+  if (hangs) new std::shared_ptr<EngineCore>(shared_from_this());
+  for (const auto& stream : streams) stream->finish(&error, hangs);
 }
 
 }  // namespace flashvsr

@@ -1,4 +1,4 @@
-// The engine behind its face: the device, the weights and the one thread that issues chunks.
+// The engine behind its face: the device, the weights and the one thread that issues parts of chunks.
 #pragma once
 
 #include <atomic>
@@ -30,6 +30,8 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   const Backend& backend() const { return *backend_; }
   const std::shared_ptr<PreparedModel>& model() const { return model_; }
   Precision precision() const { return precision_; }
+  // Any thread: see StreamStats::engineBusyMs.
+  double busyMs() const;
   std::int64_t nowUs() const { return options_.clockUs ? options_.clockUs() : SteadyUs(); }
   static std::int64_t SteadyUs();
 
@@ -41,15 +43,19 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
  private:
   void loop();
   bool issueOne(std::optional<std::int64_t>& wakeUs);
-  void finishOldest();
-  void fail(const Error& error);
+  bool deliver();
+  bool hangs() const;
+  void fail(const Error& error, bool hangs = false);
+  // Takes the stream out and ends it; `error` may be null.
+  void end(const std::shared_ptr<StreamImpl>& stream, const Error* error);
+  void countBusy();
 
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<PreparedModel> model_;
   Precision precision_;
   EngineOptions options_;
   EngineInfo info_;
-  int concurrentChunks_ = 1;
+  int partsAhead_ = 1;
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -59,8 +65,14 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   std::vector<std::shared_ptr<StreamImpl>> streams_;
 
   // The engine's thread only.
-  std::deque<std::shared_ptr<StreamImpl>> inFlight_;  // in the order of submission; a stream may be there twice
+  struct Part {
+    std::shared_ptr<StreamImpl> stream;  // which knows more
+    const Fence* fence;                  // valid while the part is here
+  };
+  std::deque<Part> onDevice_;            // in the order of submission
+  std::int64_t frontSinceUs_ = 0;        // since when the oldest of them is the oldest
   std::size_t next_ = 0;
+  std::atomic<std::int64_t> busyUs_{0}, busySinceUs_{0};  // 0: not busy
 
   std::thread thread_;
   std::mutex join_;

@@ -2,6 +2,7 @@
 // back when its last owner lets go, on whatever thread that is, and also after the pool is gone.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -39,11 +40,33 @@ class HostPool {
       {
         const std::lock_guard lock(state->mutex);
         --state->out;
-        if (bytes == state->bytes && state->free.size() < kMostFree) state->free.push_back(std::move(buffer));
+        if (state->abandoned || (bytes == state->bytes && state->free.size() < kMostFree)) state->free.push_back(std::move(buffer));
         released = state->released;
       }
       if (released) released();
     });
+  }
+  // Makes buffers of `bytes` until `count` are free, so that the first pictures need not wait for pinned memory.
+  void reserve(std::size_t bytes, std::size_t count, const Allocate& allocate) {
+    for (count = std::min(count, kMostFree);;) {
+      {
+        const std::lock_guard lock(state_->mutex);
+        if (bytes != state_->bytes) {
+          state_->bytes = bytes;
+          state_->free.clear();
+        }
+        if (state_->free.size() >= count) return;
+      }
+      std::shared_ptr<std::uint8_t[]> buffer = allocate(bytes);
+      const std::lock_guard lock(state_->mutex);
+      state_->free.push_back(std::move(buffer));
+    }
+  }
+  // From here on nothing is given back, for ever: freeing host memory waits for the device, and the device hangs.
+  void abandon() {
+    const std::lock_guard lock(state_->mutex);
+    state_->abandoned = true;
+    new std::shared_ptr<State>(state_);
   }
   // Buffers that somebody holds.
   int out() const {
@@ -52,9 +75,10 @@ class HostPool {
   }
   ~HostPool() {
     const std::lock_guard lock(state_->mutex);
+    state_->released = {};
+    if (state_->abandoned) return;
     state_->bytes = 0;
     state_->free.clear();
-    state_->released = {};
   }
   HostPool(const HostPool&) = delete;
   HostPool& operator=(const HostPool&) = delete;
@@ -66,6 +90,7 @@ class HostPool {
     std::size_t bytes = 0;
     std::vector<std::shared_ptr<std::uint8_t[]>> free;
     int out = 0;
+    bool abandoned = false;
     std::function<void()> released;
   };
   std::shared_ptr<State> state_;

@@ -153,28 +153,40 @@ std::int64_t Network::TopK(const StreamSettings& settings, const Geometry& geome
   return std::min(topk, windows * keyGroups * windows - 1);
 }
 
+std::pair<std::size_t, std::size_t> ChunkInFlight::nextOutputs() const {
+  const int dropped = latents == kFirstChunkLatents ? kDroppedFrames : 0, first = revealed * 4 - dropped;
+  return {static_cast<std::size_t>(std::max(first, 0)), static_cast<std::size_t>(first + 4)};
+}
+
 ChunkInFlight Network::run(ChunkRequest request, const NetworkHooks* hooks) {
+  ChunkInFlight flight;
+  begin(std::move(request), flight, hooks);
+  while (!flight.wholly()) flight.fence = reveal(flight, hooks).fence;
+  return flight;
+}
+
+PartInFlight Network::begin(ChunkRequest request, ChunkInFlight& flight, const NetworkHooks* hooks) {
   const int frames = first_ ? kFirstChunkFrames : kChunkFrames;
   const int latents = first_ ? kFirstChunkLatents : kChunkLatents;
   const int outputs = first_ ? kFirstChunkOutputs : kChunkFrames;
   if (static_cast<int>(request.pictures.size()) != frames || static_cast<int>(request.outputs.size()) != outputs)
     FailInternal("a chunk of " + std::to_string(request.pictures.size()) + " pictures and " + std::to_string(request.outputs.size()) +
                  " outputs was given where " + std::to_string(frames) + " and " + std::to_string(outputs) + " belong");
-  ChunkInFlight flight;
+  flight.request = std::move(request);
+  flight.latents = latents;
+  flight.revealed = 0;
   executor_->mark(Stage::Import);
-  importFrames(request);
+  importFrames(flight.request);
   executor_->mark(Stage::Project);
   project(latents / 2, hooks);
   executor_->mark(Stage::Denoise);
-  denoise(request, latents / 2, flight, hooks);
-  executor_->mark(Stage::Reveal);
-  reveal(request, latents, hooks);
+  denoise(flight.request, latents / 2, flight, hooks);
+  executor_->mark(Stage::Idle);
+  decodedInChunk_ = first_ ? -kDroppedFrames : 0;
   // The frames that the next chunk still shows: the last four.
   while (frameSlots_.size() > kLookAheadFrames) frameSlots_.pop_front();
   first_ = false;
-  flight.request = std::move(request);
-  flight.fence = executor_->fence();
-  return flight;
+  return {{}, executor_->fence()};
 }
 
 void Network::importFrames(const ChunkRequest& request) {

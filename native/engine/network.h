@@ -1,6 +1,9 @@
 // One stream's network: its buffers in an executor's arena and the order of operations of a chunk
 // (project -> denoise -> reveal -> match; flashvsr-model.md sections 3 to 7). Knows nothing of queues, clocks or threads:
-// a chunk goes in, operations are enqueued, a Fence says when its output bytes are on the host. Used by one thread at a time.
+// a chunk goes in, operations are enqueued, Fences say when pictures are on the host. Used by one thread at a time.
+//
+// A chunk is enqueued in parts, so that pictures leave as soon as they are decoded and chunks of other streams can go between:
+// begin() is import, project and denoise; each reveal() decodes one latent frame, four pictures, and finishes them.
 #pragma once
 
 #include <array>
@@ -8,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/arena_layout.h"
@@ -18,6 +22,8 @@ namespace flashvsr {
 inline constexpr int kFirstChunkFrames = 25, kFirstChunkOutputs = 21;
 inline constexpr int kChunkFrames = 8, kLookAheadFrames = 4;
 inline constexpr int kFirstChunkLatents = 6, kChunkLatents = 2;
+// The first latent frame makes four pictures too; the stream's first three are dropped (section 6).
+inline constexpr int kDroppedFrames = 3;
 
 // A source picture in host memory (tight layout), alive until the chunk that imports it is done.
 struct SourcePicture {
@@ -60,11 +66,28 @@ struct ChunkRequest {
   std::int64_t position = 0;  // latent position of the chunk's first latent frame
 };
 
-// Keeps what the device still reads until its fence is done.
-struct ChunkInFlight {
+// A picture on its way to the host: request.outputs[output] holds it when the fence is done.
+struct PictureInFlight {
+  std::size_t output = 0;
   std::unique_ptr<Fence> fence;
+};
+
+// What one call enqueued.
+struct PartInFlight {
+  std::vector<PictureInFlight> pictures;  // in order
+  std::unique_ptr<Fence> fence;           // all of it
+};
+
+// Keeps what the device still reads until its last part's fence is done.
+struct ChunkInFlight {
   ChunkRequest request;
   std::vector<std::vector<float>> uploads;
+  int latents = 0, revealed = 0;  // latent frames, and how many reveal() has enqueued
+  std::unique_ptr<Fence> fence;   // of the whole chunk, from run() only
+
+  bool wholly() const { return revealed == latents; }
+  // The outputs that the next reveal() makes: first and one past the last.
+  std::pair<std::size_t, std::size_t> nextOutputs() const;
 };
 
 class Network {
@@ -77,7 +100,12 @@ class Network {
 
   const NetworkOptions& options() const { return options_; }
   Executor& executor() { return *executor_; }
-  // Enqueues a whole chunk. The first one after construction or reset() is chunk 0.
+  // Enqueues the first part of a chunk. The first chunk after construction or reset() is chunk 0. The chunk before must have
+  // been revealed wholly.
+  PartInFlight begin(ChunkRequest request, ChunkInFlight& flight, const NetworkHooks* hooks = nullptr);
+  // Enqueues the next latent frame of the chunk that begin() filled.
+  PartInFlight reveal(ChunkInFlight& flight, const NetworkHooks* hooks = nullptr);
+  // Both, for the whole chunk.
   ChunkInFlight run(ChunkRequest request, const NetworkHooks* hooks = nullptr);
   // Forgets the stream: the next chunk is a first one. Waits for nothing; queue order keeps it safe.
   void reset();
@@ -93,9 +121,8 @@ class Network {
   void project(int groups, const NetworkHooks* hooks);
   void projectClips(std::int64_t firstClip, int clips, const Tensor* tokens);
   void denoise(const ChunkRequest& request, int groups, ChunkInFlight& flight, const NetworkHooks* hooks);
-  void reveal(const ChunkRequest& request, int latents, const NetworkHooks* hooks);
-  void revealStep(int stage, const ChunkRequest& request, const NetworkHooks* hooks);
-  void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, const NetworkHooks* hooks);
+  void revealStep(int stage, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks);
+  void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks);
 
   NetworkOptions options_;
   std::shared_ptr<PreparedModel> model_;

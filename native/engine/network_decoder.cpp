@@ -5,37 +5,34 @@
 
 namespace flashvsr {
 
-namespace {
-// The first latent frame makes four frames too; the stream's first three are dropped (section 6).
-constexpr std::int64_t kDroppedFrames = 3;
-}  // namespace
-
-void Network::reveal(const ChunkRequest& request, int latents, const NetworkHooks* hooks) {
+PartInFlight Network::reveal(ChunkInFlight& flight, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
-  const Tensor latent = Buffers::Frames(b.latent, latents);
-  decodedInChunk_ = first_ ? -kDroppedFrames : 0;
-  for (int t = 0; t < latents; ++t) {
-    DecoderInput input;
-    for (int i = 0; i < 4; ++i) {
-      // Chunk 0 is padded in front with three copies of frame 0.
-      const std::int64_t frame = t * 4 + i - (first_ ? kDroppedFrames : 0);
-      input.frames[static_cast<std::size_t>(i)] = outputFrames_[static_cast<std::size_t>(frame < 0 ? 0 : frame)];
-    }
-    input.latent = latent;
-    input.latentFrame = t;
-    input.out = b.decoderInput;
-    executor_->run(input);
-    executor_->run(DecoderConvolution{1, -1, b.decoderInput, {}, {}, true, b.blockA[0]});
-    const Tensor entry = b.memory[0][static_cast<std::size_t>(spare_[0])];
-    executor_->run(DecoderConvolution{3, -1, b.blockA[0], {}, {}, true, entry});
-    revealStep(0, request, hooks);
+  PartInFlight part;
+  executor_->mark(Stage::Reveal);
+  DecoderInput input;
+  for (int i = 0; i < 4; ++i) {
+    // Chunk 0 is padded in front with three copies of frame 0.
+    const std::int64_t frame = decodedInChunk_ + i;
+    input.frames[static_cast<std::size_t>(i)] = outputFrames_[static_cast<std::size_t>(frame < 0 ? 0 : frame)];
   }
+  input.latent = Buffers::Frames(b.latent, flight.latents);
+  input.latentFrame = flight.revealed;
+  input.out = b.decoderInput;
+  executor_->run(input);
+  executor_->run(DecoderConvolution{1, -1, b.decoderInput, {}, {}, true, b.blockA[0]});
+  const Tensor entry = b.memory[0][static_cast<std::size_t>(spare_[0])];
+  executor_->run(DecoderConvolution{3, -1, b.blockA[0], {}, {}, true, entry});
+  revealStep(0, flight.request, part, hooks);
+  executor_->mark(Stage::Idle);
+  ++flight.revealed;
+  part.fence = executor_->fence();
+  return part;
 }
 
 // One time step of a stage and of all it grows into. Its input lies in the stage's spare memory. Each MemBlock's input
 // becomes its past; the past it had is free after the first convolution and takes the block's result; what the last block
 // let go of holds the stage's result and is the spare of the next step. So four memories do for three blocks, without copies.
-void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHooks* hooks) {
+void Network::revealStep(int stage, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   const std::size_t s = static_cast<std::size_t>(stage);
   const auto memory = [&](int slot) { return b.memory[s][static_cast<std::size_t>(slot)]; };
@@ -54,7 +51,7 @@ void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHo
     if (stage < 2) {
       const Tensor next = b.memory[s + 1][static_cast<std::size_t>(spare_[s + 1])];
       executor_->run(DecoderGrow{stage, step, result, next});
-      revealStep(stage + 1, request, hooks);
+      revealStep(stage + 1, request, part, hooks);
       continue;
     }
     const std::int64_t frame = decodedInChunk_++;
@@ -64,11 +61,11 @@ void Network::revealStep(int stage, const ChunkRequest& request, const NetworkHo
     executor_->run(DecoderGrow{stage, step, result, b.fullA});
     executor_->run(DecoderConvolution{24, -1, b.fullA, {}, {}, true, b.fullB});
     executor_->run(DecoderOutput{b.fullB, b.decoded});
-    finishFrame(frame, request, hooks);
+    finishFrame(frame, request, part, hooks);
   }
 }
 
-void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, const NetworkHooks* hooks) {
+void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   const std::size_t index = static_cast<std::size_t>(outputFrame);
   const bool watch = hooks != nullptr && hooks->onTensor;
@@ -92,7 +89,10 @@ void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request,
     hooks->onTensor("matched." + std::to_string(outputFrame), *executor_, b.matched);
     hooks->onTensor("lq." + std::to_string(outputFrame), *executor_, op.frame);
   }
-  if (request.outputs[index] != nullptr) executor_->download(request.outputs[index].get(), b.output[index]);
+  if (request.outputs[index] != nullptr) {
+    executor_->download(request.outputs[index].get(), b.output[index]);
+    part.pictures.push_back({index, executor_->fence()});
+  }
   executor_->mark(Stage::Reveal);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "engine/stream_plan.h"
 
@@ -17,6 +18,13 @@ void CopyTight(const FrameView& picture, std::uint8_t* to) {
     for (int y = 0; y < height; ++y, to += width)
       std::memcpy(to, picture.planes[plane] + static_cast<std::ptrdiff_t>(y) * picture.strides[plane], width);
   }
+}
+
+// How much longer a picture of a stream without a deadline may wait than one of a live stream.
+constexpr std::int64_t kPatienceUs = 2'000'000;
+
+std::size_t OutputBytes(const StreamOptions& options, const Geometry& geometry) {
+  return static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, geometry.contentWidth, geometry.contentHeight));
 }
 
 }  // namespace
@@ -124,6 +132,7 @@ StreamStats StreamImpl::stats() const {
   stats.pendingFrames = static_cast<int>(stats_.pushedFrames - stats_.deliveredFrames);
   stats.outputFramesHeld = outputs_.out();
   stats.position = position_;
+  stats.engineBusyMs = core_->busyMs();
   return stats;
 }
 
@@ -136,103 +145,130 @@ int StreamImpl::outputHeight() const {
   return static_cast<int>(geometry_.contentHeight);
 }
 
-StreamImpl::Work StreamImpl::poll(std::int64_t nowUs, std::optional<std::int64_t>& wakeUs) {
+StreamImpl::Turn StreamImpl::poll(std::int64_t nowUs, std::optional<std::int64_t>& wakeUs) const {
+  constexpr std::int64_t kNow = std::numeric_limits<std::int64_t>::min();
   const std::lock_guard lock(mutex_);
-  if (closed_) return Work::None;
-  if (closing_) return submitted_ == 0 ? Work::Close : Work::None;
-  if (!later_.empty() && builder_.drained()) return submitted_ == 0 ? Work::Marker : Work::None;
+  if (closed_) return {};
+  if (closing_) return {parts_.empty() ? Work::Close : Work::None, kNow};
+  // A stream that waits for ever (a file) lets live ones pass, but not for ever.
+  const std::int64_t patienceUs = options_.gatherDeadlineMs == 0 ? kPatienceUs : 0;
+  if (revealing_) {
+    // Outputs that nobody gets come before those that somebody does: the part counts as its first picture, or the next.
+    const auto& outputs = revealing_->chunk.outputs;
+    for (std::size_t i = revealing_->device.nextOutputs().first; i < outputs.size(); ++i)
+      if (outputs[i]) return {Work::Reveal, outputs[i]->arrivedUs + patienceUs};
+    return {Work::Reveal, nowUs + patienceUs};
+  }
+  if (!later_.empty() && builder_.drained()) return {parts_.empty() ? Work::Marker : Work::None, kNow};
   // A consumer that keeps its pictures stops its own stream, nobody else's.
   const int outputs = network_->first() ? kFirstChunkOutputs : kChunkFrames;
-  if (outputs_.out() + outputs > options_.outputQueueFrames) return Work::None;
-  if (builder_.ready(nowUs)) return Work::Chunk;
+  if (outputs_.out() + outputs > options_.outputQueueFrames) return {};
+  if (builder_.ready(nowUs)) return {Work::Chunk, builder_.oldestUs().value_or(nowUs) + patienceUs};
   if (const auto deadline = builder_.deadlineUs()) wakeUs = std::min(wakeUs.value_or(*deadline), *deadline);
-  return Work::None;
+  return {};
 }
 
-void StreamImpl::submit() {
-  InFlight flight;
-  StreamSettings settings;
-  std::int64_t position = 0;
+// Runs `write` when the stream is recorded; an error ends the recording, not the stream.
+void StreamImpl::record(const std::function<void(RecordingWriter&)>& write) {
+  if (!recording_) return;
+  try {
+    write(*recording_);
+  } catch (const Error& error) {
+    recording_.reset();
+    listener_->onError(error);
+  }
+}
+
+const Fence* StreamImpl::submit(Work work, const Fence* before) {
+  if (before != nullptr) network_->executor().after(*before);
+  Part part;
+  if (work == Work::Chunk) {
+    submitChunk(part);
+  } else {
+    part.chunk = revealing_;
+    part.device = network_->reveal(revealing_->device);
+    if (revealing_->device.wholly()) revealing_.reset();
+  }
+  parts_.push_back(std::move(part));
+  return parts_.back().device.fence.get();
+}
+
+void StreamImpl::submitChunk(Part& part) {
+  part.chunk = std::make_shared<InFlight>();
+  InFlight& flight = *part.chunk;
+  ChunkRequest request;
   {
     const std::lock_guard lock(mutex_);
     flight.chunk = builder_.take();
     flight.options = options_;
     flight.geometry = geometry_;
     flight.index = stats_.chunks++;
-    settings = settings_;
-    position = position_;
+    request.settings = settings_;
+    request.position = position_;
     position_ += flight.chunk.first ? kFirstChunkLatents : kChunkLatents;
     stats_.repeatedFrames += flight.chunk.repeats;
-    ++submitted_;
   }
-  if (recording_) {
-    try {
-      recording_->chunk(flight.chunk, settings);
-    } catch (const Error& error) {
-      recording_.reset();
-      listener_->onError(error);
-    }
-  }
-  ChunkRequest request;
+  record([&](RecordingWriter& recording) { recording.chunk(flight.chunk, request.settings); });
   request.pictures = flight.chunk.pictures;
-  const std::size_t bytes = static_cast<std::size_t>(
-      TightPictureBytes(flight.options.outputFormat.pixels, flight.geometry.contentWidth, flight.geometry.contentHeight));
+  const std::size_t bytes = OutputBytes(flight.options, flight.geometry);
   for (const auto& output : flight.chunk.outputs)
     request.outputs.push_back(output ? outputs_.take(bytes, [&](std::size_t size) { return network_->executor().allocateHost(size); }) : nullptr);
-  request.settings = settings;
-  request.position = position;
-  flight.device = network_->run(std::move(request));
-  inFlight_.push_back(std::move(flight));
+  part.device = network_->begin(std::move(request), flight.device);
+  revealing_ = part.chunk;
 }
 
-void StreamImpl::deliver() {
-  InFlight flight = std::move(inFlight_.front());
-  inFlight_.pop_front();
-  flight.device.fence->wait();
-  const std::array<double, kStages> ms = flight.device.fence->stageMs();
+bool StreamImpl::deliver() {
+  Part& part = parts_.front();
+  const std::shared_ptr<InFlight> chunk = part.chunk;
+  // A callback may end this stream's life as a whole: only what is held here is touched after it.
+  for (; part.delivered < part.device.pictures.size(); ++part.delivered) {
+    const PictureInFlight& picture = part.device.pictures[part.delivered];
+    if (!picture.fence->done()) return false;
+    picture.fence->wait();
+    const auto ms = picture.fence->stageMs();
+    for (std::size_t i = 0; i < ms.size(); ++i) chunk->ms[i] += ms[i];
+    if (!deliverPicture(*chunk, picture.output)) break;  // closing: nobody gets the others
+  }
+  if (!part.device.fence->done()) return false;
+  part.device.fence->wait();
+  const auto rest = part.device.fence->stageMs();
+  for (std::size_t i = 0; i < rest.size(); ++i) chunk->ms[i] += rest[i];
+  parts_.pop_front();
+  const bool last = chunk != revealing_ && (parts_.empty() || parts_.front().chunk != chunk);
+  if (!last) return true;
+  const std::lock_guard lock(mutex_);
+  const auto ms = [&](Stage stage) { return chunk->ms[static_cast<std::size_t>(stage)]; };
+  StageTimes& times = stats_.lastChunk;
+  times.project = ms(Stage::Import) + ms(Stage::Project);
+  times.denoise = ms(Stage::Denoise);
+  times.reveal = ms(Stage::Reveal);
+  times.match = ms(Stage::Match);
+  times.total = times.project + times.denoise + times.reveal + times.match;
+  return true;
+}
+
+bool StreamImpl::deliverPicture(InFlight& chunk, std::size_t output) {
+  const GatheredFrame& source = *chunk.chunk.outputs[output];
+  OutputFrame frame;
+  frame.format = chunk.options.outputFormat;
+  frame.width = static_cast<int>(chunk.geometry.contentWidth);
+  frame.height = static_cast<int>(chunk.geometry.contentHeight);
+  frame.mediaTime = source.mediaTime;
+  frame.frameIndex = source.frameIndex;
+  frame.arrivedUs = source.arrivedUs;
+  frame.chunkIndex = chunk.index;
+  frame.bytes = OutputBytes(chunk.options, chunk.geometry);
+  frame.data = std::move(chunk.device.request.outputs[output]);
   const std::int64_t now = core_->nowUs();
-  bool closing = false;
   {
     const std::lock_guard lock(mutex_);
-    --submitted_;
-    closing = closing_;
-    StageTimes& times = stats_.lastChunk;
-    times.project = ms[static_cast<std::size_t>(Stage::Import)] + ms[static_cast<std::size_t>(Stage::Project)];
-    times.denoise = ms[static_cast<std::size_t>(Stage::Denoise)];
-    times.reveal = ms[static_cast<std::size_t>(Stage::Reveal)];
-    times.match = ms[static_cast<std::size_t>(Stage::Match)];
-    times.total = times.project + times.denoise + times.reveal + times.match;
+    if (closing_) return false;
+    ++stats_.deliveredFrames;
+    stats_.latencyMs = static_cast<double>(now - source.arrivedUs) / 1000.0;
   }
-  if (closing) return;
-  for (std::size_t i = 0; i < flight.chunk.outputs.size(); ++i) {
-    if (!flight.chunk.outputs[i]) continue;
-    const GatheredFrame& source = *flight.chunk.outputs[i];
-    OutputFrame frame;
-    frame.format = flight.options.outputFormat;
-    frame.width = static_cast<int>(flight.geometry.contentWidth);
-    frame.height = static_cast<int>(flight.geometry.contentHeight);
-    frame.mediaTime = source.mediaTime;
-    frame.frameIndex = source.frameIndex;
-    frame.arrivedUs = source.arrivedUs;
-    frame.chunkIndex = flight.index;
-    frame.bytes = static_cast<std::size_t>(TightPictureBytes(frame.format.pixels, frame.width, frame.height));
-    frame.data = std::move(flight.device.request.outputs[i]);
-    if (recording_) {
-      try {
-        recording_->output(frame.frameIndex, frame.mediaTime, HashBytes(frame.data.get(), frame.bytes));
-      } catch (const Error& error) {
-        recording_.reset();
-        listener_->onError(error);
-      }
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      if (closing_) return;
-      ++stats_.deliveredFrames;
-      stats_.latencyMs = static_cast<double>(now - source.arrivedUs) / 1000.0;
-    }
-    listener_->onFrame(std::move(frame));
-  }
+  record([&](RecordingWriter& recording) { recording.output(frame.frameIndex, frame.mediaTime, HashBytes(frame.data.get(), frame.bytes)); });
+  listener_->onFrame(std::move(frame));
+  return true;
 }
 
 void StreamImpl::advanceLocked() {
@@ -276,33 +312,33 @@ void StreamImpl::passMarker() {
     }
     advanceLocked();
   }
-  if (recording_) {
-    try {
-      recording_->restart(options_);
-    } catch (const Error& error) {
-      recording_.reset();
-      listener_->onError(error);
-    }
-  }
+  record([&](RecordingWriter& recording) { recording.restart(options_); });
   if (flushed) listener_->onFlushed(*flushed);
 }
 
-void StreamImpl::finish(const Error* error) {
+void StreamImpl::finish(const Error* error, bool hangs) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
     closing_ = closed_ = true;
   }
   if (error != nullptr) listener_->onError(*error);
-  // Only a device that failed leaves chunks behind; the host memory they use must outlive them all the same.
-  for (InFlight& flight : inFlight_) {
+  if (hangs) {
+    // Every way of giving this memory back waits for the device first.
+    new std::pair(std::move(parts_), std::move(revealing_));
+    inputs_.abandon();
+    outputs_.abandon();
+  }
+  // Only a device that failed leaves parts behind; the host memory they use must outlive them all the same.
+  for (Part& part : parts_) {
     try {
-      flight.device.fence->wait();
+      part.device.fence->wait();
     } catch (const std::exception&) {
       // The listener has the error already.
     }
   }
-  inFlight_.clear();
+  parts_.clear();
+  revealing_.reset();
   recording_.reset();
   {
     // push() uses the network only while the stream is not closing.
@@ -310,6 +346,7 @@ void StreamImpl::finish(const Error* error) {
     later_.clear();
     laterFrames_ = 0;
     builder_ = ChunkBuilder(options_.coldStartFrames, 0);
+    if (hangs) new auto(std::move(network_));
     network_.reset();
   }
   listener_->onClosed();

@@ -1,7 +1,9 @@
 // One stream: its queues (any thread) and its network (the engine's thread).
 #pragma once
 
+#include <array>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,18 +33,22 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   int outputHeight() const override;
 
   // ---- the engine's thread ----
-  enum class Work { None, Chunk, Marker, Close };
+  enum class Work { None, Chunk, Reveal, Marker, Close };
+  struct Turn {
+    Work work = Work::None;
+    std::int64_t dueUs = 0;  // the smallest goes first: when the oldest picture arrived that the work brings out
+  };
   // What there is to do now; `wakeUs` is lowered to when there may be something without a signal.
-  Work poll(std::int64_t nowUs, std::optional<std::int64_t>& wakeUs);
-  // Enqueues the next chunk; every submit() is followed by a deliver(), in order.
-  void submit();
-  void deliver();
-  // The oldest chunk on the device is done: deliver() will not wait.
-  bool oldestDone() const { return inFlight_.front().device.fence->done(); }
+  Turn poll(std::int64_t nowUs, std::optional<std::int64_t>& wakeUs) const;
+  // Enqueues the next part of a chunk, which starts after `before` when that is given. @returns the part's fence, which
+  // lives until deliver() has said that the part is done.
+  const Fence* submit(Work work, const Fence* before);
+  // Hands out the pictures of the oldest part that are done, without waiting. @returns true when the whole part is.
+  bool deliver();
   // The flush or the resize that has been reached.
   void passMarker();
-  // The last calls to the listener; frees the stream's memory.
-  void finish(const Error* error);
+  // The last calls to the listener; frees the stream's memory, or leaves it for ever when the device `hangs`.
+  void finish(const Error* error, bool hangs = false);
   void reportError(const Error& error) { listener_->onError(error); }
 
  private:
@@ -58,8 +64,19 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
     GatheredChunk chunk;
     StreamOptions options;
     Geometry geometry;
-    std::int64_t index;
+    std::int64_t index = 0;
+    std::array<double, kStages> ms{};  // of the parts that are done
   };
+  struct Part {
+    std::shared_ptr<InFlight> chunk;
+    PartInFlight device;
+    std::size_t delivered = 0;  // pictures
+  };
+
+  void submitChunk(Part& part);
+  // @returns false when the stream is closing: nothing more comes out.
+  bool deliverPicture(InFlight& chunk, std::size_t output);
+  void record(const std::function<void(RecordingWriter&)>& write);
 
   int queuedLocked() const;
   // Frames up to the next marker go to the builder.
@@ -79,14 +96,14 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   std::int64_t nextFrame_ = 0;
   std::uint64_t nextFlush_ = 1;
   std::int64_t position_ = 0;
-  int submitted_ = 0;  // chunks on the device
   StreamStats stats_;
   std::unique_ptr<Network> network_;
   HostPool inputs_;
   HostPool outputs_;
 
   // The engine's thread only.
-  std::deque<InFlight> inFlight_;
+  std::deque<Part> parts_;              // on the device, oldest first
+  std::shared_ptr<InFlight> revealing_;  // the newest chunk, until its last part is on the device
   std::unique_ptr<RecordingWriter> recording_;
 };
 

@@ -49,7 +49,7 @@ std::int64_t CudaModel::scratchBytes(const Geometry& geometry, const ExecutorLim
   // Staging of a source of the planned size: picture, RGB, the half-resized picture and the two axes' tables.
   const std::int64_t source = static_cast<std::int64_t>(limits.maxSourceWidth) * limits.maxSourceHeight;
   const std::int64_t tables = (geometry.contentWidth + geometry.contentHeight) * 24 * 4;
-  return bump.used() + source * 6 + geometry.contentWidth * limits.maxSourceHeight * 3 + tables;
+  return bump.used() + source * 3 * (kPicturesIn + 1) + geometry.contentWidth * limits.maxSourceHeight * 3 + tables;
 }
 
 std::unique_ptr<Executor> CudaModel::createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) {
@@ -74,18 +74,22 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
   // Poison: a read of something that was never written must not look like a picture.
   Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
   Check(cudaDeviceSynchronize(), "clearing the arena");
-  Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  for (cudaStream_t* stream : {&stream_, &in_, &out_}) Check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreate");
   linears_ = LinearRunner(type_, model_->path(), model_->lt(), scratch_.workspace);
   if (limits.maxSourceWidth > 0 && limits.maxSourceHeight > 0) prepareSource(limits.maxSourceWidth, limits.maxSourceHeight);
 }
 
 CudaExecutor::~CudaExecutor() {
   cudaSetDevice(model_->device());
-  if (stream_ != nullptr) {
-    cudaStreamSynchronize(stream_);
-    cudaStreamDestroy(stream_);
+  for (cudaStream_t stream : {stream_, in_, out_}) {
+    if (stream == nullptr) continue;
+    cudaStreamSynchronize(stream);
+    cudaStreamDestroy(stream);
   }
   for (const StageMark& mark : marks_) events_->give(mark.event);
+  for (cudaEvent_t event : read_)
+    if (event != nullptr) events_->give(event);
+  for (const auto& [address, event] : downloads_) events_->give(event);
 }
 
 void CudaExecutor::enter() const { Check(cudaSetDevice(model_->device()), "choosing the device"); }
@@ -116,7 +120,26 @@ void CudaExecutor::upload(const Tensor& to, const void* host) {
 
 void CudaExecutor::download(void* host, const Tensor& from) {
   enter();
-  Check(cudaMemcpyAsync(host, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToHost, stream_), "download");
+  order(stream_, out_);
+  Check(cudaMemcpyAsync(host, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToHost, out_), "download");
+  cudaEvent_t& done = downloads_[from.data];
+  if (done == nullptr) done = events_->take();
+  Check(cudaEventRecord(done, out_), "cudaEventRecord");
+  downloaded_ = true;
+}
+
+// A wait takes the event as it is recorded now, so the event can go back at once.
+void CudaExecutor::order(cudaStream_t earlier, cudaStream_t later) {
+  cudaEvent_t event = events_->take();
+  const cudaError_t recorded = cudaEventRecord(event, earlier);
+  const cudaError_t waiting = recorded == cudaSuccess ? cudaStreamWaitEvent(later, event, 0) : recorded;
+  events_->give(event);
+  Check(waiting, "ordering two queues");
+}
+
+void CudaExecutor::after(const Fence& fence) {
+  enter();
+  Check(cudaStreamWaitEvent(stream_, static_cast<const CudaFence&>(fence).end(), 0), "ordering two streams");
 }
 
 void CudaExecutor::fill(const Tensor& tensor, std::uint8_t byte) {
@@ -173,9 +196,12 @@ void CudaExecutor::mark(Stage stage) {
 
 std::unique_ptr<Fence> CudaExecutor::fence() {
   enter();
-  cudaEvent_t end = events_->take();
-  auto fence = std::make_unique<CudaFence>(model_->device(), events_, std::exchange(marks_, {}), end);
+  cudaEvent_t end = events_->take(), copied = events_->take();
+  auto fence = std::make_unique<CudaFence>(model_->device(), events_, std::exchange(marks_, {}), end, copied);
   Check(cudaEventRecord(end, stream_), "cudaEventRecord");
+  const bool copies = std::exchange(downloaded_, false);
+  if (copies) Check(cudaStreamWaitEvent(out_, end, 0), "cudaStreamWaitEvent");
+  Check(cudaEventRecord(copied, copies ? out_ : stream_), "cudaEventRecord");
   return fence;
 }
 

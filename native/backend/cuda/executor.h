@@ -1,6 +1,9 @@
-// One CUDA stream with its arena and scratch: enqueues every operation of the network as kernels.
+// One CUDA stream for operations, two for copies to and from the host, an arena and scratch: enqueues every operation of
+// the network as kernels.
 #pragma once
 
+#include <array>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -10,6 +13,9 @@
 #include "picture.h"
 
 namespace flashvsr::cuda {
+
+// Pictures on their way in at once, so that copies run ahead of the kernels that read them.
+inline constexpr std::size_t kPicturesIn = 8;
 
 // Scratch of one operation at a time; the parts overlap where they are never used together.
 struct Scratch {
@@ -43,6 +49,7 @@ class CudaExecutor final : public Executor {
   void write(const Tensor& tensor, std::span<const float> values) override;
   void mark(Stage stage) override;
   std::unique_ptr<Fence> fence() override;
+  void after(const Fence& fence) override;
 
   void run(const ImportPicture& op) override;
   void run(const UnshuffleFrame& op) override;
@@ -68,11 +75,14 @@ class CudaExecutor final : public Executor {
   struct Source {
     int width = 0, height = 0;
     DeviceMemory memory;
-    std::uint8_t *picture = nullptr, *rgb = nullptr, *middle = nullptr;
+    std::array<std::uint8_t*, kPicturesIn> pictures{};
+    std::uint8_t *rgb = nullptr, *middle = nullptr;
     kernels::ResizeAxisView across, down;
   };
 
   void enter() const;  // makes the device current
+  // What `later` gets from here on starts after what `earlier` has now.
+  void order(cudaStream_t earlier, cudaStream_t later);
   std::int64_t bytesOf(const Tensor& tensor) const;
   void prepareSource(int width, int height);
   void layerNorm(const void* x, void* out, std::int64_t rows, const float* weight, const float* bias, const float* scale, const float* shift);
@@ -89,6 +99,11 @@ class CudaExecutor final : public Executor {
   Scratch scratch_;
   Source source_;
   cudaStream_t stream_ = nullptr;
+  cudaStream_t in_ = nullptr, out_ = nullptr;     // copies from and to the host
+  std::array<cudaEvent_t, kPicturesIn> read_{};    // when the kernels have read pictures[i]; null: nobody reads it
+  std::size_t nextIn_ = 0;
+  std::map<void*, cudaEvent_t> downloads_;         // by device address: when the copy to the host has read it
+  bool downloaded_ = false;                        // since the last fence
   LinearRunner linears_;
   std::shared_ptr<EventPool> events_;
   std::vector<StageMark> marks_;

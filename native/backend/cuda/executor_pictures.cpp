@@ -22,6 +22,7 @@ kernels::YuvMatrix YuvMatrixOf(const PictureFormat& format) {
 void CudaExecutor::prepareSource(int width, int height) {
   if (source_.width == width && source_.height == height) return;
   Check(cudaStreamSynchronize(stream_), "changing the source size");
+  Check(cudaStreamSynchronize(in_), "changing the source size");
   const reference::ResizeAxis across = reference::BicubicAxis(width, geometry_.contentWidth);
   const reference::ResizeAxis down = reference::BicubicAxis(height, geometry_.contentHeight);
   Source next;
@@ -30,7 +31,7 @@ void CudaExecutor::prepareSource(int width, int height) {
   int* tables[2][3] = {};
   const auto layOut = [&](Bump& bump) {
     const std::int64_t pixels = static_cast<std::int64_t>(width) * height;
-    next.picture = static_cast<std::uint8_t*>(bump.bytes(pixels * 3));
+    for (std::uint8_t*& picture : next.pictures) picture = static_cast<std::uint8_t*>(bump.bytes(pixels * 3));
     next.rgb = static_cast<std::uint8_t*>(bump.bytes(pixels * 3));
     next.middle = static_cast<std::uint8_t*>(bump.bytes(geometry_.contentWidth * height * 3));
     for (int i = 0; i < 2; ++i) {
@@ -61,13 +62,19 @@ void CudaExecutor::run(const ImportPicture& op) {
   enter();
   prepareSource(op.width, op.height);
   const bool yuv = op.format.pixels == PixelFormat::I420;
-  std::uint8_t* const rgb = source_.rgb;
-  Check(cudaMemcpyAsync(yuv ? source_.picture : rgb, op.host, static_cast<std::size_t>(TightPictureBytes(op.format.pixels, op.width, op.height)),
-                        cudaMemcpyHostToDevice, stream_),
+  const std::size_t place = nextIn_++ % kPicturesIn;
+  std::uint8_t* const picture = source_.pictures[place];
+  std::uint8_t* const rgb = yuv ? source_.rgb : picture;
+  cudaEvent_t& read = read_[place];
+  if (read == nullptr) read = events_->take();
+  else Check(cudaStreamWaitEvent(in_, read, 0), "importing a picture");
+  Check(cudaMemcpyAsync(picture, op.host, static_cast<std::size_t>(TightPictureBytes(op.format.pixels, op.width, op.height)),
+                        cudaMemcpyHostToDevice, in_),
         "importing a picture");
+  order(in_, stream_);
   if (yuv) {
     kernels::YuvToRgbParams params;
-    params.picture = source_.picture;
+    params.picture = picture;
     params.rgb = rgb;
     params.width = op.width;
     params.height = op.height;
@@ -87,6 +94,7 @@ void CudaExecutor::run(const ImportPicture& op) {
   params.across = source_.across;
   params.down = source_.down;
   Check(kernels::LaunchResize(params, stream_), "resize");
+  Check(cudaEventRecord(read, stream_), "importing a picture");
 }
 
 void CudaExecutor::run(const DecoderInput& op) {
@@ -119,7 +127,7 @@ void CudaExecutor::convolve(const DeviceConv& conv, const Tensor& x, const Tenso
   params.width = static_cast<int>(x.shape[2]);
   params.outChannels = params.ldOut = conv.outChannels;
   params.type = params.outputType = type_;
-    params.path = model_->path();
+  params.path = model_->path();
   params.activation = relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   Check(kernels::LaunchConv(params, stream_), "decoder convolution");
 }
@@ -143,28 +151,22 @@ void CudaExecutor::run(const DecoderConvolution& op) {
 void CudaExecutor::run(const DecoderGrow& op) {
   enter();
   const DeviceConv& conv = model_->weights().grow.at(static_cast<std::size_t>(op.stage)).at(static_cast<std::size_t>(op.step));
-  const std::int64_t phaseBytes = conv.outChannels * kernels::PackedConvDepth(4, conv.inChannels, 0) * SizeOf(type_);
-  for (int phase = 0; phase < 4; ++phase) {
-    kernels::ConvParams params;
-    params.input[0][0] = op.x.data;
-    params.channels[0] = conv.inChannels;
-    params.weight = static_cast<const std::byte*>(conv.weight) + phase * phaseBytes;
-    params.output[0] = op.out.data;
-    params.frames = 1;
-    params.height = static_cast<int>(op.x.shape[1]);
-    params.width = static_cast<int>(op.x.shape[2]);
-    params.outChannels = params.ldOut = conv.outChannels;
-    params.kernelY = params.kernelX = 2;
-    params.outStep = 2;
-    params.outY = phase / 2;
-    params.outX = phase % 2;
-    params.padY = 1 - params.outY;
-    params.padX = 1 - params.outX;
-    params.type = params.outputType = type_;
-    params.path = model_->path();
-    params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
-    Check(kernels::LaunchConv(params, stream_), "decoder growth");
-  }
+  kernels::ConvParams params;
+  params.input[0][0] = op.x.data;
+  params.channels[0] = conv.inChannels;
+  params.weight = conv.weight;
+  params.output[0] = op.out.data;
+  params.frames = 1;
+  params.height = static_cast<int>(op.x.shape[1]);
+  params.width = static_cast<int>(op.x.shape[2]);
+  params.outChannels = params.ldOut = conv.outChannels;
+  params.kernelY = params.kernelX = 2;
+  params.phases = 4;
+  params.outStep = 2;
+  params.type = params.outputType = type_;
+  params.path = model_->path();
+  params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  Check(kernels::LaunchConv(params, stream_), "decoder growth");
 }
 
 void CudaExecutor::run(const DecoderOutput& op) {
@@ -184,6 +186,8 @@ void CudaExecutor::run(const DecoderOutput& op) {
 
 void CudaExecutor::run(const FinishPicture& op) {
   enter();
+  if (const auto download = downloads_.find(op.out.data); download != downloads_.end())
+    Check(cudaStreamWaitEvent(stream_, download->second, 0), "a picture that is still on its way out");
   kernels::ColourMatchParams match;
   match.kind = op.match == ColourMatch::Adain     ? kernels::ColourMatchKind::kAdain
                : op.match == ColourMatch::Wavelet ? kernels::ColourMatchKind::kWavelet

@@ -31,18 +31,19 @@ void EventPool::give(cudaEvent_t event) {
 
 CudaFence::~CudaFence() {
   pool_->give(end_);
+  pool_->give(copied_);
   for (const StageMark& mark : marks_) pool_->give(mark.event);
 }
 
 // An error counts as done: wait() throws it.
 bool CudaFence::done() const {
   cudaSetDevice(device_);
-  return cudaEventQuery(end_) != cudaErrorNotReady;
+  return cudaEventQuery(copied_) != cudaErrorNotReady;
 }
 
 void CudaFence::wait() {
   Check(cudaSetDevice(device_), "choosing the device");
-  Check(cudaEventSynchronize(end_), "a chunk's work");
+  Check(cudaEventSynchronize(copied_), "a chunk's work");
 }
 
 std::array<double, kStages> CudaFence::stageMs() const {

@@ -34,19 +34,21 @@ struct StageMark {
 
 class CudaFence final : public Fence {
  public:
-  // Takes over the marks' events and `end`, which has just been recorded.
-  CudaFence(int device, std::shared_ptr<EventPool> pool, std::vector<StageMark> marks, cudaEvent_t end)
-      : device_(device), pool_(std::move(pool)), marks_(std::move(marks)), end_(end) {}
+  // Takes over the marks' events and two that have just been recorded: `end` behind the operations, `copied` behind the
+  // operations and the copies to the host.
+  CudaFence(int device, std::shared_ptr<EventPool> pool, std::vector<StageMark> marks, cudaEvent_t end, cudaEvent_t copied)
+      : device_(device), pool_(std::move(pool)), marks_(std::move(marks)), end_(end), copied_(copied) {}
   ~CudaFence() override;
   bool done() const override;
   void wait() override;
   std::array<double, kStages> stageMs() const override;
+  cudaEvent_t end() const { return end_; }
 
  private:
   int device_;
   std::shared_ptr<EventPool> pool_;
   std::vector<StageMark> marks_;
-  cudaEvent_t end_;
+  cudaEvent_t end_, copied_;
 };
 
 }  // namespace flashvsr::cuda

@@ -79,6 +79,7 @@ class ReferenceExecutor final : public Executor {
     ms_.fill(0);
     return fence;
   }
+  void after(const Fence&) override {}  // what was called has been done
 
   void run(const ImportPicture& op) override {
     sourceRgb_.resize(static_cast<std::size_t>(op.width) * static_cast<std::size_t>(op.height) * 3);
