@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 import render
+from photographs import Photographs
 
 CELL = 32  # high-resolution pixels; crops are drawn by the gradient energy of such cells
 
@@ -85,7 +86,7 @@ class Pool:
         self.scratch = tempfile.mkdtemp(dir=shared)
         self.device, self.enough = device, min(enough, len(clips))
         # Started before the device is touched, so plain forks are safe.
-        self.workers = get_context("fork").Pool(os.cpu_count())
+        self.workers = get_context("fork").Pool(min(16, os.cpu_count() or 1))
         self.results = self.workers.imap_unordered(load_clip, [(c, folder, self.scratch) for c in clips])
         self.by_id = {c["id"]: c for c in clips}
 
@@ -99,6 +100,8 @@ class Pool:
             for target in self.results:
                 description = self.by_id[int(os.path.basename(target))]
                 clip = Clip(description, target, self.device, matrices)
+                if self.device.type == "cuda":  # batches are cut on another stream than this thread's
+                    torch.cuda.current_stream().synchronize()
                 shutil.rmtree(target)
                 (self.validation if description["validation"] else self.train).append(clip)
                 if len(self.train) + len(self.validation) >= self.enough:
@@ -118,8 +121,11 @@ class Pool:
 class Batch:
     """Static buffers of one scale's crops: uint8 in, filled in place so that recorded graphs can read them."""
 
-    def __init__(self, pool: Pool, scale: int, items: int, frames: int, crop: int, seed: int, clean: float):
-        self.pool, self.scale, self.items, self.frames, self.crop, self.clean = pool, scale, items, frames, crop, clean
+    def __init__(self, pool: Pool, photographs: Photographs, scale: int, items: int, frames: int, crop: int, seed: int,
+                 clean: float, fresh: float):
+        """`clean`: share of crops with uncompressed input; `fresh`: share of those straight from photographs, the others from clips."""
+        self.pool, self.photographs, self.scale, self.items = pool, photographs, scale, items
+        self.frames, self.crop, self.clean, self.fresh = frames, crop, clean, fresh
         self.random = np.random.default_rng(seed)
         device, full = pool.device, crop * scale
         self.luma = torch.zeros(items, frames, crop, crop, dtype=torch.uint8, device=device)
@@ -145,9 +151,16 @@ class Batch:
         noise = np.zeros(self.items, np.float32)
         usable = [clip for clip in list(clips) if min(clip.luma.shape[1:]) // s >= c]
         for i in range(self.items):
+            clean = random.random() < self.clean
+            if clean and random.random() < self.fresh:
+                drawn = self.photographs.draw(random, s, c, self.frames)
+                for plane, new in zip((self.luma, self.chroma, self.hr_luma, self.hr_chroma), drawn):
+                    plane[i].copy_(new)
+                noise[i] = random.exponential(4.0) if random.random() < 0.1 else 0
+                continue
             clip = usable[int(random.integers(len(usable)))]
             renditions = clip.renditions[s]
-            clean = random.random() < self.clean or len(renditions) == 1
+            clean = clean or len(renditions) == 1
             luma, chroma = renditions[0 if clean else int(random.integers(1, len(renditions)))]
             if clean and random.random() < 0.25:
                 noise[i] = random.exponential(4.0)

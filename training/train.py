@@ -28,14 +28,16 @@ from model import Config, Network
 STARTED = time.time()
 
 PRESETS = {
-    "nano": Config("nano", 4, 96, 8, 48),
-    "nano-skip": Config("nano-skip", 4, 96, 8, 48, skip=2),
-    "nano-rep": Config("nano-rep", 4, 96, 8, 48, rep=True),
-    "nano-deep": Config("nano-deep", 4, 64, 17, 48, skip=2),
+    "nano": Config("nano", 4, 96, 10, 48),
+    "nano-skip": Config("nano-skip", 4, 96, 10, 48, skip=2),
+    "nano-rep": Config("nano-rep", 4, 96, 10, 48, rep=True),
+    "nano-deep": Config("nano-deep", 4, 64, 19, 48, skip=2),
     "nano-full": Config("nano-full", 4, 48, 7, 12, unshuffle=1),
-    "nano-still": Config("nano-still", 4, 96, 8, 0),
+    "nano-still": Config("nano-still", 4, 96, 10, 0),
     "mini": Config("mini", 4, 64, 5, 32),
-    "nano-x2": Config("nano-x2", 2, 48, 5, 24),
+    "mini-skip": Config("mini-skip", 4, 64, 5, 32, skip=2),
+    "nano-x2": Config("nano-x2", 2, 64, 6, 32),
+    "nano-x2-skip": Config("nano-x2-skip", 2, 64, 6, 32, skip=2),
 }
 
 
@@ -82,6 +84,38 @@ class Example:
     def fold_chroma(planes: torch.Tensor, factor: int) -> torch.Tensor:
         n, t, _, h, w = planes.shape
         return F.pixel_unshuffle(planes.reshape(n * t, 2, h, w), factor).reshape(n, t, -1, h // factor, w // factor)
+
+
+class Feed:
+    """Cuts the next batches while the networks train on the present ones: half of a round's time otherwise."""
+
+    def __init__(self, batches: dict, examples: dict):
+        self.batches, self.examples = batches, examples
+        self.stream = torch.cuda.Stream() if torch.cuda.is_available() else None
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream())
+        self.prefetch()
+
+    def prefetch(self) -> None:
+        """Fill the batches' buffers; on CUDA behind the last `next`, beside whatever was launched since."""
+        if self.stream:
+            with torch.cuda.stream(self.stream):
+                self.fill()
+        else:
+            self.fill()
+
+    def fill(self) -> None:
+        for batch in self.batches.values():
+            batch.fill()
+
+    def next(self) -> None:
+        """Hand the filled batches to the networks (their own buffers), and let go of the batches' buffers."""
+        if self.stream:
+            torch.cuda.current_stream().wait_stream(self.stream)
+        for example in self.examples.values():
+            example.update()
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream())
 
 
 class Trainer:
@@ -262,7 +296,7 @@ def main() -> None:
     parser.add_argument("--models", default="nano,mini,nano-x2", help=f"of {', '.join(PRESETS)}")
     parser.add_argument("--contest", default="", help="networks of one scale of which only the best goes on")
     parser.add_argument("--contest-until", type=float, default=0.25, help="progress at which the best is picked, by running loss")
-    parser.add_argument("--resume", help="folder with <model>.pt to start from")
+    parser.add_argument("--resume", help="folder with <model>.pt to start from (then --leaky 0)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--frames", type=int, default=8)
@@ -271,6 +305,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--clip", type=float, default=0.5, help="largest gradient norm")
     parser.add_argument("--clean", type=float, default=0.45, help="share of uncompressed inputs")
+    parser.add_argument("--fresh", type=float, default=0.7, help="share of the uncompressed ones rendered anew from photographs")
     parser.add_argument("--flicker", type=float, default=0.25)
     parser.add_argument("--gradient", type=float, default=0.0)
     parser.add_argument("--quantise-at", type=float, default=0.4, help="progress at which 8-bit behaviour starts")
@@ -290,7 +325,9 @@ def main() -> None:
         modules.Activation.forward_kernel = staticmethod(torch.compile(modules.clamp_quantise, dynamic=True))
         modules.Activation.backward_kernel = staticmethod(torch.compile(modules.clamp_gradient, dynamic=True))
     configs = [PRESETS[name] for name in args.models.split(",")]
-    batches = {s: data.Batch(pool, s, args.items, args.frames, args.crop, args.seed * 10 + s, args.clean)
+    photographs = data.Photographs(args.data, device, args.limit)
+    print(f"{time.time() - STARTED:6.1f} s: {len(photographs.photographs)} photographs", flush=True)
+    batches = {s: data.Batch(pool, photographs, s, args.items, args.frames, args.crop, args.seed * 10 + s, args.clean, args.fresh)
                for s in sorted({c.scale for c in configs})}
     examples: dict = {}
     for config in configs:
@@ -306,6 +343,7 @@ def main() -> None:
     pool.start()
     data.wait_for(pool, STARTED)
     log: dict = {"args": vars(args), "curves": [], "torch": torch.__version__, "device": torch.cuda.get_device_name() if cuda else "cpu"}
+    feed = Feed(batches, examples)
     begun, rounds, saved = time.time(), 0, time.time()
     contest, dropped = [name for name in args.contest.split(",") if name], []
     budget = args.seconds - (begun - STARTED) - 2.0 * len(trainers) * (1 if cuda else 0)
@@ -314,12 +352,10 @@ def main() -> None:
             progress = (time.time() - begun) / budget if not args.steps else rounds / args.steps
             if progress >= 1 or pool.failure:
                 break
-            for batch in batches.values():
-                batch.fill()
-            for example in examples.values():
-                example.update()
+            feed.next()
             for trainer in trainers:
                 trainer.advance(progress)
+            feed.prefetch()
             for trainer in trainers:
                 if trainer.stream:
                     torch.cuda.current_stream().wait_stream(trainer.stream)
@@ -332,11 +368,11 @@ def main() -> None:
                 dropped = [t for t in trainers if t.config.name in contest and t.config.name != best]
                 trainers = [t for t in trainers if t not in dropped]
                 used = {id(t.example) for t in trainers}
-                examples = {key: e for key, e in examples.items() if id(e) in used}
+                feed.examples = {key: e for key, e in examples.items() if id(e) in used}
                 for trainer in dropped:
                     trainer.graph = None
                 contest = []
-            if rounds % 10 == 0 and cuda:
+            if rounds % 20 == 0 and cuda:
                 torch.cuda.synchronize()  # keep the host from running far ahead, so the clock means something
             if rounds % (250 if cuda else 5) == 0:
                 row = {"round": rounds, "seconds": round(time.time() - STARTED, 1), "clips": len(pool.train),
