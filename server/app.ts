@@ -11,6 +11,7 @@ import { createHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { Metrics } from './metrics.ts';
+import { EnginePlaces } from './pipeline/engine_share.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { RtcOptions } from './rtc/peers.ts';
 import { WeriftStack } from './rtc/werift-stack.ts';
@@ -78,6 +79,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     registry.drain();
     fatal.listener?.(error);
   };
+  const places = new EnginePlaces();
   const registry = new Registry({
     rtc,
     config,
@@ -88,11 +90,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     capacity: broadcastCapacity(limits, spec, availableParallelism()),
     iceServers: config.ice.servers,
     onEngineFailed,
-    createPipeline: (name, listener) =>
-      new Pipeline(
+    createPipeline: (name, listener) => {
+      const enginePlace = upscaler.info.shared === true ? places.take() : undefined;
+      return new Pipeline(
         {
           name,
           upscaler: spec,
+          enginePlace,
           maxQueueMs: media.maxQueueMs,
           maxSourcePixels: limits.maxSourcePixels,
           keyframeIntervalSeconds: media.keyframeIntervalSeconds,
@@ -100,7 +104,9 @@ export async function startApp(config: Config, log: Log): Promise<App> {
           ladder: media.ladder,
         },
         listener,
-      ),
+        () => enginePlace && places.release(enginePlace),
+      );
+    },
   });
   metrics.observe(() => registry.metricsSnapshot());
 

@@ -1,7 +1,8 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { DropReason } from './media/types.ts';
 
-export type FrameStep = 'assemble' | 'decode' | 'upscale' | 'encode' | 'added';
+/** `added`: the frame complete in to its first packet out. */
+export type FrameStep = 'assemble' | 'decode' | 'queue' | 'upscale' | 'pace' | 'encode' | 'send' | 'added';
 
 const MS_BUCKETS = [0.5, 1, 2, 4, 8, 12, 16, 24, 33, 50, 75, 100, 150, 250, 500, 1000, 2500];
 

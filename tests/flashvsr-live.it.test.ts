@@ -1,9 +1,10 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
 import { loadConfig } from '../server/config.ts';
+import { HAVE_ADDON } from '../server/engine/flashvsr/test/material.ts';
 import { createLog } from '../server/log.ts';
 import { importOfficial } from '../server/models/import.ts';
 import { encodeClip } from './peers/clip.ts';
@@ -16,12 +17,9 @@ import { SignalingClient } from './peers/signaling-client.ts';
  * on the reference backend, WebRTC out. The camera is small and slow enough for a CPU.
  */
 const WEIGHTS = new URL('../testdata/golden/weights', import.meta.url).pathname;
-const ADDON = new URL('../build/addon/Release/flashvsr.node', import.meta.url).pathname;
-/** Without a compiler there is no addon; where it is required, a missing one must fail. */
-const haveAddon = existsSync(ADDON) || process.env['FLASHVSR_REQUIRE_ADDON'] === '1';
 const FRAMES_PER_SECOND = 4;
 
-describe.skipIf(!haveAddon)('FlashVSR live', () => {
+describe.skipIf(!HAVE_ADDON)('FlashVSR live', () => {
   let folder: string;
   let app: App;
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
-import { quantile } from '../server/broadcast/frame-meter.ts';
+import { quantile } from '../server/media/quantile.ts';
 import { loadConfig } from '../server/config.ts';
 import { createLog } from '../server/log.ts';
 import { launchBrowser } from './browser.ts';

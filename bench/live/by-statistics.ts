@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { App } from '../../server/app.ts';
-import { quantile } from '../../server/broadcast/frame-meter.ts';
+import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
+import { quantile } from '../../server/media/quantile.ts';
 import type { BroadcastStats } from '../../server/signaling/protocol.ts';
 import { splitAccessUnits, type Clip } from '../../tests/peers/clip.ts';
 import { NodePublisher } from '../../tests/peers/node-publisher.ts';
@@ -16,8 +17,25 @@ export interface StatisticsResult {
   readonly firstPictureMs: number;
   /** Medians over the run of the p50 and p95 of every second, complete frame in -> first packet out. */
   readonly addedLatencyMs: { readonly p50: number; readonly p95: number };
+  /** The same of every step on the way: where the delay goes. */
+  readonly steps: Readonly<Record<Step, { readonly p50: number; readonly p95: number }>>;
+  /** Every second from the first picture on, warm-up included: how the delay was found. */
+  readonly bySecond: readonly SecondResult[];
+  /** While measured: pictures that left more than 15 ms late, and pictures dropped, by reason. */
+  readonly framesLate: number;
+  readonly drops: Readonly<Record<string, number>>;
   readonly load: number;
   readonly last: BroadcastStats;
+}
+
+export interface SecondResult {
+  readonly addedP50Ms: number;
+  readonly addedP95Ms: number;
+  readonly paceDelayMs: number;
+  readonly framesLate: number;
+  readonly load: number;
+  readonly rung: string;
+  readonly drops: Readonly<Record<string, number>>;
 }
 
 /** An H264 Annex B file with access unit delimiters, made beforehand: for machines without an encoder. */
@@ -60,20 +78,28 @@ async function measureOne(
     });
     await viewer.waitForFrames(1, 60_000);
     const firstPictureMs = performance.now() - startedAtMs;
-    await sleep(warmUpSeconds * 1000);
-    const before = { sent: publisher.getStats().framesSent, seen: viewer.getStats().frames, atMs: performance.now() };
     const history: BroadcastStats[] = [];
-    for (let second = 0; second < seconds; second += 1) {
-      await sleep(1000);
-      const stats = publishing.stats.get(session);
-      if (stats !== undefined) history.push(stats);
-    }
+    const watch = async (count: number): Promise<void> => {
+      for (let second = 0; second < count; second += 1) {
+        await sleep(1000);
+        const stats = publishing.stats.get(session);
+        if (stats !== undefined) history.push(stats);
+      }
+    };
+    await watch(warmUpSeconds);
+    const warm = history.length;
+    const before = { sent: publisher.getStats().framesSent, seen: viewer.getStats().frames, atMs: performance.now() };
+    await watch(seconds);
     const elapsed = (performance.now() - before.atMs) / 1000;
     const last = history.at(-1);
     if (last === undefined) throw new Error('the server pushed no statistics');
     const sent = publisher.getStats().framesSent - before.sent;
     const seen = viewer.getStats().frames - before.seen;
     await publishing.leave(session);
+    const measured = history.slice(warm);
+    const median = (pick: (stats: BroadcastStats) => number, digits = 1): number =>
+      round(quantile(measured.map(pick), 0.5), digits);
+    const start = history[warm - 1];
     return {
       framesSent: sent,
       framesSeen: seen,
@@ -81,26 +107,32 @@ async function measureOne(
       fpsOut: round(seen / elapsed),
       firstPictureMs: round(firstPictureMs, 0),
       addedLatencyMs: {
-        p50: round(
-          quantile(
-            history.map(({ addedLatencyMs }) => addedLatencyMs.p50),
-            0.5,
-          ),
-        ),
-        p95: round(
-          quantile(
-            history.map(({ addedLatencyMs }) => addedLatencyMs.p95),
-            0.5,
-          ),
-        ),
+        p50: median(({ addedLatencyMs }) => addedLatencyMs.p50),
+        p95: median(({ addedLatencyMs }) => addedLatencyMs.p95),
       },
-      load: round(
-        quantile(
-          history.map(({ load }) => load),
-          0.5,
-        ),
-        2,
+      steps: Object.fromEntries(
+        STEPS.map((step) => [
+          step,
+          { p50: median(({ steps }) => steps[`${step}Ms`]), p95: median(({ stepsP95 }) => stepsP95[`${step}Ms`]) },
+        ]),
+      ) as StatisticsResult['steps'],
+      bySecond: history.map(({ addedLatencyMs, pace, load, model, drops }) => ({
+        addedP50Ms: round(addedLatencyMs.p50),
+        addedP95Ms: round(addedLatencyMs.p95),
+        paceDelayMs: round(pace.delayMs),
+        framesLate: pace.framesLate,
+        load: round(load, 2),
+        rung: model.rungLabel,
+        drops,
+      })),
+      framesLate: last.pace.framesLate - (start?.pace.framesLate ?? 0),
+      drops: Object.fromEntries(
+        Object.entries(last.drops).flatMap(([reason, count]) => {
+          const more = count - (start?.drops[reason] ?? 0);
+          return more > 0 ? [[reason, more]] : [];
+        }),
       ),
+      load: median(({ load }) => load, 2),
       last,
     };
   } finally {

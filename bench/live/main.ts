@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { startApp, type App } from '../../server/app.ts';
-import { quantile } from '../../server/broadcast/frame-meter.ts';
+import { quantile } from '../../server/media/quantile.ts';
+import { STEPS } from '../../server/broadcast/frame-meter.ts';
 import { loadConfig } from '../../server/config.ts';
 import { createLog } from '../../server/log.ts';
 import { WeriftStack } from '../../server/rtc/werift-stack.ts';
@@ -170,19 +171,37 @@ async function main(): Promise<void> {
   }
   if (parts.has('statistics')) {
     const results = await measureByStatistics(app, clip, Number(values.streams), WARM_UP_SECONDS, seconds);
-    const rows = results.map(({ fpsIn, fpsOut, firstPictureMs, addedLatencyMs, load, last }, index) => [
-      `${index + 1}`,
-      `${last.source.width}x${last.source.height} -> ${last.output.width}x${last.output.height}`,
-      fpsIn.toFixed(1),
-      fpsOut.toFixed(1),
-      `${addedLatencyMs.p50.toFixed(0)} / ${addedLatencyMs.p95.toFixed(0)} ms`,
-      `${firstPictureMs} ms`,
-      `${(load * 100).toFixed(0)} %`,
-      JSON.stringify(last.drops),
-    ]);
+    const rows = results.map(
+      ({ fpsIn, fpsOut, firstPictureMs, addedLatencyMs, load, last, drops, framesLate }, index) => [
+        `${index + 1}`,
+        `${last.source.width}x${last.source.height} -> ${last.output.width}x${last.output.height}`,
+        fpsIn.toFixed(1),
+        fpsOut.toFixed(1),
+        `${addedLatencyMs.p50.toFixed(0)} / ${addedLatencyMs.p95.toFixed(0)} ms`,
+        `${firstPictureMs} ms`,
+        `${(load * 100).toFixed(0)} %`,
+        JSON.stringify(drops),
+        String(framesLate),
+        last.model.rungLabel,
+      ],
+    );
     printTable(`live: ${app.model.label} on ${app.model.device}`, [
-      ['stream', 'size', 'fps in', 'fps out', 'added p50 / p95', 'first picture', 'load', 'drops'],
+      ['stream', 'size', 'fps in', 'fps out', 'added p50 / p95', 'first picture', 'load', 'drops', 'late', 'rung'],
       ...rows,
+    ]);
+    printTable('where the delay goes, ms p50 / p95 (upscale: gathering a chunk and its look-ahead, waiting, work)', [
+      ['stream', ...STEPS],
+      ...results.map(({ steps }, index) => [
+        `${index + 1}`,
+        ...STEPS.map((step) => `${steps[step].p50.toFixed(1)} / ${steps[step].p95.toFixed(1)}`),
+      ]),
+    ]);
+    printTable('pace delay (ms) by second, warm-up included', [
+      ['stream', 'delay'],
+      ...results.map(({ bySecond }, index) => [
+        `${index + 1}`,
+        bySecond.map(({ paceDelayMs }) => paceDelayMs.toFixed(0)).join(' '),
+      ]),
     ]);
     result['statistics'] = results;
   }

@@ -1,4 +1,4 @@
-import { quantile } from '../../server/broadcast/frame-meter.ts';
+import { quantile } from '../../server/media/quantile.ts';
 
 /** Latencies of one path in one run, ms. */
 export interface PathResult {

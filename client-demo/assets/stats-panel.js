@@ -28,8 +28,11 @@ import { estimateSavings } from './savings.js';
 const STEPS = /** @type {const} */ ([
   ['assembleMs', 'Assemble'],
   ['decodeMs', 'Decode'],
+  ['queueMs', 'Queue'],
   ['upscaleMs', 'Upscale'],
+  ['paceMs', 'Pace'],
   ['encodeMs', 'Encode'],
+  ['sendMs', 'Send'],
 ]);
 
 /** Statistics of one broadcast: six figures to look at, and the rest to open. */

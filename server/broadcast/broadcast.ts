@@ -13,7 +13,7 @@ import type { SessionSink } from '../signaling/ports.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
 import { AudioRelay } from './audio-relay.ts';
 import { Audience } from './audience.ts';
-import { FrameMeter } from './frame-meter.ts';
+import { FrameMeter, STEPS } from './frame-meter.ts';
 import type { PipelineFactory, PipelinePort } from './ports.ts';
 import { Publisher } from './publisher.ts';
 import { summarize, type PipelineView } from './summary.ts';
@@ -47,6 +47,15 @@ type Ownership =
   | { readonly kind: 'publishing'; readonly token: string; readonly publisher: Publisher }
   /** The publisher is gone; the name and the pipeline are kept for its return. */
   | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
+
+function sameSizes(a: PipelineFormat, b: PipelineFormat): boolean {
+  return (
+    a.sourceWidth === b.sourceWidth &&
+    a.sourceHeight === b.sourceHeight &&
+    a.outputWidth === b.outputWidth &&
+    a.outputHeight === b.outputHeight
+  );
+}
 
 /** One name: at most one publisher, one pipeline, any number of viewers. */
 export class Broadcast {
@@ -282,9 +291,14 @@ export class Broadcast {
   }
 
   #onFormat(format: PipelineFormat): void {
+    const before = this.#pipelineView.format;
     this.#pipelineView = { ...this.#pipelineView, format };
-    // Chunked kinds pace their pictures by the source's real rate.
+    // Chunked kinds find their delay by measuring, within the first seconds.
     if (format.presentationDelayMs !== undefined) this.#delayAudio(format.presentationDelayMs);
+    if (before !== undefined && sameSizes(before, format)) {
+      this.#log.debug({ presentationDelayMs: format.presentationDelayMs }, 'pipeline.delay');
+      return;
+    }
     this.#log.info({ ...format }, 'pipeline.format');
     this.#deps.onChange();
   }
@@ -298,10 +312,7 @@ export class Broadcast {
     const { metrics } = this.#deps;
     const sample = this.#meter.add(frame, this.#deps.nowUs());
     metrics.frame('sent');
-    metrics.step('assemble', sample.assembleMs);
-    metrics.step('decode', sample.decodeMs);
-    metrics.step('upscale', sample.upscaleMs);
-    metrics.step('encode', sample.encodeMs);
+    for (const step of STEPS) metrics.step(step, sample[`${step}Ms`]);
     metrics.step('added', sample.addedMs);
   }
 

@@ -66,8 +66,10 @@ export function summarize(input: SummaryInput): BroadcastStats {
     },
     addedLatencyMs: frames.addedLatencyMs,
     steps: frames.steps,
+    stepsP95: frames.stepsP95,
     drops: addDrops(input.ingestDrops, stats?.drops ?? {}),
     load: stats?.load ?? 0,
+    pace: { delayMs: stats?.presentationDelayMs ?? 0, framesLate: stats?.framesLate ?? 0 },
     viewers: input.viewers,
     audio: { present: publisher?.hasAudio ?? false, delayMs: input.audioDelayMs },
   };

@@ -15,6 +15,7 @@ import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
 import type { Colour } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { newTrace } from '../media/trace.ts';
 import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec } from '../media/types.ts';
 import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts';
 import { ColourConverter } from './colour_converter.ts';
@@ -240,7 +241,7 @@ export class Decoder {
 
   #rememberTrace(pts: bigint, unit: AccessUnit): void {
     const { receivedAtUs, assembledAtUs } = unit;
-    this.#traces.set(pts, { receivedAtUs, assembledAtUs, decodedAtUs: 0, upscaledAtUs: 0, encodedAtUs: 0 });
+    this.#traces.set(pts, newTrace(receivedAtUs, assembledAtUs));
   }
 
   /** Units that never became a picture (hidden frames) must not pile up. */

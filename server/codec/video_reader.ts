@@ -12,6 +12,7 @@ import { Codec, CodecContext, FormatContext, Frame, Packet, type Stream } from '
 import type { Colour } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { newTrace } from '../media/trace.ts';
 import { colourOf, setFrameColour } from './colour.ts';
 import { FramePicture } from './frame_picture.ts';
 import { libavMessage } from './native.ts';
@@ -154,7 +155,7 @@ export class VideoReader {
   #picture(frame: Frame): FramePicture {
     const { width, height } = this.info;
     const now = monotonicUs();
-    const trace = { receivedAtUs: now, assembledAtUs: now, decodedAtUs: now, upscaledAtUs: 0, encodedAtUs: 0 };
+    const trace = { ...newTrace(now, now), decodedAtUs: now };
     const mediaTime = this.#pictures * TICKS_PER_PICTURE;
     this.#pictures += 1;
     const colour = colourOf(frame, fileColour(height));

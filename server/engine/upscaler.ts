@@ -51,8 +51,14 @@ export interface UpscalerInfo {
   readonly lookAheadFrames: number;
   /** Frames that come out together. */
   readonly chunkFrames: number;
+  /** Real frames that chunk 0 waits for; absent: as many as are looked ahead. */
+  readonly firstChunkFrames?: number;
   /** Quality rungs, best first; rung 0 is normal operation. At least one. */
   readonly rungs: readonly string[];
+  /** So many of the rungs, from the first on, work in chunks; those behind answer picture by picture. Absent: all of them. */
+  readonly chunkedRungs?: number;
+  /** All streams of the process share one engine: their loads add up. */
+  readonly shared?: boolean;
 }
 
 export interface StreamFormat {

@@ -1,6 +1,8 @@
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from './types.ts';
 
 const US_PER_TICK = 1e6 / VIDEO_CLOCK_HZ;
+/** A lower delay is reached by letting frames leave up to this much faster than they came: nobody sees that. */
+const CATCH_UP_SHARE = 0.15;
 /** Over how long the earliest arrival is remembered; it forgets in two halves, so between this and half of it. */
 const BASELINE_WINDOW_US = 10_000_000;
 
@@ -55,10 +57,12 @@ export class FramePacer<Frame> {
   readonly #maxFrames: number;
   readonly #queue: { readonly frame: Frame; readonly mediaTime: MediaTime }[] = [];
   #delayUs: number;
+  /** Where #delayUs is going. */
+  #targetUs: number;
   #released = -Infinity;
 
   constructor({ presentationDelayMs, maxLateMs, maxFrames = 64 }: PacerOptions) {
-    this.#delayUs = presentationDelayMs * 1000;
+    this.#delayUs = this.#targetUs = presentationDelayMs * 1000;
     this.#maxLateUs = maxLateMs * 1000;
     this.#maxFrames = maxFrames;
   }
@@ -67,9 +71,10 @@ export class FramePacer<Frame> {
     return this.#queue.length;
   }
 
-  /** Steps the delay: at a change of model. Ladder rungs do not call this. */
+  /** Up at once: the frames are late anyway. Down frame by frame, so that motion stays even. Ladder rungs do not call this. */
   setPresentationDelay(delayMs: number): void {
-    this.#delayUs = delayMs * 1000;
+    this.#targetUs = delayMs * 1000;
+    this.#delayUs = Math.max(this.#delayUs, this.#targetUs);
   }
 
   /** @param receivedAtUs when the frame's access unit arrived, whatever happened to it since */
@@ -96,6 +101,7 @@ export class FramePacer<Frame> {
       if (head.mediaTime <= this.#released || nowUs - dueAtUs > this.#maxLateUs) {
         late.push(head.frame);
       } else {
+        this.#catchUp(head.mediaTime);
         this.#released = head.mediaTime;
         due.push(head.frame);
         lateMs.push(Math.max(0, nowUs - dueAtUs) / 1000);
@@ -104,9 +110,9 @@ export class FramePacer<Frame> {
     return { due, late, lateMs };
   }
 
-  /** How long before its time a frame is there; negative: late. */
-  slackMs(mediaTime: MediaTime, nowUs: MonotonicUs): number {
-    return (this.#dueAtUs(mediaTime) - nowUs) / 1000;
+  /** How long ago a frame of this media time arrived, or would have, undelayed; to be asked after its push(). */
+  sinceArrivalMs(mediaTime: MediaTime, nowUs: MonotonicUs): number {
+    return (nowUs - (this.#timeline.arrivalOf(mediaTime) ?? nowUs)) / 1000;
   }
 
   /** When take() has something next; undefined when nothing is held. */
@@ -119,6 +125,12 @@ export class FramePacer<Frame> {
     this.#queue.length = 0;
     this.#released = -Infinity;
     this.#timeline.restart();
+  }
+
+  #catchUp(mediaTime: MediaTime): void {
+    if (this.#delayUs === this.#targetUs || this.#released === -Infinity) return;
+    const stepUs = CATCH_UP_SHARE * (mediaTime - this.#released) * US_PER_TICK;
+    this.#delayUs = Math.max(this.#targetUs, this.#delayUs - stepUs);
   }
 
   #dueAtUs(mediaTime: MediaTime): MonotonicUs {

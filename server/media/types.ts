@@ -46,7 +46,11 @@ export interface FrameTrace {
   receivedAtUs: MonotonicUs;
   assembledAtUs: MonotonicUs;
   decodedAtUs: MonotonicUs;
+  /** Left the queue in front of the upscaler (gather). */
+  pushedAtUs: MonotonicUs;
   upscaledAtUs: MonotonicUs;
+  /** Left the pace stage. */
+  pacedAtUs: MonotonicUs;
   encodedAtUs: MonotonicUs;
 }
 
@@ -72,5 +76,6 @@ export type DropReason =
   | 'decode-error'
   | 'stale' // older than the latency budget before the upscaler started on it
   | 'queue-full' // the upscaler or encoder is busy and a newer frame is there
+  | 'phase' // a chunked stream's first frames, left out so that its chunks do not wait for those of other streams
   | 'pace-late' // its presentation time passed by more than the budget
   | 'no-viewer'; // nobody takes this codec or rung

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { Decoder } from '../codec/decoder.ts';
+import { FrameRateMeter } from '../codec/frame_rate.ts';
 import { createUpscaler } from '../engine/registry.ts';
 import type { Picture, Upscaler } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
@@ -7,8 +8,8 @@ import { monotonicUs } from '../media/clock.ts';
 import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder_bank.ts';
-import { FrameRateMeter } from '../codec/frame_rate.ts';
-import { Ladder } from './ladder.ts';
+import { EngineShare } from './engine_share.ts';
+import { Ladder, type LadderOthers } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace_stage.ts';
 import { UpscaleStage } from './upscale_stage.ts';
@@ -34,6 +35,7 @@ export class PipelineCore {
   #pace: PaceStage | undefined;
   #format: PipelineFormat | undefined;
   #ladder = new Ladder(1);
+  #share: EngineShare | undefined;
   #decoder: Decoder | undefined;
   #statsTimer: NodeJS.Timeout | undefined;
   #lastKeyframeWishUs: MonotonicUs = 0;
@@ -63,9 +65,12 @@ export class PipelineCore {
     }
     this.#upscaler = upscaler;
     this.#ladder = new Ladder(this.#options.ladder ? upscaler.info.rungs.length : 1);
+    const { enginePlace } = this.#options;
+    if (upscaler.info.shared === true && enginePlace !== undefined) this.#share = new EngineShare(enginePlace);
     this.#stage = new UpscaleStage(upscaler, {
       maxQueueMs: this.#options.maxQueueMs,
       framesPerSecond: () => this.#frameRate.framesPerSecond(),
+      share: this.#share,
       onPicture: (picture, upscaleUs) => this.#onUpscaled(picture, upscaleUs),
       onDrop: (reason) => this.#counters.drop(reason),
       onFormat: (format) => {
@@ -76,9 +81,10 @@ export class PipelineCore {
     });
     this.#pace = new PaceStage({
       info: upscaler.info,
-      framesPerSecond: this.#frameRate.framesPerSecond(),
+      framesPerSecond: () => this.#frameRate.framesPerSecond(),
       onPicture: (picture) => this.#onPaced(picture),
       onDrop: (reason) => this.#counters.drop(reason),
+      onDelay: () => this.#announceFormat(),
     });
     this.#post({ type: 'ready', info: upscaler.info }, []);
     this.#lastSampleUs = monotonicUs();
@@ -193,18 +199,31 @@ export class PipelineCore {
     this.#utilization = performance.eventLoopUtilization();
     const thread = performance.eventLoopUtilization(this.#utilization, before).utilization;
     const stage = this.#stage;
+    const ownLoad = (stage?.takeBusyUs() ?? 0) / elapsedUs;
+    this.#share?.report(ownLoad, this.#ladder.rung, now);
     // The thread counts too: decoding and encoding beside a cheap upscaler can be what does not keep up.
-    const load = Math.min(1, Math.max(thread, (stage?.takeBusyUs() ?? 0) / elapsedUs));
-    const step = this.#ladder.sample({ load, drops: this.#counters.takeQueueDrops() });
-    if (step !== undefined) {
-      stage?.setRung(step.rung);
-      const label = this.#upscaler?.info.rungs[step.rung] ?? '';
-      this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
-    }
-    if (this.#pace?.adapt(this.#frameRate.framesPerSecond()) === true) this.#announceFormat();
-    const queueDepth = stage?.queueDepth ?? 0;
-    const stats = this.#counters.snapshot({ queueDepth, load, ladderRung: this.#ladder.rung });
+    const load = Math.min(1, Math.max(thread, ownLoad + (this.#share?.othersLoad(now) ?? 0)));
+    this.#sampleLadder(load, now);
+    const stats = this.#counters.snapshot({
+      queueDepth: stage?.queueDepth ?? 0,
+      load,
+      ladderRung: this.#ladder.rung,
+      presentationDelayMs: this.#pace?.presentationDelayMs ?? 0,
+      framesLate: this.#pace?.lateFrames ?? 0,
+    });
     this.#post({ type: 'stats', stats }, []);
+  }
+
+  #sampleLadder(load: number, now: MonotonicUs): void {
+    const sample = { load, drops: this.#counters.takeQueueDrops() };
+    const share = this.#share;
+    const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
+    if (step === undefined) return;
+    share?.stepped(step.rung, now);
+    this.#stage?.setRung(step.rung);
+    this.#pace?.setRung(step.rung);
+    const label = this.#upscaler?.info.rungs[step.rung] ?? '';
+    this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
   }
 
   #announceFormat(): void {
@@ -227,6 +246,11 @@ export class PipelineCore {
     this.#lastErrorUs.set(error.code, now);
     this.#post({ type: 'error', error: error.toJSON() }, []);
   }
+}
+
+function othersOf(share: EngineShare, now: MonotonicUs): LadderOthers {
+  const rungs = share.othersRungs(now);
+  return { rungs, secondsSinceStep: (now - share.othersSteppedAtUs(now)) / 1e6 };
 }
 
 /** Whatever a publisher's bytes set off in the decoder concerns that publisher alone. */

@@ -29,7 +29,9 @@ export class PipelineCounters {
     return drops;
   }
 
-  snapshot(now: Pick<PipelineStats, 'queueDepth' | 'load' | 'ladderRung'>): PipelineStats {
+  snapshot(
+    now: Pick<PipelineStats, 'queueDepth' | 'load' | 'ladderRung' | 'presentationDelayMs' | 'framesLate'>,
+  ): PipelineStats {
     const { framesDecoded, framesUpscaled, framesEncoded, keyframesEncoded } = this;
     return {
       framesDecoded,

@@ -4,6 +4,15 @@ export interface LoadSample {
   readonly load: number;
   /** Pictures dropped in front of the upscaler in this second. */
   readonly drops: number;
+  /** Streams that share the engine, when there are any: they step down and up in turn. */
+  readonly others?: LadderOthers;
+}
+
+export interface LadderOthers {
+  /** Where their ladders are. */
+  readonly rungs: readonly number[];
+  /** Since one of them moved; Infinity: never. */
+  readonly secondsSinceStep: number;
 }
 
 export interface LadderStep {
@@ -20,10 +29,13 @@ const ROOM = 0.6;
 const SECONDS_DOWN = 2;
 const SECONDS_UP = 10;
 const MAX_SECONDS_UP = 160;
+/** A load seen so soon after another stream of the engine has stepped is not yet what it will be. */
+const OTHERS_SETTLE_SECONDS = 2;
 
 /**
  * The overload ladder (docs/architecture.md): down one rung after two bad seconds, up one after ten good ones. A rung that
- * turned out too dear soon after it was climbed is tried again only after twice as long, so that it does not swing.
+ * turned out too dear soon after it was climbed is tried again only after twice as long, so that it does not swing. Of streams
+ * that share an engine the one that is best off goes down first, and the one that is worst off goes up first.
  * Pure: one sample a second comes in, a step comes out.
  */
 export class Ladder {
@@ -46,15 +58,18 @@ export class Ladder {
   }
 
   /** @returns the step to take now, if any */
-  sample({ load, drops }: LoadSample): LadderStep | undefined {
+  sample({ load, drops, others }: LoadSample): LadderStep | undefined {
     const overloaded = load > OVERLOAD || (drops >= MIN_DROPS && load > BUSY);
-    this.#bad = overloaded ? this.#bad + 1 : 0;
-    this.#good = load < ROOM && drops < MIN_DROPS ? this.#good + 1 : 0;
+    const settled = others === undefined || others.secondsSinceStep >= OTHERS_SETTLE_SECONDS;
+    this.#bad = overloaded && settled ? this.#bad + 1 : 0;
+    this.#good = load < ROOM && drops < MIN_DROPS && settled ? this.#good + 1 : 0;
     this.#sinceUp += 1;
     // The last climb held for long: the machine is no longer what it was, ask as early as at the start.
     if (this.#climbed && this.#sinceUp > MAX_SECONDS_UP) this.#secondsUp = SECONDS_UP;
-    if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1) return this.#down(load, drops);
-    if (this.#good >= this.#secondsUp && this.#rung > 0) return this.#up(load);
+    const bestOff = others?.rungs.every((rung) => rung >= this.#rung) ?? true;
+    const worstOff = others?.rungs.every((rung) => rung <= this.#rung) ?? true;
+    if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1 && bestOff) return this.#down(load, drops);
+    if (this.#good >= this.#secondsUp && this.#rung > 0 && worstOff) return this.#up(load);
     return undefined;
   }
 

@@ -1,6 +1,7 @@
 import type { AppErrorJson } from '../errors.ts';
 import type { UpscalerInfo } from '../engine/upscaler.ts';
 import type { UpscalerSpec } from '../engine/spec.ts';
+import type { EnginePlace } from './engine_share.ts';
 import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
 
 /** What travels between the RTP thread and a broadcast's pipeline worker. Structured clone; `data` buffers are transferred. */
@@ -21,6 +22,8 @@ export interface PipelineOptions {
   readonly keyframeIntervalSeconds: number;
   /** Upper bound of a keyframe's size as a multiple of the average frame (VBV), so that a join does not freeze everybody. */
   readonly keyframeMaxRatio: number;
+  /** Where this pipeline meets the others of the same engine. */
+  readonly enginePlace?: EnginePlace | undefined;
   /** False: never leave rung 0 (benchmarks, file mode). */
   readonly ladder: boolean;
 }
@@ -60,10 +63,14 @@ export interface PipelineStats {
   readonly encodeMs: number;
   /** Waiting in front of the upscaler, frames. */
   readonly queueDepth: number;
-  /** Share of the second the upscaler was busy, 0..1. */
+  /** Share of the second the upscaler was busy, 0..1; of an engine that streams share: by all of them. */
   readonly load: number;
   /** Index into UpscalerInfo.rungs. */
   readonly ladderRung: number;
+  /** From a picture's arrival to its leaving the pace stage. */
+  readonly presentationDelayMs: number;
+  /** Pictures that left the pace stage more than 15 ms late, since the start. */
+  readonly framesLate: number;
 }
 
 export type FromPipeline =

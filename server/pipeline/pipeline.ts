@@ -40,6 +40,7 @@ const LOAD_TIMEOUT_MS = 60_000;
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #listener: PipelineListener;
+  readonly #onClosed: () => void;
   #state: State = 'running';
   #worker: Worker;
   #startedAtMs = Date.now();
@@ -52,9 +53,11 @@ export class Pipeline {
   #listening = false;
   #whenListening: Promise<void> = Promise.resolve();
 
-  constructor(options: PipelineOptions, listener: PipelineListener) {
+  /** @param onClosed when the thread is gone for good */
+  constructor(options: PipelineOptions, listener: PipelineListener, onClosed: () => void = () => undefined) {
     this.#options = options;
     this.#listener = listener;
+    this.#onClosed = onClosed;
     this.#worker = this.#spawn();
   }
 
@@ -112,6 +115,7 @@ export class Pipeline {
       }
     }
     this.#state = 'closed';
+    this.#onClosed();
   }
 
   #send(message: ToPipeline, transfer: ArrayBuffer[] = []): void {

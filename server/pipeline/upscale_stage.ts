@@ -2,13 +2,17 @@ import { PictureScaler } from '../codec/scaler.ts';
 import type { Picture, Upscaler, UpscalerStream } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import type { DropReason, MediaTime, MonotonicUs } from '../media/types.ts';
+import type { DropReason, MonotonicUs } from '../media/types.ts';
+import { ChunkRhythm } from './chunk_rhythm.ts';
+import type { EngineShare } from './engine_share.ts';
 import type { PipelineFormat } from './messages.ts';
 import { PictureQueue } from './picture_queue.ts';
 
 export interface UpscaleStageOptions {
   readonly maxQueueMs: number;
   readonly framesPerSecond: () => number;
+  /** What the pipelines on the same engine know of each other. */
+  readonly share?: EngineShare | undefined;
   /** @param upscaleUs from the push to the result */
   readonly onPicture: (picture: Picture, upscaleUs: number) => void;
   readonly onDrop: (reason: DropReason) => void;
@@ -59,7 +63,7 @@ export class UpscaleStage {
   #busySinceUs: MonotonicUs | undefined;
   #streamBusyUs = 0;
   #closed = false;
-  readonly #pushedAtUs = new Map<MediaTime, MonotonicUs>();
+  readonly #rhythm: ChunkRhythm | undefined;
 
   constructor(upscaler: Upscaler, options: UpscaleStageOptions) {
     this.#upscaler = upscaler;
@@ -68,6 +72,9 @@ export class UpscaleStage {
     const chunked = chunkFrames > 1;
     // A chunked upscaler takes pictures in bursts; one chunk may gather while it works on the last.
     const chunkUs = chunked ? (chunkFrames / options.framesPerSecond()) * 1e6 : 0;
+    if (chunked && options.share !== undefined) {
+      this.#rhythm = new ChunkRhythm(upscaler.info, options.share, options.framesPerSecond);
+    }
     this.#queue = new PictureQueue(
       chunked ? chunkFrames : FRAME_QUEUE,
       options.maxQueueMs * 1000 + chunkUs,
@@ -191,6 +198,7 @@ export class UpscaleStage {
           }
           this.#failedAtUs = undefined;
           this.#stream = stream;
+          this.#rhythm?.restart();
           this.#streamBusyUs = stream.busyUs ?? 0;
           stream.setRung(this.#rung);
           // Opened again after nobody watched: nothing changed for anybody.
@@ -220,6 +228,11 @@ export class UpscaleStage {
     while (stream.ready && stream === this.#stream) {
       const picture = this.#queue.take(monotonicUs());
       if (picture === undefined) return;
+      if (this.#rhythm?.leavesOut(picture) === true) {
+        picture.release?.();
+        this.#options.onDrop('phase');
+        continue;
+      }
       if (!this.#give(stream, picture)) return;
     }
     // Kinds that do not tell when they are ready again are asked after their next result, or soon at the latest.
@@ -228,7 +241,7 @@ export class UpscaleStage {
 
   #give(stream: UpscalerStream, picture: Picture): boolean {
     const sized = this.#fit(picture);
-    this.#rememberPush(picture.mediaTime);
+    sized.trace.pushedAtUs = monotonicUs();
     this.#busySinceUs ??= monotonicUs();
     this.#giving = true;
     const result = stream.push(sized);
@@ -238,7 +251,6 @@ export class UpscaleStage {
       return true;
     }
     if (stream.pending === 0) this.#endBusy();
-    this.#pushedAtUs.delete(picture.mediaTime);
     if (sized !== picture) sized.release?.();
     if (result === 'full') {
       this.#queue.putBack(picture);
@@ -262,10 +274,6 @@ export class UpscaleStage {
   }
 
   #onPicture(picture: Picture): void {
-    const pushedAtUs = this.#pushedAtUs.get(picture.mediaTime);
-    for (const mediaTime of this.#pushedAtUs.keys()) {
-      if (mediaTime <= picture.mediaTime) this.#pushedAtUs.delete(mediaTime);
-    }
     const now = monotonicUs();
     if (picture.trace.upscaledAtUs === 0) picture.trace.upscaledAtUs = now;
     if (this.#stream !== undefined && this.#stream.pending === 0) this.#endBusy();
@@ -273,10 +281,11 @@ export class UpscaleStage {
       picture.release?.();
       return;
     }
+    if (this.#stream !== undefined) this.#rhythm?.onPicture(picture, this.#stream.busyUs ?? 0);
     // An upscaler that computes elsewhere gets its next picture before this one is encoded here. Not one that answers
     // within push(): its next result would overtake this one.
     if (!this.#giving) this.#pump();
-    this.#options.onPicture(picture, now - (pushedAtUs ?? now));
+    this.#options.onPicture(picture, now - picture.trace.pushedAtUs);
     if (this.#queue.length > 0) this.#schedulePump();
   }
 
@@ -299,10 +308,6 @@ export class UpscaleStage {
     });
   }
 
-  #rememberPush(mediaTime: MediaTime): void {
-    this.#pushedAtUs.set(mediaTime, monotonicUs());
-  }
-
   #endBusy(): void {
     if (this.#busySinceUs === undefined) return;
     if (this.#stream?.busyUs === undefined) this.#busyUs += monotonicUs() - this.#busySinceUs;
@@ -311,7 +316,6 @@ export class UpscaleStage {
 
   #forget(): void {
     this.#endBusy();
-    this.#pushedAtUs.clear();
     this.#streamBusyUs = 0;
   }
 }

@@ -5,6 +5,7 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Link } from '../../tests/peers/link.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { traceAt } from '../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../media/types.ts';
 import type { PublisherPeer, RtcOptions, ViewerPeer } from './peers.ts';
 import { WeriftStack } from './werift-stack.ts';
@@ -448,6 +449,6 @@ function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
     keyframe: unit.keyframe,
     width: 320,
     height: 180,
-    trace: { receivedAtUs: unit.receivedAtUs, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
+    trace: traceAt(at, unit.receivedAtUs),
   };
 }

@@ -87,6 +87,16 @@ export interface ModelSummary {
   device: string;
 }
 
+export interface StepTimes {
+  assembleMs: number;
+  decodeMs: number;
+  queueMs: number;
+  upscaleMs: number;
+  paceMs: number;
+  encodeMs: number;
+  sendMs: number;
+}
+
 /** Pushed once a second to publishers and viewers of a broadcast. Times in ms, rates in bit/s. */
 export interface BroadcastStats {
   source: {
@@ -101,10 +111,14 @@ export interface BroadcastStats {
   model: ModelSummary & { rung: number; rungLabel: string };
   /** Server-side, last packet of the frame in -> first packet of the upscaled frame out, over the last second. */
   addedLatencyMs: { p50: number; p95: number };
-  steps: { assembleMs: number; decodeMs: number; upscaleMs: number; encodeMs: number };
+  /** Medians over the last second, in the order of the frame's way (docs/life-of-a-frame.md). */
+  steps: StepTimes;
+  stepsP95: StepTimes;
   drops: Record<string, number>;
-  /** 0..1 of the upscaler's time. */
+  /** 0..1 of the upscaler's time; of an engine that several broadcasts share: by all of them. */
   load: number;
+  /** The presentation delay the pictures are paced by, and how many left more than 15 ms after their time. */
+  pace: { delayMs: number; framesLate: number };
   viewers: number;
   audio: { present: boolean; delayMs: number };
 }

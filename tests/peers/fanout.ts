@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { monotonicUs } from '../../server/media/clock.ts';
+import { quantile } from '../../server/media/quantile.ts';
+import { traceAt } from '../../server/media/trace.ts';
 import type { EncodedFrame } from '../../server/media/types.ts';
 import type { RtcStack, ViewerPeer } from '../../server/rtc/peers.ts';
 import type { FromChild, ToChild } from './fanout-receivers.ts';
@@ -169,13 +171,8 @@ function syntheticFrame(bytes: number, keyframe: boolean, mediaTime: number): En
   const body = randomBytes(bytes).map((byte) => byte | 1);
   const data = Buffer.concat([Buffer.from([0, 0, 0, 1, keyframe ? 0x65 : 0x41]), body]);
   const at = monotonicUs();
-  const trace = { receivedAtUs: at, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at };
+  const trace = traceAt(at);
   return { codec: 'H264', rung: 'full', data, mediaTime, keyframe, width: 1280, height: 720, trace };
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

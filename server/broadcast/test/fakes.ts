@@ -1,6 +1,7 @@
 import { loadConfig, type Config } from '../../config.ts';
 import type { UpscalerInfo } from '../../engine/upscaler.ts';
 import { createLog } from '../../log.ts';
+import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rung, SourceCodec } from '../../media/types.ts';
 import { Metrics } from '../../metrics.ts';
 import type { EncoderRequest } from '../../pipeline/messages.ts';
@@ -241,7 +242,7 @@ export class World {
       mediaTime: this.nextMediaTime,
       width: 1280,
       height: 720,
-      trace: { receivedAtUs: at, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
+      trace: traceAt(at),
     });
   }
 

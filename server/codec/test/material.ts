@@ -1,6 +1,7 @@
 import type { Colour, Picture } from '../../engine/upscaler.ts';
 import type { AccessUnit, ResultCodec } from '../../media/types.ts';
 import { monotonicUs } from '../../media/clock.ts';
+import { newTrace } from '../../media/trace.ts';
 import { Encoder } from '../encoder.ts';
 
 /** Pictures and streams made in memory for tests. */
@@ -32,7 +33,7 @@ export function makePicture(
     uvStride: chromaWidth,
     colour,
     mediaTime,
-    trace: { receivedAtUs: 0, assembledAtUs: 0, decodedAtUs: 0, upscaledAtUs: 0, encodedAtUs: 0 },
+    trace: newTrace(0, 0),
   };
 }
 

@@ -12,6 +12,14 @@ export type FlashVsrSpec = Extract<UpscalerSpec, { kind: 'flashvsr' }>;
 /** Frames a steady chunk takes and gives, and frames beyond its last that must have arrived (flashvsr-model section 3). */
 const CHUNK_FRAMES = 8;
 const LOOK_AHEAD_FRAMES = 4;
+/** The engine's default of coldStartFrames (native/engine/engine.h). */
+const FIRST_CHUNK_FRAMES = 5;
+
+/**
+ * What a GPU warms up with: most of what is made at first use does not depend on the picture's size, and a small stream fits
+ * beside what else is on the card.
+ */
+const WARM_UP_SOURCE = { sourceWidth: 320, sourceHeight: 180 } as const;
 
 /** Shares of the wanted sparse ratio: fewer attention blocks for less work, the first steps of the overload ladder. */
 const SPARSE_SHARES = [1, 0.75, 0.5] as const;
@@ -36,13 +44,15 @@ export function modelPlace(model: string): ModelPlace {
 }
 
 /** The reference backend computes in fp32 only; the configured precision is one of the GPU's. */
-async function engineOptions({ device, precision }: FlashVsrSpec): Promise<EngineOptions> {
+async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
+  const { device, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
   const library = process.env['FLASHVSR_CUDA_LIBRARY'];
-  const common = library === undefined ? {} : { cudaLibraryPath: library };
   if (device === 'reference') return { device };
-  if (device === 'cuda') return { ...common, device, precision };
-  const usable = (await listDevices(library)).some((report) => report.device === 'cuda' && report.usable);
-  return usable ? { ...common, device: 'cuda', precision } : { device: 'reference' };
+  const usable =
+    device === 'cuda' || (await listDevices(library)).some((report) => report.device === 'cuda' && report.usable);
+  if (!usable) return { device: 'reference' };
+  const warmUp = { ...WARM_UP_SOURCE, scale, settings: { sparseRatio, localRange, kvRatio, seed, colourMatch } };
+  return { ...(library === undefined ? {} : { cudaLibraryPath: library }), device: 'cuda', precision, warmUp };
 }
 
 /**
@@ -73,7 +83,10 @@ export class FlashVsrUpscaler implements Upscaler {
       device: engine.info.deviceName,
       lookAheadFrames: LOOK_AHEAD_FRAMES,
       chunkFrames: CHUNK_FRAMES,
+      firstChunkFrames: spec.coldStartFrames ?? FIRST_CHUNK_FRAMES,
       rungs: [...sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`), 'bicubic resize'],
+      chunkedRungs: SPARSE_SHARES.length,
+      shared: true,
     };
   }
 

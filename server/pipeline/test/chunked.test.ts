@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { makePicture } from '../../codec/test/material.ts';
 import type {
   Picture,
@@ -13,7 +13,6 @@ import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { DropReason } from '../../media/types.ts';
 import type { PipelineFormat } from '../messages.ts';
-import { PaceStage } from '../pace_stage.ts';
 import { UpscaleStage } from '../upscale_stage.ts';
 
 /** An upscaler in FlashVSR's rhythm: 25 in before the first 21 out, then 8 for 8, work done when the test says so. */
@@ -216,92 +215,4 @@ it('opens a new stream after one failed, and lets a lost frame be', async () => 
   expect(errors.map((error) => error.message)).toEqual(['one frame', 'the stream']);
   await stage.close();
   await stage.close();
-});
-
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-it('paces a chunk out one by one, and lets frame-by-frame kinds through at once', () => {
-  const released: number[] = [];
-  const info = new ChunkedUpscaler().info;
-  const options = {
-    framesPerSecond: 30,
-    onPicture: (picture: Picture) => released.push(picture.mediaTime / 3000),
-    onDrop: () => undefined,
-  };
-  const pace = new PaceStage({ ...options, info });
-  const nowUs = monotonicUs();
-  for (const number of range(0, 8)) {
-    const picture = makePicture(16, 16, number * 3000);
-    // Arrived in real time, the last one just now.
-    picture.trace.receivedAtUs = nowUs - (7 - number) * 33_333;
-    pace.push(picture);
-  }
-  // The first is due a presentation delay after its arrival; none is released in the burst they came in.
-  expect(released).toEqual([]);
-  expect(vi.getTimerCount()).toBe(1);
-  pace.close();
-  expect(vi.getTimerCount()).toBe(0);
-  const direct = new PaceStage({ ...options, info: { ...info, chunkFrames: 1, lookAheadFrames: 0 } });
-  direct.push(makePicture(16, 16, 30_000));
-  expect(released).toEqual([10]);
-});
-
-it('steps the presentation delay when the frame rate turns out to be another, once it has stayed so', () => {
-  const info = new ChunkedUpscaler().info;
-  const pace = new PaceStage({ info, framesPerSecond: 30, onPicture: () => undefined, onDrop: () => undefined });
-  const before = pace.presentationDelayMs;
-  expect([pace.adapt(15), pace.adapt(30), pace.adapt(29)]).toEqual([false, false, false]);
-  expect([pace.adapt(15), pace.adapt(15)]).toEqual([false, true]);
-  expect(pace.presentationDelayMs).toBeGreaterThan(before * 1.8);
-  pace.close();
-});
-
-it('steps the delay up when an engine that others use too gives its pictures late, and then paces them', () => {
-  const info = new ChunkedUpscaler().info;
-  let released = 0;
-  let dropped = 0;
-  const pace = new PaceStage({
-    info,
-    framesPerSecond: 30,
-    onPicture: () => (released += 1),
-    onDrop: () => (dropped += 1),
-  });
-  const before = pace.presentationDelayMs;
-  const startUs = monotonicUs() - (before + 200) * 1000;
-  /** Eight pictures, a millisecond apart, that come out 200 ms after their time. */
-  const lateSecond = (second: number): void => {
-    for (const number of range(second * 8, second * 8 + 8)) {
-      const picture = makePicture(16, 16, number * 90);
-      picture.trace.receivedAtUs = startUs + number * 1000;
-      pace.push(picture);
-    }
-  };
-  lateSecond(0);
-  expect(pace.adapt(30)).toBe(false);
-  lateSecond(1);
-  expect(pace.adapt(30)).toBe(true);
-  expect(pace.presentationDelayMs).toBeGreaterThan(before + 150);
-  expect(pace.presentationDelayMs).toBeLessThan(before + 600);
-  // Nothing of the work was thrown away.
-  expect(released).toBe(16);
-  expect(dropped).toBe(0);
-  // The other streams have left: pictures are there long before their time, and the delay comes down again.
-  const raised = pace.presentationDelayMs;
-  const stepped = range(2, 14).map((second) => {
-    // On the same time line, a tenth of a second after its arrival.
-    const number = before + 100 + second;
-    const picture = makePicture(16, 16, number * 90);
-    picture.trace.receivedAtUs = startUs + number * 1000;
-    pace.push(picture);
-    return pace.adapt(30);
-  });
-  expect(stepped.filter(Boolean)).toHaveLength(1);
-  expect(pace.presentationDelayMs).toBeLessThan(raised - 100);
-  expect(pace.presentationDelayMs).toBeGreaterThanOrEqual(before);
-  pace.close();
 });

@@ -56,3 +56,35 @@ it('asks less and less often when the rung above keeps being too dear, and never
   expect(waits).toEqual([10, 20, 40, 80, 160, 160]);
   expect(seconds(new Ladder(1), 10, 1)).toEqual([]);
 });
+
+/** Streams of one engine: a second at a time, each sees where the others are and when one of them moved. */
+function together(ladders: readonly Ladder[], count: number, loadOf: () => number): void {
+  const movedAt = ladders.map(() => -Infinity);
+  for (let second = 0; second < count; second += 1) {
+    ladders.forEach((ladder, index) => {
+      const rest = ladders.map((_, other) => other).filter((other) => other !== index);
+      const others = {
+        rungs: rest.map((other) => ladders[other]?.rung ?? 0),
+        secondsSinceStep: second - Math.max(...rest.map((other) => movedAt[other] ?? -Infinity)),
+      };
+      if (ladder.sample({ load: loadOf(), drops: 0, others }) !== undefined) movedAt[index] = second;
+    });
+  }
+}
+
+it('of streams that share an engine one steps at a time, the one that is best off', () => {
+  const ladders = [new Ladder(5), new Ladder(5)];
+  // A step takes a twentieth off the engine's load.
+  const loadOf = (): number => 1.03 - 0.05 * ladders.reduce((sum, { rung }) => sum + rung, 0);
+  together(ladders, 10, loadOf);
+  expect(ladders.map(({ rung }) => rung).sort()).toEqual([1, 1]);
+});
+
+it('of streams that share an engine the worst off climbs first, one after the other', () => {
+  const ladders = [new Ladder(5), new Ladder(5)];
+  together(ladders, 12, () => 1);
+  const low = ladders.map(({ rung }) => rung);
+  expect(Math.abs((low[0] ?? 0) - (low[1] ?? 0))).toBeLessThanOrEqual(1);
+  together(ladders, 200, () => 0.3);
+  expect(ladders.map(({ rung }) => rung)).toEqual([0, 0]);
+});

@@ -7,6 +7,7 @@ import { NodeViewer, type NodeViewerOptions } from '../../../tests/peers/node-vi
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { RtpClock } from '../../media/rtp-clock.ts';
+import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, Rung } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
@@ -47,7 +48,7 @@ function asResult(unit: AccessUnit, rung: Rung = 'full'): EncodedFrame {
     keyframe: unit.keyframe,
     width: 320,
     height: 180,
-    trace: { receivedAtUs: unit.receivedAtUs, assembledAtUs: at, decodedAtUs: at, upscaledAtUs: at, encodedAtUs: at },
+    trace: traceAt(at, unit.receivedAtUs),
   };
 }
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { newTrace } from '../../../media/trace.ts';
 import type { Picture } from '../../upscaler.ts';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -25,7 +26,7 @@ export function ramp(number: number, width = 32, height = 32, rest: Partial<Pict
     uvStride: (width + 1) >> 1,
     colour: { matrix: 'bt601', range: 'limited' },
     mediaTime: number * 3000,
-    trace: { receivedAtUs: number, assembledAtUs: 0, decodedAtUs: 0, upscaledAtUs: 0, encodedAtUs: 0 },
+    trace: newTrace(number, 0),
     ...rest,
   };
 }

@@ -1,0 +1,78 @@
+import type { Picture, UpscalerInfo } from '../engine/upscaler.ts';
+import { monotonicUs } from '../media/clock.ts';
+import type { MonotonicUs } from '../media/types.ts';
+import { leastWaitShift, type ChunkPhase } from './chunk_phase.ts';
+import type { EngineShare } from './engine_share.ts';
+
+/** A picture that comes so long after the one before begins another chunk. */
+const CHUNK_GAP_US = 40_000;
+
+/**
+ * Keeps the chunks of streams that share one engine out of each other's way: a new stream leaves out a few of its first
+ * pictures when its chunks would get complete together with another's, and every stream tells the others its rhythm.
+ */
+export class ChunkRhythm {
+  readonly #info: UpscalerInfo;
+  readonly #share: EngineShare;
+  readonly #framesPerSecond: () => number;
+  /** Pictures still to be left out; undefined before the first one is there. */
+  #leaveOut: number | undefined;
+  #lastPictureAtUs: MonotonicUs = -Infinity;
+  #chunks = 0;
+  #busyUs = 0;
+  #workUs = 0;
+
+  constructor(info: UpscalerInfo, share: EngineShare, framesPerSecond: () => number) {
+    this.#info = info;
+    this.#share = share;
+    this.#framesPerSecond = framesPerSecond;
+  }
+
+  /** Another stream begins. */
+  restart(): void {
+    this.#leaveOut = undefined;
+    this.#busyUs = 0;
+    this.#chunks = 0;
+  }
+
+  /** Asked once for every picture that could go to the upscaler now. @returns true when it shall not */
+  leavesOut(picture: Picture): boolean {
+    this.#leaveOut ??= this.#choose(picture.trace.assembledAtUs);
+    if (this.#leaveOut === 0) return false;
+    this.#leaveOut -= 1;
+    return true;
+  }
+
+  /** A picture has come out. @param busyUs the stream's, counted since it was opened */
+  onPicture(picture: Picture, busyUs: number): void {
+    const now = monotonicUs();
+    const first = now - this.#lastPictureAtUs > CHUNK_GAP_US;
+    this.#lastPictureAtUs = now;
+    if (!first) return;
+    const workUs = busyUs - this.#busyUs;
+    this.#busyUs = busyUs;
+    this.#chunks += 1;
+    // Chunk 0 takes longer than those to come and is out of their rhythm.
+    if (this.#chunks === 1) return;
+    if (workUs > 0) this.#workUs = workUs;
+    this.#share.setPhase(this.#phase(picture.trace.assembledAtUs), now);
+  }
+
+  #choose(firstArrivedAtUs: MonotonicUs): number {
+    const { chunkFrames, lookAheadFrames, firstChunkFrames = lookAheadFrames } = this.#info;
+    const now = monotonicUs();
+    const frameUs = 1e6 / this.#framesPerSecond();
+    // What comes out of chunk 0 shows no rhythm; the first picture of chunk 1 is the one its look-ahead begins behind.
+    const headAtUs = firstArrivedAtUs + (firstChunkFrames - lookAheadFrames) * frameUs;
+    const own = this.#phase(headAtUs);
+    const shift = leastWaitShift(own, frameUs, chunkFrames - 1, this.#share.othersPhases(now));
+    // Others may begin before anything has come out here.
+    this.#share.setPhase({ ...own, atUs: own.atUs + shift * frameUs }, now);
+    return shift;
+  }
+
+  /** Chunks get complete a fixed number of frames after their first picture; all streams count from that picture. */
+  #phase(atUs: MonotonicUs): ChunkPhase {
+    return { atUs, periodUs: (1e6 * this.#info.chunkFrames) / this.#framesPerSecond(), workUs: this.#workUs };
+  }
+}
