@@ -18,7 +18,7 @@ namespace flashvsr::addon {
 namespace {
 
 // Raised with every change that binding.ts must know about.
-constexpr int kBindingVersion = 1;
+constexpr int kBindingVersion = 2;
 
 // devices(cudaLibraryPath?) -> Promise<{device, name, usable, reason, totalBytes, freeBytes}[]>
 Napi::Value Devices(const Napi::CallbackInfo& info) {

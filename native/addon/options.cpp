@@ -1,7 +1,10 @@
 #include "addon/options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <type_traits>
 
 #include "engine/device.h"
 
@@ -27,16 +30,14 @@ double Number(const Napi::Object& from, const char* key, double otherwise) {
   return Has(from, key) ? Number(from, key) : otherwise;
 }
 
-std::int64_t Integer(const Napi::Object& from, const char* key, std::int64_t otherwise) {
+// What JavaScript holds exactly and T can hold; which values make sense was checked in options.ts.
+template <typename T>
+T Integer(const Napi::Object& from, const char* key, T otherwise) {
   if (!Has(from, key)) return otherwise;
-  const double value = Number(from, key);
-  if (!(std::abs(value) <= 9007199254740992.0) || value != std::floor(value)) Fail(from, key, "a safe integer");
-  return static_cast<std::int64_t>(value);
-}
-int Int(const Napi::Object& from, const char* key, int otherwise) {
-  const std::int64_t value = Integer(from, key, otherwise);
-  if (value < INT32_MIN || value > INT32_MAX) Fail(from, key, "a 32-bit integer");
-  return static_cast<int>(value);
+  const double value = Number(from, key), most = std::min(9007199254740992.0, static_cast<double>(std::numeric_limits<T>::max()));
+  const double least = std::is_signed_v<T> ? -most : 0.0;
+  if (!(value >= least && value <= most) || value != std::floor(value)) Fail(from, key, "an integer in its range");
+  return static_cast<T>(value);
 }
 
 std::string Text(const Napi::Object& from, const char* key, const std::string& otherwise) {
@@ -88,9 +89,11 @@ ModelPlace ReadModelPlace(const Napi::Object& from) {
 EngineOptions ReadEngineOptions(const Napi::Object& from) {
   EngineOptions options;
   options.device = Text(from, "device", options.device);
-  options.deviceIndex = Int(from, "deviceIndex", options.deviceIndex);
+  options.deviceIndex = Integer(from, "deviceIndex", options.deviceIndex);
   if (Has(from, "precision")) options.precision = ParsePrecision(Text(from, "precision", ""));
-  options.threads = Int(from, "threads", options.threads);
+  options.threads = Integer(from, "threads", options.threads);
+  options.hangMs = Integer(from, "hangMs", options.hangMs);
+  if (Has(from, "warmUp")) options.warmUp = std::make_shared<const StreamOptions>(ReadStreamOptions(from.Get("warmUp").As<Napi::Object>()));
   options.cudaLibraryPath = Text(from, "cudaLibraryPath", options.cudaLibraryPath);
   return options;
 }
@@ -100,8 +103,8 @@ StreamSettings ReadStreamSettings(const Napi::Object& from) {
   settings.sparseRatio = Number(from, "sparseRatio", settings.sparseRatio);
   if (Has(from, "topkRatio")) settings.topkRatio = Number(from, "topkRatio");
   settings.kvRatio = Number(from, "kvRatio", settings.kvRatio);
-  settings.localRange = Int(from, "localRange", settings.localRange);
-  settings.seed = static_cast<std::uint64_t>(Integer(from, "seed", 0));
+  settings.localRange = Integer(from, "localRange", settings.localRange);
+  settings.seed = Integer(from, "seed", settings.seed);
   const std::string match = Text(from, "colourMatch", "adain");
   if (match == "adain") {
     settings.colourMatch = ColourMatch::Adain;
@@ -117,19 +120,19 @@ StreamSettings ReadStreamSettings(const Napi::Object& from) {
 
 StreamOptions ReadStreamOptions(const Napi::Object& from) {
   StreamOptions options;
-  options.sourceWidth = Int(from, "sourceWidth", 0);
-  options.sourceHeight = Int(from, "sourceHeight", 0);
+  options.sourceWidth = Integer(from, "sourceWidth", 0);
+  options.sourceHeight = Integer(from, "sourceHeight", 0);
   options.scale = Number(from, "scale", options.scale);
-  options.outputWidth = Int(from, "outputWidth", 0);
-  options.outputHeight = Int(from, "outputHeight", 0);
+  options.outputWidth = Integer(from, "outputWidth", 0);
+  options.outputHeight = Integer(from, "outputHeight", 0);
   options.outputFormat.pixels = PixelFormat::I420;
   if (Has(from, "matrix")) options.outputFormat.matrix = ReadMatrix(from.Get("matrix"));
   if (Has(from, "range")) options.outputFormat.range = ReadRange(from.Get("range"));
   if (Has(from, "settings")) options.settings = ReadStreamSettings(from.Get("settings").As<Napi::Object>());
-  options.coldStartFrames = Int(from, "coldStartFrames", options.coldStartFrames);
+  options.coldStartFrames = Integer(from, "coldStartFrames", options.coldStartFrames);
   options.gatherDeadlineMs = Integer(from, "gatherDeadlineMs", options.gatherDeadlineMs);
-  options.inputQueueFrames = Int(from, "inputQueueFrames", options.inputQueueFrames);
-  options.outputQueueFrames = Int(from, "outputQueueFrames", options.outputQueueFrames);
+  options.inputQueueFrames = Integer(from, "inputQueueFrames", options.inputQueueFrames);
+  options.outputQueueFrames = Integer(from, "outputQueueFrames", options.outputQueueFrames);
   options.startPosition = Integer(from, "startPosition", options.startPosition);
   options.recordPath = Text(from, "recordPath", options.recordPath);
   return options;
@@ -198,6 +201,7 @@ Napi::Object StatsObject(Napi::Env env, const StreamStats& stats) {
   Set(object, "pendingFrames", stats.pendingFrames);
   Set(object, "outputFramesHeld", stats.outputFramesHeld);
   Set(object, "position", stats.position);
+  object.Set("busyMs", stats.busyMs);
   object.Set("latencyMs", stats.latencyMs);
   Napi::Object chunk = Napi::Object::New(env);
   chunk.Set("projectMs", stats.lastChunk.project);
@@ -216,6 +220,7 @@ Napi::Object EngineInfoObject(Napi::Env env, const EngineInfo& info) {
   object.Set("precision", std::string(PrecisionName(info.precision)));
   object.Set("dims", DimsObject(env, info.dims));
   Set(object, "weightBytes", info.weightBytes);
+  object.Set("warm", info.warm);
   return object;
 }
 

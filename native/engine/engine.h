@@ -40,7 +40,8 @@ struct EngineOptions {
   // Microseconds of a steady clock; tests pass their own. Read on the engine's thread and in push.
   std::function<std::int64_t()> clockUs;
   // A stream to run two chunks of before Open returns, so that no kernel, plan or buffer is made while the first pictures
-  // wait. Its memory is kept for the first stream that is created; one of another size gives it back first.
+  // wait. Its memory is kept for the first stream that is created; one of another size gives it back first. Left out when it
+  // does not fit (EngineInfo::warm).
   std::shared_ptr<const StreamOptions> warmUp;
   // A chunk's part that the device has not finished after this long ends the engine (scope Engine, "engine.failed"): a
   // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: wait for ever.
@@ -140,7 +141,7 @@ struct StreamStats {
   std::int64_t position = 0;        // latent position of the next chunk
   StageTimes lastChunk;
   double latencyMs = 0;             // push to onFrame of the newest delivered frame
-  double engineBusyMs = 0;          // time in which the engine had work of any stream on the device, since it was opened
+  double busyMs = 0;                // time of the device for this stream so far, counted as parts of chunks finish
 };
 
 class Stream {
@@ -172,6 +173,7 @@ struct EngineInfo {
   Precision precision = Precision::Fp32;
   ModelDims dims;
   std::int64_t weightBytes = 0;  // as prepared on the device
+  bool warm = false;             // EngineOptions::warmUp was run
 };
 
 class Engine {

@@ -8,6 +8,7 @@
 #include "engine/device.h"
 #include "engine/stream_impl.h"
 #include "engine/stream_plan.h"
+#include "engine/warm_up.h"
 
 namespace flashvsr {
 namespace {
@@ -35,6 +36,11 @@ class EngineHandle final : public Engine {
     CheckOptions(options);
     MemoryPlan plan = Network::Plan(core_->backend(), *core_->model(), core_->precision(), NetworkOptionsOf(options));
     plan.firstChunkFrames = options.coldStartFrames;
+    if (const std::int64_t spare = core_->spareBytes(); spare > 0) {
+      plan.availableBytes += spare;
+      plan.fits = plan.streamBytes <= plan.availableBytes;
+      if (plan.fits) plan.message.clear();
+    }
     return plan;
   }
   std::shared_ptr<Stream> createStream(const StreamOptions& options, std::shared_ptr<StreamListener> listener) override {
@@ -74,6 +80,19 @@ std::shared_ptr<Engine> Engine::Open(std::shared_ptr<const ModelWeights> weights
   return std::make_shared<EngineHandle>(std::move(core));
 }
 
+// Out of line: here the network is a whole type.
+EngineCore::~EngineCore() = default;
+
+std::unique_ptr<Network> EngineCore::takeSpare() {
+  const std::lock_guard lock(mutex_);
+  return std::move(spare_);
+}
+
+std::int64_t EngineCore::spareBytes() const {
+  const std::lock_guard lock(mutex_);
+  return spare_ ? Network::Plan(*backend_, *model_, precision_, spare_->options()).streamBytes : 0;
+}
+
 EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision, EngineOptions options)
     : backend_(std::move(backend)), model_(std::move(model)), precision_(precision), options_(std::move(options)) {
   const BackendInfo info = backend_->info();
@@ -83,6 +102,8 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<Prepare
   info_.dims = model_->dims();
   info_.weightBytes = model_->bytes();
   partsAhead_ = std::max(1, info.partsAhead);
+  if (options_.warmUp) spare_ = WarmUp(*backend_, model_, precision_, *options_.warmUp);
+  info_.warm = spare_ != nullptr;
 }
 
 std::int64_t EngineCore::SteadyUs() {
@@ -101,6 +122,7 @@ void EngineCore::close() {
     streams = streams_;
   }
   for (const auto& stream : streams) stream->close();
+  takeSpare().reset();
   signal();
   // One closer joins; on the engine's own thread nobody can, and the thread ends by itself soon after.
   const std::lock_guard lock(join_);
@@ -129,22 +151,6 @@ void EngineCore::signal() {
     ++signals_;
   }
   changed_.notify_all();
-}
-
-double EngineCore::busyMs() const {
-  const std::int64_t since = busySinceUs_;
-  return static_cast<double>(busyUs_ + (since != 0 ? SteadyUs() - since : 0)) / 1000.0;
-}
-
-// Called when the number of parts on the device has changed.
-void EngineCore::countBusy() {
-  const std::int64_t now = SteadyUs(), since = busySinceUs_;
-  if (!onDevice_.empty() && since == 0) busySinceUs_ = now;
-  if (onDevice_.empty() && since != 0) {
-    busySinceUs_ = 0;
-    busyUs_ += now - since;
-  }
-  frontSinceUs_ = now;
 }
 
 void EngineCore::loop() {
@@ -208,11 +214,10 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   next_ = chosen + 1;
   try {
     if (turn.work == StreamImpl::Work::Chunk || turn.work == StreamImpl::Work::Reveal) {
-      if (busySinceUs_ == 0) busySinceUs_ = SteadyUs();  // a backend may work before it returns
       const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream && !options_.overlapStreams;
       const Fence* const fence = stream->submit(turn.work, behind ? onDevice_.back().fence : nullptr);
       onDevice_.push_back({stream, fence});
-      if (onDevice_.size() == 1) countBusy();
+      if (onDevice_.size() == 1) frontSinceUs_ = SteadyUs();
     } else if (turn.work == StreamImpl::Work::Marker) {
       stream->passMarker();
     } else {
@@ -238,7 +243,7 @@ bool EngineCore::deliver() {
     try {
       if (!stream->deliver()) continue;
       onDevice_.erase(part);
-      countBusy();
+      frontSinceUs_ = SteadyUs();
     } catch (...) {
       const Error error = AsError(std::current_exception());
       if (error.scope() == ErrorScope::Engine) {
@@ -259,7 +264,7 @@ void EngineCore::end(const std::shared_ptr<StreamImpl>& stream, const Error* err
   }
   stream->finish(error);
   std::erase_if(onDevice_, [&](const Part& part) { return part.stream == stream; });
-  countBusy();
+  frontSinceUs_ = SteadyUs();
 }
 
 // The device is gone: one error and the end for every stream, and for all that come after.
@@ -271,7 +276,6 @@ void EngineCore::fail(const Error& error, bool hangs) {
     streams.swap(streams_);
   }
   onDevice_.clear();
-  countBusy();
   // Kept for ever, as what the streams leave behind: giving it back would wait for the device.
   if (hangs) new std::shared_ptr<EngineCore>(shared_from_this());
   for (const auto& stream : streams) stream->finish(&error, hangs);

@@ -15,6 +15,7 @@
 
 namespace flashvsr {
 
+class Network;
 class StreamImpl;
 
 // Shared by the engine's handle, its thread and its streams; the thread ends when close() was called and the last stream
@@ -22,6 +23,7 @@ class StreamImpl;
 class EngineCore : public std::enable_shared_from_this<EngineCore> {
  public:
   EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision, EngineOptions options);
+  ~EngineCore();
 
   void start();
   void close();
@@ -30,11 +32,13 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   const Backend& backend() const { return *backend_; }
   const std::shared_ptr<PreparedModel>& model() const { return model_; }
   Precision precision() const { return precision_; }
-  // Any thread: see StreamStats::engineBusyMs.
-  double busyMs() const;
   std::int64_t nowUs() const { return options_.clockUs ? options_.clockUs() : SteadyUs(); }
   static std::int64_t SteadyUs();
 
+  // The network that warmed up, once: for the first stream of its size, or to be freed before another's memory is taken.
+  std::unique_ptr<Network> takeSpare();
+  // Bytes on the device that takeSpare() would bring back.
+  std::int64_t spareBytes() const;
   // Throws the engine's error when it is dead or closed.
   void add(std::shared_ptr<StreamImpl> stream);
   // Something changed that the thread should look at. Any thread, no locks held that the thread may want.
@@ -48,7 +52,6 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   void fail(const Error& error, bool hangs = false);
   // Takes the stream out and ends it; `error` may be null.
   void end(const std::shared_ptr<StreamImpl>& stream, const Error* error);
-  void countBusy();
 
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<PreparedModel> model_;
@@ -57,12 +60,13 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   EngineInfo info_;
   int partsAhead_ = 1;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t signals_ = 0;
   bool closing_ = false;
   std::optional<Error> dead_;
   std::vector<std::shared_ptr<StreamImpl>> streams_;
+  std::unique_ptr<Network> spare_;
 
   // The engine's thread only.
   struct Part {
@@ -72,7 +76,6 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   std::deque<Part> onDevice_;            // in the order of submission
   std::int64_t frontSinceUs_ = 0;        // since when the oldest of them is the oldest
   std::size_t next_ = 0;
-  std::atomic<std::int64_t> busyUs_{0}, busySinceUs_{0};  // 0: not busy
 
   std::thread thread_;
   std::mutex join_;

@@ -14,8 +14,8 @@ KvCache::KvCache(ArenaLayout& layout, const Geometry& geometry, const ModelDims&
   const std::int64_t tokens = geometry.groupTokens();
   for (std::int64_t i = 0; i < SlotCount(dims.layers, kvRatio); ++i) {
     KvSlot slot;
-    slot.keys = layout.take(Storage::Activation, {tokens, dims.dim});
-    slot.values = layout.take(Storage::Activation, {tokens, dims.dim});
+    slot.keys = layout.take(Storage::Cache, {tokens, dims.dim});
+    slot.values = layout.take(Storage::Cache, {tokens, dims.dim});
     slot.means = layout.take(Storage::Float, {geometry.windows(), dims.dim});
     slots_.push_back(slot);
   }

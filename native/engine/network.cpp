@@ -125,6 +125,15 @@ Network::Network(const Backend& backend, std::shared_ptr<PreparedModel> model, P
 
 Network::~Network() = default;
 
+bool Network::adopt(const NetworkOptions& options) {
+  if (options.geometry != options_.geometry || options.kvRatio != options_.kvRatio || options.outputFormat.pixels != options_.outputFormat.pixels ||
+      options.debug != options_.debug)
+    return false;
+  options_ = options;  // staging for another source size grows by itself
+  reset();
+  return true;
+}
+
 void Network::reset() {
   first_ = true;
   clips_ = 0;

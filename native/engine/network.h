@@ -99,6 +99,8 @@ class Network {
   ~Network();
 
   const NetworkOptions& options() const { return options_; }
+  // Becomes a network of `options`, forgetting its stream, when its memory is laid out as those need; else false.
+  bool adopt(const NetworkOptions& options);
   Executor& executor() { return *executor_; }
   // Enqueues the first part of a chunk. The first chunk after construction or reset() is chunk 0. The chunk before must have
   // been revealed wholly.

@@ -116,7 +116,7 @@ void Network::denoise(const ChunkRequest& request, int groups, ChunkInFlight& fl
     }
     if (watch) hooks->onTensor("mask." + std::to_string(layer), *executor_, mask);
     if (hooks != nullptr && hooks->forceMask) hooks->forceMask(layer, *executor_, mask);
-    executor_->run(SparseAttention{q, keys, mask, attention});
+    executor_->run(SparseAttention{layer, q, keys, mask, attention});
     b.cache.end(layer);
     executor_->run(AttentionOutput{layer, attention, x});
     executor_->run(CrossAttention{layer, x, q, attention});

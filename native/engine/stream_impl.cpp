@@ -40,7 +40,16 @@ StreamImpl::StreamImpl(std::shared_ptr<EngineCore> core, const StreamOptions& op
       outputs_([weak = std::weak_ptr<EngineCore>(core_)] {
         if (const auto engine = weak.lock()) engine->signal();
       }) {
-  network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options));
+  network_ = core_->takeSpare();
+  if (!network_ || !network_->adopt(NetworkOptionsOf(options))) {
+    network_.reset();
+    network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options));
+  }
+  // Pinned memory takes its time: what the first chunks need is there before frames come.
+  const HostPool::Allocate allocate = [this](std::size_t bytes) { return network_->executor().allocateHost(bytes); };
+  inputs_.reserve(static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, options.sourceWidth, options.sourceHeight)),
+                  static_cast<std::size_t>(std::min(options.inputQueueFrames, options.coldStartFrames + 2 * kChunkFrames)), allocate);
+  outputs_.reserve(OutputBytes(options, geometry_), static_cast<std::size_t>(std::max(options.coldStartFrames - kLookAheadFrames, 1) + 2 * kChunkFrames), allocate);
   if (!options.recordPath.empty()) recording_ = std::make_unique<RecordingWriter>(options.recordPath, options);
 }
 
@@ -132,7 +141,6 @@ StreamStats StreamImpl::stats() const {
   stats.pendingFrames = static_cast<int>(stats_.pushedFrames - stats_.deliveredFrames);
   stats.outputFramesHeld = outputs_.out();
   stats.position = position_;
-  stats.engineBusyMs = core_->busyMs();
   return stats;
 }
 
@@ -225,14 +233,12 @@ bool StreamImpl::deliver() {
     const PictureInFlight& picture = part.device.pictures[part.delivered];
     if (!picture.fence->done()) return false;
     picture.fence->wait();
-    const auto ms = picture.fence->stageMs();
-    for (std::size_t i = 0; i < ms.size(); ++i) chunk->ms[i] += ms[i];
+    countWork(*chunk, *picture.fence);
     if (!deliverPicture(*chunk, picture.output)) break;  // closing: nobody gets the others
   }
   if (!part.device.fence->done()) return false;
   part.device.fence->wait();
-  const auto rest = part.device.fence->stageMs();
-  for (std::size_t i = 0; i < rest.size(); ++i) chunk->ms[i] += rest[i];
+  countWork(*chunk, *part.device.fence);
   parts_.pop_front();
   const bool last = chunk != revealing_ && (parts_.empty() || parts_.front().chunk != chunk);
   if (!last) return true;
@@ -245,6 +251,15 @@ bool StreamImpl::deliver() {
   times.match = ms(Stage::Match);
   times.total = times.project + times.denoise + times.reveal + times.match;
   return true;
+}
+
+void StreamImpl::countWork(InFlight& chunk, const Fence& fence) {
+  const auto ms = fence.stageMs();
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < ms.size(); ++i) {
+    chunk.ms[i] += ms[i];
+    if (i != static_cast<std::size_t>(Stage::Idle)) stats_.busyMs += ms[i];
+  }
 }
 
 bool StreamImpl::deliverPicture(InFlight& chunk, std::size_t output) {

@@ -74,6 +74,7 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   };
 
   void submitChunk(Part& part);
+  void countWork(InFlight& chunk, const Fence& fence);
   // @returns false when the stream is closing: nothing more comes out.
   bool deliverPicture(InFlight& chunk, std::size_t output);
   void record(const std::function<void(RecordingWriter&)>& write);

@@ -30,7 +30,7 @@ export type * from './native_types.ts';
  */
 
 /** Must be the addon's own (native/addon/addon.cpp); a stale build is refused instead of crashing. */
-const BINDING_VERSION = 1;
+const BINDING_VERSION = 2;
 const BUILT_ADDON = fileURLToPath(new URL('../../../build/addon/Release/flashvsr.node', import.meta.url));
 
 let loaded: NativeAddon | undefined;

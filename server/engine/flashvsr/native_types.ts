@@ -20,6 +20,10 @@ export interface EngineOptions {
   /** Threads of the reference backend; 0 or absent: all of the machine's. */
   readonly threads?: number;
   readonly cudaLibraryPath?: string;
+  /** A stream to warm up with before the engine opens; its memory is the first stream's. Whoever opens the engine first says. */
+  readonly warmUp?: StreamOptions;
+  /** A chunk that the device has not finished after so long ends the engine. 0: wait for ever. Default 20 s. */
+  readonly hangMs?: number;
 }
 
 export interface StreamSettings {
@@ -72,6 +76,8 @@ export interface EngineInfo {
   readonly precision: Precision;
   readonly dims: ModelDims;
   readonly weightBytes: number;
+  /** `warmUp` was run; it is left out when it does not fit. */
+  readonly warm: boolean;
 }
 
 export interface DeviceReport {
@@ -114,6 +120,8 @@ export interface StreamStats {
   readonly pendingFrames: number;
   readonly outputFramesHeld: number;
   readonly position: number;
+  /** Time of the device for this stream so far. */
+  readonly busyMs: number;
   readonly latencyMs: number;
   readonly lastChunk: {
     readonly projectMs: number;

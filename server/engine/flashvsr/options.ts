@@ -53,6 +53,8 @@ const engineSchema = z.strictObject({
   precision: oneOf('fp32', 'bf16', 'fp8').optional(),
   threads: whole(0, 1024).optional(),
   cudaLibraryPath: text.optional(),
+  warmUp: streamSchema.optional(),
+  hangMs: whole(0, 3_600_000).optional(),
 });
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -49,7 +49,8 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
   #whenEmpty: (() => void)[] = [];
   #resizer: PictureScaler | undefined;
   #busyUs = 0;
-  #seenChunks = 0;
+  /** What the native stream had counted when it was last asked. */
+  #nativeBusyUs = 0;
   #closed: Promise<void> | undefined;
 
   private constructor(options: FlashVsrStreamOptions, native: FlashVsrStream, colour: Colour) {
@@ -197,7 +198,7 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
       this.#native = await openNative(this.#options, colour, this.#rung, () => this);
       this.#nativeColour = colour;
       this.#nextIndex = 0;
-      this.#seenChunks = 0;
+      this.#nativeBusyUs = 0;
       this.#reopening = false;
     });
   }
@@ -251,9 +252,9 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
   }
 
   #countWork(): void {
-    const { chunks, lastChunk } = this.#native.stats;
-    this.#busyUs += (chunks - this.#seenChunks) * lastChunk.totalMs * 1000;
-    this.#seenChunks = chunks;
+    const busyUs = this.#native.stats.busyMs * 1000;
+    this.#busyUs += busyUs - this.#nativeBusyUs;
+    this.#nativeBusyUs = busyUs;
   }
 }
 
