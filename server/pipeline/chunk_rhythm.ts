@@ -4,9 +4,6 @@ import type { MonotonicUs } from '../media/types.ts';
 import { leastWaitShift, type ChunkPhase } from './chunk_phase.ts';
 import type { EngineShare } from './engine_share.ts';
 
-/** A picture that comes so long after the one before begins another chunk. */
-const CHUNK_GAP_US = 40_000;
-
 /**
  * Keeps the chunks of streams that share one engine out of each other's way: a new stream leaves out a few of its first
  * pictures when its chunks would get complete together with another's, and every stream tells the others its rhythm.
@@ -17,8 +14,8 @@ export class ChunkRhythm {
   readonly #framesPerSecond: () => number;
   /** Pictures still to be left out; undefined before the first one is there. */
   #leaveOut: number | undefined;
-  #lastPictureAtUs: MonotonicUs = -Infinity;
-  #chunks = 0;
+  /** Pictures that have come out. */
+  #pictures = 0;
   #busyUs = 0;
   #workUs = 0;
 
@@ -32,7 +29,7 @@ export class ChunkRhythm {
   restart(): void {
     this.#leaveOut = undefined;
     this.#busyUs = 0;
-    this.#chunks = 0;
+    this.#pictures = 0;
   }
 
   /** Asked once for every picture that could go to the upscaler now. @returns true when it shall not */
@@ -45,27 +42,27 @@ export class ChunkRhythm {
 
   /** A picture has come out. @param busyUs the stream's, counted since it was opened */
   onPicture(picture: Picture, busyUs: number): void {
-    const now = monotonicUs();
-    const first = now - this.#lastPictureAtUs > CHUNK_GAP_US;
-    this.#lastPictureAtUs = now;
-    if (!first) return;
+    // Chunk 0 gives fewer pictures, takes longer and is out of the rhythm of those to come.
+    const place = this.#pictures - this.#headIndex;
+    this.#pictures += 1;
+    if (place < 0 || place % this.#info.chunkFrames !== 0) return;
     const workUs = busyUs - this.#busyUs;
     this.#busyUs = busyUs;
-    this.#chunks += 1;
-    // Chunk 0 takes longer than those to come and is out of their rhythm.
-    if (this.#chunks === 1) return;
-    if (workUs > 0) this.#workUs = workUs;
-    this.#share.setPhase(this.#phase(picture.trace.assembledAtUs), now);
+    if (place > 0 && workUs > 0) this.#workUs = workUs;
+    this.#share.setPhase(this.#phase(picture.trace.assembledAtUs), monotonicUs());
+  }
+
+  /** Of chunk 1's first picture: what chunk 0 takes, but for its look-ahead, comes out of chunk 0. */
+  get #headIndex(): number {
+    const { lookAheadFrames, firstChunkFrames = lookAheadFrames } = this.#info;
+    return Math.max(0, firstChunkFrames - lookAheadFrames);
   }
 
   #choose(firstArrivedAtUs: MonotonicUs): number {
-    const { chunkFrames, lookAheadFrames, firstChunkFrames = lookAheadFrames } = this.#info;
     const now = monotonicUs();
     const frameUs = 1e6 / this.#framesPerSecond();
-    // What comes out of chunk 0 shows no rhythm; the first picture of chunk 1 is the one its look-ahead begins behind.
-    const headAtUs = firstArrivedAtUs + (firstChunkFrames - lookAheadFrames) * frameUs;
-    const own = this.#phase(headAtUs);
-    const shift = leastWaitShift(own, frameUs, chunkFrames - 1, this.#share.othersPhases(now));
+    const own = this.#phase(firstArrivedAtUs + this.#headIndex * frameUs);
+    const shift = leastWaitShift(own, frameUs, this.#info.chunkFrames - 1, this.#share.othersPhases(now));
     // Others may begin before anything has come out here.
     this.#share.setPhase({ ...own, atUs: own.atUs + shift * frameUs }, now);
     return shift;
