@@ -1,7 +1,7 @@
 """Clean training crops straight from photographs, rendered on the training device for every batch.
 
 A virtual camera moves over a photograph (drift, sway, zoom, rotation); its view is the high-resolution side, antialiased bicubic
-shrinking gives the low-resolution side, as in the literature. Views between 0.9 and 3 photograph pixels a pixel: from soft
+shrinking gives the low-resolution side, as in the literature. Views between 0.9 and 3.2 photograph pixels a pixel: from soft
 backgrounds to more detail a pixel than any camera delivers, which is where recurrence has most to win.
 """
 
@@ -76,7 +76,7 @@ class Photographs:
         photo = self.photographs[int(random.integers(len(self.photographs)))]
         size = (crop + 2 * MARGIN) * scale
         room = min(photo.levels[0][1].shape[-2:]) / size
-        zoom = math.exp(random.uniform(math.log(0.9), math.log(max(0.95, min(3.0, 0.9 * room)))))
+        zoom = math.exp(random.uniform(math.log(0.9), math.log(max(0.95, min(3.2, 0.9 * room)))))
         level_scale, planes = next((l for l in reversed(photo.levels) if l[0] * zoom >= 0.84), photo.levels[0])
         cell = int(np.searchsorted(photo.cumulative, random.random() * photo.cumulative[-1]))
         row, column = divmod(min(cell, photo.cumulative.size - 1), photo.columns)
