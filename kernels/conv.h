@@ -27,6 +27,9 @@ struct ConvParams {
   /// Position (y, x) writes output pixel (y*outStep + outY, x*outStep + outX) of a picture outStep times as large: with
   /// outStep 2, one of the four phases of a 3x3 convolution on a nearest-x2 picture, which is a 2x2 one on the small picture.
   int outStep = 1, outY = 0, outX = 0;
+  /// 4: all four of those phases at once (outStep 2, 2x2 taps). `weight` holds their weights one after the other, (phases, outChannels,
+  /// PackedConvDepth); phase py*2 + px writes outY = py, outX = px and pads padY - py, padX - px.
+  int phases = 1;
   DataType type = DataType::kBfloat16;
   DataType outputType = DataType::kBfloat16;
   Activation activation = Activation::kNone;  ///< applied last, after bias and residual

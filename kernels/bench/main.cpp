@@ -145,7 +145,7 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
 void Conv(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
   const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
   const int inputs = frames * kernelT;
-  const Buffer x(pixels * in * (inputs + 1)), weight(out * PackedConvDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
+  const Buffer x(pixels * in * (inputs + 1)), weight(static_cast<std::int64_t>(out) * step * step * PackedConvDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
   const Buffer d(pixels * out * frames * step * step), add(pixels * out * frames), bias(out, DataType::kFloat32);
   ConvParams p;
   for (int i = 0; i < inputs; ++i) p.input[0][i] = static_cast<std::uint8_t*>(x.get()) + pixels * in * i * 2;
@@ -160,14 +160,14 @@ void Conv(const std::string& name, int frames, int height, int width, int in, in
   p.kernelT = p.strideT = kernelT;
   p.kernelY = p.kernelX = kernel;
   p.padY = p.padX = 1;
-  p.outStep = step;
+  p.outStep = step, p.phases = step * step;
   p.replicate = kernelT > 1;
   p.activation = Activation::kRelu;
-  const double taps = kernelT * kernel * kernel * sources;
+  const double taps = kernelT * kernel * kernel * sources * step * step;
   for (const Path path : {Path::kPortable, Path::kAuto}) {
     p.path = path;
     Line("conv " + name + (path == Path::kAuto ? " auto" : ""), 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
-         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
+         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * step * step * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
   }
 }
 
@@ -267,10 +267,13 @@ int main(int argc, char** argv) {
   Conv("decoder 784 -> 512 at 1/8", 1, height / 8, width / 8, 784, 1, 512, 1, 3, 1, false);
   Conv("decoder 2x512 -> 512 at 1/8", 1, height / 8, width / 8, 512, 2, 512, 1, 3, 1, false);
   Conv("decoder 512 -> 512 + residual at 1/8", 1, height / 8, width / 8, 512, 1, 512, 1, 3, 1, true);
-  Conv("decoder grow 512 -> 256 phase", 1, height / 8, width / 8, 512, 1, 256, 1, 2, 2, false);
+  Conv("decoder grow 512 -> 256 to 1/4", 1, height / 8, width / 8, 512, 1, 256, 1, 2, 2, false);
   Conv("decoder 2x256 -> 256 at 1/4", 1, height / 4, width / 4, 256, 2, 256, 1, 3, 1, false);
+  Conv("decoder 256 -> 256 + residual at 1/4", 1, height / 4, width / 4, 256, 1, 256, 1, 3, 1, true);
+  Conv("decoder grow 256 -> 128 to 1/2", 1, height / 4, width / 4, 256, 1, 128, 1, 2, 2, false);
   Conv("decoder 2x128 -> 128 at 1/2", 1, height / 2, width / 2, 128, 2, 128, 1, 3, 1, false);
-  Conv("decoder grow 128 -> 128 phase", 1, height / 2, width / 2, 128, 1, 128, 1, 2, 2, false);
+  Conv("decoder 128 -> 128 + residual at 1/2", 1, height / 2, width / 2, 128, 1, 128, 1, 3, 1, true);
+  Conv("decoder grow 128 -> 128 to full size", 1, height / 2, width / 2, 128, 1, 128, 1, 2, 2, false);
   Conv("decoder 128 -> 128 full size", 1, height, width, 128, 1, 128, 1, 3, 1, false);
   {
     const std::int64_t pixels = static_cast<std::int64_t>(height) * width;

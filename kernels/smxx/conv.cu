@@ -1,5 +1,6 @@
 #include "../conv.h"
 
+#include "../sm90/convolution.h"
 #include "product.cuh"
 
 namespace flashvsr::kernels {
@@ -11,6 +12,7 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
                       p.channels[0] > 0 && p.channels[1] >= 0 &&
                       p.kernelY >= 1 && p.kernelX >= 1 && p.kernelT >= 1 && p.strideT >= 1 && p.outStep >= 1 &&
                       p.outY >= 0 && p.outY < p.outStep && p.outX >= 0 && p.outX < p.outStep &&
+                      (p.phases == 1 || (p.phases == 4 && p.outStep == 2 && p.kernelY == 2 && p.kernelX == 2)) &&
                       static_cast<int64_t>(p.frames) * p.height * p.width < (int64_t{1} << 31);
   if (!shapes || p.weight == nullptr) return cudaErrorInvalidValue;
   PixelParams rows{};
@@ -41,7 +43,19 @@ cudaError_t LaunchConv(const ConvParams& p, cudaStream_t stream) {
   rows.padY = p.padY, rows.padX = p.padX;
   rows.outStep = p.outStep, rows.outY = p.outY, rows.outX = p.outX;
   rows.replicate = p.replicate;
+  if (p.path == Path::kAuto && Sm90SuitsConvolution(p)) return LaunchConvolutionSm90(p, stream);
   const int64_t depth = PackedConvDepth(p.kernelT * p.kernelY * p.kernelX, p.channels[0], p.channels[1]);
+  if (p.phases == 4) {
+    for (int phase = 0; phase < 4; ++phase) {
+      ConvParams one = p;
+      one.phases = 1;
+      one.weight = static_cast<const unsigned char*>(p.weight) + phase * p.outChannels * depth * SizeOf(p.type);
+      one.outY = phase / 2, one.outX = phase % 2;
+      one.padY -= one.outY, one.padX -= one.outX;
+      if (const cudaError_t error = LaunchConv(one, stream); error != cudaSuccess) return error;
+    }
+    return cudaSuccess;
+  }
   const ProductWeight weight{p.weight, depth, p.outChannels, static_cast<int>(depth)};
   const ProductEpilogue epilogue{p.bias, p.activation, true, aligned};
   const bool vectors = p.channels[0] % 8 == 0 && p.channels[1] % 8 == 0 && inputsAligned;

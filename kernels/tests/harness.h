@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <random>
 #include <string>
 #include <vector>
@@ -205,8 +206,16 @@ inline void Test(const std::string& name, const std::function<void(const std::st
   body(full);
 }
 
+// "what bf16 3 4 5"
+inline std::string Label(const char* what, DataType type, std::initializer_list<int> sizes) {
+  std::string label = std::string(what) + " " + Name(type);
+  for (const int size : sizes) label += " " + std::to_string(size);
+  return label;
+}
+
 void IndexTests();  // needs no GPU
 void ProductTests();
+void ConvolutionTests();
 void AttentionTests();
 void TokenTests();
 void PictureTests();
