@@ -8,7 +8,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadPlanesModel } from './planes-model.ts';
+import { loadProductModel } from './product-model.ts';
 
 interface CheckCase {
   width: number;
@@ -20,12 +20,14 @@ interface CheckCase {
 const { values } = parseArgs({ options: { models: { type: 'string', default: 'models' }, check: { type: 'string' } } });
 if (!values.check) throw new Error('--check DIR is missing: the folder that training/export.py --check wrote');
 let failed = false;
-for (const file of readdirSync(values.check).filter((name) => name.endsWith('.json'))) {
+const files = readdirSync(values.check).filter((name) => name.endsWith('.json'));
+if (!files.length) throw new Error(`${values.check} holds no .json of training/export.py --check`);
+for (const file of files) {
   const { model, cases } = JSON.parse(readFileSync(join(values.check, file), 'utf8')) as {
     model: string;
     cases: CheckCase[];
   };
-  const network = await loadPlanesModel(join(values.models, model));
+  const network = await loadProductModel(join(values.models, model), 2);
   for (const { width, height, frames, file: name } of cases) {
     const input = readFileSync(join(values.check, `${name}.in`));
     const expected = readFileSync(join(values.check, `${name}.out`));
@@ -38,7 +40,7 @@ for (const file of readdirSync(values.check).filter((name) => name.endsWith('.js
       const output = await network.upscale({
         width,
         height,
-        data: input.subarray(t * frameBytes, (t + 1) * frameBytes),
+        data: new Uint8Array(input.subarray(t * frameBytes, (t + 1) * frameBytes)),
       });
       for (let i = 0; i < outBytes; i++) {
         const gap = Math.abs((output.data[i] ?? NaN) - (expected[t * outBytes + i] ?? NaN));
@@ -53,5 +55,6 @@ for (const file of readdirSync(values.check).filter((name) => name.endsWith('.js
       `${good ? 'ok  ' : 'FAIL'} ${name}: largest difference ${largest} levels, ${share} % of samples differ`,
     );
   }
+  await network.close();
 }
 if (failed) process.exitCode = 1;

@@ -1,6 +1,4 @@
 /** BT.601 limited range, as MATLAB's rgb2ycbcr: what the literature's "PSNR on Y" is computed on. Chroma siting is centred. */
-import type { I420 } from './planes-model.ts';
-import { halfSize } from './planes-model.ts';
 import type { Plane } from './resize.ts';
 import { emptyPlane, resizePlane } from './resize.ts';
 
@@ -10,6 +8,15 @@ export interface Rgb {
   height: number;
   data: Float32Array;
 }
+
+/** Tightly packed I420: luma, then U, then V, 8 bits; chroma sides are halved and rounded up. */
+export interface I420 {
+  width: number;
+  height: number;
+  data: Uint8Array<ArrayBuffer>;
+}
+
+export const halfSize = (side: number): number => Math.ceil(side / 2);
 
 export const clampByte = (value: number): number => Math.max(0, Math.min(255, Math.round(value)));
 

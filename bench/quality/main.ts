@@ -1,226 +1,151 @@
 /**
- * Quality of the shipped models beside resizes and small public models, in one run.
- *
- *     npm run bench:quality -- --data DIR [--models models] [--out bench/results] [--threads 2] [--only nano,bicubic] [--time-only]
- *
- * DIR holds test/, webcam/, train/ and models/ (see bench/quality/README.md); everything missing is listed and nothing is left out
- * in silence: without --allow-missing the run stops. Writes quality-<date>.json and prints Markdown tables.
+ * Quality of the shipped models beside resizes and small public models, in one run: `npm run bench:quality` (README.md here).
+ * Progress goes to stderr, tables to stdout, everything to quality-<date>.json and .md.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { readFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import type { TestClip } from './clips.ts';
-import { missingData, stillClips, vid4Clips, videoClips } from './clips.ts';
-import type { Method } from './methods.ts';
-import { loadMethods, missingModels, timingFrame } from './methods.ts';
-import { flicker, inside, perceptualDistance, psnr, ssim } from './metrics.ts';
-import type { Plane } from './resize.ts';
+import { provenance } from '../machine.ts';
+import { PARTS, type TestClip } from './clips.ts';
+import { cropSheet } from './crops.ts';
+import { loadMethods, type Method } from './methods.ts';
+import { readOptions, USAGE, UsageError, type Options } from './options.ts';
+import { markdown } from './report.ts';
+import { checkRequirements } from './requirements.ts';
+import { scoreClip, type Row } from './score.ts';
+import { machineState, timeMethods, type MachineState, type Timing } from './timing.ts';
 
-interface Row {
-  scale: number;
-  set: string;
-  clip: string;
-  method: string;
-  frames: number;
-  kbps?: number;
-  psnrDb: number;
-  ssim: number;
-  perceptual: number;
-  flickerLevels: number | null;
-}
+const TIMED_SIZES: Readonly<Record<number, { width: number; height: number }>> = {
+  4: { width: 320, height: 180 },
+  2: { width: 640, height: 360 },
+};
 
-interface Timing {
-  method: string;
-  input: string;
-  threads: number;
-  medianMs: number;
-  p10Ms: number;
-  runs: number;
-}
+/** Faces and textures of the crops, in high-resolution pixels; multiples of 8. */
+const WINDOWS: Readonly<Record<string, { left: number; top: number; width: number; height: number }>> = {
+  astronaut: { left: 96, top: 0, width: 160, height: 128 },
+};
 
-const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-async function scoreClip(clip: TestClip, method: Method): Promise<Row> {
-  method.reset();
-  const { scale } = method;
-  const scores = { psnr: [] as number[], ssim: [] as number[], perceptual: [] as number[], flicker: [] as number[] };
-  let before: { ours: Plane; truth: Plane } | undefined;
-  for (const [index, frame] of clip.frames.entries()) {
-    if (index < clip.warm && !method.recurrent) continue;
-    const whole = await method.luma(frame);
-    if (index < clip.warm) continue;
-    const [ours, truth] = [inside(whole, scale), inside(frame.truth, scale)];
-    scores.psnr.push(psnr(ours, truth));
-    scores.ssim.push(ssim(ours, truth));
-    scores.perceptual.push(perceptualDistance(ours, truth));
-    if (before) scores.flicker.push(flicker(before.ours, ours, before.truth, truth));
-    before = { ours, truth };
-  }
-  const round = (value: number, digits: number): number => Number(value.toFixed(digits));
-  return {
-    scale,
-    set: clip.set,
-    clip: clip.name,
-    method: method.name,
-    frames: scores.psnr.length,
-    ...(clip.kbps === undefined ? {} : { kbps: round(clip.kbps, 1) }),
-    psnrDb: round(mean(scores.psnr), 3),
-    ssim: round(mean(scores.ssim), 4),
-    perceptual: round(mean(scores.perceptual), 4),
-    flickerLevels: scores.flicker.length ? round(mean(scores.flicker), 3) : null,
-  };
-}
-
-/** Rounds over all methods in turn, so that a busy moment of the machine hits every method alike. */
-async function timeMethods(
-  methods: Method[],
-  width: number,
-  height: number,
-  threads: number,
-  rounds: number,
-): Promise<Timing[]> {
-  const frame = timingFrame(width, height);
-  const runs = methods.flatMap((method) =>
-    method.timed ? [{ method, run: method.timed(frame), ms: [] as number[] }] : [],
-  );
-  for (const { method, run } of runs) {
-    method.reset();
-    await run();
-    await run();
-  }
-  for (let round = 0; round < rounds; round++)
-    for (const entry of runs)
-      for (let k = 0; k < 3; k++) {
-        const begin = performance.now();
-        await entry.run();
-        entry.ms.push(performance.now() - begin);
-      }
-  return runs.map(({ method, ms }) => {
-    ms.sort((a, b) => a - b);
-    const at = (share: number): number => Number((ms[Math.floor(share * (ms.length - 1))] ?? NaN).toFixed(2));
-    return {
-      method: method.name,
-      input: `${width}x${height}`,
-      threads,
-      medianMs: at(0.5),
-      p10Ms: at(0.1),
-      runs: ms.length,
-    };
-  });
-}
-
-function printTables(rows: Row[], timings: Timing[]): void {
-  const sets = [...new Set(rows.map(({ scale, set }) => `${scale}|${set}`))];
-  for (const key of sets) {
-    const [scale, set] = key.split('|');
-    const of = rows.filter((row) => row.scale === Number(scale) && row.set === set);
-    const rates = of.flatMap(({ kbps }) => (kbps === undefined ? [] : [kbps]));
-    console.log(`\n### x${scale} ${set}${rates.length ? `, ${mean(rates).toFixed(0)} kbit/s in the stream` : ''}\n`);
-    console.log('| model | PSNR Y dB | SSIM Y | MS-GMSD (lower) | flicker (lower) |\n|---|---|---|---|---|');
-    for (const name of new Set(of.map(({ method }) => method))) {
-      const mine = of.filter(({ method }) => method === name);
-      const changes = mine.flatMap(({ flickerLevels: value }) => (value === null ? [] : [value]));
-      const cells = [mean(mine.map((r) => r.psnrDb)).toFixed(2), mean(mine.map((r) => r.ssim)).toFixed(4)];
-      cells.push(mean(mine.map((r) => r.perceptual)).toFixed(4), changes.length ? mean(changes).toFixed(2) : '-');
-      console.log(`| ${name} | ${cells.join(' | ')} |`);
-    }
-  }
-  if (!timings.length) return;
-  console.log(
-    '\n### Run time of the network alone\n\n| model | input | threads | median ms | fastest tenth ms |\n|---|---|---|---|---|',
-  );
-  for (const t of timings) console.log(`| ${t.method} | ${t.input} | ${t.threads} | ${t.medianMs} | ${t.p10Ms} |`);
-}
-
-const { values } = parseArgs({
-  options: {
-    data: { type: 'string' },
-    models: { type: 'string', default: 'models' },
-    out: { type: 'string', default: 'bench/results' },
-    name: { type: 'string' },
-    threads: { type: 'string', default: '2' },
-    only: { type: 'string' },
-    sets: { type: 'string', default: 'stills,vid4,video,x2' },
-    warm: { type: 'string', default: '16' },
-    frames: { type: 'string', default: '8' },
-    rounds: { type: 'string', default: '8' },
-    'time-only': { type: 'boolean', default: false },
-    'no-time': { type: 'boolean', default: false },
-    'allow-missing': { type: 'boolean', default: false },
-  },
-});
-const { data } = values;
-if (!data)
-  throw new Error(
-    '--data DIR is missing: the folder with test/, webcam/, train/ and models/ (bench/quality/README.md)',
-  );
-const missing = [...missingData(data), ...missingModels(data)];
-if (missing.length) {
-  console.error(`missing in ${data}:\n${missing.map((file) => `  ${file}`).join('\n')}`);
-  if (!values['allow-missing']) {
-    console.error(
-      'nothing was measured; add the files, or pass --allow-missing to stop at the first set that needs one',
-    );
-    process.exit(2);
-  }
-}
-const threads = Number(values.threads);
-const only = values.only?.split(',');
-const sets = values['time-only'] ? [] : values.sets.split(',');
-const [warm, scored] = [Number(values.warm), Number(values.frames)];
-const four = await loadMethods({ models: values.models, data, threads, scale: 4, only });
-const two = await loadMethods({ models: values.models, data, threads, scale: 2, only });
-const rows: Row[] = [];
-
-async function score(clips: Iterable<TestClip>, methods: Method[]): Promise<void> {
+async function scorePart(clips: Iterable<TestClip>, methods: readonly Method[], rows: Row[]): Promise<void> {
   for (const clip of clips)
     for (const method of methods) {
       const row = await scoreClip(clip, method);
       rows.push(row);
-      const rate = row.kbps === undefined ? '' : `, ${row.kbps} kbit/s`;
-      console.error(`x${row.scale} ${row.set}${rate} ${row.clip} ${row.method}: ${row.psnrDb} dB, SSIM ${row.ssim}`);
+      const rate = row.kbps === undefined ? '' : `, took ${row.kbps} kbit/s`;
+      say(
+        `x${row.scale} ${row.set}${rate} ${row.clip} ${row.method}: ${row.psnrDb} dB, SSIM ${row.ssim}, MS-GMSD ${row.perceptual}`,
+      );
     }
 }
 
-if (sets.includes('stills')) await score(stillClips(data), four);
-if (sets.includes('vid4')) await score(vid4Clips(data, 4), four);
-if (sets.includes('video')) await score(videoClips(data, 4, warm, scored), four);
-if (sets.includes('x2')) {
-  await score(vid4Clips(data, 2), two);
-  await score(videoClips(data, 2, warm, scored), two);
+async function measure(options: Options, byScale: Map<number, Method[]>) {
+  const rows: Row[] = [];
+  for (const name of options.parts) {
+    const part = PARTS[name];
+    if (part) await scorePart(part.clips(options.settings), byScale.get(part.scale) ?? [], rows);
+  }
+  const timings: Timing[] = [];
+  let machine: MachineState | undefined;
+  if (options.time) {
+    machine = await machineState();
+    say(`timing; before it ${machine.busyPercent} % of the cores busy, load average ${machine.loadAverage.join(', ')}`);
+    if (machine.busyPercent > 5) say('something else is running: compare these times within this run only');
+    for (const [scale, methods] of byScale) {
+      const size = TIMED_SIZES[scale];
+      if (size) timings.push(...(await timeMethods(methods, size, options.threads, options.rounds)));
+    }
+  }
+  return { rows, timings, machine };
 }
-const timings: Timing[] = [];
-if (!values['no-time']) {
-  timings.push(...(await timeMethods(four, 320, 180, threads, Number(values.rounds))));
-  timings.push(...(await timeMethods(two, 640, 360, threads, Number(values.rounds))));
-}
-printTables(rows, timings);
 
-const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
-const date = new Date().toISOString().slice(0, 10);
-const sha256 = (name: string): string =>
-  (JSON.parse(readFileSync(join(values.models, name, 'manifest.json'), 'utf8')) as { sha256: string }).sha256;
-const report = {
-  date,
-  commit: git('rev-parse', 'HEAD'),
-  command: `npm run bench:quality -- ${process.argv
-    .slice(2)
-    .filter((word) => word !== data)
-    .join(' ')}`,
-  machine: {
-    cpu: cpus()[0]?.model,
-    cores: cpus().length,
-    loadAverage: loadavg().map((value) => Number(value.toFixed(2))),
-    node: process.version,
-  },
-  models: Object.fromEntries(['nano', 'mini', 'nano-x2'].map((name) => [name, sha256(name)])),
-  settings: { threads, warmFrames: warm, scoredFrames: scored, missing },
-  rows,
-  timings,
-};
-mkdirSync(values.out, { recursive: true });
-const file = join(values.out, `quality-${values.name ?? date}.json`);
-writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
-console.error(`\nwritten: ${file}`);
+async function writeCrops({ crops, cropsOf, settings, parts }: Options, byScale: Map<number, Method[]>): Promise<void> {
+  if (!crops) return;
+  mkdirSync(crops, { recursive: true });
+  const [clipName = '', onlyWindow] = cropsOf.split('@');
+  const given = onlyWindow?.split(',').map(Number);
+  const window = given
+    ? { left: given[0] ?? 0, top: given[1] ?? 0, width: given[2] ?? 160, height: given[3] ?? 128 }
+    : (WINDOWS[clipName] ?? { left: 480, top: 160, width: 240, height: 192 });
+  let written = 0;
+  for (const name of parts) {
+    const part = PARTS[name];
+    if (!part) continue;
+    for (const clip of part.clips(settings)) {
+      if (clip.name !== clipName) continue;
+      const methods = byScale.get(part.scale) ?? [];
+      const look = { columns: 4, factor: 2 };
+      const { png, labels } = await cropSheet(clip, methods, window, look);
+      const file = join(crops, `crops-x${part.scale}-${`${clip.set} ${clip.name}`.replace(/[^a-z0-9]+/gi, '-')}.png`);
+      writeFileSync(file, png);
+      say(`${file}: ${labels.join(' | ')}`);
+      written++;
+    }
+  }
+  if (!written) throw new UsageError(`--crops-of ${clipName}: no clip of that name in the parts ${parts.join(', ')}`);
+}
+
+function sha256Of(models: string, shipped: readonly string[]): Record<string, string> {
+  const read = (name: string): string => {
+    const manifest = JSON.parse(readFileSync(join(models, name, 'manifest.json'), 'utf8')) as { sha256?: string };
+    return manifest.sha256 ?? 'not stated';
+  };
+  return Object.fromEntries(shipped.map((name) => [name, read(name)]));
+}
+
+/** The command as anyone can repeat it: without this machine's folders. */
+const command = (args: readonly string[], data: string): string =>
+  `npm run bench:quality -- ${args.map((word) => (data && word.endsWith(data) ? word.replace(data, 'DIR') : word)).join(' ')}`;
+
+async function main(args: string[]): Promise<void> {
+  const options = readOptions(args);
+  for (const line of options.notRun) say(line);
+  const scales = new Set(options.parts.flatMap((name) => PARTS[name]?.scale ?? []));
+  if (options.time) for (const scale of Object.keys(TIMED_SIZES)) scales.add(Number(scale));
+  const byScale = new Map<number, Method[]>();
+  for (const scale of [...scales].sort((a, b) => b - a))
+    byScale.set(scale, await loadMethods({ ...options, names: options.methods }, scale));
+  const { rows, timings, machine } = await measure(options, byScale);
+  await writeCrops(options, byScale);
+  const loaded = [...byScale.values()].flat();
+  const verdicts = checkRequirements(rows, timings);
+  const parameters = Object.fromEntries(loaded.map((method) => [method.name, method.parameters]));
+  const { notRun, settings, threads, out } = options;
+  const text = markdown({ rows, timings, verdicts, parameters, notRun, ...(machine ? { machine } : {}) });
+  console.log(text);
+  const origin = provenance(command(args, options.data));
+  const { data: _data, ...frames } = settings;
+  const models = sha256Of(
+    options.models,
+    loaded.filter((method) => method.product).map((method) => method.name),
+  );
+  const report = {
+    ...origin,
+    models,
+    settings: { threads, ...frames },
+    notRun,
+    machineState: machine,
+    parameters,
+    verdicts,
+    rows,
+    timings,
+  };
+  mkdirSync(out, { recursive: true });
+  const file = join(out, `quality-${options.name ?? origin.date}`);
+  writeFileSync(`${file}.json`, `${JSON.stringify(report, null, 1)}\n`);
+  writeFileSync(
+    `${file}.md`,
+    `# ${origin.command}\n\n${origin.date}, ${origin.machine}, Node ${origin.node}, commit ${origin.commit}\n\n${text}`,
+  );
+  say(`written: ${file}.json, ${file}.md`);
+  for (const method of loaded) await method.close();
+  if (options.require && verdicts.some(({ met }) => met === false)) process.exitCode = 1;
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof UsageError) && !String((error as { code?: string }).code).startsWith('ERR_PARSE_ARGS'))
+    throw error;
+  say(`${(error as Error).message}\n\n${USAGE}`);
+  process.exitCode = 2;
+}

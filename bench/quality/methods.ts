@@ -2,169 +2,197 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { sessionOptions } from '../../server/engine/onnx/runner.ts';
+import type { OnnxModel } from '../../server/engine/spec.ts';
 import type { TestFrame } from './clips.ts';
-import { i420Luma, rgbLuma } from './colour.ts';
+import { clampByte, halfSize, i420Chroma, i420Luma, rgbLuma, rgbToI420, type I420 } from './colour.ts';
 import { convertNcnn } from './convert/ncnn.ts';
+import type { Converted } from './convert/onnx-file.ts';
 import { convertTensorflow } from './convert/tensorflow.ts';
 import { convertTfjs } from './convert/tfjs.ts';
-import type { I420 } from './planes-model.ts';
-import { loadPlanesModel } from './planes-model.ts';
-import type { Kernel, Plane } from './resize.ts';
-import { resizePlane } from './resize.ts';
+import { inside } from './metrics.ts';
+import { loadProductModel } from './product-model.ts';
+import { resizePlane, type Kernel, type Plane } from './resize.ts';
+
+export interface Upscaled {
+  /** 0..255, limited range, whole numbers. */
+  luma: Plane;
+  /** U and V, where the method makes them. */
+  chroma?: () => [Plane, Plane];
+}
 
 export interface Method {
   name: string;
   scale: number;
   /** needs all earlier frames of the clip */
   recurrent: boolean;
+  /** 0 for resizes */
   parameters: number;
   reset(): void;
-  /** Luma in 0..255 (limited range), scale times the frame's size. */
-  luma(frame: TestFrame): Promise<Plane>;
-  /** One run of the network alone on a prepared input; undefined where there is none (resizes). */
-  timed?: (frame: TestFrame) => () => Promise<unknown>;
+  upscale(frame: TestFrame): Promise<Upscaled>;
+  /** One run of the network alone on a prepared input. Resizes have none: the product's resize is timed instead. */
+  timed?(frame: TestFrame): () => Promise<unknown>;
+  /** Shipped models: what the server loads. */
+  product?: OnnxModel;
+  /** Resizes: swscale's name for it. */
+  resize?: 'bicubic' | 'lanczos';
+  close(): Promise<void>;
 }
 
-const round8 = (plane: Plane): Plane => ({
-  ...plane,
-  data: plane.data.map((v) => Math.max(0, Math.min(255, Math.round(v)))),
-});
+const round8 = (plane: Plane): Plane => ({ ...plane, data: plane.data.map(clampByte) });
+
+/** U and V for a picture `scale` times as large; of odd sides the sample beyond the edge is cut off. */
+export function enlargeChroma(i420: I420, scale: number, kernel: Kernel): [Plane, Plane] {
+  const [width, height] = [halfSize(i420.width * scale), halfSize(i420.height * scale)];
+  return i420Chroma(i420).map((plane) => {
+    const whole = resizePlane(plane, plane.width * scale, plane.height * scale, kernel);
+    return inside(round8(whole), 0, width, height);
+  }) as [Plane, Plane];
+}
 
 function resizeMethod(name: string, kernel: Kernel, scale: number): Method {
+  const enlarge = (plane: Plane): Plane =>
+    round8(resizePlane(plane, plane.width * scale, plane.height * scale, kernel));
   return {
     name,
     scale,
     recurrent: false,
     parameters: 0,
+    resize: kernel === 'bicubic' ? 'bicubic' : 'lanczos',
     reset: () => undefined,
-    luma: async ({ luma }) => round8(resizePlane(luma, luma.width * scale, luma.height * scale, kernel)),
+    upscale: async ({ luma, i420 }) => ({ luma: enlarge(luma), chroma: () => enlargeChroma(i420, scale, kernel) }),
+    close: async () => undefined,
   };
 }
 
-async function planesMethod(folder: string, threads: number): Promise<Method> {
-  const model = await loadPlanesModel(folder, threads);
-  const { manifest } = model;
+async function shippedMethod(folder: string, threads: number): Promise<Method> {
+  const shipped = await loadProductModel(folder, threads);
   return {
-    name: manifest.name,
-    scale: manifest.scale,
-    recurrent: manifest.recurrentState.length > 0,
-    parameters: manifest.parameters,
-    reset: () => model.reset(),
-    luma: async ({ i420 }) => i420Luma(await model.upscale(i420)),
-    timed:
-      ({ i420 }) =>
-      () =>
-        model.upscale(i420),
+    name: shipped.name,
+    scale: shipped.scale,
+    recurrent: shipped.recurrent,
+    parameters: shipped.parameters,
+    product: shipped.model,
+    reset: () => shipped.reset(),
+    upscale: async ({ i420 }) => {
+      const result = await shipped.upscale(i420);
+      return { luma: i420Luma(result), chroma: () => i420Chroma(result) };
+    },
+    timed: (frame) => () => shipped.upscale(frame.i420),
+    close: () => shipped.close(),
   };
 }
-
-/** Weights of a converted model: its file is little else. */
-const countParameters = (file: Uint8Array): number => Math.round(file.length / 4);
 
 interface PublicModel {
   name: string;
   files: string[];
   input: 'luma' | 'rgb';
-  convert: (files: Buffer[]) => Uint8Array;
+  convert: (files: Buffer[]) => Converted;
 }
 
-const pb = (name: string): PublicModel => ({
+const text = (file?: Buffer): string => file?.toString('utf8') ?? '';
+const bytes = (file?: Buffer): Buffer => file ?? Buffer.alloc(0);
+
+const frozenGraph = (name: string): PublicModel => ({
   name,
   files: [`models/opencv_pb/${name}_x4.pb`],
   input: 'luma',
-  convert: ([file]) => convertTensorflow(file ?? Buffer.alloc(0)),
+  convert: ([file]) => convertTensorflow(bytes(file)),
 });
 
 const srvgg = (name: string, file: string): PublicModel => ({
   name,
   files: [`models/ncnn_srvgg/${file}.param`, `models/ncnn_srvgg/${file}.bin`],
   input: 'rgb',
-  convert: ([text, weights]) => convertNcnn(text?.toString('utf8') ?? '', weights ?? Buffer.alloc(0)),
+  convert: ([param, weights]) => convertNcnn(text(param), bytes(weights)),
 });
 
+/** All x4. */
 const PUBLIC: PublicModel[] = [
-  pb('FSRCNN-small'),
-  pb('FSRCNN'),
-  pb('ESPCN'),
+  frozenGraph('FSRCNN-small'),
+  frozenGraph('FSRCNN'),
+  frozenGraph('ESPCN'),
   {
     name: 'esrgan-slim',
     files: ['models/upscalerjs_esrgan-slim_x4/model.json', 'models/upscalerjs_esrgan-slim_x4/group1-shard1of1.bin'],
     input: 'rgb',
-    convert: ([json, weights]) => convertTfjs(json?.toString('utf8') ?? '', weights ?? Buffer.alloc(0)),
+    convert: ([json, weights]) => convertTfjs(text(json), bytes(weights)),
   },
   srvgg('4xLSDIRCompactC3', '4xLSDIRCompactC3'),
   srvgg('realesr-animevideov3', 'realesr-animevideov3-x4'),
-  srvgg('RealESRGAN-general-x4v3', 'RealESRGAN_General_x4_v3'),
+  srvgg('realesr-general-x4v3', 'RealESRGAN_General_x4_v3'),
+  srvgg('realesr-general-wdn-x4v3', 'RealESRGAN_General_WDN_x4_v3'),
 ];
 
-/** Files of the public models that are not in `data`. */
-export const missingModels = (data: string): string[] =>
-  PUBLIC.flatMap(({ files }) => files).filter((file) => !existsSync(join(data, file)));
+export const PUBLIC_NAMES: readonly string[] = PUBLIC.map(({ name }) => name);
+export const RESIZE_NAMES: readonly string[] = ['bicubic', 'Lanczos'];
 
-function publicInput(kind: 'luma' | 'rgb', { rgb, luma }: TestFrame): ort.Tensor {
+/** Files of the named public models that are not in `data`. */
+export const missingModels = (data: string, names: readonly string[]): string[] =>
+  PUBLIC.filter(({ name }) => names.includes(name))
+    .flatMap(({ files }) => files)
+    .filter((file) => !existsSync(join(data, file)));
+
+function networkInput(kind: 'luma' | 'rgb', { rgb, luma }: TestFrame): ort.Tensor {
   const { width, height, data } = rgb;
   if (kind === 'rgb')
-    return new ort.Tensor(
-      'float32',
-      data.map((value) => value / 255),
-      [1, 3, height, width],
-    );
+    return new ort.Tensor('float32', data.map((value) => value / 255) as Float32Array, [1, 3, height, width]);
   // These networks were trained on full-range luma in [0, 1].
   const full = luma.data.map((value) => Math.max(0, Math.min(1, (value - 16) / 219)));
   return new ort.Tensor('float32', full, [1, 1, height, width]);
 }
 
 async function publicMethod(model: PublicModel, data: string, threads: number): Promise<Method> {
-  const file = model.convert(model.files.map((name) => readFileSync(join(data, name))));
-  const session = await ort.InferenceSession.create(file, { intraOpNumThreads: threads, interOpNumThreads: 1 });
+  const { file, parameters } = model.convert(model.files.map((name) => readFileSync(join(data, name))));
+  const session = await ort.InferenceSession.create(file, sessionOptions(threads));
   return {
     name: model.name,
     scale: 4,
     recurrent: false,
-    parameters: countParameters(file),
+    parameters,
     reset: () => undefined,
-    async luma(frame) {
-      const { output } = await session.run({ input: publicInput(model.input, frame) });
+    async upscale(frame) {
+      const { output } = await session.run({ input: networkInput(model.input, frame) });
       if (!output) throw new Error(`${model.name}: no output`);
       const [, , height = 0, width = 0] = output.dims;
       const values = output.data as Float32Array;
-      if (model.input === 'luma') return round8({ width, height, data: values.map((value) => 16 + 219 * value) });
-      const picture = values.map((value) => Math.max(0, Math.min(255, Math.round(value * 255))));
-      return round8(rgbLuma({ width, height, data: picture }));
+      if (model.input === 'luma')
+        return { luma: round8({ width, height, data: values.map((value) => 16 + 219 * value) }) };
+      const picture = { width, height, data: values.map((value) => clampByte(value * 255)) };
+      return { luma: round8(rgbLuma(picture)), chroma: () => i420Chroma(rgbToI420(picture)) };
     },
     timed: (frame) => {
-      const input = publicInput(model.input, frame);
+      const input = networkInput(model.input, frame);
       return () => session.run({ input });
     },
+    close: () => session.release(),
   };
 }
 
-/** @param models the project's models folder; `only` restricts to these names */
-export async function loadMethods(options: {
+export interface MethodOptions {
+  /** The project's models folder. */
   models: string;
+  /** Names of shipped models, as folders of `models`. */
+  shipped: readonly string[];
+  /** Folder of --data; only needed for public models. */
   data: string;
   threads: number;
-  scale: number;
-  only?: string[];
-}): Promise<Method[]> {
-  const { models, data, threads, scale, only } = options;
-  const wanted = (name: string): boolean => !only || only.includes(name);
-  const methods = [resizeMethod('bicubic', 'bicubic', scale), resizeMethod('Lanczos', 'lanczos3', scale)];
-  for (const name of scale === 4 ? ['nano', 'mini'] : ['nano-x2'])
-    methods.push(await planesMethod(join(models, name), threads));
-  if (scale === 4)
-    for (const model of PUBLIC) if (wanted(model.name)) methods.push(await publicMethod(model, data, threads));
-  return methods.filter(({ name }) => wanted(name));
+  names: readonly string[];
 }
 
-/** A 16:9 frame with detail in it, for timing. */
-export function timingFrame(width: number, height: number): TestFrame {
-  const rgb = {
-    width,
-    height,
-    data: Float32Array.from({ length: 3 * width * height }, (_, i) => (i * 2654435761) % 256),
-  };
-  const data = Uint8Array.from({ length: width * height * 1.5 }, (_, i) => (i * 2654435761) % 256);
-  const i420: I420 = { width, height, data };
-  return { rgb, i420, luma: i420Luma(i420), truth: { width: 0, height: 0, data: new Float32Array(0) } };
+/** In the order of the tables: resizes, ours, public ones. Loaded all at once; close each. */
+export async function loadMethods(options: MethodOptions, scale: number): Promise<Method[]> {
+  const { models, shipped, data, threads, names } = options;
+  const methods: Method[] = [];
+  const wanted = (name: string): boolean => names.includes(name);
+  if (wanted('bicubic')) methods.push(resizeMethod('bicubic', 'bicubic', scale));
+  if (wanted('Lanczos')) methods.push(resizeMethod('Lanczos', 'lanczos3', scale));
+  for (const name of shipped.filter(wanted)) {
+    const method = await shippedMethod(join(models, name), threads);
+    if (method.scale === scale) methods.push(method);
+    else await method.close();
+  }
+  if (scale !== 4) return methods;
+  for (const model of PUBLIC) if (wanted(model.name)) methods.push(await publicMethod(model, data, threads));
+  return methods;
 }

@@ -1,5 +1,5 @@
 /** ncnn SRVGGNetCompact (.param text, .bin weights; 32- or 16-bit floats) -> ONNX: convolutions, PReLU, pixel shuffle + nearest. */
-import { OnnxGraph } from './onnx-file.ts';
+import { type Converted, OnnxGraph } from './onnx-file.ts';
 
 const HALF_PRECISION = 0x01306b47;
 
@@ -13,7 +13,7 @@ function halfToFloat(bits: number): number {
 }
 
 /** @throws when the weights do not match the description */
-export function convertNcnn(description: string, weights: Buffer): Uint8Array {
+export function convertNcnn(description: string, weights: Buffer): Converted {
   const graph = new OnnxGraph();
   let offset = 0;
   const floats = (count: number): Float32Array => {

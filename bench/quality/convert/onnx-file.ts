@@ -6,9 +6,16 @@ export type Attribute = number | number[] | string;
 const FLOAT = 1;
 const INT64 = 7;
 
+/** A finished file, and how many weights are in it. */
+export interface Converted {
+  file: Uint8Array;
+  parameters: number;
+}
+
 export class OnnxGraph {
   readonly #graph = new MessageWriter();
   #count = 0;
+  #parameters = 0;
 
   /** A float constant; returns its name. */
   constant(shape: number[], values: Float32Array): string {
@@ -57,6 +64,7 @@ export class OnnxGraph {
   /** Same-size convolution, stride 1. weights: (outputs, inputs, k, k). */
   convolution(input: string, shape: number[], weights: Float32Array, bias?: Float32Array): string {
     const [outputs = 0, , kernel = 0] = shape;
+    this.#parameters += weights.length + (bias?.length ?? 0);
     const inputs = [input, this.constant(shape, weights)];
     if (bias) inputs.push(this.constant([outputs], bias));
     const pad = (kernel - 1) / 2;
@@ -64,6 +72,7 @@ export class OnnxGraph {
   }
 
   prelu(input: string, slopes: Float32Array): string {
+    this.#parameters += slopes.length;
     return this.node('PRelu', [input, this.constant([slopes.length, 1, 1], slopes)]);
   }
 
@@ -76,8 +85,8 @@ export class OnnxGraph {
     });
   }
 
-  /** @returns the file; input `input` and output `output`, (1, channels, free, free) */
-  finish(last: string, channels: number): Uint8Array {
+  /** Input `input` and output `output`, both (1, channels, free, free). */
+  finish(last: string, channels: number): Converted {
     this.node('Identity', [last], {}, 'output');
     const value = (name: string, height: string, width: string): MessageWriter => {
       const shape = new MessageWriter();
@@ -91,12 +100,13 @@ export class OnnxGraph {
       .message(11, value('input', 'h', 'w'))
       .message(12, value('output', 'H', 'W'));
     const opset = new MessageWriter().text(1, '').integer(2, 17);
-    return new MessageWriter()
+    const file = new MessageWriter()
       .integer(1, 8)
       .text(2, 'bench/quality')
       .message(7, this.#graph)
       .message(8, opset)
       .finish();
+    return { file, parameters: this.#parameters };
   }
 }
 

@@ -5,7 +5,7 @@
  * Transpose, and PReLU spelled as relu(x) + alpha * (x - |x|) * 0.5, which becomes one PRelu so that its run time is not held
  * against the model. Everything else is refused by name.
  */
-import { OnnxGraph, toOihw } from './onnx-file.ts';
+import { type Converted, OnnxGraph, toOihw } from './onnx-file.ts';
 import { fieldBytes, fieldText, readFields } from './protobuf.ts';
 
 interface GraphNode {
@@ -64,7 +64,7 @@ function readNode(bytes: Uint8Array): GraphNode {
 }
 
 /** @throws when the graph holds an operator these models do not have */
-export function convertTensorflow(file: Uint8Array): Uint8Array {
+export function convertTensorflow(file: Uint8Array): Converted {
   const nodes = new Map<string, GraphNode>();
   for (const field of readFields(file)) {
     if (field.number !== 1) continue;

@@ -1,9 +1,16 @@
 /** TensorFlow.js layers models (model.json + one weight file) built of Conv2D, Activation, Concatenate, Add, UpSampling2D -> ONNX. */
-import { OnnxGraph, toOihw } from './onnx-file.ts';
+import { type Converted, OnnxGraph, toOihw } from './onnx-file.ts';
 
 interface Layer {
   class_name: string;
-  config: { name: string; activation?: string; size?: number[] };
+  config: {
+    name: string;
+    activation?: string;
+    padding?: string;
+    strides?: number[];
+    size?: number[];
+    interpolation?: string;
+  };
   inbound_nodes: [string, number, number, object][][];
 }
 
@@ -13,7 +20,7 @@ interface LayersModel {
 }
 
 /** @throws on a layer kind this converter does not know, by name */
-export function convertTfjs(json: string, weights: Buffer): Uint8Array {
+export function convertTfjs(json: string, weights: Buffer): Converted {
   const model = JSON.parse(json) as LayersModel;
   const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
   let offset = 0;
@@ -42,6 +49,10 @@ export function convertTfjs(json: string, weights: Buffer): Uint8Array {
           const kernel = tensors.get(`${config.name}/kernel`);
           const bias = tensors.get(`${config.name}/bias`);
           if (!kernel || !bias) throw new Error(`tfjs: weights of ${config.name} are missing`);
+          if ((config.activation ?? 'linear') !== 'linear')
+            throw new Error(`tfjs: ${config.name} has ${config.activation} inside the convolution, which is not read`);
+          if ((config.padding ?? 'same') !== 'same' || config.strides?.some((stride) => stride !== 1))
+            throw new Error(`tfjs: ${config.name} has padding ${config.padding}, strides ${config.strides?.join()}`);
           const [h = 0, w = 0, i = 0, o = 0] = kernel.shape;
           return graph.convolution(first, [o, i, h, w], toOihw(kernel.values, kernel.shape), bias.values);
         }
@@ -53,6 +64,8 @@ export function convertTfjs(json: string, weights: Buffer): Uint8Array {
         case 'Add':
           return graph.node('Add', inputs);
         case 'UpSampling2D':
+          if ((config.interpolation ?? 'nearest') !== 'nearest')
+            throw new Error(`tfjs: ${config.name} enlarges by ${config.interpolation}, not nearest`);
           return graph.nearest(first, config.size?.[0] ?? 1);
         default:
           throw new Error(`tfjs: layer ${kind} (${config.name}) is not known`);
