@@ -1,6 +1,7 @@
 // Convolutions as implicit products over NHWC frames: the projector's causal 3-D ones, the decoder's 3x3 and 1x1 ones.
 #pragma once
 
+#include "taken.h"
 #include "types.h"
 
 namespace flashvsr::kernels {
