@@ -59,7 +59,9 @@ function rtcOptions({ ice, media, http }: Config): RtcOptions {
  * @throws AppError for a wrong model, certificate or port, before anything listens
  */
 export async function startApp(config: Config, log: Log): Promise<App> {
-  const spec = await resolveModel(config);
+  const spec = await resolveModel(config, undefined, (rung, reason) =>
+    log.info({ rung, reason }, 'ladder.rungLeftOut'),
+  );
   // Opened here once so that a wrong model is told before anything listens, and kept so that an engine that all streams of
   // the process share (FlashVSR) is loaded and warm before the first publisher comes.
   const upscaler = await createUpscaler(spec);
@@ -99,6 +101,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
           enginePlace,
           maxQueueMs: media.maxQueueMs,
           maxSourcePixels: limits.maxSourcePixels,
+          maxResultPixels: limits.maxResultPixels,
           keyframeIntervalSeconds: media.keyframeIntervalSeconds,
           keyframeMaxRatio: media.keyframeMaxRatio,
           ladder: media.ladder,

@@ -68,6 +68,8 @@ const limitsSchema = z.object({
   /** Requests a second and socket, averaged over ten seconds. */
   maxMessagesPerSecond: positive.default(20),
   maxSourcePixels: count.default(1920 * 1088),
+  /** Of results: a source that would become larger gets a smaller scale. */
+  maxResultPixels: count.default(3840 * 2160),
 });
 
 const iceSchema = z.object({

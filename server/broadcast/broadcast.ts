@@ -279,7 +279,7 @@ export class Broadcast {
   }
 
   #onReady(info: UpscalerInfo): void {
-    this.#pipelineView = { ...this.#pipelineView, info, rungLabel: info.rungs[0] ?? info.label };
+    this.#pipelineView = { ...this.#pipelineView, info, rung: 0, rungLabel: info.rungs[0] ?? info.label };
     this.#delayAudio(presentationDelayMs(info, NOMINAL_FPS));
     this.#log.info({ model: info.label, device: info.device }, 'pipeline.ready');
   }

@@ -4,6 +4,8 @@ import type { Upscaler } from './upscaler.ts';
 
 export { resolveModel } from './resolve.ts';
 
+type SmallModel = NonNullable<Extract<UpscalerSpec, { kind: 'flashvsr' }>['smallModel']>;
+
 /** What server/engine/flashvsr/upscaler.ts must export. */
 interface FlashVsrModule {
   createFlashVsrUpscaler(spec: Extract<UpscalerSpec, { kind: 'flashvsr' }>): Promise<Upscaler>;
@@ -25,9 +27,20 @@ export async function createUpscaler(spec: UpscalerSpec): Promise<Upscaler> {
       const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
       return OnnxUpscaler.load(spec);
     }
-    case 'flashvsr':
-      return (await flashVsr()).createFlashVsrUpscaler(spec);
+    case 'flashvsr': {
+      const main = await (await flashVsr()).createFlashVsrUpscaler(spec);
+      return spec.smallModel === undefined ? main : withSmallModel(main, spec.smallModel);
+    }
   }
+}
+
+async function withSmallModel(main: Upscaler, { model, threads }: SmallModel): Promise<Upscaler> {
+  const { SmallModelUpscaler } = await import('./small_model/upscaler.ts');
+  const load = async (): Promise<Upscaler> => {
+    const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
+    return OnnxUpscaler.load({ kind: 'onnx', model, threads, fallbacks: [] });
+  };
+  return new SmallModelUpscaler({ main, label: model.label, load });
 }
 
 async function flashVsr(): Promise<FlashVsrModule> {

@@ -54,7 +54,7 @@ addModel('two', undefined, ['a.onnx', 'b.onnx']);
 addModel('broken', '{ this is not JSON');
 addModel('wrong', onnx('wrong', 99));
 addModel('gone', onnx('gone', 4), []);
-addModel('needy', onnx('needy', 4, { fallbacks: ['nano-x2'] }));
+addModel('needy', onnx('needy', 2, { fallbacks: ['absent', 'nano', 'nano-x2'] }));
 
 function resolve(model: Partial<Config['model']>): Promise<UpscalerSpec> {
   return resolveModel({ model: configSchema.shape.model.parse(model) }, [root]);
@@ -112,6 +112,27 @@ it('takes a name, a folder, a file and a folder with one file', async () => {
   expect(await resolve({ name: 'resize', filter: 'bicubic' })).toEqual({ kind: 'resize', scale: 4, filter: 'bicubic' });
 });
 
+it('leaves out fallbacks that are not here or are larger, and tells which', async () => {
+  const leftOut: string[] = [];
+  const config = { model: configSchema.shape.model.parse({ name: 'needy' }) };
+  const spec = await resolveModel(config, [root], (name, reason) => leftOut.push(`${name}: ${reason}`));
+  expect(spec).toMatchObject({ model: { label: 'needy' }, fallbacks: [{ label: 'nano-x2', scale: 2 }] });
+  expect(leftOut).toEqual([
+    'absent: there is no such ONNX model here',
+    expect.stringMatching(/^nano: its scale is 4, more than needy's 2/),
+  ]);
+});
+
+it('gives FlashVSR the small model of its scale for overload, where there is one', async () => {
+  expect(await resolve({ name: 'vsr', threads: 3 })).toMatchObject({
+    smallModel: { model: { label: 'nano x4', scale: 4 }, threads: 3 },
+  });
+  const leftOut: string[] = [];
+  const config = { model: configSchema.shape.model.parse({ name: 'vsr', scale: 3 }) };
+  expect(await resolveModel(config, [root], (name) => leftOut.push(name))).not.toHaveProperty('smallModel');
+  expect(leftOut).toEqual(['small model']);
+});
+
 it('hands FlashVSR models on with their settings', async () => {
   expect(await resolve({ name: 'vsr', device: 'cpu', seed: 7 })).toMatchObject({
     kind: 'flashvsr',
@@ -130,7 +151,6 @@ it.each([
   ['short-hash', 'model.invalid', /sha256: must be 64/],
   ['gone', 'model.invalid', /names model\.onnx, which is not there/],
   ['two', 'model.invalid', /several \.onnx files \(a\.onnx, b\.onnx\)/],
-  ['needy', 'model.invalid', /fallback "nano-x2", which is no ONNX model of its scale/],
 ])('says what is wrong with "%s"', async (name, code, message) => {
   const error = await failure({ name });
   expect(error.code).toBe(code);

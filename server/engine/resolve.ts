@@ -9,6 +9,15 @@ import type { OnnxModel, UpscalerSpec } from './spec.ts';
 /** What resolving a model needs of the configuration. */
 export type ModelConfig = Pick<Config, 'model'>;
 
+/** A rung of the overload ladder that will not be there. */
+export type LeftOut = (name: string, reason: string) => void;
+
+interface Places {
+  readonly config: ModelConfig;
+  readonly roots: readonly string[];
+  readonly onLeftOut: LeftOut;
+}
+
 /** Folders that hold models, one folder each: shipped ones, and those imported or downloaded on this machine. */
 export function modelRoots(): string[] {
   const shipped = fileURLToPath(new URL('../../models/', import.meta.url));
@@ -43,28 +52,32 @@ export function availableModels(roots: readonly string[] = modelRoots()): Availa
  * Turns --model into a spec: `auto` (the model of the wanted scale whose manifest says `auto`, else resize), `resize`,
  * a name from `models list`, a folder with manifest.json, or an .onnx file.
  *
+ * @param onLeftOut told of every cheaper model the overload ladder could have used and does not, with the reason
  * @throws AppError model.notFound (the message lists what there is) | model.invalid
  */
 export async function resolveModel(
   config: ModelConfig,
   roots: readonly string[] = modelRoots(),
+  onLeftOut: LeftOut = () => undefined,
 ): Promise<UpscalerSpec> {
   const { name } = config.model;
+  const places = { config, roots, onLeftOut };
   if (name === 'resize') return resizeSpec(config);
-  if (name === 'auto') return autoSpec(config, roots);
-  if (name === 'flashvsr-synthetic') return flashVsrSpec(config, 'synthetic', 'FlashVSR (synthetic weights)');
+  if (name === 'auto') return autoSpec(places);
+  if (name === 'flashvsr-synthetic') return flashVsrSpec(places, 'synthetic', 'FlashVSR (synthetic weights)');
   const known = availableModels(roots).find((model) => model.name === name || model.manifest.name === name);
   const folder = known?.folder ?? roots.map((root) => path.join(root, name)).find((candidate) => existsSync(candidate));
-  return fromPath(config, folder ?? path.resolve(name), roots);
+  return fromPath(places, folder ?? path.resolve(name));
 }
 
-function fromPath(config: ModelConfig, place: string, roots: readonly string[]): UpscalerSpec {
+function fromPath(places: Places, place: string): UpscalerSpec {
+  const { config, roots } = places;
   if (!existsSync(place)) throw notFound(config.model.name, roots);
   if (!statSync(place).isDirectory()) return fromFile(config, place);
   const manifest = readManifest(place);
   if (manifest === undefined) return fromBareFolder(config, place);
-  if (manifest.kind === 'flashvsr') return flashVsrSpec(config, place, manifest.label ?? manifest.name);
-  return onnxSpec(config, onnxModelOf(place, manifest), fallbacksOf(place, manifest, roots));
+  if (manifest.kind === 'flashvsr') return flashVsrSpec(places, place, manifest.label ?? manifest.name);
+  return onnxSpec(config, onnxModelOf(place, manifest), fallbacksOf(places, place, manifest));
 }
 
 /** A lone file: everything not in it comes from the configuration or from the probe. */
@@ -96,26 +109,38 @@ function fromBareFolder(config: ModelConfig, folder: string): UpscalerSpec {
   throw new AppError('model.invalid', `${folder} has no manifest.json and ${found}.`, { context: { folder } });
 }
 
-function autoSpec(config: ModelConfig, roots: readonly string[]): UpscalerSpec {
-  for (const { folder, manifest } of availableModels(roots)) {
-    if (manifest.kind !== 'onnx' || !manifest.auto || manifest.scale !== config.model.scale) continue;
-    return onnxSpec(config, onnxModelOf(folder, manifest), fallbacksOf(folder, manifest, roots));
-  }
-  return resizeSpec(config);
+function autoSpec(places: Places): UpscalerSpec {
+  const { config } = places;
+  const auto = autoModel(places);
+  if (auto === undefined) return resizeSpec(config);
+  return onnxSpec(config, onnxModelOf(auto.folder, auto.manifest), fallbacksOf(places, auto.folder, auto.manifest));
 }
 
-/** The cheaper models a manifest names: by name, beside it or in any root. */
-function fallbacksOf(folder: string, manifest: OnnxManifest, roots: readonly string[]): OnnxModel[] {
+/** The model of the configured scale whose manifest says it is for everybody. */
+function autoModel({ config, roots }: Places): { folder: string; manifest: OnnxManifest } | undefined {
+  for (const { folder, manifest } of availableModels(roots)) {
+    if (manifest.kind === 'onnx' && manifest.auto && manifest.scale === config.model.scale) return { folder, manifest };
+  }
+  return undefined;
+}
+
+/**
+ * The cheaper models a manifest names: by name, beside it or in any root, of its scale or a smaller one. The ladder does
+ * without those that are not here.
+ */
+function fallbacksOf({ roots, onLeftOut }: Places, folder: string, manifest: OnnxManifest): OnnxModel[] {
   const models = availableModels([path.dirname(folder), ...roots]);
-  return (manifest.fallbacks ?? []).map((name) => {
+  return (manifest.fallbacks ?? []).flatMap((name) => {
     const model = models.find((candidate) => candidate.name === name);
-    if (model?.manifest.kind === 'onnx' && model.manifest.scale === manifest.scale) {
-      return onnxModelOf(model.folder, model.manifest);
+    if (model?.manifest.kind !== 'onnx') {
+      onLeftOut(name, 'there is no such ONNX model here');
+      return [];
     }
-    throw new AppError(
-      'model.invalid',
-      `${folder} names the fallback "${name}", which is no ONNX model of its scale here.`,
-    );
+    if (model.manifest.scale > manifest.scale) {
+      onLeftOut(name, `its scale is ${model.manifest.scale}, more than ${manifest.name}'s ${manifest.scale}`);
+      return [];
+    }
+    return [onnxModelOf(model.folder, model.manifest)];
   });
 }
 
@@ -127,7 +152,8 @@ function onnxSpec({ model }: ModelConfig, onnx: OnnxModel, fallbacks: readonly O
   return { kind: 'onnx', model: onnx, threads: model.threads, fallbacks };
 }
 
-function flashVsrSpec({ model }: ModelConfig, folder: string, label: string): UpscalerSpec {
+function flashVsrSpec(places: Places, folder: string, label: string): UpscalerSpec {
+  const { model } = places.config;
   const { scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision } = model;
   const device = model.device === 'cpu' ? 'reference' : model.device;
   return {
@@ -142,7 +168,18 @@ function flashVsrSpec({ model }: ModelConfig, folder: string, label: string): Up
     seed,
     colourMatch,
     precision,
+    ...smallModelOf(places),
   };
+}
+
+function smallModelOf(places: Places): Pick<Extract<UpscalerSpec, { kind: 'flashvsr' }>, 'smallModel'> {
+  const { config, onLeftOut } = places;
+  const small = autoModel(places);
+  if (small === undefined) {
+    onLeftOut('small model', `no model of scale ${config.model.scale} says "auto" in its manifest here`);
+    return {};
+  }
+  return { smallModel: { model: onnxModelOf(small.folder, small.manifest), threads: config.model.threads } };
 }
 
 function notFound(name: string, roots: readonly string[]): AppError {

@@ -9,7 +9,7 @@ export type UpscalerSpec =
       readonly model: OnnxModel;
       /** Threads of one session (onnxruntime intra-op). */
       readonly threads: number;
-      /** Cheaper models of the same scale, tried in order under overload before plain resize. */
+      /** Cheaper models of this or a smaller scale, tried in order under overload before plain resize; the result keeps its size. */
       readonly fallbacks: readonly OnnxModel[];
     }
   | {
@@ -25,6 +25,8 @@ export type UpscalerSpec =
       readonly seed: number;
       readonly colourMatch: 'adain' | 'wavelet' | 'none';
       readonly precision: 'bf16' | 'fp32' | 'fp8';
+      /** A small model of the same scale, for overload: behind the cheaper attention, before plain resize. */
+      readonly smallModel?: { readonly model: OnnxModel; readonly threads: number };
       /** Real frames before the first picture; absent: few, for live streams. 25 is what the official code waits for. */
       readonly coldStartFrames?: number;
       /** A chunk is filled with repeats after this; absent: the live default. 0: never, as files want it. */

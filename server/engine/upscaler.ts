@@ -64,6 +64,8 @@ export interface UpscalerInfo {
 export interface StreamFormat {
   readonly sourceWidth: number;
   readonly sourceHeight: number;
+  /** Kinds that can choose (resize; ONNX with models of several scales) make no larger result. Absent: the kind's own bound. */
+  readonly maxResultPixels?: number;
 }
 
 export interface UpscalerListener {
@@ -95,6 +97,8 @@ export interface UpscalerStream {
    * is wrong for kinds that hold pictures back for their look-ahead: those must have it.
    */
   readonly busyUs?: number;
+  /** Rungs before this one are not for a source of this size: their result would be too large. Absent: 0. */
+  readonly firstRung?: number;
   /** Index into `UpscalerInfo.rungs`; takes effect on the next picture or chunk. */
   setRung(rung: number): void;
   /** Delivers everything pushed so far (file mode, publisher gone); resolves when the last picture was delivered. */

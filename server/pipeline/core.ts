@@ -9,7 +9,7 @@ import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder_bank.ts';
 import { EngineShare } from './engine_share.ts';
-import { Ladder, type LadderOthers } from './ladder.ts';
+import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace_stage.ts';
 import { UpscaleStage } from './upscale_stage.ts';
@@ -69,6 +69,8 @@ export class PipelineCore {
     if (upscaler.info.shared === true && enginePlace !== undefined) this.#share = new EngineShare(enginePlace);
     this.#stage = new UpscaleStage(upscaler, {
       maxQueueMs: this.#options.maxQueueMs,
+      maxResultPixels: this.#options.maxResultPixels,
+      onFirstRung: (rung) => this.#onFirstRung(rung),
       framesPerSecond: () => this.#frameRate.framesPerSecond(),
       share: this.#share,
       onPicture: (picture, upscaleUs) => this.#onUpscaled(picture, upscaleUs),
@@ -200,9 +202,8 @@ export class PipelineCore {
     const thread = performance.eventLoopUtilization(this.#utilization, before).utilization;
     const stage = this.#stage;
     const ownLoad = (stage?.takeBusyUs() ?? 0) / elapsedUs;
-    this.#share?.report(ownLoad, this.#ladder.rung, now);
     // The thread counts too: decoding and encoding beside a cheap upscaler can be what does not keep up.
-    const load = Math.min(1, Math.max(thread, ownLoad + (this.#share?.othersLoad(now) ?? 0)));
+    const load = Math.min(1, Math.max(thread, this.#engineLoad(ownLoad, now)));
     this.#sampleLadder(load, now);
     const stats = this.#counters.snapshot({
       queueDepth: stage?.queueDepth ?? 0,
@@ -214,16 +215,39 @@ export class PipelineCore {
     this.#post({ type: 'stats', stats }, []);
   }
 
+  /** Of a shared engine: what all streams take of it together. Rungs that run elsewhere take nothing. */
+  #engineLoad(ownLoad: number, now: MonotonicUs): number {
+    const share = this.#share;
+    if (share === undefined) return ownLoad;
+    const { rung } = this.#ladder;
+    const onEngine = rung < (this.#upscaler?.info.chunkedRungs ?? Number.POSITIVE_INFINITY);
+    share.report(onEngine ? ownLoad : 0, rung, now);
+    const others = share.othersLoad(now);
+    return onEngine ? ownLoad + others : Math.max(ownLoad, others);
+  }
+
   #sampleLadder(load: number, now: MonotonicUs): void {
     const sample = { load, drops: this.#counters.takeQueueDrops() };
     const share = this.#share;
     const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
-    if (step === undefined) return;
-    share?.stepped(step.rung, now);
-    this.#stage?.setRung(step.rung);
-    this.#pace?.setRung(step.rung);
-    const label = this.#upscaler?.info.rungs[step.rung] ?? '';
-    this.#post({ type: 'ladder', rung: step.rung, label, reason: step.reason }, []);
+    if (step !== undefined) this.#toRung(step, now);
+  }
+
+  /** A source of this size begins further down the ladder, or may use all of it again. */
+  #onFirstRung(rung: number): void {
+    const { rungs = [] } = this.#upscaler?.info ?? {};
+    const skipped = rungs.slice(0, rung).join(', ');
+    const bound = `results have at most ${this.#options.maxResultPixels} pixels (limits.maxResultPixels)`;
+    const step = this.#ladder.setFirst(rung, rung === 0 ? 'another source size' : `too large for ${skipped}: ${bound}`);
+    if (step !== undefined) this.#toRung(step, monotonicUs());
+  }
+
+  #toRung({ rung, reason }: LadderStep, now: MonotonicUs): void {
+    this.#share?.stepped(rung, now);
+    this.#stage?.setRung(rung);
+    this.#pace?.setRung(rung);
+    const label = this.#upscaler?.info.rungs[rung] ?? '';
+    this.#post({ type: 'ladder', rung, label, reason }, []);
   }
 
   #announceFormat(): void {

@@ -40,6 +40,7 @@ const OTHERS_SETTLE_SECONDS = 2;
  */
 export class Ladder {
   readonly #rungs: number;
+  #first = 0;
   #rung = 0;
   #bad = 0;
   #good = 0;
@@ -57,6 +58,19 @@ export class Ladder {
     return this.#rung;
   }
 
+  /** Rungs before this one cannot be used, whatever the load. @returns the step to take now, if any */
+  setFirst(rung: number, reason: string): LadderStep | undefined {
+    const first = Math.min(rung, this.#rungs - 1);
+    const before = this.#rung;
+    // What was given up for the size alone comes back with it; what was given up for the load has to be climbed.
+    if (this.#rung === this.#first && first < this.#first) this.#rung = first;
+    this.#first = first;
+    this.#rung = Math.max(this.#rung, first);
+    if (this.#rung === before) return undefined;
+    this.#bad = this.#good = 0;
+    return { rung: this.#rung, reason };
+  }
+
   /** @returns the step to take now, if any */
   sample({ load, drops, others }: LoadSample): LadderStep | undefined {
     const overloaded = load > OVERLOAD || (drops >= MIN_DROPS && load > BUSY);
@@ -69,7 +83,7 @@ export class Ladder {
     const bestOff = others?.rungs.every((rung) => rung >= this.#rung) ?? true;
     const worstOff = others?.rungs.every((rung) => rung <= this.#rung) ?? true;
     if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1 && bestOff) return this.#down(load, drops);
-    if (this.#good >= this.#secondsUp && this.#rung > 0 && worstOff) return this.#up(load);
+    if (this.#good >= this.#secondsUp && this.#rung > this.#first && worstOff) return this.#up(load);
     return undefined;
   }
 

@@ -18,6 +18,8 @@ export interface PipelineOptions {
   /** A frame that waited longer than this before the upscaler could start on it is dropped as `stale`. */
   readonly maxQueueMs: number;
   readonly maxSourcePixels: number;
+  /** Models of several scales, and resizes, make no larger result. */
+  readonly maxResultPixels: number;
   /** A keyframe at most this far apart, as a safety net; keyframes on demand are the normal way. */
   readonly keyframeIntervalSeconds: number;
   /** Upper bound of a keyframe's size as a multiple of the average frame (VBV), so that a join does not freeze everybody. */

@@ -10,6 +10,8 @@ import { PictureQueue } from './picture_queue.ts';
 
 export interface UpscaleStageOptions {
   readonly maxQueueMs: number;
+  /** Of the result, for kinds that can choose. */
+  readonly maxResultPixels: number;
   readonly framesPerSecond: () => number;
   /** What the pipelines on the same engine know of each other. */
   readonly share?: EngineShare | undefined;
@@ -17,6 +19,8 @@ export interface UpscaleStageOptions {
   readonly onPicture: (picture: Picture, upscaleUs: number) => void;
   readonly onDrop: (reason: DropReason) => void;
   readonly onFormat: (format: PipelineFormat) => void;
+  /** A stream was opened that cannot use the rungs before this one: the result would be too large. */
+  readonly onFirstRung: (rung: number) => void;
   readonly onError: (error: AppError) => void;
 }
 
@@ -34,6 +38,7 @@ export function sameAspect(a: Size, b: Size): boolean {
 
 /** Pictures that may wait in front of a frame-by-frame upscaler while it works: the newest, and no other. */
 const FRAME_QUEUE = 1;
+const POLL_MS = 4;
 /** A stream that failed is opened again after this long. */
 const REOPEN_AFTER_US = 1_000_000;
 
@@ -185,7 +190,11 @@ export class UpscaleStage {
     const wanted = this.#streamSize;
     this.#upscaler
       .openStream(
-        { sourceWidth: wanted.width, sourceHeight: wanted.height },
+        {
+          sourceWidth: wanted.width,
+          sourceHeight: wanted.height,
+          maxResultPixels: this.#options.maxResultPixels,
+        },
         { onPicture: (picture) => this.#onPicture(picture), onError: (error) => this.#onStreamError(error) },
       )
       .then(
@@ -200,6 +209,7 @@ export class UpscaleStage {
           this.#stream = stream;
           this.#rhythm?.restart();
           this.#streamBusyUs = stream.busyUs ?? 0;
+          this.#options.onFirstRung(stream.firstRung ?? 0);
           stream.setRung(this.#rung);
           // Opened again after nobody watched: nothing changed for anybody.
           const known = this.#outputSize !== undefined;
@@ -302,10 +312,11 @@ export class UpscaleStage {
   #schedulePump(): void {
     if (this.#pumpScheduled) return;
     this.#pumpScheduled = true;
-    setImmediate(() => {
+    // Every result pumps by itself: this is for an upscaler that gets ready without one. Never a spinning thread.
+    setTimeout(() => {
       this.#pumpScheduled = false;
       if (!this.#closed) this.#pump();
-    });
+    }, POLL_MS);
   }
 
   #endBusy(): void {

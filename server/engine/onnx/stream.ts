@@ -10,7 +10,12 @@ import type { Samples } from './samples.ts';
 export interface OnnxStreamOptions {
   readonly id: number;
   readonly format: StreamFormat;
-  readonly scale: number;
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  /** Rungs before this make a larger result than that. */
+  readonly firstRung: number;
+  /** Of every model. */
+  readonly scales: readonly number[];
   /** The model and its fallbacks: rungs 0, 1, ...; the rung behind them is a plain resize. */
   readonly models: readonly OnnxModel[];
   readonly inference: Inference;
@@ -24,6 +29,8 @@ const SPARE_OUTPUTS = 2;
 /** A rung that is a model, with memory for pictures on their way. */
 interface ModelRung {
   readonly index: number;
+  /** Its result is larger than the stream's. */
+  readonly tooLarge: boolean;
   readonly format: FrameFormat;
   readonly inputs: Samples[];
   readonly outputs: Samples[];
@@ -37,8 +44,10 @@ interface ModelRung {
 export class OnnxStream implements UpscalerStream {
   readonly outputWidth: number;
   readonly outputHeight: number;
+  readonly firstRung: number;
   readonly #options: OnnxStreamOptions;
   readonly #rungs: readonly ModelRung[];
+  /** For the last rung, and for models of a smaller scale than the stream's. */
   readonly #resizer: PictureScaler;
   /** The picture in the inference thread. */
   #running: Picture | undefined;
@@ -48,15 +57,18 @@ export class OnnxStream implements UpscalerStream {
   #idle: (() => void)[] = [];
 
   constructor(options: OnnxStreamOptions) {
-    const { format, scale } = options;
+    const { format, scales } = options;
     this.#options = options;
-    this.outputWidth = format.sourceWidth * scale;
-    this.outputHeight = format.sourceHeight * scale;
+    this.outputWidth = options.outputWidth;
+    this.outputHeight = options.outputHeight;
+    this.firstRung = options.firstRung;
     this.#rungs = options.models.map(({ valueRange, sizeMultiple = 1 }, index) => {
       const { layout } = options.inference.models[index] ?? { layout: 'rgb' };
       const { sourceWidth: width, sourceHeight: height } = format;
+      const scale = scales[index] ?? 1;
       const frameFormat = createFrameFormat({ layout, width, height, scale, valueRange, sizeMultiple });
-      return { index, format: frameFormat, inputs: [], outputs: [] };
+      const tooLarge = width * scale > this.outputWidth || height * scale > this.outputHeight;
+      return { index, tooLarge, format: frameFormat, inputs: [], outputs: [] };
     });
     this.#resizer = new PictureScaler(this.outputWidth, this.outputHeight, 'bicubic');
   }
@@ -83,7 +95,7 @@ export class OnnxStream implements UpscalerStream {
       );
     }
     if (!this.ready) return 'full';
-    const rung = this.#rungs[this.#rung];
+    const rung = this.#rungs.find(({ index, tooLarge }) => index >= this.#rung && !tooLarge);
     if (rung === undefined) this.#resize(picture);
     else this.#infer(picture, rung);
     return 'accepted';
@@ -144,9 +156,11 @@ export class OnnxStream implements UpscalerStream {
     try {
       if (error !== undefined) throw error;
       const startedAtUs = monotonicUs();
-      const result = rung.format.write(output, picture, () => {
-        if (rung.outputs.length < SPARE_OUTPUTS) rung.outputs.push(output);
-      });
+      const result = this.#fit(
+        rung.format.write(output, picture, () => {
+          if (rung.outputs.length < SPARE_OUTPUTS) rung.outputs.push(output);
+        }),
+      );
       this.#busyUs += monotonicUs() - startedAtUs;
       this.#deliver(result);
     } catch (failure) {
@@ -155,6 +169,14 @@ export class OnnxStream implements UpscalerStream {
       picture.release?.();
       this.#wake();
     }
+  }
+
+  /** A model of a smaller scale: its result in the stream's size. */
+  #fit(result: Picture): Picture {
+    if (result.width === this.outputWidth && result.height === this.outputHeight) return result;
+    const fitted = this.#resizer.scale(result);
+    result.release?.();
+    return fitted;
   }
 
   #onGone(error: AppError): void {

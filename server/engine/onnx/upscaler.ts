@@ -1,4 +1,4 @@
-import { resizeLabel } from '../resize/upscaler.ts';
+import { resizeLabel, scaledSize } from '../resize/upscaler.ts';
 import { AppError } from '../../errors.ts';
 import type { UpscalerSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
@@ -9,7 +9,8 @@ export type OnnxSpec = Extract<UpscalerSpec, { kind: 'onnx' }>;
 
 /**
  * Any ONNX super-resolution model with NCHW RGB in and out, on the CPU by onnxruntime, frame by frame, with recurrent
- * state where the model has one. Rungs: the model, its cheaper fallbacks, plain bicubic resize.
+ * state where the model has one. Rungs: the model, its cheaper fallbacks (those of a smaller scale are resized to the same
+ * result), plain bicubic resize.
  */
 export class OnnxUpscaler implements Upscaler {
   readonly info: UpscalerInfo;
@@ -38,13 +39,13 @@ export class OnnxUpscaler implements Upscaler {
     const models = [spec.model, ...spec.fallbacks];
     const inference = await Inference.start(models, spec.threads);
     const scale = inference.models[0]?.scale ?? 1;
-    const other = inference.models.findIndex((model) => model.scale !== scale);
-    if (other > 0) {
+    const larger = inference.models.findIndex((model) => model.scale > scale);
+    if (larger > 0) {
       await inference.close();
       throw new AppError(
         'model.invalid',
-        `The fallback ${models[other]?.file ?? ''} has scale ${inference.models[other]?.scale ?? 0}; ` +
-          `${spec.model.file} has ${scale}, and fallbacks must have the same.`,
+        `The fallback ${models[larger]?.file ?? ''} has scale ${inference.models[larger]?.scale ?? 0}; ` +
+          `${spec.model.file} has ${scale}, and fallbacks may not have a larger one.`,
       );
     }
     return new OnnxUpscaler(spec, inference, scale);
@@ -62,12 +63,14 @@ export class OnnxUpscaler implements Upscaler {
         { scope: 'stream', remedy: 'Publish that size, or export the model with dynamic height and width.' },
       );
     });
+    const scales = this.#inference.models.map(({ scale }) => scale);
     const id = this.#nextStream;
     this.#nextStream += 1;
     const stream = new OnnxStream({
       id,
       format,
-      scale: this.info.scale,
+      scales,
+      ...resultOf(format, scales),
       models: [this.#spec.model, ...this.#spec.fallbacks],
       inference: this.#inference,
       listener,
@@ -81,4 +84,22 @@ export class OnnxUpscaler implements Upscaler {
     await Promise.all([...this.#streams].map((stream) => stream.close()));
     await this.#inference.close();
   }
+}
+
+/**
+ * The size of the result, which all rungs make, and the first rung whose model makes no more than that: of a large source
+ * a x4 model's result may be too large, then a x2 model comes first, or a resize as large as allowed.
+ */
+function resultOf(
+  format: StreamFormat,
+  scales: readonly number[],
+): { readonly outputWidth: number; readonly outputHeight: number; readonly firstRung: number } {
+  const { sourceWidth, sourceHeight, maxResultPixels = Number.POSITIVE_INFINITY } = format;
+  const fitting = scales.findIndex((scale) => sourceWidth * sourceHeight * scale * scale <= maxResultPixels);
+  const scale = scales[fitting];
+  if (scale !== undefined) {
+    return { outputWidth: sourceWidth * scale, outputHeight: sourceHeight * scale, firstRung: fitting };
+  }
+  const { width, height } = scaledSize(format, scales[0] ?? 1);
+  return { outputWidth: width, outputHeight: height, firstRung: scales.length };
 }

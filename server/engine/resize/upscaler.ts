@@ -39,10 +39,10 @@ const MAX_RESULT_PIXELS = 3840 * 2160;
  * Sources that would become larger than 4K are enlarged to that at most, never made smaller than they came.
  */
 export function scaledSize(
-  { sourceWidth, sourceHeight }: StreamFormat,
+  { sourceWidth, sourceHeight, maxResultPixels = MAX_RESULT_PIXELS }: StreamFormat,
   scale: number,
 ): { width: number; height: number } {
-  const largest = Math.sqrt(MAX_RESULT_PIXELS / (sourceWidth * sourceHeight));
+  const largest = Math.sqrt(maxResultPixels / (sourceWidth * sourceHeight));
   const used = Math.min(scale, Math.max(1, largest));
   const even = (side: number): number => Math.max(2, 2 * Math.round((side * used) / 2));
   return { width: even(sourceWidth), height: even(sourceHeight) };

@@ -106,6 +106,8 @@ function bench(): Bench {
   const formats: PipelineFormat[] = [];
   const stage = new UpscaleStage(upscaler, {
     maxQueueMs: 100,
+    maxResultPixels: Infinity,
+    onFirstRung: () => undefined,
     framesPerSecond: () => 30,
     onPicture: (picture) => results.push(picture.mediaTime / 3000),
     onDrop: (reason) => drops.push(reason),

@@ -16,6 +16,7 @@ const OPTIONS: PipelineOptions = {
   // Far beyond the default: a loaded test machine must not change what these tests see.
   maxQueueMs: 5000,
   maxSourcePixels: 1920 * 1088,
+  maxResultPixels: 3840 * 2160,
   keyframeIntervalSeconds: 10,
   keyframeMaxRatio: 8,
   ladder: true,

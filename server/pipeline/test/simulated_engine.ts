@@ -192,6 +192,8 @@ export class SimulatedBroadcast {
     });
     this.stage = new UpscaleStage(upscaler, {
       maxQueueMs: 100,
+      maxResultPixels: Infinity,
+      onFirstRung: () => undefined,
       framesPerSecond: rate,
       share: this.#share,
       onPicture: (picture) => this.pace.push(picture),

@@ -199,8 +199,44 @@ it('refuses a stream of another size than the file fixes', async () => {
   expect(opened.results).toHaveLength(1);
 });
 
-it('refuses a fallback of another scale', async () => {
-  await expect(load(model(nearestModel(4)), [model(nearestModel(2))])).rejects.toThrow(/fallbacks must have the same/);
+it('steps down to a model of a smaller scale and keeps the size of the result', async () => {
+  const upscaler = await load(model(nearestModel(4)), [model(nearestModel(2)), model(planarModel(2))]);
+  expect(upscaler.info.scale).toBe(4);
+  expect(upscaler.info.rungs).toHaveLength(4);
+  const opened = await openStream(upscaler, 64, 48);
+  for (const rung of [0, 1, 2, 3, 0]) {
+    opened.stream.setRung(rung);
+    await pushAll(opened, [ramp(opened.results.length)]);
+  }
+  expect(opened.errors).toEqual([]);
+  expect(opened.results.map(({ width, height }) => `${width}x${height}`)).toEqual(Array(5).fill('256x192'));
+  // x2 by the model, then x2 by a resize: between nearest and bicubic.
+  expect(lumaDifference(opened.results[1] as Picture, enlarged(ramp(1), 4))).toBeLessThan(12);
+});
+
+it('begins with a smaller scale, or a resize, when a source would become too large', async () => {
+  const upscaler = await load(model(nearestModel(4)), [model(nearestModel(2))]);
+  const open = async (maxResultPixels: number): Promise<Opened> => {
+    const results: Picture[] = [];
+    const stream = await upscaler.openStream(
+      { sourceWidth: 64, sourceHeight: 48, maxResultPixels },
+      { onPicture: (picture) => results.push(picture), onError: (error) => expect(error).toBeUndefined() },
+    );
+    const opened = { stream, results, errors: [] };
+    await pushAll(opened, [ramp(0)]);
+    return opened;
+  };
+  const whole = await open(256 * 192);
+  expect([whole.stream.firstRung, whole.results[0]?.width, whole.results[0]?.height]).toEqual([0, 256, 192]);
+  const half = await open(256 * 192 - 1);
+  expect([half.stream.firstRung, half.results[0]?.width, half.results[0]?.height]).toEqual([1, 128, 96]);
+  expect(lumaDifference(half.results[0] as Picture, enlarged(ramp(0), 2))).toBeLessThan(0.6);
+  const none = await open(100 * 75);
+  expect([none.stream.firstRung, none.results[0]?.width, none.results[0]?.height]).toEqual([2, 100, 76]);
+});
+
+it('refuses a fallback of a larger scale', async () => {
+  await expect(load(model(nearestModel(2)), [model(nearestModel(4))])).rejects.toThrow(/may not have a larger one/);
 });
 
 it.each([

@@ -1,0 +1,204 @@
+import { expect, it } from 'vitest';
+import { makePicture } from '../../../codec/test/material.ts';
+import { AppError } from '../../../errors.ts';
+import type { Picture, PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../../upscaler.ts';
+import { SmallModelUpscaler } from '../upscaler.ts';
+
+/** Holds pictures back like a chunked model: only `give` or a flush lets them out. One picture of room: like a small model. */
+class FakeStream implements UpscalerStream {
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  readonly listener: UpscalerListener;
+  readonly inside: Picture[] = [];
+  readonly rungs: number[] = [];
+  busyUs = 0;
+  closed = false;
+  readonly #room: number;
+  readonly #name: number;
+  constructor(format: StreamFormat, listener: UpscalerListener, room: number, name: number) {
+    this.outputWidth = format.sourceWidth * 4;
+    this.outputHeight = format.sourceHeight * 4;
+    this.listener = listener;
+    this.#room = room;
+    this.#name = name;
+  }
+  get pending(): number {
+    return this.inside.length;
+  }
+  get ready(): boolean {
+    return !this.closed && this.inside.length < this.#room;
+  }
+  push(picture: Picture): PushResult {
+    if (!this.ready) return 'full';
+    this.inside.push(picture);
+    return 'accepted';
+  }
+  give(): void {
+    const picture = this.inside.shift();
+    if (picture === undefined) return;
+    // Whose result it is shows in its size: the small model's is smaller here and has to be fitted.
+    const side = this.#name === 0 ? [this.outputWidth, this.outputHeight] : [16, 16];
+    this.listener.onPicture(makePicture(side[0] ?? 0, side[1] ?? 0, picture.mediaTime, () => 50 + 100 * this.#name));
+  }
+  setRung(rung: number): void {
+    this.rungs.push(rung);
+  }
+  async flush(): Promise<void> {
+    await turn();
+    while (this.inside.length > 0) this.give();
+  }
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+}
+
+class FakeUpscaler implements Upscaler {
+  readonly info;
+  readonly streams: FakeStream[] = [];
+  closed = 0;
+  readonly #room: number;
+  readonly #name: number;
+  constructor(rungs: readonly string[], room: number, name: number) {
+    this.info = {
+      kind: 'flashvsr' as const,
+      label: rungs[0] ?? '',
+      superResolution: true,
+      scale: 4,
+      device: 'test',
+      lookAheadFrames: 4,
+      chunkFrames: 8,
+      rungs,
+      chunkedRungs: rungs.length - 1,
+    };
+    this.#room = room;
+    this.#name = name;
+  }
+  async openStream(format: StreamFormat, listener: UpscalerListener): Promise<UpscalerStream> {
+    const stream = new FakeStream(format, listener, this.#room, this.#name);
+    this.streams.push(stream);
+    return stream;
+  }
+  async close(): Promise<void> {
+    this.closed += 1;
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const turns = async (count: number): Promise<void> => {
+  for (let index = 0; index < count; index += 1) await turn();
+};
+
+async function bench(load?: () => Promise<Upscaler>) {
+  const main = new FakeUpscaler(['all', 'half', 'bicubic resize'], 24, 0);
+  const small = new FakeUpscaler(['nano'], 1, 1);
+  let loads = 0;
+  const upscaler = new SmallModelUpscaler({
+    main,
+    label: 'nano x4',
+    load: async () => {
+      loads += 1;
+      await turn();
+      return load === undefined ? small : load();
+    },
+  });
+  const results: Picture[] = [];
+  const errors: AppError[] = [];
+  const stream = await upscaler.openStream(
+    { sourceWidth: 16, sourceHeight: 16 },
+    { onPicture: (picture) => results.push(picture), onError: (error) => errors.push(error) },
+  );
+  const [mainStream] = main.streams as [FakeStream];
+  let number = 0;
+  const push = (count: number): PushResult[] =>
+    Array.from({ length: count }, () => stream.push(makePicture(16, 16, (number += 1))));
+  return { main, small, upscaler, stream, mainStream, results, errors, push, loads: () => loads };
+}
+
+/** Which upscaler made each result: 0 main, 1 small. */
+const makers = (results: readonly Picture[]): number[] => results.map(({ y }) => ((y[0] ?? 0) > 100 ? 1 : 0));
+
+it('stands before the last rung, and is loaded when it is needed', async () => {
+  const { upscaler, stream, mainStream, loads } = await bench();
+  expect(upscaler.info).toMatchObject({ rungs: ['all', 'half', 'nano x4', 'bicubic resize'], chunkedRungs: 2 });
+  stream.setRung(1);
+  await turns(3);
+  expect(loads()).toBe(0);
+  stream.setRung(3);
+  expect(mainStream.rungs).toEqual([1, 2]);
+  await upscaler.close();
+});
+
+it('takes over in order and without a gap, and gives back', async () => {
+  const { small, stream, mainStream, results, errors, push } = await bench();
+  push(6);
+  stream.setRung(2);
+  // The main upscaler works on while the small one is loaded.
+  expect(push(2)).toEqual(['accepted', 'accepted']);
+  expect(mainStream.inside).toHaveLength(8);
+  await turns(1);
+  // Being emptied: what comes now waits.
+  expect(push(3)).toEqual(['accepted', 'accepted', 'accepted']);
+  await turns(4);
+  const [smallStream] = small.streams as [FakeStream];
+  expect(makers(results)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  for (let count = 0; count < 5; count += 1) smallStream.give();
+  push(1);
+  smallStream.give();
+  expect(results.map(({ mediaTime }) => mediaTime)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+  expect(makers(results).slice(8)).toEqual([1, 1, 1, 1]);
+  expect(new Set(results.map(({ width, height }) => `${width}x${height}`))).toEqual(new Set(['64x64']));
+  stream.setRung(0);
+  await turns(3);
+  push(1);
+  mainStream.give();
+  expect(makers(results).at(-1)).toBe(0);
+  expect(mainStream.rungs.at(-1)).toBe(0);
+  expect(errors).toEqual([]);
+});
+
+it('is a plain resize when the small model cannot be loaded, and says so once', async () => {
+  const { stream, mainStream, errors, push } = await bench(async () => {
+    throw new AppError('model.invalid', 'onnxruntime is not here');
+  });
+  stream.setRung(2);
+  push(1);
+  await turns(4);
+  expect(mainStream.rungs.at(-1)).toBe(2);
+  stream.setRung(0);
+  stream.setRung(2);
+  await turns(4);
+  expect(errors.map(({ scope, message }) => `${scope} ${message}`)).toEqual([
+    'frame The small model cannot take over, a plain resize does: onnxruntime is not here',
+  ]);
+});
+
+it('falls back to a plain resize when the small model dies', async () => {
+  const { small, stream, mainStream, results, errors, push } = await bench();
+  stream.setRung(2);
+  await turns(4);
+  const [smallStream] = small.streams as [FakeStream];
+  push(1);
+  smallStream.inside.length = 0;
+  smallStream.listener.onError(new AppError('model.run', 'the thread died', { scope: 'stream' }));
+  await turns(3);
+  push(1);
+  mainStream.give();
+  expect(makers(results)).toEqual([0]);
+  expect(mainStream.rungs.at(-1)).toBe(2);
+  expect(errors.map(({ scope }) => scope)).toEqual(['frame']);
+});
+
+it('flushes whichever side has pictures, and closes both', async () => {
+  const { small, main, upscaler, stream, results, push } = await bench();
+  push(3);
+  await stream.flush();
+  stream.setRung(2);
+  await turns(5);
+  push(1);
+  await stream.flush();
+  expect(makers(results)).toEqual([0, 0, 0, 1]);
+  await upscaler.close();
+  await upscaler.close();
+  expect([main.closed, small.closed, small.streams[0]?.closed, main.streams[0]?.closed]).toEqual([1, 1, true, true]);
+  expect(stream.push(makePicture(16, 16, 99))).toBe('closed');
+});
