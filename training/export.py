@@ -24,8 +24,11 @@ import onnx_graph
 
 ARCHITECTURE = (
     "frame-recurrent: luma folded 2x2, chroma, the previous frame's luma and part of its last features -> {layers} 3x3 convolutions of "
-    "{channels} channels (uint8 activations, 7-bit weights, ReLU as saturation) -> residual over bicubic for luma and chroma"
+    "{channels} channels{skip} (uint8 activations, 7-bit weights, ReLU as saturation) -> residual over bicubic for luma and chroma"
 )
+# `--model auto` takes these for their scale; the overload ladder goes on with these (server/engine/manifest.ts).
+AUTO = ("nano", "nano-x2")
+FALLBACKS = {"nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 
 
 def load(path: str) -> tuple[modules.Network, dict]:
@@ -46,9 +49,12 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
     parameters = sum(p.numel() for p in net.parameters())
     return {
         "name": config.name,
+        "label": f"{config.name.removesuffix(f'-x{s}')} x{s}",
         "kind": "onnx",
         "file": file,
         "scale": s,
+        "auto": config.name in AUTO,
+        "fallbacks": FALLBACKS.get(config.name, []),
         "layout": "yuv420p",
         "valueRange": [0, 255],
         "inputs": {
@@ -60,10 +66,15 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
             "chroma": {"name": "upscaled_chroma", "type": "uint8", "shape": [1, 2, f"ceil({s}*H/2)", f"ceil({s}*W/2)"]},
         },
         "recurrentState": state,
-        "architecture": ARCHITECTURE.format(layers=config.layers, channels=config.channels),
+        "architecture": ARCHITECTURE.format(
+            layers=config.layers,
+            channels=config.channels,
+            skip=f", an identity around every {config.skip} after the first" if config.skip else "",
+        ),
         "parameters": parameters,
         "budgetMsPerFrame": {"source": args.budget_source, "ms": args.budget_ms},
         "licence": "Apache-2.0",
+        "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "training": {"seed": args.seed, "steps": steps, "commit": commit, "data": args.data_note},
     }
