@@ -1,295 +1,339 @@
-// flashvsr_bench --synthetic | --weights DIR   [--size HxW]... [--device reference|cuda] [--precision bf16|fp32|fp8]
-//   [--streams N] [--chunks N] [--warmup N] [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--layers N] [--variant v1.1]
-//   [--cold-start N] [--ceiling TFLOPS] [--json FILE] [--commit ID] [--path NAME] [--library PATH] [--threads N]
-// Whole streams through the engine: uint8 YUV frames in from host memory at a quarter of the size, uint8 YUV frames out to
-// host memory. Prints milliseconds per stage of a steady chunk (medians), frames a second over all streams, memory.
+// flashvsr_bench (--synthetic [--layers N] | --weights DIR [--variant v1.1])   [--part NAME]... [--size HxW]...
+//   [--device reference|cuda] [--precision bf16|fp32|fp8] [--library PATH] [--threads N] [--chunks N] [--warmup N] [--seconds S]
+//   [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--ceiling TFLOPS] [--bandwidth TBPS] [--json FILE] [--commit ID]
+// Whole streams through the native Stream API: uint8 YUV frames of a quarter of the size in from host memory, uint8 YUV frames out
+// to host memory. No network, no codec, no pacing of what comes out. Parts, each in a process of its own; without --part all:
+//   sizes     frames a second, milliseconds a stage beside their floors, memory: 768x1408, 1152x2048, 1536x2560
+//   first     first picture of an engine that warmed up: first and second stream, one frame and 25 real frames
+//   cold      the same without a warm-up
+//   latency   frame in -> picture out at 30 frames a second in real time, one and two streams
+//   two       two streams as fast as they go: chunks one after the other, and beside each other on the device
+//   ladder    the overload ladder's sparse ratios: frames a second, and decibels against 2.0
+//   portable  sizes[0] without sm90 kernels and vendor libraries
+//   fp8       sizes[0] in fp8
+// Exit 1 when a part failed.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
-#include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
-#include <mutex>
+#include <functional>
 
 #include "engine/device.h"
-#include "engine/engine.h"
-#include "engine/network.h"
 #include "engine/stream_plan.h"
 #include "engine/synthetic_weights.h"
 #include "tools/arguments.h"
+#include "tools/bench/measure.h"
+#include "tools/bench/report.h"
+#include "tools/bench/work.h"
 
-namespace flashvsr {
+namespace flashvsr::bench {
 namespace {
 
-struct Shared {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::optional<Error> error;
-};
+constexpr const char* kStages[4] = {"project", "denoise", "reveal", "match"};
 
-// Counts frames, notes when each chunk's last frame came and what its stages took.
-class Sink final : public StreamListener {
+class Bench {
  public:
-  explicit Sink(Shared& shared) : shared_(shared) {}
-  void onFrame(OutputFrame frame) override {
-    const std::lock_guard lock(shared_.mutex);
-    if (frames == 0) firstUs = NowUs();
-    ++frames;
-    if (frame.chunkIndex != lastChunk) {
-      lastChunk = frame.chunkIndex;
-      arrivals.push_back(NowUs());
-      if (stream) stages.push_back(stream->stats().lastChunk);
+  Bench(const tools::Arguments& arguments, std::shared_ptr<const ModelWeights> weights) : arguments_(arguments), weights_(std::move(weights)) {
+    for (const std::string& size : arguments_.all("--size")) sizes_.push_back(tools::Arguments::Size(size));
+    if (sizes_.empty()) sizes_ = {{768, 1408}, {1152, 2048}, {1536, 2560}};
+  }
+
+  Object sizes() {
+    const auto engine = open(streamOf(sizes_[0]));
+    Object all = about(*engine);
+    for (const auto& size : sizes_) all.object(nameOf(size), size_(*engine, size));
+    return all;
+  }
+
+  Object first(bool warm) {
+    StreamOptions copies = streamOf(sizes_[0]), real = copies;
+    copies.coldStartFrames = 1;
+    real.coldStartFrames = 25;
+    const auto engine = open(warm ? std::optional(copies) : std::nullopt);
+    Object all;
+    all.number("open_s", openSeconds_);
+    const auto picture = [&](const char* name, const StreamOptions& options, int frames) {
+      Run run(*engine, options, 1);
+      const double ms = run.firstPicture(frames);
+      all.number(std::string(name) + "_ms", ms, 1).number(std::string(name) + "_create_ms", run.results()[0].createMs, 1);
+      std::printf("  first picture, %s, %-34s %7.1f ms   (createStream %.1f ms before)\n", warm ? "warmed up" : "no warm-up", name, ms, run.results()[0].createMs);
+    };
+    picture("first_stream_copies_of_frame_0", copies, 1);
+    picture("second_stream_copies_of_frame_0", copies, 1);
+    picture("stream_of_25_real_frames", real, 25);
+    picture("again_25_real_frames", real, 25);
+    return all;
+  }
+
+  Object latency() {
+    StreamOptions options = streamOf(sizes_[0]);
+    options.gatherDeadlineMs = 400;
+    options.coldStartFrames = 5;
+    const auto engine = open(options);
+    const double seconds = arguments_.number("--seconds", 7.0);
+    Object all;
+    const auto paced = [&](const char* name, int streams, const std::vector<double>& offsets) {
+      Run run(*engine, options, streams);
+      run.pace(30, seconds, offsets);
+      const auto results = run.results();
+      const Latency latency = LatencyOf(results, 3);
+      const std::vector<double> spread = SpreadOf(results, 3);
+      Object row;
+      row.number("delay_p50_ms", latency.delayP50, 1).number("delay_p95_ms", latency.delayP95, 1).number("picture_p50_ms", latency.p50, 1);
+      row.number("picture_p95_ms", latency.p95, 1).number("pictures", latency.pictures, 0).number("chunks", latency.chunks, 0).list("after_first_of_chunk_ms", spread);
+      all.object(name, row);
+      std::printf("  added latency, %-28s delay that shows every picture in time: %.0f ms p50, %.0f p95; a picture %.0f ms p50, %.0f p95 (%d chunks)\n", name,
+                  latency.delayP50, latency.delayP95, latency.p50, latency.p95, latency.chunks);
+      std::printf("    pictures of a chunk after its first, ms:");
+      for (const double ms : spread) std::printf(" %.1f", ms);
+      std::printf("\n");
+    };
+    paced("one_stream", 1, {0});
+    paced("two_streams_half_a_chunk_apart", 2, {0, 4 * 1000.0 / 30});
+    paced("two_streams_in_phase", 2, {0, 3});
+    return all;
+  }
+
+  Object two() {
+    Object all;
+    for (const bool overlap : {false, true}) {
+      StreamOptions options = streamOf(sizes_[0]);
+      const auto engine = open(options, {}, overlap);
+      const std::int64_t warmup = number("--warmup", 3), chunks = number("--chunks", 10);
+      Run run(*engine, options, 2);
+      run.saturate(warmup + chunks);
+      const Steady steady = SteadyOf(run.results(), warmup, chunks);
+      all.number(overlap ? "overlapping_fps_each" : "fps_each", steady.framesPerSecond / 2);
+      std::printf("  two streams, chunks %-28s 2 x %.2f frames a second   (%.1f / %.1f / %.1f / %.1f ms)\n", overlap ? "beside each other" : "one after the other",
+                  steady.framesPerSecond / 2, steady.stageMs[0], steady.stageMs[1], steady.stageMs[2], steady.stageMs[3]);
     }
-    arrivals.back() = NowUs();
-    shared_.changed.notify_all();
-  }
-  void onFlushed(std::uint64_t) override {}
-  void onError(const Error& error) override {
-    const std::lock_guard lock(shared_.mutex);
-    shared_.error = error;
-    shared_.changed.notify_all();
-  }
-  void onClosed() override {}
-
-  static std::int64_t NowUs() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return all;
   }
 
-  Stream* stream = nullptr;
-  std::int64_t frames = 0, lastChunk = -1, firstUs = 0, startUs = 0;
-  std::vector<std::int64_t> arrivals;  // by chunk: when its last frame came
-  std::vector<StageTimes> stages;
+  Object ladder() {
+    const auto engine = open(streamOf(sizes_[0]));
+    Object all;
+    std::optional<StreamResult> reference;
+    for (const double ratio : {2.0, 1.5, 1.0}) {
+      StreamOptions options = streamOf(sizes_[0]);
+      options.settings.sparseRatio = ratio;
+      const std::int64_t warmup = 3, chunks = 7;
+      Run run(*engine, options, 1, true);
+      run.saturate(warmup + chunks);
+      const auto results = run.results();
+      const Steady steady = SteadyOf(results, warmup, chunks);
+      if (!reference) reference = results[0];
+      const double decibels = LumaDecibels(results[0], *reference);
+      Object row;
+      row.number("fps", steady.framesPerSecond).number("denoise_ms", steady.stageMs[1], 1).number("luma_db_against_2.0", decibels);
+      char name[32];
+      std::snprintf(name, sizeof name, "%.1f", ratio);
+      all.object(name, row);
+      std::printf("  ladder, sparse_ratio %.1f   %7.2f frames a second   denoise %.1f ms   %s\n", ratio, steady.framesPerSecond, steady.stageMs[1],
+                  ratio == 2.0 ? "" : (std::to_string(decibels).substr(0, 5) + " dB luma against 2.0").c_str());
+    }
+    return all;
+  }
+
+  // One size with another path or precision.
+  Object variant(std::optional<Precision> precision) {
+    const auto engine = open(streamOf(sizes_[0]), precision);
+    return about(*engine).object(nameOf(sizes_[0]), size_(*engine, sizes_[0]));
+  }
 
  private:
-  Shared& shared_;
+  using Size = std::pair<int, int>;  // rows, columns
+
+  static std::string nameOf(const Size& size) { return std::to_string(size.first) + "x" + std::to_string(size.second); }
+  std::int64_t number(const char* name, std::int64_t otherwise) const { return arguments_.number(name, otherwise); }
+
+  StreamOptions streamOf(const Size& size) const {
+    StreamOptions options;
+    options.sourceHeight = (size.first + 3) / 4;
+    options.sourceWidth = (size.second + 3) / 4;
+    options.outputHeight = size.first;
+    options.outputWidth = size.second;
+    options.gatherDeadlineMs = 0;
+    options.coldStartFrames = 25;
+    options.settings.sparseRatio = arguments_.number("--sparse-ratio", 2.0);
+    options.settings.kvRatio = arguments_.number("--kv-ratio", 3.0);
+    options.settings.localRange = arguments_.number("--local-range", 11);
+    options.outputQueueFrames = 128;
+    return options;
+  }
+
+  std::shared_ptr<Engine> open(std::optional<StreamOptions> warmUp, std::optional<Precision> precision = {}, bool overlap = false) {
+    EngineOptions options;
+    options.device = arguments_.text("--device", "auto");
+    options.cudaLibraryPath = arguments_.text("--library", "");
+    options.threads = arguments_.number("--threads", 0);
+    options.precision = precision;
+    if (!precision && arguments_.has("--precision")) options.precision = ParsePrecision(arguments_.text("--precision", ""));
+    if (warmUp) options.warmUp = std::make_shared<const StreamOptions>(*warmUp);
+    options.overlapStreams = overlap;
+    const std::int64_t before = NowUs();
+    auto engine = Engine::Open(weights_, options);
+    openSeconds_ = static_cast<double>(NowUs() - before) / 1e6;
+    return engine;
+  }
+
+  Object about(const Engine& engine) const {
+    Object object;
+    object.text("gpu", engine.info().deviceName).text("precision", std::string(PrecisionName(engine.info().precision)));
+    object.number("layers", static_cast<double>(engine.info().dims.layers), 0).number("weights_gb", static_cast<double>(engine.info().weightBytes) / 1e9);
+    return object.number("open_s", openSeconds_);
+  }
+
+  double usedGb(const Engine& engine) const {
+    for (const DeviceReport& report : ListDevices(arguments_.text("--library", "")))
+      if (report.device == engine.info().device) return static_cast<double>(report.totalBytes - report.freeBytes) / 1e9;
+    return 0;
+  }
+
+  Object size_(Engine& engine, const Size& size) {
+    const StreamOptions options = streamOf(size);
+    const MemoryPlan plan = engine.plan(options);
+    const std::int64_t warmup = number("--warmup", 3), chunks = number("--chunks", 10);
+    Run run(engine, options, 1);
+    run.saturate(warmup + chunks);
+    const double used = usedGb(engine);  // libraries have taken what they take by now
+    const Steady steady = SteadyOf(run.results(), warmup, chunks);
+    const Work work = WorkOf(engine.info().dims, options);
+    const double ceiling = arguments_.number("--ceiling", 798.0), bandwidth = arguments_.number("--bandwidth", 2.96);
+    Object row;
+    row.number("fps", steady.framesPerSecond).number("peak_gb", used).number("planned_gb", static_cast<double>(engine.info().weightBytes + plan.streamBytes) / 1e9);
+    std::printf("  %s  %s  %s  sparse_ratio %.2f  %lld layers\n", nameOf(size).c_str(), engine.info().deviceName.c_str(),
+                std::string(PrecisionName(engine.info().precision)).c_str(), options.settings.sparseRatio, static_cast<long long>(engine.info().dims.layers));
+    Object stages;
+    double sum = 0, floors = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      const double floor = work.floorMs(i, ceiling, bandwidth);
+      sum += steady.stageMs[i];
+      floors += floor;
+      stages.object(kStages[i], Object().number("ms", steady.stageMs[i], 3).number("floor_ms", floor, 3).number("tflop", work.operations[i] / 1e12));
+      std::printf("    %-8s %8.2f ms   floor %7.2f ms   %6.2f TFLOP  %7.1f TFLOP/s\n", kStages[i], steady.stageMs[i], floor, work.operations[i] / 1e12,
+                  steady.stageMs[i] > 0 ? work.operations[i] / steady.stageMs[i] / 1e9 : 0.0);
+    }
+    row.object("stages", stages).number("chunk_ms", sum).number("floor_ms", floors);
+    std::printf("    sum      %8.2f ms   floor %7.2f ms   %.2f frames a second   %.2f GB in use (weights %.2f, stream planned %.2f)\n", sum, floors,
+                steady.framesPerSecond, used, static_cast<double>(engine.info().weightBytes) / 1e9, static_cast<double>(plan.streamBytes) / 1e9);
+    return row;
+  }
+
+  const tools::Arguments& arguments_;
+  std::shared_ptr<const ModelWeights> weights_;
+  std::vector<Size> sizes_;
+  double openSeconds_ = 0;
 };
 
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-// Floating-point operations of a steady chunk by stage (2 a multiply-add), attention at the number of windows it keeps.
-struct Work {
-  double project = 0, denoise = 0, reveal = 0;
-};
-Work WorkOf(const ModelDims& d, const Geometry& g, const StreamSettings& settings) {
-  Work work;
-  const double tokens = static_cast<double>(g.groupTokens()), dim = static_cast<double>(d.dim), latents = 2;
-  const double h1 = static_cast<double>(d.lqHidden[0]), h2 = static_cast<double>(d.lqHidden[1]);
-  const double places = tokens / latents;
-  work.project = 2 * 36 * (places * 4 * 768 * h1 + places * 2 * h1 * h2);
-  const std::int64_t groups = static_cast<std::int64_t>(settings.kvRatio) + 1;
-  const double kept = static_cast<double>(Network::TopK(settings, g, groups));
-  const double linear = 2 * tokens * dim * (6 * dim + 2 * static_cast<double>(d.ffn));
-  const double attention = 4.0 * 128 * 128 * 128 * kept * static_cast<double>(d.heads);
-  const double cross = 4 * tokens * static_cast<double>(d.textLen) * dim;
-  work.denoise = static_cast<double>(d.layers) * (linear + attention + cross) + 2 * tokens * dim * (h2 * static_cast<double>(d.lqLayers) + 128);
-  const auto& c = d.decoderChannels;
-  double pixels = static_cast<double>(g.latentHeight() * g.latentWidth());
-  double steps = latents;
-  const double channels[4] = {static_cast<double>(c[0]), static_cast<double>(c[1]), static_cast<double>(c[2]), static_cast<double>(c[3])};
-  work.reveal = 2 * 9 * steps * pixels * (784 * channels[0] + channels[0] * channels[0]);
-  for (int stage = 0; stage < 3; ++stage) {
-    work.reveal += 3 * 2 * 9 * steps * pixels * 4 * channels[stage] * channels[stage];
-    pixels *= 4;
-    if (stage > 0) steps *= 2;
-    work.reveal += 2 * 9 * steps * pixels * channels[stage] * channels[stage + 1];
-  }
-  work.reveal += 2 * 9 * steps * pixels * (channels[3] * channels[3] + channels[3] * 3);
-  return work;
-}
-
-struct Row {
-  std::string json;
-};
-
-Row Measure(Engine& engine, const tools::Arguments& arguments, int height, int width, const std::string& deviceCommit) {
-  StreamOptions options;
-  options.sourceHeight = (height + 3) / 4;
-  options.sourceWidth = (width + 3) / 4;
-  options.outputHeight = height;
-  options.outputWidth = width;
-  options.gatherDeadlineMs = 0;
-  options.coldStartFrames = arguments.number("--cold-start", 25);
-  options.settings.sparseRatio = arguments.number("--sparse-ratio", 2.0);
-  options.settings.kvRatio = arguments.number("--kv-ratio", 3.0);
-  options.settings.localRange = arguments.number("--local-range", 11);
-  options.outputQueueFrames = 128;
-  const int count = arguments.number("--streams", 1), chunks = arguments.number("--chunks", 10), warmup = arguments.number("--warmup", 3);
-  const MemoryPlan plan = engine.plan(options);
-
-  Shared shared;
-  std::vector<std::shared_ptr<Sink>> sinks;
-  std::vector<std::shared_ptr<Stream>> streams;
-  for (int i = 0; i < count; ++i) {
-    sinks.push_back(std::make_shared<Sink>(shared));
-    streams.push_back(engine.createStream(options, sinks.back()));
-    sinks.back()->stream = streams.back().get();
-  }
-  const auto usedBytes = [&] {
-    for (const DeviceReport& report : ListDevices(arguments.text("--library", "")))
-      if (report.device == engine.info().device) return report.totalBytes - report.freeBytes;
-    return std::int64_t{0};
-  };
-  // Memory is laid out when streams are made, libraries may take more when they first run: the larger of the two counts.
-  const std::int64_t usedAtStart = usedBytes();
-
-  // A moving pattern with detail, so that masks and statistics are not degenerate.
-  const std::size_t bytes = static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, options.sourceWidth, options.sourceHeight));
-  std::vector<std::uint8_t> picture(bytes);
-  FrameView view;
-  view.width = options.sourceWidth;
-  view.height = options.sourceHeight;
-  const int chroma = (options.sourceWidth + 1) / 2;
-  view.planes = {picture.data(), picture.data() + options.sourceWidth * options.sourceHeight,
-                 picture.data() + options.sourceWidth * options.sourceHeight + chroma * ((options.sourceHeight + 1) / 2)};
-  view.strides = {options.sourceWidth, chroma, chroma};
-  std::vector<std::int64_t> pushed(static_cast<std::size_t>(count), 0);
-  const std::int64_t wanted = options.coldStartFrames + static_cast<std::int64_t>(chunks + warmup) * kChunkFrames;
-  std::uint32_t noise = 1;
-  const auto draw = [&](std::int64_t t) {
-    for (int y = 0; y < options.sourceHeight; ++y)
-      for (int x = 0; x < options.sourceWidth; ++x) {
-        noise = noise * 1664525U + 1013904223U;
-        picture[static_cast<std::size_t>(y * options.sourceWidth + x)] =
-            static_cast<std::uint8_t>(16 + ((x * 3 + y * 2 + t * 4) ^ (x * y / 16)) % 200 + static_cast<int>(noise >> 29));
-      }
-    std::fill(picture.begin() + options.sourceWidth * options.sourceHeight, picture.end(), static_cast<std::uint8_t>(110 + t % 30));
-  };
-  const std::int64_t startUs = Sink::NowUs();
-  for (;;) {
-    bool done = true, full = true;
-    for (int i = 0; i < count; ++i) {
-      std::int64_t& n = pushed[static_cast<std::size_t>(i)];
-      if (n >= wanted) continue;
-      done = false;
-      draw(n);
-      if (streams[static_cast<std::size_t>(i)]->push(view, n * 3000) == PushResult::Accepted) {
-        ++n;
-        full = false;
-      }
-    }
-    std::unique_lock lock(shared.mutex);
-    if (shared.error) throw *shared.error;
-    if (done) {
-      shared.changed.wait(lock, [&] {
-        return shared.error || std::all_of(sinks.begin(), sinks.end(), [&](const auto& sink) { return sink->lastChunk >= chunks + warmup; });
-      });
-      if (shared.error) throw *shared.error;
-      break;
-    }
-    if (full) shared.changed.wait_for(lock, std::chrono::milliseconds(2));
-  }
-
-  // Steady: from the end of the last warm-up chunk of every stream to the end of the last chunk.
-  std::int64_t begin = 0, end = 0;
-  std::vector<double> project, denoise, reveal, match;
-  for (const auto& sink : sinks) {
-    begin = std::max(begin, sink->arrivals[static_cast<std::size_t>(warmup)]);
-    end = std::max(end, sink->arrivals[static_cast<std::size_t>(warmup + chunks)]);
-    for (std::size_t k = static_cast<std::size_t>(warmup) + 1; k < sink->stages.size(); ++k) {
-      project.push_back(sink->stages[k].project);
-      denoise.push_back(sink->stages[k].denoise);
-      reveal.push_back(sink->stages[k].reveal);
-      match.push_back(sink->stages[k].match);
-    }
-  }
-  std::int64_t frames = 0;
-  for (const auto& sink : sinks)
-    for (std::size_t k = 0; k < sink->arrivals.size(); ++k)
-      if (sink->arrivals[k] > begin && sink->arrivals[k] <= end) frames += kChunkFrames;
-  const double fps = static_cast<double>(frames) * 1e6 / static_cast<double>(std::max<std::int64_t>(end - begin, 1));
-  const double firstMs = static_cast<double>(sinks[0]->firstUs - startUs) / 1000.0;
-  const double ms[4] = {Median(project), Median(denoise), Median(reveal), Median(match)};
-  const Work work = WorkOf(engine.info().dims, GeometryOf(options), options.settings);
-  const double ceiling = arguments.number("--ceiling", 0.0);
-  const double planned = static_cast<double>(engine.info().weightBytes + plan.streamBytes * count) / 1e9;
-  const double measured = static_cast<double>(std::max(usedAtStart, usedBytes())) / 1e9;
-
-  std::printf("%dx%d  %s  %s  %s  %d stream%s  sparse_ratio %.2f  %lld layers\n", height, width, engine.info().deviceName.c_str(),
-              std::string(PrecisionName(engine.info().precision)).c_str(), arguments.text("--path", "default").c_str(), count, count == 1 ? "" : "s",
-              options.settings.sparseRatio, static_cast<long long>(engine.info().dims.layers));
-  const char* names[4] = {"project", "denoise", "reveal", "match"};
-  const double flops[4] = {work.project, work.denoise, work.reveal, 0};
-  for (int i = 0; i < 4; ++i) {
-    std::printf("  %-8s %9.2f ms", names[i], ms[i]);
-    if (flops[i] > 0) std::printf("  %7.2f TFLOP  %8.2f TFLOP/s", flops[i] / 1e12, flops[i] / ms[i] / 1e9);
-    if (flops[i] > 0 && ceiling > 0) std::printf("  %5.1f %% of %.0f", flops[i] / ms[i] / 1e9 / ceiling * 100, ceiling);
-    std::printf("\n");
-  }
-  std::printf("  sum      %9.2f ms a chunk   %.2f frames a second, wall clock, over all streams\n", ms[0] + ms[1] + ms[2] + ms[3], fps);
-  std::printf("  first picture after %.0f ms (chunk of %d real frames)\n", firstMs, options.coldStartFrames);
-  std::printf("  memory   %.2f GB planned (weights %.2f, a stream %.2f: cache %.2f, decoder %.2f, pictures %.2f, work %.2f), %.2f GB in use on the device\n",
-              planned, static_cast<double>(engine.info().weightBytes) / 1e9, static_cast<double>(plan.streamBytes) / 1e9,
-              static_cast<double>(plan.kvCacheBytes) / 1e9, static_cast<double>(plan.decoderBytes) / 1e9, static_cast<double>(plan.pictureBytes) / 1e9,
-              static_cast<double>(plan.workspaceBytes) / 1e9, measured);
+// Runs `part` in a process of its own, so that nothing is warm, loaded or allocated before it. @returns its JSON, or {"error": ..}
+std::string InChild(const char* name, const char* path, const std::function<Object()>& part) {
+  int ends[2];
+  if (pipe(ends) != 0) throw Error("bench", ErrorScope::Engine, "pipe failed");
   std::fflush(stdout);
-  for (const auto& stream : streams) stream->close();
-
-  char date[32];
-  const std::time_t now = std::time(nullptr);
-  std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
-  char json[1024];
-  std::snprintf(json, sizeof json,
-                "{\"gpu\": \"%s\", \"date\": \"%s\", \"commit\": \"%s\", \"size\": \"%dx%d\", \"precision\": \"%s\", \"path\": \"%s\", \"streams\": %d, "
-                "\"sparse_ratio\": %.3g, \"layers\": %lld, \"fps\": %.2f, \"ms\": {\"project\": %.3f, \"denoise\": %.3f, \"reveal\": %.3f, \"match\": %.3f}, "
-                "\"first_picture_ms\": %.1f, \"cold_start_frames\": %d, \"peak_gb\": %.3f, \"planned_gb\": %.3f}",
-                engine.info().deviceName.c_str(), date, deviceCommit.c_str(), height, width,
-                std::string(PrecisionName(engine.info().precision)).c_str(), arguments.text("--path", "default").c_str(), count,
-                options.settings.sparseRatio, static_cast<long long>(engine.info().dims.layers), fps, ms[0], ms[1], ms[2], ms[3], firstMs,
-                options.coldStartFrames, measured, planned);
-  return {json};
+  const pid_t child = fork();
+  if (child < 0) throw Error("bench", ErrorScope::Engine, "fork failed");
+  if (child == 0) {
+    close(ends[0]);
+    if (path != nullptr) setenv("FLASHVSR_CUDA_PATH", path, 1);
+    std::printf("%s\n", name);
+    Object result;
+    try {
+      result = part();
+    } catch (const std::exception& error) {
+      std::printf("  FAILED: %s\n", error.what());
+      result = Object().text("error", error.what());
+    }
+    std::fflush(stdout);
+    const std::string json = result.json();
+    std::size_t written = 0;
+    while (written < json.size()) {
+      const ssize_t count = write(ends[1], json.data() + written, json.size() - written);
+      if (count <= 0) _exit(1);
+      written += static_cast<std::size_t>(count);
+    }
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string json;
+  char buffer[4096];
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof buffer)) > 0;) json.append(buffer, static_cast<std::size_t>(count));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (json.empty()) {
+    std::printf("  FAILED: the part's process ended with status %d\n", status);
+    json = "{\"error\": \"ended with status " + std::to_string(status) + "\"}";
+  }
+  return json;
 }
 
 int Main(int argc, char** argv) {
   const tools::Arguments arguments(argc, argv,
-                                   {"--weights", "--variant", "--size", "--device", "--precision", "--streams", "--chunks", "--warmup", "--sparse-ratio",
-                                    "--kv-ratio", "--local-range", "--layers", "--cold-start", "--ceiling", "--json", "--commit", "--path", "--library",
-                                    "--threads"},
-                                   {"--synthetic"});
+                                   {"--weights", "--variant", "--part", "--size", "--device", "--precision", "--chunks", "--warmup", "--seconds", "--sparse-ratio",
+                                    "--kv-ratio", "--local-range", "--layers", "--ceiling", "--bandwidth", "--json", "--commit", "--library", "--threads"},
+                                   {"--synthetic", "--micro"});
   if (arguments.flag("--synthetic") == arguments.has("--weights"))
     throw Error("arguments", ErrorScope::Engine, "give either --synthetic or --weights DIR");
-  EngineOptions options;
-  options.device = arguments.text("--device", "auto");
-  options.cudaLibraryPath = arguments.text("--library", "");
-  options.threads = arguments.number("--threads", 0);
-  if (arguments.has("--precision")) options.precision = ParsePrecision(arguments.text("--precision", ""));
-  const auto since = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count(); };
+  const std::int64_t before = NowUs();
   std::shared_ptr<const ModelWeights> weights;
   if (arguments.flag("--synthetic")) {
-    Threads threads(options.threads);
-    weights = MakeSyntheticWeights(OfficialDims(arguments.number<std::int64_t>("--layers", 30)), 1, threads);
+    Threads threads(arguments.number("--threads", 0));  // gone before the first fork
+    weights = MakeSyntheticWeights(arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30)), 1, threads);
   } else {
     weights = ModelWeights::OpenOfficialFolder(arguments.text("--weights", ""), ParseVariant(arguments.text("--variant", "v1.1")));
   }
-  const double made = seconds();
-  const std::shared_ptr<Engine> engine = Engine::Open(weights, options);
-  weights.reset();
-  std::printf("weights %s in %.1f s, prepared in %.1f s\n", arguments.flag("--synthetic") ? "made" : "opened", made, seconds() - made);
-  std::vector<std::string> sizes = arguments.all("--size");
-  if (sizes.empty()) sizes = {"768x1408"};
-  std::string rows;
-  for (const std::string& size : sizes) {
-    const auto [height, width] = tools::Arguments::Size(size);
-    rows += (rows.empty() ? "  " : ",\n  ") + Measure(*engine, arguments, height, width, arguments.text("--commit", "unknown")).json;
+  std::printf("weights %s in %.1f s\n", arguments.flag("--synthetic") ? "made" : "opened", static_cast<double>(NowUs() - before) / 1e6);
+  Bench bench(arguments, weights);
+  struct Part {
+    const char* name;
+    const char* path;  // FLASHVSR_CUDA_PATH, or null: as it is
+    std::function<Object()> run;
+  };
+  const std::vector<Part> parts{{"sizes", nullptr, [&] { return bench.sizes(); }},
+                                {"first", nullptr, [&] { return bench.first(true); }},
+                                {"cold", nullptr, [&] { return bench.first(false); }},
+                                {"latency", nullptr, [&] { return bench.latency(); }},
+                                {"two", nullptr, [&] { return bench.two(); }},
+                                {"ladder", nullptr, [&] { return bench.ladder(); }},
+                                {"portable", "portable", [&] { return bench.variant({}); }},
+                                {"fp8", nullptr, [&] { return bench.variant(Precision::Fp8); }}};
+  std::vector<std::string> wanted = arguments.all("--part");
+  for (const std::string& name : wanted)
+    if (std::none_of(parts.begin(), parts.end(), [&](const Part& part) { return part.name == name; }))
+      throw Error("arguments", ErrorScope::Engine, "no part is called " + name);
+  char date[32];
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
+  Object all;
+  all.text("date", date).text("commit", arguments.text("--commit", "unknown")).text("path", std::getenv("FLASHVSR_CUDA_PATH") != nullptr ? std::getenv("FLASHVSR_CUDA_PATH") : "auto");
+  bool passed = true;
+  for (const Part& part : parts) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), part.name) == wanted.end()) continue;
+    const std::int64_t since = NowUs();
+    const std::string json = InChild(part.name, part.path, part.run);
+    std::printf("  (%.1f s)\n", static_cast<double>(NowUs() - since) / 1e6);
+    std::fflush(stdout);
+    passed = passed && json.find("\"error\"") == std::string::npos;
+    all.raw(part.name, json);
+    if (arguments.has("--json")) {  // after every part: what was measured is not lost with what comes after it
+      std::ofstream file(arguments.text("--json", ""));
+      file << all.json() << "\n";
+      if (!file) throw Error("arguments", ErrorScope::Engine, "cannot write " + arguments.text("--json", ""));
+    }
   }
-  if (arguments.has("--json")) {
-    std::ofstream file(arguments.text("--json", ""));
-    file << "[\n" << rows << "\n]\n";
-    if (!file) throw Error("arguments", ErrorScope::Engine, "cannot write " + arguments.text("--json", ""));
-  }
-  return 0;
+  return passed ? 0 : 1;
 }
 
 }  // namespace
-}  // namespace flashvsr
+}  // namespace flashvsr::bench
 
 int main(int argc, char** argv) {
   try {
-    return flashvsr::Main(argc, argv);
+    return flashvsr::bench::Main(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "flashvsr_bench: %s\n", error.what());
     return 1;

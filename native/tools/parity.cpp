@@ -28,12 +28,22 @@ struct Tolerances {
   double maskMargin = 1e-6;  // mismatching entries this close to the threshold are excused
   int excused = 2;           // a mask, at most
   bool judgeFree = true;     // bf16 masks differ by right; the free run is then reported, not judged
+  // Instead, above 0, for what has been through the transformer.
+  double transformer = 0, transformerDecibels = 0;
 };
 
 Tolerances TolerancesOf(const ParityOptions& options) {
-  if (options.device == "reference") return {};
-  if (options.precision == Precision::Fp32) return {1e-3, 1e-3, 0, 1e-5, 2, true};
-  return {2e-2, 2e-2, 40.0, 0, 0, false};
+  Tolerances tolerances{2e-2, 2e-2, 40.0, 0, 0, false, 0, 0};
+  if (options.device == "reference") tolerances = {};
+  else if (options.precision == Precision::Fp32) tolerances = {1e-3, 1e-3, 0, 1e-5, 2, true, 0, 0};
+  if (options.precision == Precision::Fp8) {
+    // e4m3 has 3 mantissa bits: a number is off by 2.6e-2 (rms), a product's two operands by 3.7e-2 together. A block adds several such
+    // results to the stream it keeps in full, so the stream stays near that, and the latent is the noise less a product of it.
+    tolerances.transformer = 4e-2;
+    tolerances.transformerDecibels = 45;
+    tolerances.judgeFree = false;
+  }
+  return tolerances;
 }
 
 struct CaseSettings {
@@ -76,13 +86,15 @@ class CaseRun {
     const double relative = norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
     char error[64], tolerance[32];
     bool ok = false;
-    if (picture && tolerances_.decibels > 0) {
+    const bool transformed = (run == "forced" || run == "free") && !tensor.starts_with("projected") && tolerances_.transformer > 0;
+    const double decibels = transformed ? tolerances_.transformerDecibels : tolerances_.decibels;
+    if (picture && decibels > 0) {
       const double psnr = 10 * std::log10(4.0 / std::max(difference / static_cast<double>(ours.size()), 1e-30));
       std::snprintf(error, sizeof error, "%.2f dB (%.2e)", psnr, relative);
-      std::snprintf(tolerance, sizeof tolerance, "%.0f dB", tolerances_.decibels);
-      ok = psnr >= tolerances_.decibels;
+      std::snprintf(tolerance, sizeof tolerance, "%.0f dB", decibels);
+      ok = psnr >= decibels;
     } else {
-      const double limit = picture ? tolerances_.fp16 : tolerances_.fp32;
+      const double limit = transformed ? tolerances_.transformer : picture ? tolerances_.fp16 : tolerances_.fp32;
       std::snprintf(error, sizeof error, "%.2e", relative);
       std::snprintf(tolerance, sizeof tolerance, "%.0e", limit);
       ok = relative <= limit;  // false for NaN

@@ -1,4 +1,4 @@
-// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32] [--case NAME] [--threads N] [--library PATH]
+// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library PATH]
 #include <cstdio>
 #include <cstring>
 
@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
     }
     if (options.folder.empty())
       throw Error("arguments", ErrorScope::Engine,
-                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32] [--case NAME] [--threads N] [--library PATH]");
+                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library PATH]");
     if (!precisionGiven) options.precision = DefaultPrecision(options.device);
     options.print = [](const std::string& line) {
       std::puts(line.c_str());
