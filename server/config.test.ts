@@ -39,6 +39,9 @@ describe('loadConfig', () => {
       environment: { FLASHVSR_ICE_ADDITIONAL_HOST_ADDRESSES: '["203.0.113.5"]' },
     });
     expect(config.media.ladder).toBe(false);
+    expect(config.http.trustProxy).toBe(false);
+    expect(loadConfig({ argv: ['--http.trustProxy', '["10.0.0.0/8","::1"]'] }).http.trustProxy).toHaveLength(2);
+    expect(loadConfig({ argv: ['--http.trustProxy', '1'] }).http.trustProxy).toBe(1);
     expect(config.ice).toMatchObject({ portRange: [50000, 50100], additionalHostAddresses: ['203.0.113.5'] });
   });
 
@@ -48,6 +51,8 @@ describe('loadConfig', () => {
     [['--model.filter', 'nearest'], /model\.filter: .*"bicubic"\|"lanczos"/],
     [['--http.tlsKeyFile', 'k.pem'], /http\.tlsCertificateFile: certificate and key/],
     [['--ice.portRange', '[6000,5000]'], /ice\.portRange: the second port/],
+    [['--http.trustProxy', 'true'], /http\.trustProxy: must be false, a number of proxies/],
+    [['--http.trustProxy', '["proxy"]'], /http\.trustProxy\.0: must be an address or a network/],
     [['stray'], /Unexpected argument "stray"/],
     [['--config', '/does/not/exist.yaml'], /cannot be read/],
   ])('%j is refused with a message that names the key', (argv, message) => {

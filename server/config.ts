@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { parseNetwork } from './client-address.ts';
 import { AppError } from './errors.ts';
 
 /**
@@ -11,6 +12,7 @@ import { AppError } from './errors.ts';
 const port = z.number().int().min(0).max(65_535);
 const positive = z.number().positive();
 const count = z.number().int().positive();
+const isNetwork = (text: string): boolean => parseNetwork(text) !== undefined;
 
 const httpSchema = z.object({
   /** 127.0.0.1 unless told otherwise: browsers give no camera over plain http anyway, and nobody is exposed by accident. */
@@ -21,6 +23,19 @@ const httpSchema = z.object({
   tlsKeyFile: z.string().optional(),
   /** Origins besides the server's own that may open a WebSocket, for example https://example.org. `*` allows all. */
   allowedOrigins: z.array(z.string()).default([]),
+  /** Whose X-Forwarded-For is believed when clients are counted: false, a number of proxies, or their addresses and networks. */
+  trustProxy: z
+    .union(
+      [
+        z.literal(false),
+        z.number().int().min(1).max(8),
+        z.array(z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8')),
+      ],
+      {
+        error: 'must be false, a number of proxies (1 to 8) or a list of addresses and networks like ["10.0.0.0/8"]',
+      },
+    )
+    .default(false),
 });
 
 const modelSchema = z.object({

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from './app.ts';
 import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config.ts';
+import { modelList } from './engine/model_list.ts';
 import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { VERSION } from './version.ts';
@@ -15,12 +16,21 @@ function help(): string {
   return [
     `FlashVSR Live ${VERSION}: npm start -- [--config FILE] [--key value]...`,
     '',
+    'Models: --model alone lists what there is.',
+    '',
     'Short flags:',
     ...short,
     '',
     'Every setting as a flag and as an environment variable (meaning and limits: docs/operations.md):',
     ...keys,
   ].join('\n');
+}
+
+/** `--model` with nothing behind it, or `--model list`. */
+function wantsModelList(argv: readonly string[]): boolean {
+  const at = argv.indexOf('--model');
+  const name = argv[at + 1];
+  return argv.includes('--model=list') || (at >= 0 && (name === undefined || name === 'list' || name.startsWith('--')));
 }
 
 function banner({ url, model }: App): string {
@@ -48,6 +58,10 @@ async function stop(app: App, log: Log, drainSeconds: number, signal: string): P
 async function main(argv: readonly string[]): Promise<void> {
   if (argv.includes('--help')) {
     process.stdout.write(`${help()}\n`);
+    return;
+  }
+  if (wantsModelList(argv)) {
+    process.stdout.write(`${modelList()}\n`);
     return;
   }
   const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });

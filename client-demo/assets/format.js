@@ -51,6 +51,24 @@ export function isSuperResolution({ superResolution, rungLabel }) {
   return superResolution && !/\bresize\b/i.test(rungLabel);
 }
 
+const KINDS = /** @type {const} */ ({ resize: 'Plain resize', onnx: 'ONNX', flashvsr: 'FlashVSR' });
+
+/** @param {'resize' | 'onnx' | 'flashvsr'} kind what runs a model */
+export function formatKind(kind) {
+  return KINDS[kind];
+}
+
+/**
+ * Why the result is not the best the model can make; undefined when it is.
+ * @param {{label: string, rung: number, rungLabel: string, rungCause: 'load' | 'size'}} model
+ */
+export function rungNote({ label, rung, rungLabel, rungCause }) {
+  if (rung === 0) return undefined;
+  return rungCause === 'size'
+    ? `This source is too large for ${label} here: it is enlarged by ${rungLabel}.`
+    : `The server is at its limit and works at a lower quality for now: ${rungLabel}.`;
+}
+
 /** What the server calls its reasons (server/media/types.ts DropReason), for people. */
 const DROP_REASONS = /** @type {Record<string, string>} */ ({
   incomplete: 'packets lost on the way here',
@@ -59,6 +77,7 @@ const DROP_REASONS = /** @type {Record<string, string>} */ ({
   stale: 'too old before their turn came',
   'queue-full': 'a newer picture was there already',
   'pace-late': 'ready too late to be shown',
+  phase: 'first pictures, left out to fit between other broadcasts',
 });
 
 /**

@@ -1,7 +1,7 @@
 /** @import {ModelSummary} from '../../server/signaling/protocol.ts' */
 /** @import {SignalingClient, SignalingState} from './signaling-client.js' */
 import { h, setText } from './dom.js';
-import { formatDevice } from './format.js';
+import { formatDevice, formatKind } from './format.js';
 
 /** The head of the page: which model works here, and whether the server is reached. */
 export class ServerStatus {
@@ -22,7 +22,7 @@ export class ServerStatus {
   }
 
   /** @param {ModelSummary} model */
-  showModel({ label, device, superResolution, scale }) {
+  showModel({ kind: runs, label, device, superResolution, scale }) {
     const kind = h(
       'span',
       { class: superResolution ? 'chip chip-accent' : 'chip' },
@@ -30,7 +30,11 @@ export class ServerStatus {
     );
     this.#model.replaceChildren(
       h('span', { class: 'model-name' }, `${label} ×${scale}`),
-      h('span', { class: 'muted' }, formatDevice(device)),
+      h(
+        'span',
+        { class: 'muted' },
+        superResolution ? `${formatKind(runs)}, ${formatDevice(device)}` : formatDevice(device),
+      ),
       kind,
     );
   }

@@ -6,11 +6,13 @@ import {
   formatBitrate,
   formatDevice,
   formatFps,
+  formatKind,
   formatMs,
   formatPercent,
   formatSize,
   isSuperResolution,
   realDrops,
+  rungNote,
 } from './format.js';
 import { estimateSavings } from './savings.js';
 
@@ -175,7 +177,8 @@ export class StatsPanel {
     const { addedLatencyMs, load, drops, model } = broadcast;
     this.#setTile('latency', formatMs(addedLatencyMs.p50), `95 % under ${formatMs(addedLatencyMs.p95)}`);
     const busy = load > 0.9 ? 'warning' : undefined;
-    this.#setTile('load', formatPercent(Math.min(1, load)), `${model.label}, ${formatDevice(model.device)}`, busy);
+    const working = model.rung === 0 ? `${model.label} ×${model.scale}` : model.rungLabel;
+    this.#setTile('load', formatPercent(Math.min(1, load)), `${working}, ${formatDevice(model.device)}`, busy);
     const dropped = realDrops(drops);
     const total = dropped.reduce((sum, [, count]) => sum + count, 0);
     const [worst] = dropped;
@@ -237,16 +240,16 @@ export class StatsPanel {
   /** @param {BroadcastStats} broadcast */
   #renderRows({ model, source, viewers, audio }) {
     const { viewer, downlink, uplink, lagMs } = this.#figures;
-    const kinds = { resize: 'Plain resize', onnx: 'ONNX', flashvsr: 'FlashVSR' };
-    const name = model.rung > 0 && !isSuperResolution(model) ? kinds.resize : kinds[model.kind];
+    const name = formatKind(model.rung > 0 && !isSuperResolution(model) ? 'resize' : model.kind);
     const what = isSuperResolution(model) ? `Super-resolution (${name})` : `${name} (no super-resolution)`;
     this.#setRow('model', model.label);
     this.#setRow('kind', what);
     this.#setRow('device', formatDevice(model.device));
     this.#setRow('scale', `×${model.scale}`);
     this.#setRow('rung', model.rungLabel === '' ? String(model.rung) : model.rungLabel);
-    this.#rungNote.hidden = model.rung === 0;
-    setText(this.#rungNote, `The server is at its limit and works at a lower quality for now: ${model.rungLabel}.`);
+    const note = rungNote(model);
+    this.#rungNote.hidden = note === undefined;
+    setText(this.#rungNote, note ?? '');
     this.#setRow('roundTrip', formatMs(uplink?.roundTripMs ?? downlink?.roundTripMs ?? viewer?.roundTripMs));
     this.#setRow('buffer', formatMs(downlink?.bufferMs));
     this.#setRow('lost', `${source.packetsLost} up, ${downlink?.packetsLost ?? 0} down`);

@@ -1,7 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backoffMs } from '../assets/backoff.js';
 import { captureError, fromServer } from '../assets/errors.js';
-import { formatBitrate, formatDuration, formatFps, formatMs, isSuperResolution, realDrops } from '../assets/format.js';
+import {
+  formatBitrate,
+  formatDuration,
+  formatFps,
+  formatMs,
+  isSuperResolution,
+  realDrops,
+  rungNote,
+} from '../assets/format.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { estimateSavings } from '../assets/savings.js';
 import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
@@ -46,6 +54,17 @@ describe('format', () => {
       ['incomplete', 5],
       ['stale', 2],
     ]);
+  });
+});
+
+describe('rungNote', () => {
+  it('says why the result is not the best the model can make, and nothing when it is', () => {
+    const model = { label: 'nano x4', rung: 0, rungLabel: 'nano x4', rungCause: 'load' as const };
+    expect(rungNote(model)).toBeUndefined();
+    expect(rungNote({ ...model, rung: 1, rungLabel: 'mini x4' })).toMatch(/at its limit.*mini x4/);
+    expect(rungNote({ ...model, rung: 2, rungLabel: 'nano x2', rungCause: 'size' })).toMatch(
+      /too large for nano x4.*nano x2/,
+    );
   });
 });
 

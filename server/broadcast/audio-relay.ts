@@ -7,11 +7,14 @@ export class AudioRelay {
   readonly #line = new AudioDelay<ForwardPacket>();
   readonly #nowUs: () => MonotonicUs;
   readonly #send: (packet: ForwardPacket) => void;
+  readonly #onError: (error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(nowUs: () => MonotonicUs, send: (packet: ForwardPacket) => void) {
+  /** @param onError what sending threw; from a timer it would end the process, and with it every other broadcast */
+  constructor(nowUs: () => MonotonicUs, send: (packet: ForwardPacket) => void, onError: (error: unknown) => void) {
     this.#nowUs = nowUs;
     this.#send = send;
+    this.#onError = onError;
   }
 
   get delayMs(): number {
@@ -35,7 +38,13 @@ export class AudioRelay {
   }
 
   #pump(): void {
-    for (const packet of this.#line.take(this.#nowUs())) this.#send(packet);
+    for (const packet of this.#line.take(this.#nowUs())) {
+      try {
+        this.#send(packet);
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
     const nextAtUs = this.#line.nextDueAtUs;
     if (nextAtUs === undefined || this.#timer !== undefined) return;
     const waitMs = Math.max(1, Math.ceil((nextAtUs - this.#nowUs()) / 1000));

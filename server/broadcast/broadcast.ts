@@ -71,12 +71,20 @@ export class Broadcast {
   /** Publishers whose answer is being made. */
   #arriving = 0;
   #pipeline: PipelinePort | undefined;
-  #pipelineView: PipelineView = { info: undefined, format: undefined, stats: undefined, rung: 0, rungLabel: '' };
+  #pipelineView: PipelineView = {
+    info: undefined,
+    format: undefined,
+    stats: undefined,
+    rung: 0,
+    rungLabel: '',
+    rungCause: 'load',
+  };
   #upscaledBefore = 0;
   #keyframesBefore = 0;
   #dropsBefore: Partial<Record<DropReason, number>> = {};
   #ingestDrops: Partial<Record<DropReason, number>> = {};
   #lastMeteredTime = -Infinity;
+  #audioErrorAtUs: MonotonicUs = -Infinity;
   #state: SessionState = 'waiting';
   #startedAt = new Date();
   #stats: BroadcastStats | undefined;
@@ -91,7 +99,11 @@ export class Broadcast {
       requestResultKeyframe: (codec, rung) => this.#pipeline?.requestKeyframe(codec, rung),
       requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
     });
-    this.#audio = new AudioRelay(deps.nowUs, (packet) => this.#audience.sendAudio(packet));
+    this.#audio = new AudioRelay(
+      deps.nowUs,
+      (packet) => this.#audience.sendAudio(packet),
+      (thrown) => this.#onAudioError(AppError.from(thrown)),
+    );
     this.#delayAudio(0);
   }
 
@@ -249,9 +261,9 @@ export class Broadcast {
       onFormat: (format) => this.#onFormat(format),
       onFrame: (frame) => this.#onFrame(frame),
       onNeedKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
-      onLadder: (rung, rungLabel, reason) => {
-        this.#pipelineView = { ...this.#pipelineView, rung, rungLabel };
-        this.#log.warn({ rung, rungLabel, reason }, 'ladder.moved');
+      onLadder: ({ rung, cause, reason }, rungLabel) => {
+        this.#pipelineView = { ...this.#pipelineView, rung, rungLabel, rungCause: cause };
+        this.#log.warn({ rung, rungLabel, cause, reason }, 'ladder.moved');
       },
       onStats: (stats) => this.#onPipelineStats(stats),
       onError: (error) => this.#onPipelineError(error),
@@ -354,6 +366,15 @@ export class Broadcast {
   #onIngestDrop(reason: DropReason, count: number): void {
     this.#ingestDrops = { ...this.#ingestDrops, [reason]: (this.#ingestDrops[reason] ?? 0) + count };
     this.#deps.metrics.dropped(reason, count);
+  }
+
+  /** Counted always, logged once a second: there are fifty packets in one. */
+  #onAudioError(error: AppError): void {
+    this.#deps.metrics.error(error.code);
+    const nowUs = this.#deps.nowUs();
+    if (nowUs - this.#audioErrorAtUs < 1_000_000) return;
+    this.#audioErrorAtUs = nowUs;
+    this.#log.error({ code: error.code, reason: error.message, stack: error.stack }, 'audio.error');
   }
 
   // --- viewers ---

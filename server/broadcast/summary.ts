@@ -1,5 +1,6 @@
 import type { UpscalerInfo } from '../engine/upscaler.ts';
 import type { DropReason, ResultCodec } from '../media/types.ts';
+import type { LadderCause } from '../pipeline/ladder.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
 import type { PublisherStats } from '../rtc/peers.ts';
 import type { BroadcastStats, ModelSummary } from '../signaling/protocol.ts';
@@ -13,6 +14,7 @@ export interface PipelineView {
   /** Index into UpscalerInfo.rungs, and its name. */
   readonly rung: number;
   readonly rungLabel: string;
+  readonly rungCause: LadderCause;
 }
 
 export interface SummaryInput {
@@ -63,6 +65,7 @@ export function summarize(input: SummaryInput): BroadcastStats {
       ...(info === undefined ? input.model : modelSummary(info)),
       rung: pipeline.rung,
       rungLabel: pipeline.rungLabel,
+      rungCause: pipeline.rungCause,
     },
     addedLatencyMs: frames.addedLatencyMs,
     steps: frames.steps,

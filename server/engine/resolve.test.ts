@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { configSchema, type Config } from '../config.ts';
 import { AppError } from '../errors.ts';
+import { modelList } from './model_list.ts';
 import { availableModels, resolveModel } from './resolve.ts';
 import type { UpscalerSpec } from './spec.ts';
 
@@ -57,7 +58,7 @@ addModel('gone', onnx('gone', 4), []);
 addModel('needy', onnx('needy', 2, { fallbacks: ['absent', 'nano', 'nano-x2'] }));
 
 function resolve(model: Partial<Config['model']>): Promise<UpscalerSpec> {
-  return resolveModel({ model: configSchema.shape.model.parse(model) }, [root]);
+  return resolveModel({ model: configSchema.shape.model.parse(model) }, [root], undefined, async () => false);
 }
 
 async function failure(model: Partial<Config['model']>): Promise<AppError> {
@@ -87,6 +88,22 @@ it('auto takes the model of the wanted scale whose manifest says so, with its fa
   });
   // There is a x3 model here, but it does not ask to be taken.
   expect(await resolve({ name: 'auto', scale: 3 })).toMatchObject({ kind: 'resize', scale: 3 });
+});
+
+it('auto takes an imported FlashVSR where CUDA is usable, the newest, and asks for no device otherwise', async () => {
+  addModel('cuda/flashvsr-v1', { name: 'flashvsr-v1', kind: 'flashvsr' });
+  addModel('cuda/flashvsr-v1.1', { name: 'flashvsr-v1.1', kind: 'flashvsr' });
+  const auto = (device: string, usable: boolean, place = 'cuda') =>
+    resolveModel(
+      { model: configSchema.shape.model.parse({ device }) },
+      [path.join(root, place)],
+      undefined,
+      async () => usable,
+    );
+  expect(await auto('auto', true)).toMatchObject({ kind: 'flashvsr', label: 'flashvsr-v1.1' });
+  expect(await auto('auto', false)).toMatchObject({ kind: 'resize' });
+  expect(await auto('cpu', true)).toMatchObject({ kind: 'resize' });
+  expect(await auto('auto', true, 'range')).toMatchObject({ kind: 'resize' });
 });
 
 it('auto is a resize where no model is shipped', async () => {
@@ -161,6 +178,13 @@ it('refuses other files', async () => {
   const file = path.join(root, 'weights.bin');
   writeFileSync(file, 'x');
   expect((await failure({ name: file })).message).toMatch(/neither a folder with manifest\.json nor an \.onnx file/);
+});
+
+it('tells what --model may be, what auto takes and what comes below it', () => {
+  const text = modelList([root]);
+  expect(text).toMatch(/nano +ONNX x4; auto for --scale 4; under overload mini, then resize; Apache-2.0/);
+  expect(text).toMatch(/vsr +FlashVSR, FlashVSR v1.1/);
+  expect(modelList([path.join(root, 'nothing')])).toMatch(/FlashVSR is not here yet: npm run cli -- models pull/);
 });
 
 it('lists what there is', () => {

@@ -49,8 +49,8 @@ export function availableModels(roots: readonly string[] = modelRoots()): Availa
 }
 
 /**
- * Turns --model into a spec: `auto` (the model of the wanted scale whose manifest says `auto`, else resize), `resize`,
- * a name from `models list`, a folder with manifest.json, or an .onnx file.
+ * Turns --model into a spec: `auto` (an imported FlashVSR where CUDA is usable, else the model of the wanted scale whose
+ * manifest says `auto`, else resize), `resize`, a name from `models list`, a folder with manifest.json, or an .onnx file.
  *
  * @param onLeftOut told of every cheaper model the overload ladder could have used and does not, with the reason
  * @throws AppError model.notFound (the message lists what there is) | model.invalid
@@ -59,11 +59,12 @@ export async function resolveModel(
   config: ModelConfig,
   roots: readonly string[] = modelRoots(),
   onLeftOut: LeftOut = () => undefined,
+  cudaUsable: () => Promise<boolean> = findCuda,
 ): Promise<UpscalerSpec> {
   const { name } = config.model;
   const places = { config, roots, onLeftOut };
   if (name === 'resize') return resizeSpec(config);
-  if (name === 'auto') return autoSpec(places);
+  if (name === 'auto') return autoSpec(places, cudaUsable);
   if (name === 'flashvsr-synthetic') return flashVsrSpec(places, 'synthetic', 'FlashVSR (synthetic weights)');
   const known = availableModels(roots).find((model) => model.name === name || model.manifest.name === name);
   const folder = known?.folder ?? roots.map((root) => path.join(root, name)).find((candidate) => existsSync(candidate));
@@ -109,11 +110,31 @@ function fromBareFolder(config: ModelConfig, folder: string): UpscalerSpec {
   throw new AppError('model.invalid', `${folder} has no manifest.json and ${found}.`, { context: { folder } });
 }
 
-function autoSpec(places: Places): UpscalerSpec {
-  const { config } = places;
+async function autoSpec(places: Places, cudaUsable: () => Promise<boolean>): Promise<UpscalerSpec> {
+  const { config, roots } = places;
+  const { device } = config.model;
+  // The newest variant by name; asked for the device only when there is something to run on it.
+  const [flashVsr] = availableModels(roots)
+    .filter(({ manifest }) => manifest.kind === 'flashvsr')
+    .sort((a, b) => b.name.localeCompare(a.name, 'en', { numeric: true }));
+  if (flashVsr !== undefined && (device === 'auto' || device === 'cuda') && (await cudaUsable())) {
+    const { label, name } = flashVsr.manifest;
+    return flashVsrSpec(places, flashVsr.folder, label ?? name);
+  }
   const auto = autoModel(places);
   if (auto === undefined) return resizeSpec(config);
   return onnxSpec(config, onnxModelOf(auto.folder, auto.manifest), fallbacksOf(places, auto.folder, auto.manifest));
+}
+
+/** Whether the FlashVSR engine has a GPU here; false also when the addon is not built. */
+async function findCuda(): Promise<boolean> {
+  try {
+    const { listDevices } = await import('./flashvsr/binding.ts');
+    const devices = await listDevices(process.env['FLASHVSR_CUDA_LIBRARY']);
+    return devices.some(({ device, usable }) => device === 'cuda' && usable);
+  } catch {
+    return false;
+  }
 }
 
 /** The model of the configured scale whose manifest says it is for everybody. */

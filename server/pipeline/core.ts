@@ -242,12 +242,13 @@ export class PipelineCore {
     if (step !== undefined) this.#toRung(step, monotonicUs());
   }
 
-  #toRung({ rung, reason }: LadderStep, now: MonotonicUs): void {
+  #toRung(step: LadderStep, now: MonotonicUs): void {
+    const { rung } = step;
     this.#share?.stepped(rung, now);
     this.#stage?.setRung(rung);
     this.#pace?.setRung(rung);
     const label = this.#upscaler?.info.rungs[rung] ?? '';
-    this.#post({ type: 'ladder', rung, label, reason }, []);
+    this.#post({ type: 'ladder', step, label }, []);
   }
 
   #announceFormat(): void {

@@ -15,8 +15,12 @@ export interface LadderOthers {
   readonly secondsSinceStep: number;
 }
 
+/** `load`: the machine does not keep up, or does again; `size`: the source's size decides. */
+export type LadderCause = 'load' | 'size';
+
 export interface LadderStep {
   readonly rung: number;
+  readonly cause: LadderCause;
   readonly reason: string;
 }
 
@@ -68,7 +72,7 @@ export class Ladder {
     this.#rung = Math.max(this.#rung, first);
     if (this.#rung === before) return undefined;
     this.#bad = this.#good = 0;
-    return { rung: this.#rung, reason };
+    return { rung: this.#rung, cause: 'size', reason };
   }
 
   /** @returns the step to take now, if any */
@@ -94,6 +98,7 @@ export class Ladder {
     this.#bad = this.#good = 0;
     return {
       rung: this.#rung,
+      cause: 'load',
       reason: `overload: load ${Math.round(load * 100)} %, ${drops} frames dropped in the last second`,
     };
   }
@@ -103,6 +108,7 @@ export class Ladder {
     this.#climbed = true;
     this.#bad = this.#good = 0;
     this.#sinceUp = 0;
-    return { rung: this.#rung, reason: `load ${Math.round(load * 100)} % for ${this.#secondsUp} s` };
+    const cause = this.#rung === this.#first ? 'size' : 'load';
+    return { rung: this.#rung, cause, reason: `load ${Math.round(load * 100)} % for ${this.#secondsUp} s` };
   }
 }

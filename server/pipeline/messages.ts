@@ -2,6 +2,7 @@ import type { AppErrorJson } from '../errors.ts';
 import type { UpscalerInfo } from '../engine/upscaler.ts';
 import type { UpscalerSpec } from '../engine/spec.ts';
 import type { EnginePlace } from './engine_share.ts';
+import type { LadderStep } from './ladder.ts';
 import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
 
 /** What travels between the RTP thread and a broadcast's pipeline worker. Structured clone; `data` buffers are transferred. */
@@ -81,7 +82,7 @@ export type FromPipeline =
   | { readonly type: 'frame'; readonly frame: EncodedFrame }
   /** The decoder cannot go on without a keyframe; the publisher is asked for one (rate-limited by the receiver of this). */
   | { readonly type: 'needKeyframe'; readonly reason: string }
-  | { readonly type: 'ladder'; readonly rung: number; readonly label: string; readonly reason: string }
+  | { readonly type: 'ladder'; readonly step: LadderStep; readonly label: string }
   | { readonly type: 'stats'; readonly stats: PipelineStats }
   | { readonly type: 'error'; readonly error: AppErrorJson }
   | { readonly type: 'closed' };

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { UpscalerInfo } from '../engine/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+import type { LadderStep } from './ladder.ts';
 import type {
   EncoderRequest,
   FromPipeline,
@@ -17,7 +18,8 @@ export interface PipelineListener {
   onFormat(format: PipelineFormat): void;
   onFrame(frame: EncodedFrame): void;
   onNeedKeyframe(reason: string): void;
-  onLadder(rung: number, label: string, reason: string): void;
+  /** @param label of the rung, for people */
+  onLadder(step: LadderStep, label: string): void;
   onStats(stats: PipelineStats): void;
   /**
    * Scope `frame`: it goes on by itself. `pipeline.crashed`: the worker died and is started again. Any other error of
@@ -159,7 +161,7 @@ export class Pipeline {
       case 'needKeyframe':
         return listener.onNeedKeyframe(message.reason);
       case 'ladder':
-        return listener.onLadder(message.rung, message.label, message.reason);
+        return listener.onLadder(message.step, message.label);
       case 'stats':
         return listener.onStats(message.stats);
       case 'error':

@@ -108,7 +108,8 @@ export interface BroadcastStats {
     packetsLost: number;
   };
   output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
-  model: ModelSummary & { rung: number; rungLabel: string };
+  /** `rungCause`, when the rung is not 0: the machine's load, or a source too large for the rungs before. */
+  model: ModelSummary & { rung: number; rungLabel: string; rungCause: 'load' | 'size' };
   /** Server-side, last packet of the frame in -> first packet of the upscaled frame out, over the last second. */
   addedLatencyMs: { p50: number; p95: number };
   /** Medians over the last second, in the order of the frame's way (docs/life-of-a-frame.md). */

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { clientAddress } from '../client-address.ts';
 import type { Config } from '../config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { CLOSE, Connection } from './connection.ts';
@@ -113,14 +114,20 @@ export class SignalingServer {
       checkOrigin({ origin, host }, { allowedOrigins: config.http.allowedOrigins, loopbackOnly });
     } catch (thrown) {
       const error = AppError.from(thrown);
-      this.#onError(error, request.socket.remoteAddress ?? '');
+      this.#onError(error, this.#addressOf(request));
       refuse(socket, pathOf(request) === PATH ? error.status : 404, error);
       return;
     }
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
-      this.#accept(webSocket, request.socket.remoteAddress ?? ''),
+      this.#accept(webSocket, this.#addressOf(request)),
     );
   };
+
+  #addressOf({ socket, headers }: IncomingMessage): string {
+    const forwarded = headers['x-forwarded-for'];
+    const text = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
+    return clientAddress(socket.remoteAddress ?? '', text, this.#options.config.http.trustProxy);
+  }
 
   #accept(socket: WebSocket, remoteAddress: string): void {
     const { limits } = this.#options.config;

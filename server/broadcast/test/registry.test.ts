@@ -246,6 +246,18 @@ describe('viewers', () => {
     world.nowUs += 1_000;
     vi.advanceTimersByTime(1);
     expect(peer.audio).toEqual([packet]);
+    // A viewer that throws harms nobody: the timer goes on, the next packet comes.
+    const broken = await world.watch('a');
+    broken.peer.connect();
+    broken.peer.sendAudio = () => {
+      throw new Error('broken socket');
+    };
+    for (const sequence of [2, 3]) {
+      world.publishers[0]?.listener.onAudioPacket({ ...packet, sequence, receivedAtUs: world.nowUs });
+      world.nowUs += 200_000;
+      expect(() => vi.advanceTimersByTime(200)).not.toThrow();
+    }
+    expect(peer.audio).toHaveLength(3);
   });
 });
 

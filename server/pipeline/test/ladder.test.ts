@@ -60,7 +60,7 @@ it('asks less and less often when the rung above keeps being too dear, and never
 it('never uses rungs before the first one that fits the source, and takes them back with it', () => {
   const ladder = new Ladder(4);
   expect(ladder.setFirst(0, 'same')).toBeUndefined();
-  expect(ladder.setFirst(1, 'too large')).toEqual({ rung: 1, reason: 'too large' });
+  expect(ladder.setFirst(1, 'too large')).toEqual({ rung: 1, cause: 'size', reason: 'too large' });
   expect(seconds(ladder, 60, 0.1)).toEqual([]);
   seconds(ladder, 2, 1);
   expect(ladder.rung).toBe(2);
@@ -68,7 +68,7 @@ it('never uses rungs before the first one that fits the source, and takes them b
   expect(ladder.setFirst(0, 'smaller again')).toBeUndefined();
   expect(seconds(ladder, 200, 0.1)).toEqual([1, 0]);
   ladder.setFirst(2, 'too large');
-  expect(ladder.setFirst(0, 'smaller again')).toEqual({ rung: 0, reason: 'smaller again' });
+  expect(ladder.setFirst(0, 'smaller again')).toEqual({ rung: 0, cause: 'size', reason: 'smaller again' });
 });
 
 /** Streams of one engine: a second at a time, each sees where the others are and when one of them moved. */

@@ -7,6 +7,7 @@ import { planarModel } from '../../engine/onnx/test/onnx_file.ts';
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { AccessUnit, EncodedFrame } from '../../media/types.ts';
+import type { LadderStep } from '../ladder.ts';
 import type { PipelineFormat, PipelineOptions, PipelineStats } from '../messages.ts';
 import { Pipeline, type PipelineListener } from '../pipeline.ts';
 
@@ -42,7 +43,7 @@ class Recorder implements PipelineListener {
     this.wishes.push(reason);
   }
   readonly rungs: number[] = [];
-  onLadder(rung: number): void {
+  onLadder({ rung }: LadderStep): void {
     this.rungs.push(rung);
   }
   onStats(stats: PipelineStats): void {

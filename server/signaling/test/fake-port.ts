@@ -112,6 +112,7 @@ export const someStats: BroadcastStats = {
     device: 'CPU',
     rung: 0,
     rungLabel: 'full',
+    rungCause: 'load',
   },
   addedLatencyMs: { p50: 9, p95: 17 },
   steps: { assembleMs: 0.4, decodeMs: 0.6, queueMs: 0.1, upscaleMs: 3.1, paceMs: 0, encodeMs: 3.5, sendMs: 0.4 },

@@ -15,8 +15,8 @@ let errors: ErrorCode[];
 
 type Limits = Partial<SignalingOptions['config']['limits']>;
 
-async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {}): Promise<void> {
-  const config = configSchema.parse({ limits });
+async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {}, httpConfig = {}): Promise<void> {
+  const config = configSchema.parse({ limits, http: httpConfig });
   port = new FakePort();
   errors = [];
   http = createServer((_request, response) => response.end('page'));
@@ -45,10 +45,10 @@ afterEach(async () => {
 });
 
 /** A second server with other limits; the first is closed by afterEach as usual. */
-async function restartWith(limits: Limits, times: Partial<SignalingOptions> = {}): Promise<void> {
+async function restartWith(limits: Limits, times: Partial<SignalingOptions> = {}, httpConfig = {}): Promise<void> {
   await signaling.close(0);
   await new Promise((resolve) => http.close(resolve));
-  await start(limits, times);
+  await start(limits, times, httpConfig);
 }
 
 describe('requests and replies', () => {
@@ -219,6 +219,19 @@ describe('limits', () => {
     await first.closed;
     await until(() => signaling.connections === 1);
     await TestClient.greeted(url);
+  });
+
+  it('counts clients behind a trusted proxy by their own addresses', async () => {
+    const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
+    await restartWith({ maxConnectionsPerAddress: 1 }, {}, { trustProxy: ['127.0.0.0/8'] });
+    await TestClient.greeted(url, from('203.0.113.1'));
+    await TestClient.greeted(url, from('203.0.113.2'));
+    const again = await TestClient.open(url, from('198.51.100.9, 203.0.113.1'));
+    expect(await again.get('error')).toMatchObject({ code: 'request.tooMany' });
+    await restartWith({ maxConnectionsPerAddress: 1 });
+    await TestClient.greeted(url, from('203.0.113.1'));
+    const untrusted = await TestClient.open(url, from('203.0.113.2'));
+    expect(await untrusted.get('error')).toMatchObject({ code: 'request.tooMany' });
   });
 
   it('closes a socket that never says hello', async () => {
