@@ -8,16 +8,16 @@ namespace {
 
 using kernels::Taken;
 
-// The table: what may compute an operation besides its portable kernel, and the smallest product (rows x outputs x depth) for which
-// falling back is an error. Below it a launch is too small to fill the card and the portable kernel is the right choice.
+// The table: what may compute an operation besides its portable kernel, and the smallest result (rows x outputs) for which falling
+// back is an error. Below it there are too few tiles to fill the card and the portable kernel is the right choice.
 struct Entry {
   const char* name;
   bool sm90, vendor;
   std::int64_t smallest;
 };
-constexpr std::int64_t kTile = std::int64_t{128} * 128 * 128;
+constexpr std::int64_t kTile = std::int64_t{256} * 128;
 constexpr Entry kTable[kOperations] = {
-    {"linear layer", true, true, 64 * kTile},
+    {"linear layer", true, true, 0},
     {"projector convolution", true, false, 64 * kTile},
     {"decoder convolution", true, false, 64 * kTile},
     {"decoder growth", true, false, 64 * kTile},
@@ -41,7 +41,7 @@ void PathAccount::ran(cudaError_t error, Operation operation, std::int64_t rows,
   Check(error, entry.name);
   const Taken taken = std::exchange(kernels::taken, Taken::kPortable);
   const bool asWished = (taken == Taken::kSm90 && entry.sm90) || (taken == Taken::kVendor && entry.vendor);
-  if (wish_ != PathWish::Sm90 || asWished || rows * outputs * depth < entry.smallest) return;
+  if (wish_ != PathWish::Sm90 || asWished || rows * outputs < entry.smallest) return;
   ++fallbacks_[std::string(entry.name) + " " + std::to_string(rows) + "x" + std::to_string(outputs) + "x" + std::to_string(depth)];
 }
 
