@@ -40,18 +40,24 @@ for part in "${parts[@]}"; do
       ;;
     parity)
       for folder in testdata/golden ${GOLDEN:-}; do
-        check "parity bf16 $folder" "$BUILD/tools/flashvsr_parity" "$folder" --device cuda --precision bf16 --library "$LIBRARY"
-        check "parity bf16 portable $folder" env FLASHVSR_CUDA_PATH=portable "$BUILD/tools/flashvsr_parity" "$folder" --device cuda --precision bf16 --library "$LIBRARY"
-        check "parity fp32 $folder" "$BUILD/tools/flashvsr_parity" "$folder" --device cuda --precision fp32 --library "$LIBRARY"
+        for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8 auto:fp32; do
+          check "parity $run $folder" env "FLASHVSR_CUDA_PATH=${run%:*}" "$BUILD/tools/flashvsr_parity" "$folder" --device cuda --precision "${run#*:}" --library "$LIBRARY"
+        done
       done
       ;;
     official)
-      for path in auto portable; do
-        check "official widths $path" env FLASHVSR_CUDA_PATH=$path "$BUILD/tools/flashvsr_compare" --device cuda --precision bf16 --size 256x384 --layers 4 --chunks 2 \
-          --topk-ratio 1.2 --library "$LIBRARY"
+      for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8; do
+        check "official widths $run" env "FLASHVSR_CUDA_PATH=${run%:*}" "$BUILD/tools/flashvsr_compare" --device cuda --precision "${run#*:}" --size 256x384 --layers 4 \
+          --chunks 2 --topk-ratio 1.2 --library "$LIBRARY"
       done
+      # Shapes that fill the card: here every operation with a Hopper kernel or vendor product must have used it.
+      check "sm90 at full size" env FLASHVSR_CUDA_PATH=sm90 timeout 120 "$BUILD/tools/flashvsr_bench" --synthetic --layers 2 --part sizes --chunks 3 --warmup 1 --device cuda \
+        --library "$LIBRARY"
       ;;
-    streams) check streams "$BUILD/kernels/tests/flashvsr_cuda_stream_tests" --chunks 1000 ;;
+    streams)
+      check streams "$BUILD/kernels/tests/flashvsr_cuda_stream_tests" --chunks 1000
+      check "a kernel that hangs" timeout -s KILL 30 "$BUILD/kernels/tests/flashvsr_cuda_hang_test" "$LIBRARY"
+      ;;
     *) echo "unknown part $part"; exit 2 ;;
   esac
 done

@@ -8,21 +8,22 @@ namespace {
 
 using kernels::Taken;
 
-// The table: what may compute an operation besides its portable kernel, and the smallest result (rows x outputs) for which falling
-// back is an error. Below it there are too few tiles to fill the card and the portable kernel is the right choice.
+// The table: what may compute an operation besides its portable kernel, and the smallest result (rows x outputs) and depth for which
+// falling back is an error. Below them there are too few tiles to fill the card, or less than one tile of keys, and the portable kernel
+// is the right choice.
 struct Entry {
   const char* name;
   bool sm90, vendor;
-  std::int64_t smallest;
+  std::int64_t smallest, shallowest;
 };
 constexpr std::int64_t kTile = std::int64_t{256} * 128;
 constexpr Entry kTable[kOperations] = {
-    {"linear layer", true, true, 0},
-    {"projector convolution", true, false, 64 * kTile},
-    {"decoder convolution", true, false, 64 * kTile},
-    {"decoder growth", true, false, 64 * kTile},
-    {"sparse attention", true, false, 0},
-    {"cross attention", true, false, 0},
+    {"linear layer", true, true, 0, 0},
+    {"projector convolution", true, false, 64 * kTile, 0},
+    {"decoder convolution", true, false, 64 * kTile, 0},
+    {"decoder growth", true, false, 64 * kTile, 0},
+    {"sparse attention", true, false, 0, 128},
+    {"cross attention", true, false, 0, 128},
 };
 
 }  // namespace
@@ -41,7 +42,7 @@ void PathAccount::ran(cudaError_t error, Operation operation, std::int64_t rows,
   Check(error, entry.name);
   const Taken taken = std::exchange(kernels::taken, Taken::kPortable);
   const bool asWished = (taken == Taken::kSm90 && entry.sm90) || (taken == Taken::kVendor && entry.vendor);
-  if (wish_ != PathWish::Sm90 || asWished || rows * outputs < entry.smallest) return;
+  if (wish_ != PathWish::Sm90 || asWished || rows * outputs < entry.smallest || depth < entry.shallowest) return;
   ++fallbacks_[std::string(entry.name) + " " + std::to_string(rows) + "x" + std::to_string(outputs) + "x" + std::to_string(depth)];
 }
 
