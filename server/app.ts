@@ -102,6 +102,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
           maxQueueMs: media.maxQueueMs,
           maxSourcePixels: limits.maxSourcePixels,
           maxResultPixels: limits.maxResultPixels,
+          growAfterMs: media.growAfterMs,
           keyframeIntervalSeconds: media.keyframeIntervalSeconds,
           keyframeMaxRatio: media.keyframeMaxRatio,
           ladder: media.ladder,

@@ -71,6 +71,8 @@ const mediaSchema = z.object({
   /** Audio delay: `auto` is the model's presentation delay. */
   audioDelayMs: z.union([z.literal('auto'), z.number().int().min(0).max(5000)]).default('auto'),
   ladder: z.boolean().default(true),
+  /** A source that stayed larger for so long gets a larger result; 0: the first size stays. */
+  growAfterMs: z.number().int().min(0).max(600_000).default(3000),
 });
 
 const limitsSchema = z.object({

@@ -70,6 +70,7 @@ export class PipelineCore {
     this.#stage = new UpscaleStage(upscaler, {
       maxQueueMs: this.#options.maxQueueMs,
       maxResultPixels: this.#options.maxResultPixels,
+      growAfterMs: this.#options.growAfterMs,
       onFirstRung: (rung) => this.#onFirstRung(rung),
       framesPerSecond: () => this.#frameRate.framesPerSecond(),
       share: this.#share,

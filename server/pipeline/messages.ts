@@ -21,6 +21,8 @@ export interface PipelineOptions {
   readonly maxSourcePixels: number;
   /** Models of several scales, and resizes, make no larger result. */
   readonly maxResultPixels: number;
+  /** A source that stayed larger for so long gets a larger result; 0: never. */
+  readonly growAfterMs: number;
   /** A keyframe at most this far apart, as a safety net; keyframes on demand are the normal way. */
   readonly keyframeIntervalSeconds: number;
   /** Upper bound of a keyframe's size as a multiple of the average frame (VBV), so that a join does not freeze everybody. */

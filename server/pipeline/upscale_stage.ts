@@ -5,6 +5,7 @@ import { monotonicUs } from '../media/clock.ts';
 import type { DropReason, MonotonicUs } from '../media/types.ts';
 import { ChunkRhythm } from './chunk_rhythm.ts';
 import type { EngineShare } from './engine_share.ts';
+import { GrowthWatch, type Size } from './growth.ts';
 import type { PipelineFormat } from './messages.ts';
 import { PictureQueue } from './picture_queue.ts';
 
@@ -12,6 +13,8 @@ export interface UpscaleStageOptions {
   readonly maxQueueMs: number;
   /** Of the result, for kinds that can choose. */
   readonly maxResultPixels: number;
+  /** A source that stayed larger for so long gets a larger result; 0: never. */
+  readonly growAfterMs: number;
   readonly framesPerSecond: () => number;
   /** What the pipelines on the same engine know of each other. */
   readonly share?: EngineShare | undefined;
@@ -24,11 +27,6 @@ export interface UpscaleStageOptions {
   readonly onError: (error: AppError) => void;
 }
 
-interface Size {
-  readonly width: number;
-  readonly height: number;
-}
-
 /** Sizes of 16:9 rounded to multiples of 2, 4 or 8 differ in aspect by up to this; they are the same picture. */
 const ASPECT_TOLERANCE = 0.02;
 
@@ -36,8 +34,8 @@ export function sameAspect(a: Size, b: Size): boolean {
   return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
 }
 
-/** Pictures that may wait in front of a frame-by-frame upscaler while it works: the newest, and no other. */
-const FRAME_QUEUE = 1;
+/** Pictures that may wait in front of a frame-by-frame upscaler while it works: two, so that one that took a little long loses none. */
+const FRAME_QUEUE = 2;
 const POLL_MS = 4;
 /** A stream that failed is opened again after this long. */
 const REOPEN_AFTER_US = 1_000_000;
@@ -69,10 +67,12 @@ export class UpscaleStage {
   #streamBusyUs = 0;
   #closed = false;
   readonly #rhythm: ChunkRhythm | undefined;
+  readonly #growth: GrowthWatch;
 
   constructor(upscaler: Upscaler, options: UpscaleStageOptions) {
     this.#upscaler = upscaler;
     this.#options = options;
+    this.#growth = new GrowthWatch(options.growAfterMs);
     const { chunkFrames } = upscaler.info;
     const chunked = chunkFrames > 1;
     // A chunked upscaler takes pictures in bursts; one chunk may gather while it works on the last.
@@ -177,6 +177,10 @@ export class UpscaleStage {
       this.#outputSize = undefined;
       this.#forget();
     }
+    if (this.#streamSize !== undefined && this.#growth.grown(size, this.#streamSize, monotonicUs())) {
+      if (this.#stream === undefined) this.#streamSize = this.#outputSize = undefined;
+      else this.#grow(size);
+    }
     if (this.#stream === undefined && (needStream || this.#outputSize === undefined)) this.#open(size);
     else if (changed) this.#announceFormat();
   }
@@ -188,41 +192,69 @@ export class UpscaleStage {
     this.#opening = true;
     this.#streamSize ??= size;
     const wanted = this.#streamSize;
-    this.#upscaler
-      .openStream(
-        {
-          sourceWidth: wanted.width,
-          sourceHeight: wanted.height,
-          maxResultPixels: this.#options.maxResultPixels,
-        },
-        { onPicture: (picture) => this.#onPicture(picture), onError: (error) => this.#onStreamError(error) },
-      )
-      .then(
-        (stream) => {
-          this.#opening = false;
-          // The source's aspect may have changed again meanwhile, or everything may be over.
-          if (this.#closed || this.#streamSize !== wanted) {
-            void stream.close();
-            return;
-          }
-          this.#failedAtUs = undefined;
-          this.#stream = stream;
-          this.#rhythm?.restart();
-          this.#streamBusyUs = stream.busyUs ?? 0;
-          this.#options.onFirstRung(stream.firstRung ?? 0);
-          stream.setRung(this.#rung);
-          // Opened again after nobody watched: nothing changed for anybody.
-          const known = this.#outputSize !== undefined;
-          this.#outputSize = { width: stream.outputWidth & ~1, height: stream.outputHeight & ~1 };
-          if (!known) this.#announceFormat();
-          this.#pump();
-        },
-        (error: unknown) => {
-          this.#opening = false;
-          this.#failedAtUs = monotonicUs();
-          this.#options.onError(AppError.from(error, 'model.run'));
-        },
-      );
+    this.#newStream(wanted).then(
+      (stream) => {
+        this.#opening = false;
+        // The source's aspect may have changed again meanwhile, or everything may be over.
+        if (this.#closed || this.#streamSize !== wanted) void stream.close();
+        else this.#adopt(stream);
+      },
+      (error: unknown) => {
+        this.#opening = false;
+        this.#failedAtUs = monotonicUs();
+        this.#options.onError(AppError.from(error, 'model.run'));
+      },
+    );
+  }
+
+  /** A stream for a larger source beside the present one, which works on until the other is there and then gives what it has. */
+  #grow(size: Size): void {
+    const [before, from] = [this.#stream, this.#streamSize];
+    if (this.#opening || this.#closed || before === undefined) return;
+    this.#opening = true;
+    const grown = this.#newStream(size).then(async (stream) => {
+      if (this.#stream !== before) return stream.close();
+      // From here on pictures wait in the queue, so that none overtakes those inside.
+      this.#stream = undefined;
+      await before.flush().catch(() => undefined);
+      void before.close();
+      if (this.#closed || this.#streamSize !== from) return stream.close();
+      this.#forget();
+      this.#streamSize = size;
+      this.#adopt(stream);
+    });
+    grown
+      .catch((error: unknown) => {
+        this.#growth.refuse(size);
+        const { code, message } = AppError.from(error, 'model.run');
+        const what = `The result stays as it is, the source's ${size.width}x${size.height} is too much: ${message}`;
+        this.#options.onError(new AppError(code, what, { cause: error, scope: 'frame' }));
+      })
+      .finally(() => {
+        this.#opening = false;
+      });
+  }
+
+  #newStream({ width: sourceWidth, height: sourceHeight }: Size): Promise<UpscalerStream> {
+    const { maxResultPixels } = this.#options;
+    return this.#upscaler.openStream(
+      { sourceWidth, sourceHeight, maxResultPixels },
+      { onPicture: (picture) => this.#onPicture(picture), onError: (error) => this.#onStreamError(error) },
+    );
+  }
+
+  #adopt(stream: UpscalerStream): void {
+    this.#failedAtUs = undefined;
+    this.#stream = stream;
+    this.#rhythm?.restart();
+    this.#streamBusyUs = stream.busyUs ?? 0;
+    this.#options.onFirstRung(stream.firstRung ?? 0);
+    stream.setRung(this.#rung);
+    const before = this.#outputSize;
+    this.#outputSize = { width: stream.outputWidth & ~1, height: stream.outputHeight & ~1 };
+    // Opened again after nobody watched: nothing changed for anybody.
+    if (before?.width !== this.#outputSize.width || before.height !== this.#outputSize.height) this.#announceFormat();
+    this.#pump();
   }
 
   #announceFormat(): void {

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { makePicture } from '../../codec/test/material.ts';
 import type {
   Picture,
@@ -107,6 +107,7 @@ function bench(): Bench {
   const stage = new UpscaleStage(upscaler, {
     maxQueueMs: 100,
     maxResultPixels: Infinity,
+    growAfterMs: 3000,
     onFirstRung: () => undefined,
     framesPerSecond: () => 30,
     onPicture: (picture) => results.push(picture.mediaTime / 3000),
@@ -190,6 +191,38 @@ it('replaces the stream on a new aspect and keeps it on the same', async () => {
       (format) => `${format.sourceWidth}x${format.sourceHeight}>${format.outputWidth}x${format.outputHeight}`,
     ),
   ).toEqual(['64x32>64x32', '128x64>64x32', '32x64>32x64']);
+  await stage.close();
+});
+
+it('changes to a stream for a larger source without losing what the other has, or stays when there is no room', async () => {
+  const { upscaler, stage, results, errors, formats } = bench();
+  const at = monotonicUs();
+  const source = (number: number, side: number): Picture => frame(number, side, side);
+  const clock = vi.spyOn(process.hrtime, 'bigint');
+  const push = async (number: number, side: number): Promise<void> => {
+    clock.mockReturnValue(BigInt(at + number * 100_000) * 1000n);
+    stage.push(source(number, side));
+    for (const stream of upscaler.streams) stream.work();
+    await turn();
+    await turn();
+  };
+  try {
+    for (const number of range(0, 6)) await push(number, 32);
+    for (const number of range(6, 40)) await push(number, 64);
+    const [small, large] = upscaler.streams as [ChunkedStream, ChunkedStream];
+    expect(upscaler.streams).toHaveLength(2);
+    expect([small.flushed, small.closed, large.closed]).toEqual([true, true, false]);
+    // 3 s after it grew: everything before came out of the small one, in order; later pictures are in the large one.
+    expect(results).toEqual(range(0, results.length));
+    expect(large.held[0]?.mediaTime).toBe(results.length * 3000);
+    expect(formats.at(-1)).toMatchObject({ outputWidth: 64 });
+    upscaler.failure = new AppError('engine.memory', '10 of 80 GB free');
+    for (const number of range(40, 120)) await push(number, 128);
+    expect(errors.map(({ code, scope }) => `${code} ${scope}`)).toEqual(['engine.memory frame']);
+    expect(large.closed).toBe(false);
+  } finally {
+    clock.mockRestore();
+  }
   await stage.close();
 });
 

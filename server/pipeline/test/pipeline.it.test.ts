@@ -18,6 +18,7 @@ const OPTIONS: PipelineOptions = {
   maxQueueMs: 5000,
   maxSourcePixels: 1920 * 1088,
   maxResultPixels: 3840 * 2160,
+  growAfterMs: 3000,
   keyframeIntervalSeconds: 10,
   keyframeMaxRatio: 8,
   ladder: true,
@@ -136,6 +137,24 @@ it('keeps its output size through a change of resolution of the same aspect, and
   expect(recorder.formats.map((format) => format.sourceWidth)).toEqual([320, 640, 160]);
   // The stream was not restarted: one keyframe, at the start.
   expect(recorder.frames.filter((frame) => frame.keyframe)).toHaveLength(1);
+});
+
+it('makes a larger result for a source that has grown for good, from a keyframe on, and keeps every frame', async () => {
+  const { pipeline, recorder } = await start({ growAfterMs: 100 });
+  pipeline.setEncoders([H264_FULL]);
+  const units = [
+    ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6 }),
+    ...makeStream({ codec: 'VP8', width: 320, height: 180, frames: 20, firstMediaTime: 90_000 }),
+    // Smaller for a while: the result keeps its size.
+    ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6, firstMediaTime: 180_000 }),
+  ];
+  await feed(pipeline, units);
+  await until(() => total(recorder) >= units.length, 'all frames');
+  expect(recorder.frames.map((frame) => frame.mediaTime)).toEqual(units.map((unit) => unit.mediaTime));
+  expect(sizes(recorder.frames)).toEqual(['640x360', '1280x720']);
+  expect(recorder.frames.find((frame) => frame.width === 1280)?.keyframe).toBe(true);
+  expect(recorder.frames.at(-1)).toMatchObject({ width: 1280, height: 720 });
+  expect(recorder.formats.at(-1)).toMatchObject({ sourceWidth: 160, outputWidth: 1280, outputHeight: 720 });
 });
 
 it('opens a new stream when the aspect changes', async () => {

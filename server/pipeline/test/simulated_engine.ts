@@ -193,6 +193,7 @@ export class SimulatedBroadcast {
     this.stage = new UpscaleStage(upscaler, {
       maxQueueMs: 100,
       maxResultPixels: Infinity,
+      growAfterMs: 3000,
       onFirstRung: () => undefined,
       framesPerSecond: rate,
       share: this.#share,
