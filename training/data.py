@@ -133,6 +133,7 @@ class Batch:
         self.hr_luma = torch.zeros(items, frames, full, full, dtype=torch.uint8, device=device)
         self.hr_chroma = torch.zeros(items, frames, 2, full // 2, full // 2, dtype=torch.uint8, device=device)
         self.noise = torch.zeros(items, 1, 1, 1, device=device)
+        self.compressed = torch.zeros(items, 1, 1, 1, 1, device=device)  # 1: the input went through a codec
 
     def place(self, clip: Clip) -> tuple[int, int]:
         """Top-left corner in low-resolution pixels, even, drawn by gradient energy."""
@@ -148,7 +149,7 @@ class Batch:
     def fill(self) -> None:
         random, s, c = self.random, self.scale, self.crop
         clips = self.pool.train
-        noise = np.zeros(self.items, np.float32)
+        noise, compressed = np.zeros(self.items, np.float32), np.zeros(self.items, np.float32)
         usable = [clip for clip in list(clips) if min(clip.luma.shape[1:]) // s >= c]
         for i in range(self.items):
             clean = random.random() < self.clean
@@ -161,6 +162,7 @@ class Batch:
             clip = usable[int(random.integers(len(usable)))]
             renditions = clip.renditions[s]
             clean = clean or len(renditions) == 1
+            compressed[i] = not clean
             luma, chroma = renditions[0 if clean else int(random.integers(1, len(renditions)))]
             if clean and random.random() < 0.25:
                 noise[i] = random.exponential(4.0)
@@ -186,6 +188,7 @@ class Batch:
             for plane in planes:
                 plane.copy_(plane.flip(1))
         self.noise.copy_(torch.from_numpy(noise).view(-1, 1, 1, 1))
+        self.compressed.copy_(torch.from_numpy(compressed).view(-1, 1, 1, 1, 1))
         if noise.any():
             self.luma.copy_(torch.clamp(torch.round(self.luma + self.noise * torch.randn_like(self.luma, dtype=torch.float32)), 0, 255))
 

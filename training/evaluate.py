@@ -50,7 +50,7 @@ def upscale(net: modules.Network, frames: list[Planes]) -> list[Planes]:
             hidden = torch.zeros(1, net.config.state, *folded.shape[-2:])
         residual, hidden = net.step(weights, folded, planes, previous, hidden, one)
         previous = folded
-        residual = torch.round(residual * 255)
+        residual = residual * 255
         up = F.pixel_shuffle(residual[:, : net.config.luma_out], u * s)[0, 0] + bicubic(even, s)
         colour = F.pixel_shuffle(residual[:, net.config.luma_out :], u * s // 2)[0] + torch.stack([bicubic(p, s) for p in chroma])
         up = up[: s * height, : s * width]

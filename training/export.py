@@ -44,7 +44,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
     state = []
     if config.state:
         channels = config.luma_in + config.state
-        state = [{"input": "hidden", "output": "hidden_out", "type": "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
+        state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     parameters = sum(p.numel() for p in net.parameters())
     return {
@@ -113,12 +113,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget-ms", type=float, default=20.0)
     parser.add_argument("--budget-source", default="320x180")
+    parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()
     net, checkpoint = load(args.weights)
     if args.name:
         net.config.name = args.name
-    model = onnx_graph.build(net)
+    model = onnx_graph.build(net, integer=not args.float)
     folder = os.path.join(args.models, net.config.name)
     os.makedirs(folder, exist_ok=True)
     file = net.config.name + ".onnx"

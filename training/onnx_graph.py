@@ -96,27 +96,61 @@ def network(w: Writer, net: modules.Network) -> None:
     if config.state:
         w.add("Slice", [x, w.ints(0), w.ints(config.state), w.ints(1)], "features_kept")
         w.add("Concat", ["luma_folded", "features_kept"], "hidden_out", axis=1)
-    w.quantised_convolution(x, "residual", layers[-1], "one", "middle")
+    w.quantised_convolution(x, "residual", layers[-1], "residual_step", "middle")
 
 
-def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str) -> None:
+def float_network(w: Writer, net: modules.Network) -> None:
+    """The same network without any rounding, in fp32: what int8 is compared with. Never shipped; `hidden` is float here."""
+    config = net.config
+    w.constant("unit", 0.0, np.float32)
+    w.constant("level", 255.0, np.float32)
+    planes = []
+    for plane in ("luma_folded", "chroma"):
+        w.add("Cast", [plane], plane + "_levels_in", to=TensorProto.FLOAT)
+        planes.append(w.add("Div", [plane + "_levels_in", "level"], plane + "_unit"))
+    x = w.add("Concat", planes + (["hidden"] if config.state else []), "planes", axis=1)
+    saved = ""
+
+    def convolution(x: str, name: str, layer: modules.Convolution, gain: float) -> str:
+        weight = w.constant(name + "_weight", layer.folded().detach().numpy() * gain, np.float32)
+        bias = w.constant(name + "_bias", layer.bias.detach().numpy() * gain, np.float32)
+        return w.add("Conv", [x, weight, bias], name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+    for i, layer in enumerate(net.body):
+        x = convolution(x, f"convolution_{i}", layer, 1)
+        if config.skip and i and i % config.skip == 0:
+            x = w.add("Add", [x, saved], f"sum_{i}")
+        x = w.add("Clip", [x, "unit", "one"], f"features_{i}")
+        if config.skip and i % config.skip == 0:
+            saved = x
+    if config.state:
+        w.add("Slice", [x, w.ints(0), w.ints(config.state), w.ints(1)], "features_kept")
+        w.add("Concat", ["luma_folded_unit", "features_kept"], "hidden_out", axis=1)
+    convolution(x, "residual", net.head, 255 * modules.RESIDUAL_GAIN)
+
+
+def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool) -> None:
     """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size."""
-    w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual")
-    w.add("DequantizeLinear", [name + "_residual", "one", "middle"], name + "_residual_levels")
+    levels = name + "_residual_levels"
+    w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual" if integer else levels)
+    if integer:
+        w.add("DequantizeLinear", [name + "_residual", "residual_step", "middle"], levels)
     w.add("Add", [name + "_residual_levels", base], name + "_levels")
     w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
     w.add("DepthToSpace", [name + "_rounded"], name + "_whole", blocksize=block, mode="CRD")
     w.add("Slice", [name + "_whole", w.ints(0, 0), crop, w.ints(2, 3)], "upscaled_" + name)
 
 
-def build(net: modules.Network) -> onnx.ModelProto:
+def build(net: modules.Network, integer: bool = True) -> onnx.ModelProto:
     config = net.config
     if config.unshuffle != 2:
         raise ValueError(f"{config.name}: only networks that fold luma by 2 are exported (unshuffle is {config.unshuffle})")
     s, w = config.scale, Writer()
     w.constant("activation_scale", ACTIVATION_SCALE, np.float32)
-    w.constant("signed_scale", 1 / 128, np.float32)
+    if config.skip:
+        w.constant("signed_scale", 1 / 128, np.float32)
     w.constant("one", 1.0, np.float32)
+    w.constant("residual_step", modules.RESIDUAL_STEP, np.float32)
     w.constant("zero", 0, np.uint8)
     w.constant("middle", 128, np.uint8)
     sizes(w)
@@ -125,7 +159,7 @@ def build(net: modules.Network) -> onnx.ModelProto:
     w.add("Transpose", ["luma_split"], "luma_phases", perm=[0, 1, 3, 5, 2, 4])
     w.add("Reshape", ["luma_phases", "folded_shape"], "luma_bordered")
     w.add("Slice", ["luma_bordered", w.ints(1, 1), w.ints(-1, -1), w.ints(2, 3)], "luma_folded")
-    network(w, net)
+    network(w, net) if integer else float_network(w, net)
 
     w.add("Cast", ["luma_bordered"], "luma_float", to=TensorProto.FLOAT)
     w.constant("luma_bicubic", modules.base_filter(2, s), np.float32)
@@ -141,18 +175,20 @@ def build(net: modules.Network) -> onnx.ModelProto:
     w.add("Mul", ["size", w.ints(s)], "luma_size_out")
     w.add("Add", ["luma_size_out", w.ints(1)], "luma_size_up")
     w.add("Div", ["luma_size_up", w.ints(2)], "chroma_size_out")
-    planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out")
-    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out")
+    planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out", integer)
+    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer)
 
-    def value(name: str, *shape):
-        return helper.make_tensor_value_info(name, TensorProto.UINT8, [1, *shape])
+    def value(name: str, *shape, kind=TensorProto.UINT8):
+        return helper.make_tensor_value_info(name, kind, [1, *shape])
+
+    state = TensorProto.UINT8 if integer else TensorProto.FLOAT
 
     held = config.luma_in + config.state
     inputs = [value("luma", 1, "height", "width"), value("chroma", 2, "half_height", "half_width")]
     outputs = [value("upscaled_luma", 1, "height_out", "width_out"), value("upscaled_chroma", 2, "half_height_out", "half_width_out")]
     if config.state:
-        inputs.append(value("hidden", held, "half_height", "half_width"))
-        outputs.append(value("hidden_out", held, "half_height", "half_width"))
+        inputs.append(value("hidden", held, "half_height", "half_width", kind=state))
+        outputs.append(value("hidden_out", held, "half_height", "half_width", kind=state))
     graph = helper.make_graph(w.nodes, config.name, inputs, outputs, list(w.initializers.values()))
     opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid("com.microsoft", 1)] if config.skip else [])
     model = helper.make_model(graph, opset_imports=opsets, producer_name="FlashVSR Live training")

@@ -75,12 +75,12 @@ class Example:
             target = torch.cat([modules.unshuffle_planes(y, factor), self.fold_chroma(uv, factor // 2)], 2)
             # Hard crops (30 kbit/s) would drown the others: each counts relative to how far bicubic is off, as decibels do.
             weight = 1 / (target.abs().mean((1, 2, 3, 4), keepdim=True) + WEIGHT_FLOOR)
-            values = (*(p.to(self.dtype) for p in fold(self.config, luma, chroma)), target, weight / weight.mean())
+            values = (*(p.to(self.dtype) for p in fold(self.config, luma, chroma)), target, weight / weight.mean(), b.compressed)
             if self.ready:
-                for mine, new in zip((self.luma, self.chroma, self.target, self.weight), values):
+                for mine, new in zip((self.luma, self.chroma, self.target, self.weight, self.compressed), values):
                     mine.copy_(new)
             else:
-                self.luma, self.chroma, self.target, self.weight = (v.clone() for v in values)
+                self.luma, self.chroma, self.target, self.weight, self.compressed = (v.clone() for v in values)
                 self.ready = True
 
     @staticmethod
@@ -147,19 +147,20 @@ class Trainer:
         self.stream = torch.cuda.Stream() if device.type == "cuda" else None
 
     def objective(self, residual: torch.Tensor) -> torch.Tensor:
-        """Charbonnier on luma and chroma, and on the error's change from frame to frame (flicker).
+        """Charbonnier on luma, on chroma and on the error's change from frame to frame (flicker).
 
-        Its bend is at 2.5 grey levels: nearly squared error below, so that small residuals are not drawn to zero.
+        Luma bends at 2.5 grey levels: nearly squared error below, so that small residuals are not drawn to zero. Chroma's errors and
+        flicker are about one level and less, so they bend earlier: with luma's bend the networks ended below bicubic in both.
         """
         difference = residual.float() - self.example.target
         luma, chroma = difference.split([self.config.luma_out, self.config.chroma_out], 2)
 
-        def charbonnier(x):
-            return (torch.sqrt(x * x + 1e-4) * self.example.weight).mean()
+        def charbonnier(x, bend=0.01):
+            return (torch.sqrt(x * x + bend * bend) * self.example.weight).mean()
 
-        loss = charbonnier(luma) + 0.2 * charbonnier(chroma)
-        if self.args.flicker:
-            loss = loss + self.args.flicker * charbonnier(luma[:, 1:] - luma[:, :-1])
+        loss = charbonnier(luma) + self.args.colour * charbonnier(chroma, 0.002)
+        change = (luma[:, 1:] - luma[:, :-1]) * (self.args.flicker + (self.args.flicker_compressed - self.args.flicker) * self.example.compressed)
+        loss = loss + charbonnier(change, 0.001)
         if self.args.gradient:
             n, t = luma.shape[:2]
             error = F.pixel_shuffle(luma.reshape(n * t, *luma.shape[2:]), self.config.unshuffle * self.config.scale)
@@ -309,7 +310,9 @@ def main() -> None:
     parser.add_argument("--clip", type=float, default=0.5, help="largest gradient norm")
     parser.add_argument("--clean", type=float, default=0.45, help="share of uncompressed inputs")
     parser.add_argument("--fresh", type=float, default=0.7, help="share of the uncompressed ones rendered anew from photographs")
-    parser.add_argument("--flicker", type=float, default=0.25)
+    parser.add_argument("--colour", type=float, default=1.0, help="weight of chroma")
+    parser.add_argument("--flicker", type=float, default=0.25, help="weight of the error's change between frames, uncompressed input")
+    parser.add_argument("--flicker-compressed", type=float, default=1.0, help="the same for compressed input")
     parser.add_argument("--gradient", type=float, default=0.0)
     parser.add_argument("--quantise-at", type=float, default=0.4, help="progress at which 8-bit behaviour starts")
     parser.add_argument("--leaky", type=float, default=0.25, help="slope below zero at the start")
