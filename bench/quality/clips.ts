@@ -113,7 +113,7 @@ function* vid4({ data, quick }: ClipSettings, scale: number): Generator<TestClip
 export const compressedSet = (set: string, { codec, kbps }: Compression): string => `${set} ${codec} ${kbps} kbit/s`;
 
 /** Clean bicubic input first, then the webcam and each compression. */
-function* variants(
+export function* variants(
   set: string,
   name: string,
   full: I420[],

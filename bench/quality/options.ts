@@ -72,6 +72,7 @@ export function readOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
     options: {
+      help: { type: 'boolean', short: 'h', default: false },
       data: { type: 'string' },
       parts: { type: 'string' },
       methods: { type: 'string' },
@@ -88,6 +89,7 @@ export function readOptions(args: string[]): Options {
       frames: { type: 'string' },
     },
   });
+  if (values.help) throw new UsageError('Quality of the shipped models beside resizes and small public models.');
   const { data = '', models, quick } = values;
   const parts = chosen(values.parts, [...Object.keys(PARTS), 'time'], '--parts');
   const shipped = shippedModels(models);

@@ -84,6 +84,14 @@ describe('scoreClip', () => {
     expect(moving.psnrDb).toBeCloseTo(still.psnrDb, 1);
   });
 
+  it('flicker compares each frame with the one before it', async () => {
+    const blinking = method((frame) => ({
+      ...frame.truth,
+      data: frame.truth.data.map((value) => value + (frames.indexOf(frame) === 3 ? 5 : 0)),
+    }));
+    expect((await scoreClip(clip, blinking)).flickerLevels).toBeCloseTo(5, 3);
+  });
+
   it('recurrent methods start anew and see the warm-up; others skip it', async () => {
     const [plain, recurrent] = [method(bicubic), method(bicubic, { recurrent: true })];
     expect((await scoreClip(clip, plain)).frames).toBe(3);
@@ -179,8 +187,8 @@ describe('requirements', () => {
 
   it('times are those of the network, at most their limit', () => {
     const times = (nano: number, mini: number): Timing[] => [
-      time('nano', nano),
       time('nano', 99, 'product'),
+      time('nano', nano),
       time('mini', mini),
       time('ESPCN', 7.6),
     ];
@@ -195,6 +203,8 @@ describe('the report', () => {
       row('bicubic', 4, 'webcam h264 60 kbit/s', { clip: 'a', psnrDb: 20, kbps: 50 }),
       row('bicubic', 4, 'webcam h264 60 kbit/s', { clip: 'b', psnrDb: 30, kbps: 60 }),
       row('nano', 4, 'Set5', { flickerLevels: null }),
+      row('mini', 4, 'Set5', { clip: 'a' }),
+      row('mini', 4, 'Set5', { clip: 'b', flickerLevels: null }),
     ];
     const parameters = { bicubic: 0, nano: 881_234 };
     const notRun = ['missing: test/vid4/walk'];
@@ -204,6 +214,8 @@ describe('the report', () => {
     expect(text).toMatch(/\| bicubic +\| 25\.00 +\| 0\.8000 +\| 0\.1000 +\| 1\.000 +\| - +\|/);
     expect(text).toMatch(/\| nano +\| 881k +\|.*\| 17\.0 +\|/);
     expect(text).toMatch(/\| nano +\| 25\.00 +\| 0\.8000 +\| 0\.1000 +\| - +\| - +\|/);
+    // A mean over half the clips would be another number.
+    expect(text).toMatch(/\| mini +\| 25\.00 +\| 0\.8000 +\| 0\.1000 +\| - +\| - +\|/);
     expect(text).toMatch(/\| r +\| NO +\| 1 against 2 +\|/);
     expect(text).toContain('- missing: test/vid4/walk');
   });
