@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { fetchWithProxy } from './proxy.ts';
 
 /**
  * What a file server says about a file before it is fetched. The Hugging Face hub answers HEAD on
@@ -57,12 +58,7 @@ export async function request(
     const headers: Record<string, string> = { 'accept-encoding': 'identity', ...init.headers };
     if (init.token !== undefined && new URL(place).origin === origin) headers['authorization'] = `Bearer ${init.token}`;
     const timeout = AbortSignal.timeout(HEADER_TIMEOUT_MS);
-    const response = await fetch(place, {
-      method: init.method,
-      headers,
-      redirect: 'manual',
-      signal: init.signal ?? timeout,
-    });
+    const response = await fetchWithProxy(place, { method: init.method, headers, signal: init.signal ?? timeout });
     const location = response.headers.get('location');
     if (visit(response) || response.status < 300 || response.status >= 400 || location === null) return response;
     await response.body?.cancel();

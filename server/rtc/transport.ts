@@ -1,18 +1,13 @@
-import { createHash, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { isIP, isIPv6 } from 'node:net';
 import {
   Candidate,
   CandidatePair,
-  CipherContext,
   Connection,
   DtlsClient,
   DtlsServer,
-  HashAlgorithm,
-  NamedCurveAlgorithm,
   ProtectionProfileAeadAes128Gcm,
   ProtectionProfileAes128CmHmacSha1_80,
-  RTCCertificate,
-  SignatureAlgorithm,
   StunProtocol,
   candidateFoundation,
   candidatePriority,
@@ -32,6 +27,8 @@ import {
   parseCandidate,
   readIceServers,
 } from './candidates.ts';
+import { certificate, fingerprintMatches } from './dtls-certificate.ts';
+import { ALERT, hasForgedRecord, safely, type RecordCipher } from './dtls-records.ts';
 import type { IceCandidateJson, PeerState, RtcOptions } from './peers.ts';
 import { SrtpReceiver, SrtpSender, saltBytes, type SrtpKeys, type SrtpProfile } from './srtp.ts';
 import { UdpSocket, type Address } from './udp-socket.ts';
@@ -97,11 +94,6 @@ interface StunInternals {
 /** Where packets go: through one of our sockets, or through a TURN relay. */
 type Route = { readonly address: Address } & ({ readonly socket: UdpSocket } | { readonly relay: Protocol });
 
-const CHANGE_CIPHER_SPEC = 20;
-const ALERT = 21;
-const HANDSHAKE = 22;
-const APPLICATION_DATA = 23;
-const CLIENT_HELLO = 1;
 /** Level warning, description close_notify. */
 const CLOSE_NOTIFY = Buffer.from([1, 0]);
 const GATHER_WAIT_MS = 1000;
@@ -119,17 +111,6 @@ const PROFILES: readonly [number, SrtpProfile][] = [
   [ProtectionProfileAeadAes128Gcm, 'AEAD_AES_128_GCM'],
   [ProtectionProfileAes128CmHmacSha1_80, 'AES128_CM_HMAC_SHA1_80'],
 ];
-
-let certificatePromise: Promise<RTCCertificate> | undefined;
-
-/** One self-signed P-256 certificate per process: making one costs milliseconds, and peers check only its fingerprint. */
-function certificate(): Promise<RTCCertificate> {
-  certificatePromise ??= CipherContext.createSelfSignedCertificateWithKey(
-    { signature: SignatureAlgorithm.ecdsa_3, hash: HashAlgorithm.sha256_4 },
-    NamedCurveAlgorithm.secp256r1_23,
-  ).then(({ certPem, keyPem, signatureHash }) => new RTCCertificate(keyPem, certPem, signatureHash));
-  return certificatePromise;
-}
 
 export class SecureTransport {
   readonly counters: TransportCounters = {
@@ -578,61 +559,8 @@ export class SecureTransport {
   }
 }
 
-/** werift's CipherContext, of which only this is used here. */
-interface RecordCipher {
-  decryptPacket(record: unknown): Buffer;
-}
-
-/**
- * Records that would end or reset an established session without proof of where they come from. werift takes every record
- * type it does not know for an alert, and believes an alert whose ciphertext happens to look like a known one.
- */
-function hasForgedRecord(data: Buffer, cipher: RecordCipher): boolean {
-  for (let at = 0; at + 13 <= data.length; at += 13 + data.readUInt16BE(at + 11)) {
-    const type = data[at] as number;
-    const epoch = data.readUInt16BE(at + 3);
-    if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) return true;
-    if (epoch === 0 && type === HANDSHAKE && data[at + 13] === CLIENT_HELLO) return true;
-    if (type === ALERT && (epoch === 0 || !authentic(data, at, cipher))) return true;
-  }
-  return false;
-}
-
-/** RFC 6347 section 4.1: the record at this place decrypts under the session's keys. */
-function authentic(data: Buffer, at: number, cipher: RecordCipher): boolean {
-  const recordLayerHeader = {
-    contentType: data[at],
-    protocolVersion: { major: data[at + 1], minor: data[at + 2] },
-    epoch: data.readUInt16BE(at + 3),
-    sequenceNumber: data.readUIntBE(at + 5, 6),
-  };
-  const fragment = data.subarray(at + 13, at + 13 + data.readUInt16BE(at + 11));
-  return safely(() => cipher.decryptPacket({ recordLayerHeader, fragment })) !== undefined;
-}
-
 function addressKey(address: Address): string {
   return `${address[0]}|${address[1]}`;
-}
-
-function safely<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
-}
-
-function fingerprintMatches(
-  remoteCertificate: Buffer | undefined,
-  expected: RemoteTransportParameters['fingerprints'],
-): boolean {
-  if (remoteCertificate === undefined) return false;
-  return expected.some(({ algorithm, value }) => {
-    const name = algorithm.replace('-', '').toLowerCase();
-    if (!['sha256', 'sha384', 'sha512'].includes(name)) return false;
-    const digest = createHash(name).update(remoteCertificate).digest('hex');
-    return digest === value.replaceAll(':', '').toLowerCase();
-  });
 }
 
 /** A random SSRC that is not 0 (RFC 3550 section 8.1). */
