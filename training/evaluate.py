@@ -31,11 +31,11 @@ def bicubic(plane: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def upscale(net: modules.Network, frames: list[Planes]) -> list[Planes]:
-    """Frames of one clip, in order -> upscaled frames, with the integer behaviour of the exported graph."""
+def upscale(net: modules.Network, frames: list[Planes], steady: float = 0.0) -> list[Planes]:
+    """Frames of one clip, in order -> upscaled frames, with the integer behaviour of the exported graph (onnx_graph.planes_out)."""
     s, u, one = net.config.scale, net.config.unshuffle, torch.ones(())
     weights = net.weights(one, torch.float32)
-    hidden = previous = None
+    hidden = previous = shown = None
     out = []
     for y, uv in frames:
         height, width = y.shape
@@ -53,7 +53,10 @@ def upscale(net: modules.Network, frames: list[Planes]) -> list[Planes]:
         residual = residual * 255
         up = F.pixel_shuffle(residual[:, : net.config.luma_out], u * s)[0, 0] + bicubic(even, s)
         colour = F.pixel_shuffle(residual[:, net.config.luma_out :], u * s // 2)[0] + torch.stack([bicubic(p, s) for p in chroma])
-        up = up[: s * height, : s * width]
+        fresh = torch.clamp(torch.round(up), 0, 255)
+        before = torch.zeros_like(fresh) if shown is None else shown
+        shown = torch.where((up - before).abs() < steady, before, fresh)
+        up = shown[: s * height, : s * width]
         colour = colour[:, : (s * height + 1) // 2, : (s * width + 1) // 2]
         out.append(tuple(torch.clamp(torch.round(p), 0, 255).to(torch.uint8).numpy() for p in (up, colour)))
     return out

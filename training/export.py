@@ -45,6 +45,9 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
     if config.state:
         channels = config.luma_in + config.state
         state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
+    if args.steady:
+        shown = {"input": "shown", "output": "shown_out", "type": "uint8", "channels": config.luma_out, "divisor": 2, "initial": "zeros"}
+        state.append({**shown, "limitLevels": args.steady})
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     parameters = sum(p.numel() for p in net.parameters())
     return {
@@ -80,7 +83,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
     }
 
 
-def write_check(net: modules.Network, folder: str) -> None:
+def write_check(net: modules.Network, folder: str, steady: float) -> None:
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(3)
     cases = []
@@ -94,7 +97,7 @@ def write_check(net: modules.Network, folder: str) -> None:
             frames.append(tuple(np.clip(np.rint(v), 0, 255).astype(np.uint8) for v in (luma, chroma)))
         case = {"width": width, "height": height, "frames": len(frames)}
         file = f"{net.config.name}_{width}x{height}"
-        expected = evaluate.upscale(net, frames)
+        expected = evaluate.upscale(net, frames, steady)
         with open(os.path.join(folder, file + ".in"), "wb") as out:
             out.write(b"".join(y.tobytes() + uv.tobytes() for y, uv in frames))
         with open(os.path.join(folder, file + ".out"), "wb") as out:
@@ -113,13 +116,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget-ms", type=float, default=20.0)
     parser.add_argument("--budget-source", default="320x180")
+    parser.add_argument("--steady", type=float, default=0.0, help="a sample stays as it was while it would change by less than this (levels)")
     parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()
     net, checkpoint = load(args.weights)
     if args.name:
         net.config.name = args.name
-    model = onnx_graph.build(net, integer=not args.float)
+    model = onnx_graph.build(net, integer=not args.float, steady=args.steady)
     folder = os.path.join(args.models, net.config.name)
     os.makedirs(folder, exist_ok=True)
     file = net.config.name + ".onnx"
@@ -130,7 +134,7 @@ def main() -> None:
         json.dump(manifest(net, file, data, args, checkpoint["steps"]), out, indent=2)
         out.write("\n")
     if args.check:
-        write_check(net, args.check)
+        write_check(net, args.check, args.steady)
     print(f"{folder}/{file}: {len(data)} bytes, {checkpoint['steps']} steps")
 
 

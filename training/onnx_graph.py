@@ -1,7 +1,8 @@
 """Writes a trained network as an ONNX graph of integer convolutions on I420 planes.
 
 Inputs  luma (1,1,H,W), chroma (1,2,ceil(H/2),ceil(W/2)), hidden (1,u*u+S,ceil(H/2),ceil(W/2)), all uint8; hidden starts as zeros.
-Outputs upscaled_luma (1,1,sH,sW), upscaled_chroma (1,2,ceil(sH/2),ceil(sW/2)), hidden_out (as hidden), all uint8.
+With `steady` also shown (1,(u*s)^2,ceil(H/2),ceil(W/2)): the luma of the frame before, folded; zeros at first.
+Outputs upscaled_luma (1,1,sH,sW), upscaled_chroma (1,2,ceil(sH/2),ceil(sW/2)), hidden_out (as hidden), shown_out, all uint8.
 H and W are free, odd sizes too. The graph is written by hand because exporters fall back to floating point around the parts that
 matter here: everything between the planes is uint8 (a quarter of the memory traffic), and ReLU is the saturation of QLinearConv.
 """
@@ -129,19 +130,30 @@ def float_network(w: Writer, net: modules.Network) -> None:
     convolution(x, "residual", net.head, 255 * modules.RESIDUAL_GAIN)
 
 
-def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool) -> None:
-    """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size."""
+def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: float) -> None:
+    """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size.
+
+    With `steady`, a sample stays what it was in the frame before (state `shown`) while its new value is closer than that: what is
+    still in the scene then is still in the picture, where rounding and noise would toggle it by a level or two.
+    """
     levels = name + "_residual_levels"
     w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual" if integer else levels)
     if integer:
         w.add("DequantizeLinear", [name + "_residual", "residual_step", "middle"], levels)
-    w.add("Add", [name + "_residual_levels", base], name + "_levels")
-    w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
-    w.add("DepthToSpace", [name + "_rounded"], name + "_whole", blocksize=block, mode="CRD")
+    w.add("Add", [levels, base], name + "_levels")
+    rounded = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
+    if steady:
+        w.constant("steady_limit", steady, np.float32)
+        w.add("DequantizeLinear", ["shown", "one", "zero"], "shown_levels")
+        w.add("Sub", [name + "_levels", "shown_levels"], "shown_change")
+        w.add("Abs", ["shown_change"], "shown_distance")
+        w.add("Less", ["shown_distance", "steady_limit"], "shown_stays")
+        rounded = w.add("Where", ["shown_stays", "shown", rounded], "shown_out")
+    w.add("DepthToSpace", [rounded], name + "_whole", blocksize=block, mode="CRD")
     w.add("Slice", [name + "_whole", w.ints(0, 0), crop, w.ints(2, 3)], "upscaled_" + name)
 
 
-def build(net: modules.Network, integer: bool = True) -> onnx.ModelProto:
+def build(net: modules.Network, integer: bool = True, steady: float = 0.0) -> onnx.ModelProto:
     config = net.config
     if config.unshuffle != 2:
         raise ValueError(f"{config.name}: only networks that fold luma by 2 are exported (unshuffle is {config.unshuffle})")
@@ -175,8 +187,8 @@ def build(net: modules.Network, integer: bool = True) -> onnx.ModelProto:
     w.add("Mul", ["size", w.ints(s)], "luma_size_out")
     w.add("Add", ["luma_size_out", w.ints(1)], "luma_size_up")
     w.add("Div", ["luma_size_up", w.ints(2)], "chroma_size_out")
-    planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out", integer)
-    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer)
+    planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out", integer, steady)
+    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer, 0.0)
 
     def value(name: str, *shape, kind=TensorProto.UINT8):
         return helper.make_tensor_value_info(name, kind, [1, *shape])
@@ -189,6 +201,9 @@ def build(net: modules.Network, integer: bool = True) -> onnx.ModelProto:
     if config.state:
         inputs.append(value("hidden", held, "half_height", "half_width", kind=state))
         outputs.append(value("hidden_out", held, "half_height", "half_width", kind=state))
+    if steady:
+        inputs.append(value("shown", config.luma_out, "half_height", "half_width"))
+        outputs.append(value("shown_out", config.luma_out, "half_height", "half_width"))
     graph = helper.make_graph(w.nodes, config.name, inputs, outputs, list(w.initializers.values()))
     opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid("com.microsoft", 1)] if config.skip else [])
     model = helper.make_model(graph, opset_imports=opsets, producer_name="FlashVSR Live training")
