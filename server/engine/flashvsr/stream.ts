@@ -274,7 +274,8 @@ async function openNative(
   const opened: { native?: FlashVsrStream } = {};
   opened.native = await engine.openStream(
     {
-      ...format,
+      sourceWidth: format.sourceWidth,
+      sourceHeight: format.sourceHeight,
       scale,
       matrix,
       range,
