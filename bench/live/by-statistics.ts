@@ -7,6 +7,7 @@ import { splitAccessUnits, type Clip } from '../../tests/peers/clip.ts';
 import { NodePublisher } from '../../tests/peers/node-publisher.ts';
 import { NodeViewer } from '../../tests/peers/node-viewer.ts';
 import { SignalingClient } from '../../tests/peers/signaling-client.ts';
+import { printTable } from '../table.ts';
 import { round } from './samples.ts';
 
 export interface StatisticsResult {
@@ -52,8 +53,39 @@ export async function measureByStatistics(
   seconds: number,
 ): Promise<StatisticsResult[]> {
   return Promise.all(
-    Array.from({ length: streams }, (_, index) => measureOne(app, clip, `stream-${index}`, warmUpSeconds, seconds)),
+    Array.from({ length: streams }, (_, index) =>
+      measureOne(app, clip, `live-${streams}-${index + 1}`, warmUpSeconds, seconds),
+    ),
   );
+}
+
+/** What came out, where the delay went, how it was found. */
+export function printStatistics(title: string, results: readonly StatisticsResult[]): void {
+  const table = (name: string, header: readonly string[], row: (result: StatisticsResult) => readonly string[]): void =>
+    printTable(name, [['stream', ...header], ...results.map((result, index) => [`${index + 1}`, ...row(result)])]);
+  table(
+    title,
+    ['size', 'fps in', 'fps out', 'added p50 / p95', 'first picture', 'load', 'drops', 'late', 'rung'],
+    ({ fpsIn, fpsOut, firstPictureMs, addedLatencyMs, load, last, drops, framesLate }) => [
+      `${last.source.width}x${last.source.height} -> ${last.output.width}x${last.output.height}`,
+      fpsIn.toFixed(1),
+      fpsOut.toFixed(1),
+      `${addedLatencyMs.p50.toFixed(0)} / ${addedLatencyMs.p95.toFixed(0)} ms`,
+      `${firstPictureMs} ms`,
+      `${(load * 100).toFixed(0)} %`,
+      JSON.stringify(drops),
+      String(framesLate),
+      last.model.rungLabel,
+    ],
+  );
+  table(
+    'where the delay goes, ms p50 / p95 (upscale: gathering a chunk and its look-ahead, waiting, work)',
+    STEPS,
+    ({ steps }) => STEPS.map((step) => `${steps[step].p50.toFixed(1)} / ${steps[step].p95.toFixed(1)}`),
+  );
+  table('pace delay (ms) by second, warm-up included', ['delay'], ({ bySecond }) => [
+    bySecond.map(({ paceDelayMs }) => paceDelayMs.toFixed(0)).join(' '),
+  ]);
 }
 
 async function measureOne(

@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 import { startApp, type App } from '../../server/app.ts';
 import { quantile } from '../../server/media/quantile.ts';
-import { STEPS } from '../../server/broadcast/frame-meter.ts';
 import { loadConfig } from '../../server/config.ts';
 import { createLog } from '../../server/log.ts';
 import { WeriftStack } from '../../server/rtc/werift-stack.ts';
@@ -12,7 +11,7 @@ import { NodeViewer } from '../../tests/peers/node-viewer.ts';
 import { SignalingClient } from '../../tests/peers/signaling-client.ts';
 import { provenance, writeResult } from '../machine.ts';
 import { printTable } from '../table.ts';
-import { clipFromFile, measureByStatistics } from './by-statistics.ts';
+import { clipFromFile, measureByStatistics, printStatistics, type StatisticsResult } from './by-statistics.ts';
 import { pathRow, round } from './samples.ts';
 import { measureServerSide, numberedClip } from './server-side.ts';
 
@@ -22,15 +21,17 @@ import { measureServerSide, numberedClip } from './server-side.ts';
  * It judges nothing by itself: compare runs on one quiet machine.
  */
 const ALL_PARTS = 'server,glass,join,fanout';
+const WARM_UP_SECONDS = 5;
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'resize' },
     seconds: { type: 'string', default: '32' },
     /** Any of server, glass, join, fanout, statistics. */
     parts: { type: 'string', default: ALL_PARTS },
-    /** For `statistics`: an H264 file instead of the numbered clip, and how many broadcasts at once. */
+    /** For `statistics`: an H264 file instead of the numbered clip; broadcasts at once, one run each (`1,2`); warm-up in seconds. */
     clip: { type: 'string' },
     streams: { type: 'string', default: '1' },
+    'warm-up': { type: 'string', default: String(WARM_UP_SECONDS) },
     /** The source's width x height (not of `glass`). */
     size: { type: 'string', default: '320x180' },
     device: { type: 'string', default: 'auto' },
@@ -38,7 +39,6 @@ const { values } = parseArgs({
   },
 });
 
-const WARM_UP_SECONDS = 5;
 /** A browser without a GPU shows two frames of three of what it decodes: longer, for as many frames. */
 const SHOWN_SHARE = 1.5;
 const JOINS = 40;
@@ -170,40 +170,13 @@ async function main(): Promise<void> {
     result['glassToGlass'] = { forwarded, upscaled, decodedFps, addedP95, browser };
   }
   if (parts.has('statistics')) {
-    const results = await measureByStatistics(app, clip, Number(values.streams), WARM_UP_SECONDS, seconds);
-    const rows = results.map(
-      ({ fpsIn, fpsOut, firstPictureMs, addedLatencyMs, load, last, drops, framesLate }, index) => [
-        `${index + 1}`,
-        `${last.source.width}x${last.source.height} -> ${last.output.width}x${last.output.height}`,
-        fpsIn.toFixed(1),
-        fpsOut.toFixed(1),
-        `${addedLatencyMs.p50.toFixed(0)} / ${addedLatencyMs.p95.toFixed(0)} ms`,
-        `${firstPictureMs} ms`,
-        `${(load * 100).toFixed(0)} %`,
-        JSON.stringify(drops),
-        String(framesLate),
-        last.model.rungLabel,
-      ],
-    );
-    printTable(`live: ${app.model.label} on ${app.model.device}`, [
-      ['stream', 'size', 'fps in', 'fps out', 'added p50 / p95', 'first picture', 'load', 'drops', 'late', 'rung'],
-      ...rows,
-    ]);
-    printTable('where the delay goes, ms p50 / p95 (upscale: gathering a chunk and its look-ahead, waiting, work)', [
-      ['stream', ...STEPS],
-      ...results.map(({ steps }, index) => [
-        `${index + 1}`,
-        ...STEPS.map((step) => `${steps[step].p50.toFixed(1)} / ${steps[step].p95.toFixed(1)}`),
-      ]),
-    ]);
-    printTable('pace delay (ms) by second, warm-up included', [
-      ['stream', 'delay'],
-      ...results.map(({ bySecond }, index) => [
-        `${index + 1}`,
-        bySecond.map(({ paceDelayMs }) => paceDelayMs.toFixed(0)).join(' '),
-      ]),
-    ]);
-    result['statistics'] = results;
+    const runs: { streams: number; results: readonly StatisticsResult[] }[] = [];
+    for (const streams of values.streams.split(',').map(Number)) {
+      const results = await measureByStatistics(app, clip, streams, Number(values['warm-up']), seconds);
+      printStatistics(`live: ${app.model.label} on ${app.model.device}, broadcasts at once: ${streams}`, results);
+      runs.push({ streams, results });
+    }
+    result['statistics'] = runs;
   }
   if (parts.has('join')) {
     const join = await measureJoin(app, clip);

@@ -3,6 +3,9 @@ import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from './types.ts';
 const US_PER_TICK = 1e6 / VIDEO_CLOCK_HZ;
 /** A lower delay is reached by letting frames leave up to this much faster than they came: nobody sees that. */
 const CATCH_UP_SHARE = 0.15;
+/** This far from it they run faster for a while: a delay that is much too long is worse. */
+const FAR_US = 300_000;
+const FAR_CATCH_UP_SHARE = 0.4;
 /** Over how long the earliest arrival is remembered; it forgets in two halves, so between this and half of it. */
 const BASELINE_WINDOW_US = 10_000_000;
 
@@ -129,7 +132,8 @@ export class FramePacer<Frame> {
 
   #catchUp(mediaTime: MediaTime): void {
     if (this.#delayUs === this.#targetUs || this.#released === -Infinity) return;
-    const stepUs = CATCH_UP_SHARE * (mediaTime - this.#released) * US_PER_TICK;
+    const share = this.#delayUs - this.#targetUs > FAR_US ? FAR_CATCH_UP_SHARE : CATCH_UP_SHARE;
+    const stepUs = share * (mediaTime - this.#released) * US_PER_TICK;
     this.#delayUs = Math.max(this.#targetUs, this.#delayUs - stepUs);
   }
 
