@@ -6,7 +6,7 @@
 // product before, sm90/product.cu, was that traffic; see NOTES.md.)
 //
 // Blocks are persistent. The last warpgroup's first warp issues all copies into two rings (pixels, weights), its other warps repair
-// replicated borders. The consumers drift apart as far as the rings let them, so that one's way out runs under the other's products.
+// replicated borders. All consumers end their tiles at about the same time, so where a tile is few taps the way out shows (NOTES.md).
 #include "convolution.h"
 
 #include "../smxx/epilogue.cuh"

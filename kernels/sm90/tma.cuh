@@ -15,9 +15,6 @@ __device__ __forceinline__ void BarrierExpect(uint32_t barrier, uint32_t bytes) 
 }
 /// Makes initialised barriers visible to the copy engine; before the block's first barrier.
 __device__ __forceinline__ void FenceBarrierInit() { asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory"); }
-__device__ __forceinline__ void PrefetchMap(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];\n" ::"l"(map) : "memory");
-}
 
 /// Copies the map's box at the given element coordinates (innermost first; outside the tensor reads zeros, and counts as bytes).
 __device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, uint32_t barrier, int x0, int x1) {
