@@ -43,6 +43,7 @@ class Listener final : public StreamListener {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IONBF, 0);  // what is said must be there when this is killed
   try {
     Threads threads;
     EngineOptions options;

@@ -41,7 +41,7 @@
 namespace flashvsr {
 
 // Raised on every incompatible change of this header; the CUDA library refuses another number.
-inline constexpr int kBackendAbiVersion = 2;
+inline constexpr int kBackendAbiVersion = 3;
 
 // What a tensor holds; the backend chooses the element type.
 enum class Storage : std::uint8_t {
@@ -49,6 +49,7 @@ enum class Storage : std::uint8_t {
   Float,       // fp32, always
   Activation,  // fp32 on reference; bf16 on cuda (fp32 in its debugging mode)
   Residual,    // the token stream x: fp32 on reference; bf16 or fp32 on cuda, its choice
+  Cache,       // cached keys and values: as Activation, or a form of the backend's own that only its attention reads (cuda in fp8)
   Picture,     // decoded pictures: fp32 on reference; fp16 or fp32 on cuda
 };
 
@@ -140,8 +141,8 @@ struct RopeTables {
 };
 
 struct KvSlot {
-  Tensor keys;    // Activation (nb*128, dim), after norm and rope
-  Tensor values;  // Activation (nb*128, dim)
+  Tensor keys;    // Cache (nb*128, dim), after norm and rope
+  Tensor values;  // Cache (nb*128, dim)
   Tensor means;   // Float (nb, dim): means of the (rounded, as stored) keys over each window
 };
 
@@ -166,6 +167,7 @@ struct SelectBlocks {
 
 // Softmax attention of each query window over its kept key windows, scale 1/sqrt(128); no kept window gives 0.
 struct SparseAttention {
+  int layer = 0;
   Tensor q;                         // Activation (groups*nb*128, dim)
   std::span<const KvSlot> keys;     // as in SelectBlocks
   Tensor mask;                      // Byte (heads, groups*nb, m*nb)
@@ -348,6 +350,7 @@ struct BackendInfo {
   std::string device;      // "reference", "cuda"
   std::string deviceName;
   std::int64_t totalBytes = 0, freeBytes = 0;  // device memory now
+  bool asynchronous = false;  // calls return before the work is done; one that does not return for long means a device that hangs
   int partsAhead = 1;  // parts of chunks (engine/network.h) to keep enqueued so that the device never waits for its host
 };
 

@@ -102,6 +102,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<Prepare
   info_.dims = model_->dims();
   info_.weightBytes = model_->bytes();
   partsAhead_ = std::max(1, info.partsAhead);
+  asynchronous_ = info.asynchronous;
   if (options_.warmUp) spare_ = WarmUp(*backend_, model_, precision_, *options_.warmUp);
   info_.warm = spare_ != nullptr;
 }
@@ -111,7 +112,14 @@ std::int64_t EngineCore::SteadyUs() {
 }
 
 void EngineCore::start() {
-  thread_ = std::thread([self = shared_from_this()] { self->loop(); });
+  thread_ = std::thread([self = shared_from_this()] {
+    self->loop();
+    const std::lock_guard lock(self->mutex_);
+    self->ended_ = true;
+    self->changed_.notify_all();
+    self->watchdogWakes_.notify_all();
+  });
+  if (asynchronous_ && options_.hangMs > 0) watchdog_ = std::thread([self = shared_from_this()] { self->watch(); });
 }
 
 void EngineCore::close() {
@@ -127,11 +135,50 @@ void EngineCore::close() {
   // One closer joins; on the engine's own thread nobody can, and the thread ends by itself soon after.
   const std::lock_guard lock(join_);
   if (!thread_.joinable()) return;
-  if (thread_.get_id() == std::this_thread::get_id()) {
+  const auto self = std::this_thread::get_id();
+  if (thread_.get_id() == self || watchdog_.get_id() == self) {
     thread_.detach();
+    if (watchdog_.joinable()) watchdog_.detach();
+    return;
+  }
+  {
+    std::unique_lock ended(mutex_);
+    changed_.wait(ended, [&] { return ended_; });
+  }
+  if (atWork_ == AtWork::GivenUp) {
+    thread_.detach();  // inside a call that does not return
   } else {
     thread_.join();
   }
+  if (watchdog_.joinable()) watchdog_.join();
+}
+
+void EngineCore::backFromDevice() {
+  AtWork expected = AtWork::Yes;
+  if (atWork_.compare_exchange_strong(expected, AtWork::No)) return;
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+// A thread of its own: a device that hangs can keep the engine's thread inside a call as well.
+void EngineCore::watch() {
+  std::unique_lock lock(mutex_);
+  while (!ended_) {
+    watchdogWakes_.wait_for(lock, std::chrono::milliseconds(std::max<std::int64_t>(options_.hangMs / 8, 1)), [&] { return ended_; });
+    AtWork expected = AtWork::Yes;
+    if (ended_ || atWork_ != AtWork::Yes || SteadyUs() - workingSinceUs_ <= options_.hangMs * 1000) continue;
+    if (!atWork_.compare_exchange_strong(expected, AtWork::GivenUp)) continue;
+    lock.unlock();
+    fail(hangError(), true);
+    lock.lock();
+    ended_ = true;
+    changed_.notify_all();
+  }
+}
+
+Error EngineCore::hangError() const {
+  return Error("engine.failed", ErrorScope::Engine,
+               "The device has not finished a part of a chunk for " + std::to_string(options_.hangMs / 1000) + " s: " + info_.deviceName + " hangs.",
+               "Restart the process; if it comes back, report it with the log and the driver's version.");
 }
 
 void EngineCore::add(std::shared_ptr<StreamImpl> stream) {
@@ -171,12 +218,7 @@ void EngineCore::loop() {
       // hangs must not take this thread along.
       changed_.wait_for(lock, std::chrono::microseconds(250), changed);
       lock.unlock();
-      if (hangs()) {
-        fail(Error("engine.failed", ErrorScope::Engine,
-                   "The device has not finished a part of a chunk for " + std::to_string(options_.hangMs / 1000) + " s: " + info_.deviceName + " hangs.",
-                   "Restart the process; if it comes back, report it with the log and the driver's version."),
-             true);
-      }
+      if (hangs()) fail(hangError(), true);
     } else if (!wakeUs) {
       changed_.wait(lock, changed);
     } else if (options_.clockUs) {

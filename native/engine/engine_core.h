@@ -41,11 +41,30 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   std::int64_t spareBytes() const;
   // Throws the engine's error when it is dead or closed.
   void add(std::shared_ptr<StreamImpl> stream);
+  // The engine's thread: runs `call`, which may block when the device hangs (its queue is full, a kernel must be loaded). If the
+  // watchdog has given the engine up meanwhile, this never returns: nothing that belongs to the streams may be touched any more.
+  template <typename Call>
+  void onDevice(const Call& call) {
+    workingSinceUs_ = SteadyUs();
+    atWork_ = AtWork::Yes;
+    try {
+      call();
+    } catch (...) {
+      backFromDevice();
+      throw;
+    }
+    backFromDevice();
+  }
   // Something changed that the thread should look at. Any thread, no locks held that the thread may want.
   void signal();
 
  private:
+  enum class AtWork { No, Yes, GivenUp };
+
   void loop();
+  void watch();
+  void backFromDevice();
+  Error hangError() const;
   bool issueOne(std::optional<std::int64_t>& wakeUs);
   bool deliver();
   bool hangs() const;
@@ -59,11 +78,13 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   EngineOptions options_;
   EngineInfo info_;
   int partsAhead_ = 1;
+  bool asynchronous_ = false;
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_, watchdogWakes_;
   std::uint64_t signals_ = 0;
   bool closing_ = false;
+  bool ended_ = false;  // the engine's thread will touch nothing any more
   std::optional<Error> dead_;
   std::vector<std::shared_ptr<StreamImpl>> streams_;
   std::unique_ptr<Network> spare_;
@@ -77,7 +98,11 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   std::int64_t frontSinceUs_ = 0;        // since when the oldest of them is the oldest
   std::size_t next_ = 0;
 
-  std::thread thread_;
+  // The engine's thread is inside a call to the device, and since when; given up: it will never come back.
+  std::atomic<AtWork> atWork_{AtWork::No};
+  std::atomic<std::int64_t> workingSinceUs_{0};
+
+  std::thread thread_, watchdog_;
   std::mutex join_;
 };
 

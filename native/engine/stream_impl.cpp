@@ -188,13 +188,13 @@ void StreamImpl::record(const std::function<void(RecordingWriter&)>& write) {
 }
 
 const Fence* StreamImpl::submit(Work work, const Fence* before) {
-  if (before != nullptr) network_->executor().after(*before);
   Part part;
+  if (before != nullptr) core_->onDevice([&] { network_->executor().after(*before); });
   if (work == Work::Chunk) {
     submitChunk(part);
   } else {
     part.chunk = revealing_;
-    part.device = network_->reveal(revealing_->device);
+    core_->onDevice([&] { part.device = network_->reveal(revealing_->device); });
     if (revealing_->device.wholly()) revealing_.reset();
   }
   parts_.push_back(std::move(part));
@@ -219,9 +219,11 @@ void StreamImpl::submitChunk(Part& part) {
   record([&](RecordingWriter& recording) { recording.chunk(flight.chunk, request.settings); });
   request.pictures = flight.chunk.pictures;
   const std::size_t bytes = OutputBytes(flight.options, flight.geometry);
-  for (const auto& output : flight.chunk.outputs)
-    request.outputs.push_back(output ? outputs_.take(bytes, [&](std::size_t size) { return network_->executor().allocateHost(size); }) : nullptr);
-  part.device = network_->begin(std::move(request), flight.device);
+  core_->onDevice([&, &network = *network_] {
+    for (const auto& output : flight.chunk.outputs)
+      request.outputs.push_back(output ? outputs_.take(bytes, [&](std::size_t size) { return network.executor().allocateHost(size); }) : nullptr);
+    part.device = network.begin(std::move(request), flight.device);
+  });
   revealing_ = part.chunk;
 }
 

@@ -1,10 +1,11 @@
 // flashvsr_compare [--device cuda] [--precision bf16] [--size 256x384] [--layers 4] [--chunks 2] [--topk-ratio 1.2] [--micro]
-//   [--variant v1.1] [--seed N] [--library PATH] [--threads N] [--oracle reference|cuda[:PRECISION]] [--free] [--report]
+//   [--variant v1.1] [--seed N] [--library PATH] [--threads N] [--oracle reference|cuda[:PRECISION]] [--free] [--report] [--brief]
 // A backend against another with synthetic weights of official widths: same frames, same noise, the oracle's masks
 // forced (--free: everybody's own). Prints, for every chunk, the relative error of block outputs and latents, the frames' distance in dB,
 // and the share of mask entries in which the backend's own choice differs. The oracle is the reference in fp32; `reference:fp8` is fp32
 // with fp8's roundings, `cuda` the same card in another precision, fast enough for whole models and pictures. Exit 1 above the tolerances
-// (bf16: latent 2e-2, frames 40 dB; fp32: 1e-3; fp8: 4e-2), unless --report only asks for the numbers.
+// (bf16: latent 2e-2, frames 40 dB; fp32: 1e-3; fp8: 4e-2), unless --report only asks for the numbers. --brief leaves the
+// blocks out, which are gigabytes at full size.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -64,7 +65,7 @@ int Main(int argc, char** argv) {
   const tools::Arguments arguments(argc, argv,
                                    {"--device", "--precision", "--size", "--layers", "--chunks", "--topk-ratio", "--variant", "--seed", "--library", "--threads",
                                     "--kv-ratio", "--local-range", "--oracle"},
-                                   {"--micro", "--free", "--report"});
+                                   {"--micro", "--free", "--report", "--brief"});
   const std::string device = arguments.text("--device", "cuda");
   const Precision precision = arguments.has("--precision") ? ParsePrecision(arguments.text("--precision", "")) : DefaultPrecision(device);
   const auto [height, width] = tools::Arguments::Size(arguments.text("--size", "256x384"));
@@ -101,9 +102,10 @@ int Main(int argc, char** argv) {
   for (std::int64_t chunk = 0; chunk < arguments.number<std::int64_t>("--chunks", 2); ++chunk) {
     Observed ours, theirs;
     std::size_t maskEntries = 0, maskDifferences = 0;
-    const auto observe = [](Observed& to) {
-      return [&to](const std::string& name, Executor& executor, const Tensor& tensor) {
-        if (name.starts_with("block.") || name.starts_with("mask.") || name.starts_with("decoded.") || name == "latent") to.tensors[name] = executor.read(tensor);
+    const bool brief = arguments.flag("--brief");
+    const auto observe = [brief](Observed& to) {
+      return [&to, brief](const std::string& name, Executor& executor, const Tensor& tensor) {
+        if ((!brief && name.starts_with("block.")) || name.starts_with("mask.") || name.starts_with("decoded.") || name == "latent") to.tensors[name] = executor.read(tensor);
       };
     };
     NetworkHooks watchTheirs, watchOurs;
@@ -119,7 +121,7 @@ int Main(int argc, char** argv) {
     };
     expected.run(RequestOf(expected, chunk, settings, height / 4, width / 4), &watchTheirs).fence->wait();
     actual.run(RequestOf(actual, chunk, settings, height / 4, width / 4), &watchOurs).fence->wait();
-    for (std::int64_t layer = 0; layer < dims.layers; ++layer) {
+    for (std::int64_t layer = 0; layer < (brief ? 0 : dims.layers); ++layer) {
       const std::string name = "block." + std::to_string(layer);
       std::printf("chunk %lld  %-12s %.3e\n", static_cast<long long>(chunk), name.c_str(), Relative(ours.tensors[name], theirs.tensors[name]));
     }

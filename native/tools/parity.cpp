@@ -40,7 +40,7 @@ Tolerances TolerancesOf(const ParityOptions& options) {
     // e4m3 has 3 mantissa bits: a number is off by 2.6e-2 (rms), a product's two operands by 3.7e-2 together. A block adds several such
     // results to the stream it keeps in full, so the stream stays near that, and the latent is the noise less a product of it.
     tolerances.transformer = 4e-2;
-    tolerances.transformerDecibels = 45;
+    tolerances.transformerDecibels = 40;
     tolerances.judgeFree = false;
   }
   return tolerances;

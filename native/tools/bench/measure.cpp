@@ -227,7 +227,7 @@ Latency LatencyOf(const std::vector<StreamResult>& results, std::int64_t skip) {
     }
     for (const auto& [chunk, ms] : byChunk) longest.push_back(ms);
   }
-  return {Quantile(all, 0.5), Quantile(all, 0.95), Quantile(longest, 0.5), Quantile(longest, 0.95), static_cast<int>(all.size()), static_cast<int>(longest.size())};
+  return {Quantile(all, 0.5), Quantile(all, 0.95), Quantile(longest, 0.5), Quantile(longest, 0.95), Quantile(longest, 1.0), static_cast<int>(all.size()), static_cast<int>(longest.size())};
 }
 
 std::vector<double> SpreadOf(const std::vector<StreamResult>& results, std::int64_t skip) {

@@ -69,7 +69,7 @@ Steady SteadyOf(const std::vector<StreamResult>& results, std::int64_t warmup, s
 // Milliseconds from push to picture over the chunks after the first `skip` of every stream.
 struct Latency {
   double p50 = 0, p95 = 0;        // of all pictures
-  double delayP50 = 0, delayP95 = 0;  // of the picture that waits longest, by chunk: the delay that shows every picture in time
+  double delayP50 = 0, delayP95 = 0, delayMax = 0;  // of the picture that waits longest, by chunk: the delay that shows every picture in time
   int pictures = 0, chunks = 0;
 };
 Latency LatencyOf(const std::vector<StreamResult>& results, std::int64_t skip);
