@@ -113,6 +113,13 @@ export class PipelineCore {
     }
   }
 
+  /** What has gathered while this thread was busy: all is decoded before anything goes on, so that only the newest is worked on. */
+  handleAll(messages: readonly Exclude<ToPipeline, { type: 'close' }>[]): void {
+    this.#stage?.hold();
+    for (const message of messages) this.handle(message);
+    this.#stage?.resume();
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;

@@ -34,8 +34,8 @@ export function sameAspect(a: Size, b: Size): boolean {
   return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
 }
 
-/** Pictures that may wait in front of a frame-by-frame upscaler while it works: two, so that one that took a little long loses none. */
-const FRAME_QUEUE = 2;
+/** In front of a frame-by-frame upscaler one picture may wait for every so much of the budget: two of 100 ms. */
+const MS_PER_WAITING_FRAME = 50;
 const POLL_MS = 4;
 /** A stream that failed is opened again after this long. */
 const REOPEN_AFTER_US = 1_000_000;
@@ -59,6 +59,7 @@ export class UpscaleStage {
   #rescaler: PictureScaler | undefined;
   #rung = 0;
   #pumpScheduled = false;
+  #held = false;
   /** Inside stream.push(). */
   #giving = false;
   #failedAtUs: MonotonicUs | undefined;
@@ -81,7 +82,7 @@ export class UpscaleStage {
       this.#rhythm = new ChunkRhythm(upscaler.info, options.share, options.framesPerSecond);
     }
     this.#queue = new PictureQueue(
-      chunked ? chunkFrames : FRAME_QUEUE,
+      chunked ? chunkFrames : Math.max(1, Math.floor(options.maxQueueMs / MS_PER_WAITING_FRAME)),
       options.maxQueueMs * 1000 + chunkUs,
       (picture, reason) => {
         picture.release?.();
@@ -137,6 +138,16 @@ export class UpscaleStage {
   push(picture: Picture): void {
     this.#follow(picture, true);
     this.#queue.push(picture);
+    this.#pump();
+  }
+
+  /** Pictures pushed from now on wait until resume(). */
+  hold(): void {
+    this.#held = true;
+  }
+
+  resume(): void {
+    this.#held = false;
     this.#pump();
   }
 
@@ -266,7 +277,7 @@ export class UpscaleStage {
 
   #pump(): void {
     const stream = this.#stream;
-    if (stream === undefined) return;
+    if (stream === undefined || this.#held) return;
     while (stream.ready && stream === this.#stream) {
       const picture = this.#queue.take(monotonicUs());
       if (picture === undefined) return;

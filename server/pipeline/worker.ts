@@ -16,9 +16,20 @@ async function close(): Promise<void> {
   port?.close();
 }
 
+/**
+ * Node hands on up to a thousand messages in one turn of the event loop while new ones keep coming: a thread that does its
+ * work right there has no time for timers once it falls behind, and the overload ladder is a timer. So messages are only
+ * collected; what has come is worked on in a turn of its own, all of it together.
+ */
+const inbox: Exclude<ToPipeline, { type: 'close' }>[] = [];
 port.on('message', (message: ToPipeline) => {
-  if (message.type === 'close') void close();
-  else core.handle(message);
+  if (message.type === 'close') {
+    inbox.length = 0;
+    void close();
+    return;
+  }
+  inbox.push(message);
+  if (inbox.length === 1) setImmediate(() => core.handleAll(inbox.splice(0)));
 });
 
 core.start().catch((error: unknown) => post({ type: 'error', error: AppError.from(error).toJSON() }));

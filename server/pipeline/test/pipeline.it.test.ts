@@ -157,6 +157,24 @@ it('makes a larger result for a source that has grown for good, from a keyframe 
   expect(recorder.formats.at(-1)).toMatchObject({ sourceWidth: 160, outputWidth: 1280, outputHeight: 720 });
 });
 
+it('works on the newest of what has gathered, and its statistics go on while it is behind', async () => {
+  const { pipeline, recorder } = await start({ maxQueueMs: 2000 });
+  pipeline.setEncoders([H264_FULL]);
+  const units = makeStream({ codec: 'VP8', width: 640, height: 360, frames: 150 });
+  await feed(pipeline, units.slice(0, 2));
+  await until(() => total(recorder) > 0, 'a frame');
+  const now = monotonicUs();
+  // Four seconds of video at once, more than can be worked on in time.
+  for (const unit of units.slice(2)) pipeline.push({ ...unit, receivedAtUs: now, assembledAtUs: now });
+  await until(() => recorder.frames.at(-1)?.mediaTime === units.at(-1)?.mediaTime, 'the last frame');
+  expect(total(recorder)).toBeLessThan(100);
+  const seconds = recorder.stats.length;
+  await until(() => recorder.stats.length > seconds, 'statistics');
+  const { drops, framesDecoded } = recorder.stats.at(-1) ?? {};
+  expect(framesDecoded).toBe(150);
+  expect((drops?.['queue-full'] ?? 0) + (drops?.stale ?? 0)).toBeGreaterThan(50);
+});
+
 it('opens a new stream when the aspect changes', async () => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL]);
