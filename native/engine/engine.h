@@ -46,8 +46,6 @@ struct EngineOptions {
   // A chunk's part that the device has not finished after this long ends the engine (scope Engine, "engine.failed"): a
   // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: wait for ever.
   std::int64_t hangMs = 20'000;
-  // Chunks of different streams run beside each other on the device instead of one after the other.
-  bool overlapStreams = false;
 };
 
 // May change between chunks, but for kvRatio, which lays out memory.

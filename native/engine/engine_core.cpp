@@ -256,7 +256,9 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   next_ = chosen + 1;
   try {
     if (turn.work == StreamImpl::Work::Chunk || turn.work == StreamImpl::Work::Reveal) {
-      const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream && !options_.overlapStreams;
+      // Parts of different streams run one after the other: beside each other they bring 0.4 % (docs/flashvsr-engine.md) and take away
+      // that the most urgent picture comes first.
+      const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream;
       const Fence* const fence = stream->submit(turn.work, behind ? onDevice_.back().fence : nullptr);
       onDevice_.push_back({stream, fence});
       if (onDevice_.size() == 1) frontSinceUs_ = SteadyUs();

@@ -7,7 +7,7 @@
 //   first     first picture of an engine that warmed up: first and second stream, one frame and 25 real frames
 //   cold      the same without a warm-up
 //   latency   frame in -> picture out at 30 frames a second in real time, one and two streams
-//   two       two streams as fast as they go: chunks one after the other, and beside each other on the device
+//   two       two streams as fast as they go
 //   ladder    the overload ladder's sparse ratios: frames a second, and decibels against 2.0
 //   portable  sizes[0] without sm90 kernels and vendor libraries
 //   fp8       sizes[0] in fp8
@@ -102,19 +102,15 @@ class Bench {
   }
 
   Object two() {
-    Object all;
-    for (const bool overlap : {false, true}) {
-      StreamOptions options = streamOf(sizes_[0]);
-      const auto engine = open(options, {}, overlap);
-      const std::int64_t warmup = number("--warmup", 3), chunks = number("--chunks", 10);
-      Run run(*engine, options, 2);
-      run.saturate(warmup + chunks);
-      const Steady steady = SteadyOf(run.results(), warmup, chunks);
-      all.number(overlap ? "overlapping_fps_each" : "fps_each", steady.framesPerSecond / 2);
-      std::printf("  two streams, chunks %-28s 2 x %.2f frames a second   (%.1f / %.1f / %.1f / %.1f ms)\n", overlap ? "beside each other" : "one after the other",
-                  steady.framesPerSecond / 2, steady.stageMs[0], steady.stageMs[1], steady.stageMs[2], steady.stageMs[3]);
-    }
-    return all;
+    const StreamOptions options = streamOf(sizes_[0]);
+    const auto engine = open(options);
+    const std::int64_t warmup = number("--warmup", 3), chunks = number("--chunks", 10);
+    Run run(*engine, options, 2);
+    run.saturate(warmup + chunks);
+    const Steady steady = SteadyOf(run.results(), warmup, chunks);
+    std::printf("  two streams at once                        2 x %.2f frames a second   (%.1f / %.1f / %.1f / %.1f ms)\n", steady.framesPerSecond / 2, steady.stageMs[0],
+                steady.stageMs[1], steady.stageMs[2], steady.stageMs[3]);
+    return Object().number("fps_each", steady.framesPerSecond / 2);
   }
 
   Object ladder() {
@@ -169,7 +165,7 @@ class Bench {
     return options;
   }
 
-  std::shared_ptr<Engine> open(std::optional<StreamOptions> warmUp, std::optional<Precision> precision = {}, bool overlap = false) {
+  std::shared_ptr<Engine> open(std::optional<StreamOptions> warmUp, std::optional<Precision> precision = {}) {
     EngineOptions options;
     options.device = arguments_.text("--device", "auto");
     options.cudaLibraryPath = arguments_.text("--library", "");
@@ -177,7 +173,6 @@ class Bench {
     options.precision = precision;
     if (!precision && arguments_.has("--precision")) options.precision = ParsePrecision(arguments_.text("--precision", ""));
     if (warmUp) options.warmUp = std::make_shared<const StreamOptions>(*warmUp);
-    options.overlapStreams = overlap;
     const std::int64_t before = NowUs();
     auto engine = Engine::Open(weights_, options);
     openSeconds_ = static_cast<double>(NowUs() - before) / 1e6;

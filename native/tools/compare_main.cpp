@@ -1,5 +1,6 @@
-// flashvsr_compare [--device cuda] [--precision bf16] [--size 256x384] [--layers 4] [--chunks 2] [--topk-ratio 1.2] [--micro]
+// flashvsr_compare [--device cuda|reference|plain] [--precision bf16] [--size 256x384] [--layers 4] [--chunks 2] [--topk-ratio 1.2] [--micro]
 //   [--variant v1.1] [--seed N] [--library PATH] [--threads N] [--oracle reference|cuda[:PRECISION]] [--free] [--report] [--brief]
+// `plain` is plain bf16 on the processor (tools/plain_bf16.h), what the quality gate measures against.
 // A backend against another with synthetic weights of official widths: same frames, same noise, the oracle's masks
 // forced (--free: everybody's own). Prints, for every chunk, the relative error of block outputs and latents, the frames' distance in dB,
 // and the share of mask entries in which the backend's own choice differs. The oracle is the reference in fp32; `reference:fp8` is fp32
@@ -16,6 +17,7 @@
 #include "engine/network.h"
 #include "engine/synthetic_weights.h"
 #include "tools/arguments.h"
+#include "tools/plain_bf16.h"
 
 namespace flashvsr {
 namespace {
@@ -67,6 +69,7 @@ int Main(int argc, char** argv) {
                                     "--kv-ratio", "--local-range", "--oracle"},
                                    {"--micro", "--free", "--report", "--brief"});
   const std::string device = arguments.text("--device", "cuda");
+  const bool plain = device == "plain";
   const Precision precision = arguments.has("--precision") ? ParsePrecision(arguments.text("--precision", "")) : DefaultPrecision(device);
   const auto [height, width] = tools::Arguments::Size(arguments.text("--size", "256x384"));
   const int workers = arguments.number("--threads", 0);
@@ -77,11 +80,12 @@ int Main(int argc, char** argv) {
   const ModelConstants constants = ComputeModelConstants(*weights, threads);
   const std::string judge = arguments.text("--oracle", "reference"), judgeDevice = judge.substr(0, judge.find(':'));
   const Precision judgePrecision = judge == judgeDevice ? Precision::Fp32 : ParsePrecision(judge.substr(judge.find(':') + 1));
-  const auto oracle = OpenBackend(judgeDevice, 0, workers, arguments.text("--library", "")), tested = OpenBackend(device, 0, workers, arguments.text("--library", ""));
+  const auto oracle = OpenBackend(judgeDevice, 0, workers, arguments.text("--library", "")), tested = OpenBackend(plain ? "reference" : device, 0, workers, arguments.text("--library", ""));
   std::printf("%s (%s) against %s (%s), %dx%d, %lld layers, width %lld\n", tested->info().deviceName.c_str(), std::string(PrecisionName(precision)).c_str(),
               oracle->info().deviceName.c_str(), std::string(PrecisionName(judgePrecision)).c_str(), height, width, static_cast<long long>(dims.layers), static_cast<long long>(dims.dim));
   const auto oracleModel = oracle->prepare(*weights, constants, judgePrecision, {});
-  const auto testedModel = tested->prepare(*weights, constants, precision, {});
+  auto testedModel = tested->prepare(*weights, constants, precision, {});
+  if (plain) testedModel = tools::MakePlainBf16(std::move(testedModel));
 
   StreamSettings settings;
   settings.topkRatio = arguments.number("--topk-ratio", 1.2);
@@ -96,7 +100,7 @@ int Main(int argc, char** argv) {
   options.outputFormat.pixels = PixelFormat::Rgb24;
   Network expected(*oracle, oracleModel, judgePrecision, options), actual(*tested, testedModel, precision, options);
 
-  const bool fp32 = precision == Precision::Fp32, fp8 = precision == Precision::Fp8, free = arguments.flag("--free");
+  const bool fp32 = precision == Precision::Fp32 && !plain, fp8 = precision == Precision::Fp8, free = arguments.flag("--free");
   const double latentLimit = fp32 ? 1e-3 : fp8 ? 4e-2 : 2e-2, decibelLimit = fp32 ? 60 : 40;
   bool passed = true;
   for (std::int64_t chunk = 0; chunk < arguments.number<std::int64_t>("--chunks", 2); ++chunk) {
