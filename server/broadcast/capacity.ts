@@ -13,7 +13,8 @@ export function broadcastCapacity(limits: Config['limits'], spec: UpscalerSpec, 
       // Decode, Lanczos x4 and x264 of one 320x180 stream at 30 fps take a fifth of a core (bench:live).
       return Math.max(2, cores * 2);
     case 'onnx':
-      return Math.max(1, Math.floor(cores / spec.threads));
+      // Two always: on two cores a second broadcast steps the ladder down, which is better than a closed door.
+      return Math.max(2, Math.floor(cores / spec.threads));
     case 'flashvsr':
       return 8;
   }
