@@ -14,7 +14,7 @@ export interface MetricsSnapshot {
   readonly bitrateInBps: number;
   readonly bitrateOutBps: number;
   readonly queueDepthFrames: number;
-  readonly ladderRungs: readonly { readonly broadcast: string; readonly rung: number }[];
+  readonly pipelines: readonly { readonly broadcast: string; readonly rung: number; readonly delayMs: number }[];
 }
 
 /**
@@ -30,7 +30,7 @@ export class Metrics {
     bitrateInBps: 0,
     bitrateOutBps: 0,
     queueDepthFrames: 0,
-    ladderRungs: [],
+    pipelines: [],
   });
 
   readonly #steps: Histogram<'step'>;
@@ -74,7 +74,17 @@ export class Metrics {
       registers,
       collect() {
         this.reset();
-        for (const { broadcast, rung } of snapshot().ladderRungs) this.set({ broadcast }, rung);
+        for (const { broadcast, rung } of snapshot().pipelines) this.set({ broadcast }, rung);
+      },
+    });
+    new Gauge({
+      name: 'flashvsr_presentation_delay_milliseconds',
+      help: "From a picture's arrival to its leaving the pace stage; measured for models that work in chunks",
+      labelNames: ['broadcast'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { broadcast, delayMs } of snapshot().pipelines) this.set({ broadcast }, delayMs);
       },
     });
     this.#steps = new Histogram({

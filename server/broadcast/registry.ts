@@ -165,9 +165,13 @@ export class Registry implements SignalingPort {
       bitrateInBps: stats.reduce((sum, { source }) => sum + source.bitrateBps, 0),
       bitrateOutBps,
       queueDepthFrames: broadcasts.reduce((sum, { pipelineStats }) => sum + (pipelineStats?.queueDepth ?? 0), 0),
-      ladderRungs: broadcasts
+      pipelines: broadcasts
         .filter((broadcast) => broadcast.hasPipeline)
-        .map((broadcast) => ({ broadcast: broadcast.name, rung: broadcast.pipelineStats?.ladderRung ?? 0 })),
+        .map(({ name, pipelineStats }) => ({
+          broadcast: name,
+          rung: pipelineStats?.ladderRung ?? 0,
+          delayMs: pipelineStats?.presentationDelayMs ?? 0,
+        })),
     };
   }
 
