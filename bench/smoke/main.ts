@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { startApp } from '../../server/app.ts';
+import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
 import { loadConfig } from '../../server/config.ts';
 import { createLog } from '../../server/log.ts';
 import { encodeClip } from '../../tests/peers/clip.ts';
@@ -14,6 +15,11 @@ import { printTable } from '../table.ts';
  * non-zero when anything that a user would notice is wrong.
  */
 const CLIP = new URL('../../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;
+
+const NOTES: Readonly<Partial<Record<Step, string>>> = {
+  assemble: 'first packet in -> frame complete',
+  queue: 'waiting for the upscaler',
+};
 
 const { values } = parseArgs({
   options: {
@@ -89,10 +95,8 @@ async function main(): Promise<number> {
       `${fpsOut.toFixed(1)} fps`,
       `${(output.bitrateBps / 1000).toFixed(0)} kbit/s ${output.codec}`,
     ],
-    ['assemble', `${steps.assembleMs.toFixed(1)} ms`, '', 'first packet in -> frame complete'],
-    ['decode', `${steps.decodeMs.toFixed(1)} ms`, '', ''],
-    ['upscale', `${steps.upscaleMs.toFixed(1)} ms`, '', `load ${(load * 100).toFixed(0)} %`],
-    ['encode', `${steps.encodeMs.toFixed(1)} ms`, '', ''],
+    ...STEPS.map((step) => [step, `${steps[`${step}Ms`].toFixed(1)} ms`, '', NOTES[step] ?? '']),
+    ['load', `${(load * 100).toFixed(0)} %`, '', `rung ${model.rungLabel}`],
     [
       'added latency',
       `${addedLatencyMs.p50.toFixed(1)} ms p50`,
