@@ -19,6 +19,8 @@ export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
 /** At most one of these messages in so many microseconds: a broken publisher must not flood the RTP thread. */
 const KEYFRAME_WISH_INTERVAL_US = 200_000;
 const ERROR_INTERVAL_US = 1_000_000;
+/** The overload ladder begins so long after the first result. */
+const LADDER_FROM_US = 3_000_000;
 
 /**
  * One broadcast's way from access unit to encoded frame: decode -> queue -> upscale -> pace -> encode. Lives in a worker
@@ -42,6 +44,7 @@ export class PipelineCore {
   readonly #lastErrorUs = new Map<string, MonotonicUs>();
   #utilization = performance.eventLoopUtilization();
   #lastSampleUs: MonotonicUs = monotonicUs();
+  #firstUpscaledAtUs: MonotonicUs | undefined;
   #closed = false;
 
   constructor(options: PipelineOptions, post: Post) {
@@ -169,6 +172,7 @@ export class PipelineCore {
 
   #onUpscaled(picture: Picture, upscaleUs: number): void {
     this.#counters.framesUpscaled += 1;
+    this.#firstUpscaledAtUs ??= monotonicUs();
     this.#counters.time('upscale', 0, upscaleUs);
     if (this.#pace === undefined) picture.release?.();
     else this.#pace.push(picture);
@@ -236,6 +240,8 @@ export class PipelineCore {
 
   #sampleLadder(load: number, now: MonotonicUs): void {
     const sample = { load, drops: this.#counters.takeQueueDrops() };
+    // Code is compiled and memory taken in the first seconds: they say nothing about those to come.
+    if (now - (this.#firstUpscaledAtUs ?? now) < LADDER_FROM_US) return;
     const share = this.#share;
     const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
     if (step !== undefined) this.#toRung(step, now);
