@@ -6,6 +6,7 @@
 #include "tests/fixture.h"
 #include "tools/golden_file.h"
 #include "tools/parity.h"
+#include "tools/plain_bf16.h"
 
 namespace flashvsr::test {
 namespace {
@@ -166,6 +167,36 @@ TEST("recording: replays to the same bytes, through deadlines, settings, a flush
   unwritable.recordPath = "/nonexistent/folder/file";
   const auto engine = OpenEngine();
   CHECK_THROWS(engine->createStream(unwritable, std::make_shared<Collector>()), "engine.recording");
+}
+
+TEST("plain bf16: everything between operations is bf16, and the error is bf16's") {
+  Prepared prepared;
+  const auto plain = tools::MakePlainBf16(prepared.backend->prepare(*prepared.weights, [&] {
+    Threads pool(kWorkers);
+    return ComputeModelConstants(*prepared.weights, pool);
+  }(), Precision::Fp32, {}));
+  NetworkOptions options;
+  options.geometry = {128, 256, 128, 256};
+  options.maxSourceWidth = options.maxSourceHeight = 64;
+  options.outputFormat.pixels = PixelFormat::Rgb24;
+  std::map<std::string, std::vector<float>> seen[2];
+  for (int i = 0; i < 2; ++i) {
+    Network network(*prepared.backend, i == 0 ? prepared.model : plain, Precision::Fp32, options);
+    ChunkRequest request;
+    request.settings.topkRatio = 100;  // every window: masks cannot differ
+    request.settings.colourMatch = ColourMatch::None;
+    for (int frame = 0; frame < kFirstChunkFrames; ++frame) request.pictures.push_back(SourceOf(Picture(64, 32, frame)));
+    request.outputs.resize(kFirstChunkOutputs);
+    NetworkHooks hooks;
+    hooks.decodeSkippedFrames = true;
+    hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) { seen[i][name] = executor.read(tensor); };
+    network.run(std::move(request), &hooks).fence->wait();
+  }
+  for (const float value : seen[1].at("block.1")) CHECK_EQUAL(BFloat16ToFloat(FloatToBFloat16(value)), value);
+  for (const char* name : {"block.0", "block.1", "latent", "decoded.20"}) {
+    const double error = Relative(seen[1].at(name), seen[0].at(name));
+    CHECK(error > 1.0 / 2048 && error < 1.0 / 64);
+  }
 }
 
 TEST("devices: an unknown one and an absent CUDA are refused with the reason; auto falls back") {
