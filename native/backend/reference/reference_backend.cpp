@@ -117,10 +117,12 @@ class ReferenceExecutor final : public Executor {
     const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
     const std::int64_t tokens = op.x.shape[2], group = geometry_.groupTokens(), groups = tokens / group;
     LayerNorm(threads_, F(op.x), tokens, dim_, nullptr, nullptr, block.modulation[1].data(), block.modulation[0].data(), normed_.data());
+    RoundFloat8(threads_, normed_.data(), tokens * dim_, block.normedScale);
     Linear(threads_, normed_.data(), tokens, block.q.weight, block.q.biasData(), Activation::None, F(op.q));
     RmsNorm(threads_, F(op.q), tokens, dim_, block.normQ.data());
     Rope(threads_, F(op.q), groups * 2, geometry_.tokenRows(), geometry_.tokenColumns(), dim_, F(op.rope.frames), F(op.rope.rows), F(op.rope.columns));
     WindowMeans(threads_, F(op.q), groups * geometry_.windows(), dim_, F(op.queryMeans));
+    RoundFloat8(threads_, F(op.q), tokens * dim_, block.queryScale);
     for (std::int64_t g = 0; g < groups; ++g) {
       const KvSlot& slot = op.slots[static_cast<std::size_t>(g)];
       const float* a = normed_.data() + g * group * dim_;
@@ -128,7 +130,9 @@ class ReferenceExecutor final : public Executor {
       RmsNorm(threads_, F(slot.keys), group, dim_, block.normK.data());
       Rope(threads_, F(slot.keys), 2, geometry_.tokenRows(), geometry_.tokenColumns(), dim_, F(op.rope.frames) + g * 2 * 22 * 2, F(op.rope.rows), F(op.rope.columns));
       WindowMeans(threads_, F(slot.keys), geometry_.windows(), dim_, F(slot.means));
+      RoundFloat8(threads_, F(slot.keys), group * dim_, block.keyScale);
       Linear(threads_, a, group, block.v.weight, block.v.biasData(), Activation::None, F(slot.values));
+      RoundFloat8(threads_, F(slot.values), group * dim_, block.valueScale);
     }
   }
   void run(const SelectBlocks& op) override {
@@ -145,6 +149,7 @@ class ReferenceExecutor final : public Executor {
       values.push_back(F(slot.values));
     }
     SparseAttend(threads_, model_->dims().heads, geometry_.windows(), op.q.shape[2] / 128, F(op.q), keys, values, B(op.mask), F(op.out));
+    RoundFloat8(threads_, F(op.out), op.q.shape[2] * dim_, model_->blocks[static_cast<std::size_t>(op.layer)].attentionScale);
   }
   void run(const AttentionOutput& op) override {
     const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
@@ -154,16 +159,20 @@ class ReferenceExecutor final : public Executor {
     const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
     const std::int64_t tokens = op.x.shape[2];
     LayerNorm(threads_, F(op.x), tokens, dim_, block.norm3Weight.data(), block.norm3Bias.data(), nullptr, nullptr, F(op.a));
+    RoundFloat8(threads_, F(op.a), tokens * dim_, block.normedScale);
     Linear(threads_, F(op.a), tokens, block.crossQ.weight, block.crossQ.biasData(), Activation::None, F(op.b));
     RmsNorm(threads_, F(op.b), tokens, dim_, block.crossNormQ.data());
     DenseAttend(threads_, model_->dims().heads, tokens, model_->dims().textLen, F(op.b), block.promptKeys.data(), block.promptValues.data(), F(op.a));
+    RoundFloat8(threads_, F(op.a), tokens * dim_, block.promptScale);
     LinearGatedResidual(threads_, F(op.a), tokens, block.crossO.weight, block.crossO.biasData(), nullptr, F(op.x));
   }
   void run(const FeedForward& op) override {
     const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
     const std::int64_t tokens = op.x.shape[2];
     LayerNorm(threads_, F(op.x), tokens, dim_, nullptr, nullptr, block.modulation[4].data(), block.modulation[3].data(), F(op.a));
+    RoundFloat8(threads_, F(op.a), tokens * dim_, block.feedForwardScale);
     Linear(threads_, F(op.a), tokens, block.ffnIn.weight, block.ffnIn.biasData(), Activation::GeluTanh, F(op.hidden));
+    RoundFloat8(threads_, F(op.hidden), tokens * model_->dims().ffn, block.hiddenScale);
     LinearGatedResidual(threads_, F(op.hidden), tokens, block.ffnOut.weight, block.ffnOut.biasData(), block.modulation[5].data(), F(op.x));
   }
   void run(const Head& op) override {
@@ -266,10 +275,10 @@ class ReferenceBackend final : public Backend {
   }
   std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants, Precision precision,
                                          const LoadProgress& progress) override {
-    if (precision != Precision::Fp32)
-      throw Error("engine.device", ErrorScope::Engine, "The reference backend computes in fp32 only.",
+    if (precision == Precision::Bf16)
+      throw Error("engine.device", ErrorScope::Engine, "The reference backend computes in fp32, or in fp32 with fp8's roundings.",
                   "Leave the precision out, or choose --device cuda.");
-    return std::make_shared<ReferenceModel>(threads_, weights, constants, progress);
+    return std::make_shared<ReferenceModel>(threads_, weights, constants, precision, progress);
   }
 
  private:

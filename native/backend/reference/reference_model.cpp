@@ -1,7 +1,9 @@
 #include "backend/reference/reference_model.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "backend/float8.h"
 #include "backend/reference/decoder_ops.h"
 #include "backend/reference/projector_ops.h"
 #include "backend/reference/token_ops.h"
@@ -37,6 +39,34 @@ class Reader {
     if (bias) weights.bias = floats(part, name + ".bias");
     return weights;
   }
+  // An e4m3 layer: `columnScale` and `columnShift` (from the norm before it), `gate` (after it) are folded in, then every weight is
+  // rounded. `bound` becomes a bound of its results where its input is a norm's output.
+  LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale, std::span<const float> columnShift,
+                        std::span<const float> gate, float& bound) {
+    const TensorView& tensor = view(part, name + ".weight");
+    const std::size_t n = static_cast<std::size_t>(tensor.shape[0]), k = static_cast<std::size_t>(tensor.elements()) / n;
+    std::vector<float> weight = floats(part, name + ".weight"), bias = floats(part, name + ".bias");
+    std::vector<float> largest(n), bounds(n);
+    threads_.runRanges(static_cast<std::int64_t>(n), 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::size_t i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        double squares = 0, shift = 0;
+        for (std::size_t j = 0; j < k; ++j) {
+          float& w = weight[i * k + j];
+          if (!gate.empty()) w *= gate[i];
+          if (!columnShift.empty()) shift += static_cast<double>(w) * columnShift[j];
+          if (!columnScale.empty()) w *= columnScale[j];
+          largest[i] = std::max(largest[i], std::abs(w));
+          squares += static_cast<double>(w) * w;
+        }
+        bias[i] = bias[i] * (gate.empty() ? 1.0F : gate[i]) + static_cast<float>(shift);
+        bounds[i] = static_cast<float>(std::sqrt(squares)) * float8::NormBound(static_cast<std::int64_t>(k)) + std::abs(bias[i]);
+      }
+    });
+    const float scale = float8::ScaleFor(*std::max_element(largest.begin(), largest.end()));
+    RoundFloat8(threads_, weight.data(), static_cast<std::int64_t>(weight.size()), scale);
+    bound = *std::max_element(bounds.begin(), bounds.end());
+    return {PackedMatrix(weight, tensor.shape[0], static_cast<std::int64_t>(k), &threads_), std::move(bias)};
+  }
   LinearWeights convolution3x3(const TensorSource& part, const std::string& name, bool bias) {
     const TensorView& tensor = view(part, name + ".weight");
     LinearWeights weights;
@@ -58,10 +88,53 @@ std::vector<float> Sum(std::span<const float> a, std::span<const float> b) {
   return out;
 }
 
+float Largest(const std::vector<float>& values) {
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
+// One block's e4m3 layers in place of the plain ones; what was folded into them becomes neutral.
+void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& name, std::int64_t dim, float8::Scope scope, BlockWeights& block) {
+  const std::span<const float> none;
+  const float normed = float8::NormBound(dim);
+  float bound = 0, unused = 0;
+  auto& [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = block.modulation;
+  const auto factor = [](std::vector<float> scale) {
+    for (float& v : scale) v += 1.0F;
+    return scale;
+  };
+  block.feedForwardScale = float8::ScaleFor(normed);
+  block.ffnIn = read.linear8(transformer, name + ".ffn.0", factor(scaleM), shiftM, none, bound);
+  block.hiddenScale = float8::ScaleFor(bound);
+  block.ffnOut = read.linear8(transformer, name + ".ffn.2", none, none, gateM, unused);
+  scaleM.assign(scaleM.size(), 0.0F);
+  shiftM = scaleM;
+  gateM.assign(gateM.size(), 1.0F);
+  if (scope == float8::Scope::FeedForward) return;
+  block.normedScale = float8::ScaleFor(normed);
+  block.q = read.linear8(transformer, name + ".self_attn.q", factor(scaleA), shiftA, none, unused);
+  block.k = read.linear8(transformer, name + ".self_attn.k", factor(scaleA), shiftA, none, unused);
+  block.v = read.linear8(transformer, name + ".self_attn.v", factor(scaleA), shiftA, none, bound);
+  block.attentionScale = float8::ScaleFor(bound);
+  block.o = read.linear8(transformer, name + ".self_attn.o", none, none, gateA, unused);
+  scaleA = shiftA = std::vector<float>(scaleA.size(), 0.0F);
+  gateA.assign(gateA.size(), 1.0F);
+  block.crossQ = read.linear8(transformer, name + ".cross_attn.q", block.norm3Weight, block.norm3Bias, none, unused);
+  block.norm3Weight.assign(block.norm3Weight.size(), 1.0F);
+  block.norm3Bias.assign(block.norm3Bias.size(), 0.0F);
+  block.promptScale = float8::ScaleFor(Largest(block.promptValues));
+  block.crossO = read.linear8(transformer, name + ".cross_attn.o", none, none, none, unused);
+  if (scope == float8::Scope::Linear) return;
+  block.queryScale = float8::ScaleFor(normed * Largest(block.normQ));
+  block.keyScale = float8::ScaleFor(normed * Largest(block.normK));
+  block.valueScale = block.attentionScale;
+}
+
 }  // namespace
 
 ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeights& weights,
-                               const ModelConstants& constants, const LoadProgress& progress)
+                               const ModelConstants& constants, Precision precision, const LoadProgress& progress)
     : dims_(weights.dims()), constants_(constants), threads_(std::move(threads)) {
   Reader read(weights, *threads_, progress);
   const TensorSource& transformer = weights.transformer();
@@ -96,6 +169,7 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
     Linear(*threads_, constants.context.data(), dims_.textLen, crossV.weight, crossV.biasData(), Activation::None, block.promptValues.data());
     block.ffnIn = read.linear(transformer, name + ".ffn.0");
     block.ffnOut = read.linear(transformer, name + ".ffn.2");
+    if (precision == Precision::Fp8) ToFloat8(read, transformer, name, dims_.dim, float8::ScopeFromEnvironment(), block);
     for (const LinearWeights* w : {&block.q, &block.k, &block.v, &block.o, &block.crossQ, &block.crossO, &block.ffnIn, &block.ffnOut})
       bytes_ += w->weight.bytes();
     bytes_ += static_cast<std::int64_t>((block.promptKeys.size() * 2) * sizeof(float));

@@ -1,4 +1,5 @@
-// The weights as the reference backend holds them: fp32, products packed into panels, nothing folded.
+// The weights as the reference backend holds them: fp32, products packed into panels, nothing folded. In fp8 mode the layers that are
+// e4m3 there hold rounded numbers, with norms, modulation and gates folded in as backend/float8.h says.
 #pragma once
 
 #include <array>
@@ -30,6 +31,8 @@ struct BlockWeights {
   std::vector<float> crossNormQ, norm3Weight, norm3Bias;
   std::vector<float> promptKeys, promptValues;  // (textLen, dim)
   LinearWeights ffnIn, ffnOut;
+  // fp8: what operands are multiplied by before they are rounded to e4m3; 0: not rounded.
+  float normedScale = 0, feedForwardScale = 0, hiddenScale = 0, queryScale = 0, keyScale = 0, valueScale = 0, attentionScale = 0, promptScale = 0;
 };
 
 struct CausalWeights {
@@ -40,7 +43,7 @@ struct CausalWeights {
 class ReferenceModel final : public PreparedModel, public std::enable_shared_from_this<ReferenceModel> {
  public:
   ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeights& weights, const ModelConstants& constants,
-                 const LoadProgress& progress);
+                 Precision precision, const LoadProgress& progress);
 
   const ModelDims& dims() const override { return dims_; }
   std::int64_t bytes() const override { return bytes_; }

@@ -1,8 +1,10 @@
 #include "backend/reference/token_ops.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "backend/backend.h"
+#include "backend/float8.h"
 #include "common/philox.h"
 
 namespace flashvsr::reference {
@@ -104,6 +106,14 @@ void LinearGatedResidual(Threads& threads, const float* y, std::int64_t rows, co
                to[i] += gate != nullptr ? gate[column + i] * value : value;
              }
            });
+}
+
+void RoundFloat8(Threads& threads, float* x, std::int64_t count, float scale) {
+  if (scale == 0.0F) return;
+  constexpr std::int64_t kRun = 4096;
+  threads.runRanges((count + kRun - 1) / kRun, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * kRun; i < std::min(end * kRun, count); ++i) x[i] = float8::Round(x[i] * scale) / scale;
+  });
 }
 
 void PatchRows(Threads& threads, const float* latent, std::int64_t channels, std::int64_t frames, std::int64_t height,

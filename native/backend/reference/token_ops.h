@@ -33,6 +33,9 @@ void Linear(Threads& threads, const float* x, std::int64_t rows, const PackedMat
 void LinearGatedResidual(Threads& threads, const float* y, std::int64_t rows, const PackedMatrix& weight,
                          const float* bias, const float* gate, float* x);
 
+// x = e4m3(scale * x) / scale (backend/float8.h); nothing for scale 0.
+void RoundFloat8(Threads& threads, float* x, std::int64_t count, float scale);
+
 // Patches of (channels, f, H8, W8) in window order: (tokens, channels*4), channel > row of patch > column of patch.
 void PatchRows(Threads& threads, const float* latent, std::int64_t channels, std::int64_t frames, std::int64_t height,
                std::int64_t width, float* rows);
