@@ -1,6 +1,7 @@
 // Attention of the transformer, head width 128: over the kept windows of 128 tokens, or dense over the prompt's tokens.
 #pragma once
 
+#include "taken.h"
 #include "types.h"
 
 namespace flashvsr::kernels {
@@ -35,12 +36,20 @@ struct AttentionParams {
   int keyLength = 0;               ///< dense only
   int queryWindows = 0;
   int heads = 0;
-  void* out = nullptr;             ///< like q
+  void* out = nullptr;             ///< like q, of `outputType`
+  /// kFloat8: q and keys are e4m3, values e4m3 transposed as LaunchTransposeValues leaves them. Sparse only, and only where
+  /// Float8AttentionSuits.
   DataType type = DataType::kBfloat16;
+  DataType outputType = DataType::kBfloat16;  ///< kFloat32 with `type` kFloat32; kBfloat16 or kFloat8 (saturating) otherwise
+  float scoreScale = 1.0f;         ///< kFloat8: of q k^T (the operands' scales, undone)
+  float outputScale = 1.0f;        ///< of the output, before it is rounded
   Path path = Path::kAuto;
 };
 
 /// Deterministic: one block owns one (query window, head) and walks its keys in list order with an online softmax.
 cudaError_t LaunchAttention(const AttentionParams& params, cudaStream_t stream);
+
+/// Whether the current device has e4m3 attention: Hopper, with the library built for it.
+bool Float8AttentionSuits();
 
 }  // namespace flashvsr::kernels

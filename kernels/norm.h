@@ -16,6 +16,8 @@ struct LayerNormParams {
   int64_t rows = 0;
   int width = 0;                  ///< a multiple of 8
   DataType type = DataType::kBfloat16;
+  bool float8 = false;            ///< out is e4m3(outputScale * ..), saturating; `type` is then kBfloat16
+  float outputScale = 1.0f;
 };
 cudaError_t LaunchLayerNorm(const LayerNormParams& params, cudaStream_t stream);
 

@@ -18,6 +18,27 @@ struct PackRowsParams {
 };
 cudaError_t LaunchPackRows(const PackRowsParams& params, cudaStream_t stream);
 
+/// A linear layer on its way to e4m3: w[n][k] = rowScale[n] * in[n][k] * columnScale[k], with what stood between a norm and the layer
+/// folded into its columns. LaunchRowStatistics says of every row what its scale and its results' bound follow from; LaunchPackRows8
+/// writes out[n][k] = e4m3(scale * w[n][k]).
+struct PackRows8Params {
+  const void* in = nullptr;            ///< (rows, columns) of `source`
+  SourceType source = SourceType::kBfloat16;
+  const float* rowScale = nullptr;     ///< (rows) or null (1)
+  const float* columnScale = nullptr;  ///< (columns) or null (1)
+  int64_t rows = 0, columns = 0;
+  // LaunchPackRows8
+  float scale = 1.0f;
+  void* out = nullptr;                 ///< (rows, columns) e4m3
+  // LaunchRowStatistics
+  const float* columnShift = nullptr;  ///< (columns) or null (0)
+  float* largest = nullptr;            ///< (rows): max |w|
+  float* squares = nullptr;            ///< (rows): sum of w^2
+  float* shifts = nullptr;             ///< (rows): sum of rowScale * in * columnShift
+};
+cudaError_t LaunchRowStatistics(const PackRows8Params& params, cudaStream_t stream);
+cudaError_t LaunchPackRows8(const PackRows8Params& params, cudaStream_t stream);
+
 /// A convolution's weight (outChannels, channels0 + channels1, taps) -> (outChannels, PackedConvDepth), see conv.h.
 struct PackConvParams {
   const void* in = nullptr;

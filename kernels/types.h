@@ -8,7 +8,8 @@
 namespace flashvsr::kernels {
 
 /// Element type of activations and weights. Sums, norms and softmax are fp32 whatever the type.
-enum class DataType : int { kFloat32 = 0, kBfloat16 = 1 };
+/// kFloat8 is e4m3 without infinities: 448 is its largest number, 2^-6 its smallest normal one.
+enum class DataType : int { kFloat32 = 0, kBfloat16 = 1, kFloat8 = 2 };
 
 /// What a product's epilogue applies to (sum + bias), before the residual.
 enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };
@@ -17,7 +18,7 @@ enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };
 enum class Path : int { kPortable = 0, kAuto = 1 };
 
 /// Bytes of one element.
-constexpr int64_t SizeOf(DataType type) { return type == DataType::kFloat32 ? 4 : 2; }
+constexpr int64_t SizeOf(DataType type) { return type == DataType::kFloat32 ? 4 : type == DataType::kBfloat16 ? 2 : 1; }
 
 /// Smallest multiple of `unit` that is >= `value`.
 constexpr int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "attention.h"
+#include "attention_input.h"
 #include "backend/cuda/cublaslt.h"
 #include "colour_match.h"
 #include "conv.h"
@@ -19,7 +20,6 @@
 #include "gemm.h"
 #include "norm.h"
 #include "patch.h"
-#include "rope.h"
 #include "select.h"
 #include "shuffle.h"
 
@@ -44,7 +44,18 @@ class Buffer {
     noise.height = static_cast<int>(padded / 64);
     noise.width = 64;
     LaunchNoise(noise, nullptr);
-    if (type == DataType::kFloat32) {
+    if (type == DataType::kFloat8) {
+      LayerNormParams round;  // rows of 4096 normals to bf16, then to e4m3
+      Buffer rounded(padded);
+      round.x = rounded.get();
+      round.out = data_;
+      round.rows = padded / 4096;
+      round.width = 4096;
+      round.float8 = true;
+      round.outputScale = 8.0F;
+      LaunchLayerNorm(round, nullptr);
+      cudaDeviceSynchronize();
+    } else if (type == DataType::kFloat32) {
       cudaMemcpy(data_, normals, static_cast<std::size_t>(padded * 4), cudaMemcpyDeviceToDevice);
     } else {
       ones(padded / 8);
@@ -142,6 +153,35 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
   if (!used) std::printf("  (not computed by cuBLASLt)\n");
 }
 
+// e4m3 operands; random bytes would hold NaN, so they are rounded normals.
+void Linear8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, bool float8Out, flashvsr::cuda::CublasLt* lt) {
+  if (!Float8Suits()) return;
+  const Buffer a(m * k, DataType::kFloat8), b(static_cast<std::int64_t>(n) * k, DataType::kFloat8), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
+  const Buffer one(1, DataType::kFloat32);
+  const double flop = 2.0 * static_cast<double>(m) * n * k;
+  const double bytes = static_cast<double>(m * k + static_cast<std::int64_t>(n) * k) + static_cast<double>(m * n) * (float8Out ? 1 : residual ? 4 : 2);
+  Line("linear e4m3 " + name + " portable", flop, bytes, [&] {
+    GemmParams p;
+    p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
+    p.residual = residual ? d.get() : nullptr;
+    p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
+    p.type = DataType::kFloat8, p.outputType = float8Out ? DataType::kFloat8 : DataType::kBfloat16;
+    p.scale = 1.0F / 64;
+    p.activation = activation;
+    LaunchGemm(p, nullptr);
+  });
+  if (lt == nullptr) return;
+  flashvsr::cuda::DeviceLinear weight{b.get(), bias.floats(), stored.get(), n, k};
+  weight.type = DataType::kFloat8, weight.scale = 1.0F / 64, weight.float8Out = float8Out, weight.outputScaleStored = one.floats();
+  flashvsr::cuda::LinearCall call;
+  call.a = a.get(), call.lda = k, call.rows = m, call.weight = &weight, call.activation = activation;
+  call.residual = residual ? d.get() : nullptr;
+  call.out = d.get(), call.ldd = n;
+  bool used = true;
+  Line("linear e4m3 " + name + " cuBLASLt", flop, bytes, [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
+  if (!used) std::printf("  (not computed by cuBLASLt)\n");
+}
+
 void Conv(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
   const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
   const int inputs = frames * kernelT;
@@ -194,6 +234,12 @@ int main(int argc, char** argv) {
   Linear("o + residual", tokens, kDim, kDim, Activation::kNone, true, lt.get());
   Linear("ffn in + GELU", tokens, kFfn, kDim, Activation::kGeluTanh, false, lt.get());
   Linear("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, lt.get());
+  Linear8("q,k (n 3072)", tokens, 2 * kDim, kDim, Activation::kNone, false, false, lt.get());
+  Linear8("v to e4m3 (n 1536)", tokens, kDim, kDim, Activation::kNone, false, true, lt.get());
+  Linear8("o + residual", tokens, kDim, kDim, Activation::kNone, true, false, lt.get());
+  Linear8("ffn in + GELU to e4m3", tokens, kFfn, kDim, Activation::kGeluTanh, false, true, lt.get());
+  Linear8("ffn in + GELU to bf16", tokens, kFfn, kDim, Activation::kGeluTanh, false, false, lt.get());
+  Linear8("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, false, lt.get());
 
   {
     const int groups = 4, columns = groups * windows;
@@ -226,6 +272,18 @@ int main(int argc, char** argv) {
       p.path = path;
       Line(path == Path::kAuto ? "sparse attention auto" : "sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
     }
+    if (Float8AttentionSuits()) {
+      const Buffer q8(tokens * kDim, DataType::kFloat8), keys8(tokens * kDim * groups, DataType::kFloat8), values8(tokens * kDim * groups, DataType::kFloat8);
+      AttentionParams e = p;
+      e.q = q8.get();
+      for (int g = 0; g < groups; ++g) {
+        e.keys[g] = static_cast<std::uint8_t*>(keys8.get()) + tokens * kDim * g;
+        e.values[g] = static_cast<std::uint8_t*>(values8.get()) + tokens * kDim * g;
+      }
+      e.type = e.outputType = DataType::kFloat8;
+      e.scoreScale = 1.0F / 64;
+      Line("sparse attention e4m3", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(e, nullptr); });
+    }
     p.entries = nullptr, p.counts = nullptr;
     p.keyLength = 512;
     for (const Path path : {Path::kPortable, Path::kAuto}) {
@@ -251,15 +309,18 @@ int main(int argc, char** argv) {
     LayerNormParams n;
     n.x = x.get(), n.out = out.get(), n.scale = n.shift = vector.floats(), n.rows = tokens, n.width = kDim;
     Line("layer norm + modulate", 0, 2 * once, [&] { LaunchLayerNorm(n, nullptr); });
-    RmsRopeParams r;
-    r.x = x.get(), r.ldx = 2 * kDim, r.out = out.get(), r.weight = vector.floats(), r.frames = r.rows = r.columns = tables.floats();
-    r.tokens = tokens, r.tokenRows = h, r.tokenColumns = w, r.width = kDim;
-    Line("rms + rope", 0, 2 * once, [&] { LaunchRmsRope(r, nullptr); });
-    WindowMeansParams m;
-    m.x = x.get(), m.means = tables.floats(), m.windows = 1, m.width = kDim;
-    const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32);
-    m.means = means.floats(), m.windows = windows;
-    Line("window means", 0, once, [&] { LaunchWindowMeans(m, nullptr); });
+    n.float8 = true, n.scale = n.shift = nullptr, n.outputScale = 8;
+    Line("layer norm to e4m3", 0, 1.5 * once, [&] { LaunchLayerNorm(n, nullptr); });
+    const Buffer means(static_cast<std::int64_t>(windows) * kDim * 2, DataType::kFloat32), keys(tokens * kDim);
+    QueryKeyParams r;
+    r.x = x.get(), r.ldx = 2 * kDim, r.frames = r.rows = r.columns = tables.floats();
+    r.parts[0] = {vector.floats(), out.get(), means.floats(), 4.0F};
+    r.parts[1] = {vector.floats(), keys.get(), means.floats() + windows * kDim, 4.0F};
+    r.windows = windows, r.tokenRows = h, r.tokenColumns = w, r.width = kDim;
+    Line("q and k: rms, rope, means", 0, 4 * once, [&] { LaunchQueryKey(r, nullptr); });
+    r.float8 = true;
+    Line("q and k to e4m3: rms, rope, means", 0, 3 * once, [&] { LaunchQueryKey(r, nullptr); });
+    Line("values to e4m3's order", 0, once, [&] { LaunchTransposeValues({x.get(), out.get(), windows, kHeads}, nullptr); });
   }
 
   Conv("projector 1 (768 -> 2048), 4 outputs", 4, h, w, 768, 1, 2048, 4, 3, 1, false);

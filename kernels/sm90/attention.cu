@@ -6,7 +6,7 @@
 #include "attention.h"
 
 #include "../smxx/epilogue.cuh"
-#include "wgmma.cuh"
+#include "softmax.cuh"
 
 namespace flashvsr::kernels {
 
@@ -20,12 +20,6 @@ constexpr int kBarriers = 5 * kTileBytes, kSharedBytes = kBarriers + 8 * 8;
 constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
-
-__device__ __forceinline__ float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /// 128 rows of 128 elements, `ld` apart, into two swizzled halves of 64 columns, by the producer's 128 threads.
 __device__ __forceinline__ void CopyWindow(uint32_t shared, const Bf16* from, int64_t ld, int thread) {
@@ -49,32 +43,7 @@ __device__ __forceinline__ void AddValues(float (&acc)[16][4], const uint32_t (&
   for (int step = 0; step < 8; ++step) WgmmaRegisters128(acc, probabilities[step], v + step * (16 * 128 >> 4));
 }
 
-/// Online softmax of one tile in place: s becomes exp2 of the scaled scores; shrink is what earlier sums must be multiplied by.
-__device__ __forceinline__ void Softmax(float (&s)[16][4], float (&maximum)[2], float (&total)[2], float (&shrink)[2]) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float top = maximum[half];
-#pragma unroll
-    for (int j = 0; j < 16; ++j) top = fmaxf(top, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
-    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-    shrink[half] = Exp2((maximum[half] - top) * kScaleLog2);
-    maximum[half] = top;
-    const float offset = top * kScaleLog2;
-    float sum = 0.0f;
-#pragma unroll
-    for (int j = 0; j < 16; ++j) {
-#pragma unroll
-      for (int c = 2 * half; c < 2 * half + 2; ++c) {
-        s[j][c] = Exp2(fmaf(s[j][c], kScaleLog2, -offset));
-        sum += s[j][c];
-      }
-    }
-    total[half] = total[half] * shrink[half] + sum;
-  }
-}
-
-template <bool kSparse>
+template <bool kSparse, typename Out>
 __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + 2 * kTileBytes;
@@ -130,6 +99,7 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
   }
 
   TakeRegisters<kConsumerRegisters>();
+  constexpr int kSlack = kSparse ? 8 : -1;  // the prompt's few tiles save nothing
   float acc[16][4], s[16][4];
 #pragma unroll
   for (int j = 0; j < 16; ++j)
@@ -156,7 +126,7 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
     uint32_t probabilities[8][4];
     float shrink[2];
     // Probabilities become the left operand only when the P*V that reads the old ones is done.
-    const auto turn = [&] {
+    const auto turn = [&](bool rescale) {
 #pragma unroll
       for (int step = 0; step < 8; ++step) {
         probabilities[step][0] = PackBf16(s[2 * step][0], s[2 * step][1]);
@@ -164,18 +134,20 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
         probabilities[step][2] = PackBf16(s[2 * step + 1][0], s[2 * step + 1][1]);
         probabilities[step][3] = PackBf16(s[2 * step + 1][2], s[2 * step + 1][3]);
       }
+      if (rescale) {
 #pragma unroll
-      for (int j = 0; j < 16; ++j) {
-        acc[j][0] *= shrink[0], acc[j][1] *= shrink[0];
-        acc[j][2] *= shrink[1], acc[j][3] *= shrink[1];
+        for (int j = 0; j < 16; ++j) {
+          acc[j][0] *= shrink[0], acc[j][1] *= shrink[0];
+          acc[j][2] *= shrink[1], acc[j][3] *= shrink[1];
+        }
       }
     };
     for (int tile = 0; tile + 1 < tiles; ++tile) {
       const int next = tile + 1;
-      Softmax(s, maximum, total, shrink);  // under the P*V of the tile before
+      const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);  // under the P*V of the tile before
       WgmmaWait<0>();
       if (tile > 0 && lane == 0) BarrierArrive(emptyV + ((tile - 1) & 1) * 8);
-      turn();
+      turn(rescale);
       BarrierWait(fullK + (next & 1) * 8, (next >> 1) & 1);
       BarrierWait(fullV + (tile & 1) * 8, (tile >> 1) & 1);
       FenceAsyncProxy();
@@ -190,9 +162,9 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
       if (lane == 0) BarrierArrive(emptyK + (next & 1) * 8);
     }
     const int last = tiles - 1;
-    Softmax(s, maximum, total, shrink);
+    const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);
     WgmmaWait<0>();
-    turn();
+    turn(rescale);
     BarrierWait(fullV + (last & 1) * 8, (last >> 1) & 1);
     FenceAsyncProxy();
     WgmmaFence();
@@ -201,37 +173,12 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
     WgmmaWait<0>();
   }
 
-  Bf16* const out = static_cast<Bf16*>(p.out) + queryOffset;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float sum = total[half];
-    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-    sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-    const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
-    Bf16* const row = out + (group * 64 + warpInGroup * 16 + half * 8 + (lane >> 2)) * ld;
-#pragma unroll
-    for (int part = 0; part < 4; ++part) {
-      float2 e[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) e[j] = make_float2(acc[part * 4 + j][2 * half] * factor, acc[part * 4 + j][2 * half + 1] * factor);
-      TransposeQuad(e, lane);
-      const float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
-      Store8(row + (part * 4 + (lane & 3)) * 8, v);
-    }
-  }
+  StoreAttention(acc, total, p.outputScale, static_cast<Out*>(p.out) + queryOffset + (group * 64 + warpInGroup * 16) * ld, ld, lane);
 }
 
-}  // namespace
-
-bool Sm90SuitsAttention(const AttentionParams& p) {
-  if (p.entries == nullptr && p.keyLength % kTile != 0) return false;
-  int device = 0, major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
-}
-
-cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
-  auto* kernel = p.entries != nullptr ? HopperAttentionKernel<true> : HopperAttentionKernel<false>;
+template <typename Out>
+cudaError_t Launch(const AttentionParams& p, cudaStream_t stream) {
+  auto* kernel = p.entries != nullptr ? HopperAttentionKernel<true, Out> : HopperAttentionKernel<false, Out>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   if (error != cudaSuccess) return error;
@@ -239,8 +186,24 @@ cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
+}  // namespace
+
+bool Sm90Present() {
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+}
+
+bool Sm90SuitsAttention(const AttentionParams& p) { return (p.entries != nullptr || p.keyLength % kTile == 0) && Sm90Present(); }
+
+cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
+  taken = Taken::kSm90;
+  return p.outputType == DataType::kFloat8 ? Launch<Fp8>(p, stream) : Launch<Bf16>(p, stream);
+}
+
 #else
 
+bool Sm90Present() { return false; }
 bool Sm90SuitsAttention(const AttentionParams&) { return false; }
 cudaError_t LaunchAttentionSm90(const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }
 

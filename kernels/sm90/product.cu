@@ -111,10 +111,12 @@ bool Sm90Suits(int m, int n, int k) {
 }
 cudaError_t LaunchProductSm90(const MatrixParams& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
                               cudaStream_t stream) {
+  taken = Taken::kSm90;
   return Launch<MatrixRows>(rows, weight, epilogue, m, stream);
 }
 cudaError_t LaunchProductSm90(const PixelParams& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
                               cudaStream_t stream) {
+  taken = Taken::kSm90;
   return Launch<PixelRows>(rows, weight, epilogue, m, stream);
 }
 

@@ -34,7 +34,7 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const Bf16* from, int6
   }
 }
 
-template <bool kSparse>
+template <bool kSparse, typename Output>
 __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kQueryBytes, sharedV = sharedK + kTileBytes;
@@ -178,7 +178,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
     entry = next;
   }
 
-  Bf16* const out = static_cast<Bf16*>(p.out) + queryOffset;
+  Output* const out = static_cast<Output*>(p.out) + queryOffset;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -187,8 +187,8 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
       float sum = total[r];
       sum += __shfl_xor_sync(0xffffffffu, sum, 1);
       sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-      const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
-      Bf16* const row = out + (warp * 32 + i * 16 + half * 8 + (lane >> 2)) * ld;
+      const float factor = sum > 0.0f ? p.outputScale / sum : 0.0f;
+      Output* const row = out + (warp * 32 + i * 16 + half * 8 + (lane >> 2)) * ld;
 #pragma unroll
       for (int group = 0; group < 4; ++group) {
         float2 e[4];
@@ -272,23 +272,52 @@ cudaError_t LaunchKeptWindows(const KeptWindowsParams& p, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
+namespace {
+
+dim3 GridOf(const AttentionParams& p) { return dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)); }
+
+cudaError_t LaunchPlainAttention(const AttentionParams& p, cudaStream_t stream) {
+  (p.entries != nullptr ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<GridOf(p), 256, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+template <bool kSparse, typename Output>
+cudaError_t LaunchPortableAttention(const AttentionParams& p, cudaStream_t stream) {
+  auto* kernel = AttentionKernel<kSparse, Output>;
+  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  if (error != cudaSuccess) return error;
+  kernel<<<GridOf(p), kThreads, kSharedBytes, stream>>>(p);
+  return cudaGetLastError();
+}
+
+/// The first kernel that suits computes.
+struct Choice {
+  bool (*suits)(const AttentionParams&);
+  cudaError_t (*launch)(const AttentionParams&, cudaStream_t);
+};
+constexpr Choice kChoices[] = {
+    {[](const AttentionParams& p) { return p.type == DataType::kFloat32; }, LaunchPlainAttention},
+    {[](const AttentionParams& p) { return p.type == DataType::kFloat8 && p.entries != nullptr && Float8AttentionSuits(); }, LaunchAttention8Sm90},
+    {[](const AttentionParams& p) { return p.type == DataType::kFloat8; },
+     [](const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }},
+    {[](const AttentionParams& p) { return p.path == Path::kAuto && Sm90SuitsAttention(p); }, LaunchAttentionSm90},
+    {[](const AttentionParams& p) { return p.entries != nullptr && p.outputType == DataType::kFloat8; }, LaunchPortableAttention<true, Fp8>},
+    {[](const AttentionParams& p) { return p.entries != nullptr; }, LaunchPortableAttention<true, Bf16>},
+    {[](const AttentionParams& p) { return p.outputType == DataType::kFloat8; }, LaunchPortableAttention<false, Fp8>},
+    {[](const AttentionParams&) { return true; }, LaunchPortableAttention<false, Bf16>},
+};
+
+}  // namespace
+
 cudaError_t LaunchAttention(const AttentionParams& p, cudaStream_t stream) {
   const bool sparse = p.entries != nullptr;
   if (p.q == nullptr || p.out == nullptr || p.keys[0] == nullptr || p.values[0] == nullptr || p.queryWindows <= 0 ||
       p.heads <= 0 || (sparse ? p.counts == nullptr || p.columns <= 0 : p.keyLength <= 0))
     return cudaErrorInvalidValue;
-  const dim3 grid(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads));
-  if (p.type == DataType::kFloat32) {
-    (sparse ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<grid, 256, 0, stream>>>(p);
-    return cudaGetLastError();
-  }
-  if (p.path == Path::kAuto && Sm90SuitsAttention(p)) return LaunchAttentionSm90(p, stream);
-  auto* kernel = sparse ? AttentionKernel<true> : AttentionKernel<false>;
-  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
-  if (error != cudaSuccess) return error;
-  kernel<<<grid, kThreads, kSharedBytes, stream>>>(p);
-  return cudaGetLastError();
+  for (const Choice& choice : kChoices)
+    if (choice.suits(p)) return choice.launch(p, stream);
+  return cudaErrorNotSupported;
 }
 
 }  // namespace flashvsr::kernels

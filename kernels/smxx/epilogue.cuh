@@ -15,12 +15,15 @@ struct ProductWeight {
   int k;
 };
 
-/// What happens to a finished sum, in this order: + bias, activation (unless last), + residual, activation (if last).
+/// What happens to a finished sum, in this order: * scale, + bias, activation (unless last), + residual, activation (if last),
+/// * outputScale where the output is e4m3. The scales are 1 but for e4m3 operands (a fused multiply-add by 1 is an add).
 struct ProductEpilogue {
   const float* bias;
   Activation activation;
   bool activationLast;
-  bool vectorised;  // every row of output and residual, and the bias, is 16-byte aligned
+  bool vectorised;  // every row of output and residual, and the bias, is 16-byte aligned (e4m3 output: 8)
+  float scale = 1.0f;
+  float outputScale = 1.0f;
 };
 
 __device__ __forceinline__ float Activate(float x, Activation activation) {
@@ -39,31 +42,10 @@ __device__ __forceinline__ float Activate(float x, Activation activation) {
   }
 }
 
-/// 8 consecutive elements as they lie in memory: loads of a residual are started early and decoded late.
 template <typename T>
-struct Raw8;
+inline constexpr bool kIsFp8 = false;
 template <>
-struct Raw8<Bf16> {
-  uint4 words;
-  __device__ __forceinline__ void load(const Bf16* p) { words = *reinterpret_cast<const uint4*>(p); }
-  __device__ __forceinline__ void add(float v[8]) const {
-    const uint32_t w[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[2 * i] += __uint_as_float(w[i] << 16);
-      v[2 * i + 1] += __uint_as_float(w[i] & 0xffff0000u);
-    }
-  }
-};
-template <>
-struct Raw8<float> {
-  float words[8];
-  __device__ __forceinline__ void load(const float* p) { Load8(p, words); }
-  __device__ __forceinline__ void add(float v[8]) const {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] += words[i];
-  }
-};
+inline constexpr bool kIsFp8<Fp8> = true;
 
 __device__ __forceinline__ void Activate8(float v[8], Activation activation) {
   if (activation == Activation::kNone) return;
@@ -89,8 +71,11 @@ __device__ __noinline__ void FinishEdge(const ProductEpilogue& e, float4 low, fl
     if (i >= columns) continue;
     float x = v[i];
     if (!e.activationLast) x = Activate(x, e.activation);
-    if (residual != nullptr) x += ToFloat(residual[i]);
+    if constexpr (!kIsFp8<Out>) {
+      if (residual != nullptr) x += ToFloat(residual[i]);
+    }
     if (e.activationLast) x = Activate(x, e.activation);
+    if (kIsFp8<Out>) x *= e.outputScale;
     out[i] = FromFloat<Out>(x);
   }
 }
@@ -186,13 +171,17 @@ __device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams
         TransposeQuad(e, lane);
         float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
 #pragma unroll
-        for (int c = 0; c < 8; ++c) v[c] += bias[group][c];
+        for (int c = 0; c < 8; ++c) v[c] = fmaf(v[c], epilogue.scale, bias[group][c]);
         if (!inside[half]) continue;
         const int column = firstColumn + group * 32;
         if (columns[group] >= 8 && epilogue.vectorised) {
           if (!epilogue.activationLast) Activate8(v, epilogue.activation);
           if (residual[half] != nullptr) add[half][group].add(v);
           if (epilogue.activationLast) Activate8(v, epilogue.activation);
+          if (kIsFp8<Out>) {
+#pragma unroll
+            for (int c = 0; c < 8; ++c) v[c] *= epilogue.outputScale;
+          }
           Store8(out[half] + column, v);
         } else if (columns[group] > 0) {
           FinishEdge<Out>(epilogue, make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7]), out[half] + column,

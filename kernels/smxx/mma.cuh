@@ -42,6 +42,20 @@ __device__ __forceinline__ void MultiplyAdd(float d[4], const uint32_t a[4], uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/// The same on e4m3: d(16x8) += a(16x32) * b(32x8). A fragment's bytes lie as those of 16 bf16 would, so the loads are shared.
+/// Needs sm_89; elsewhere nothing launches it (Float8Suits) and it makes NaN.
+__device__ __forceinline__ void MultiplyAdd8(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  (void)a, (void)b0, (void)b1;
+  d[0] = d[1] = d[2] = d[3] = __uint_as_float(0x7fffffffu);
+#endif
+}
+
 /// Byte offset of 16-byte chunk `chunk` of row `row` in a tile of kRowChunks chunks a row. XOR swizzle: the 8 rows that one
 /// ldmatrix phase reads at the same chunk lie in 8 different 16-byte bank groups.
 template <int kRowChunks>

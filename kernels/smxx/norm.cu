@@ -1,57 +1,25 @@
 #include "../norm.h"
 
 #include "../window_order.h"
-#include "element.cuh"
+#include "row.cuh"
 
 namespace flashvsr::kernels {
 namespace {
 
 constexpr int kWarps = 4;
-constexpr int kCached = 8;  // vectors of 8 a lane keeps in registers: rows of up to 2048 are read once
+constexpr int kVectors = 8;  // rows of up to 2048 are read once
 
-/// One warp a row. Mean first, then the squares of the differences, as the specification does.
-template <typename T>
+/// Mean first, then the squares of the differences, as the specification does.
+template <typename T, typename Out>
 __global__ void __launch_bounds__(kWarps * 32) LayerNormKernel(const __grid_constant__ LayerNormParams p) {
-  const int lane = threadIdx.x & 31;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + (threadIdx.x >> 5);
-  if (row >= p.rows) return;
-  const T* const x = static_cast<const T*>(p.x) + row * p.width;
-  T* const out = static_cast<T*>(p.out) + row * p.width;
-  const int vectors = p.width / 8;
-  const bool cached = vectors <= 32 * kCached;
-  float kept[kCached][8];
-  float sum = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kCached; ++i) {
-    if (lane + 32 * i < vectors) {
-      Load8(x + (lane + 32 * i) * 8, kept[i]);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) sum += kept[i][j];
-    }
-  }
-  for (int v = lane + 32 * kCached; v < vectors; v += 32) {
-    float e[8];
-    Load8(x + v * 8, e);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) sum += e[j];
-  }
-  const float mean = WarpSum(sum) / p.width;
-  float squares = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kCached; ++i) {
-    if (lane + 32 * i < vectors) {
-#pragma unroll
-      for (int j = 0; j < 8; ++j) squares += (kept[i][j] - mean) * (kept[i][j] - mean);
-    }
-  }
-  for (int v = lane + 32 * kCached; v < vectors; v += 32) {
-    float e[8];
-    Load8(x + v * 8, e);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) squares += (e[j] - mean) * (e[j] - mean);
-  }
-  const float factor = rsqrtf(WarpSum(squares) / p.width + 1e-6f);
-  const auto finish = [&](float e[8], int v) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * kWarps + (threadIdx.x >> 5);
+  if (at >= p.rows) return;
+  WarpRow<T, kVectors> row;
+  row.load(static_cast<const T*>(p.x) + at * p.width, p.width);
+  Out* const out = static_cast<Out*>(p.out) + at * p.width;
+  const float mean = row.sum() / p.width;
+  const float factor = rsqrtf(row.squares(mean) / p.width + 1e-6f);
+  row.each([&](float e[8], int v, int) {
     const int start = v * 8;
     float a[8], b[8];
 #pragma unroll
@@ -68,44 +36,25 @@ __global__ void __launch_bounds__(kWarps * 32) LayerNormKernel(const __grid_cons
 #pragma unroll
       for (int j = 0; j < 8; ++j) e[j] = e[j] * a[j] + b[j];
     }
-    Store8(out + start, e);
-  };
-#pragma unroll
-  for (int i = 0; i < kCached; ++i)
-    if (lane + 32 * i < vectors) finish(kept[i], lane + 32 * i);
-  if (!cached) {
-    for (int v = lane + 32 * kCached; v < vectors; v += 32) {
-      float e[8];
-      Load8(x + v * 8, e);
-      finish(e, v);
-    }
-  }
+    Store8Scaled(out + start, e, p.outputScale);
+  });
 }
 
-/// One warp a row; the second read comes from L1.
 template <typename In, typename T>
 __global__ void __launch_bounds__(kWarps * 32) RmsNormKernel(const __grid_constant__ RmsNormParams p) {
-  const int lane = threadIdx.x & 31;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + (threadIdx.x >> 5);
-  if (row >= p.rows) return;
-  const In* const x = static_cast<const In*>(p.x) + row * p.width;
-  T* const out = static_cast<T*>(p.out) + row * p.width;
-  float sum = 0.0f;
-  for (int v = lane; v < p.width / 8; v += 32) {
-    float e[8];
-    Load8(x + v * 8, e);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) sum += e[j] * e[j];
-  }
-  const float factor = rsqrtf(WarpSum(sum) / p.width + 1e-6f);
-  for (int v = lane; v < p.width / 8; v += 32) {
-    float e[8], w[8];
-    Load8(x + v * 8, e);
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * kWarps + (threadIdx.x >> 5);
+  if (at >= p.rows) return;
+  WarpRow<In, kVectors> row;
+  row.load(static_cast<const In*>(p.x) + at * p.width, p.width);
+  T* const out = static_cast<T*>(p.out) + at * p.width;
+  const float factor = rsqrtf(row.squares() / p.width + 1e-6f);
+  row.each([&](float e[8], int v, int) {
+    float w[8];
     Load8(p.weight + v * 8, w);
 #pragma unroll
     for (int j = 0; j < 8; ++j) e[j] = e[j] * factor * w[j];
     Store8(out + v * 8, e);
-  }
+  });
 }
 
 /// One warp a pixel.
@@ -156,9 +105,12 @@ cudaError_t LaunchLayerNorm(const LayerNormParams& p, cudaStream_t stream) {
     return cudaErrorInvalidValue;
   const unsigned blocks = static_cast<unsigned>(CeilDiv(p.rows, kWarps));
   if (p.type == DataType::kFloat32) {
-    LayerNormKernel<float><<<blocks, kWarps * 32, 0, stream>>>(p);
+    if (p.float8) return cudaErrorInvalidValue;
+    LayerNormKernel<float, float><<<blocks, kWarps * 32, 0, stream>>>(p);
+  } else if (p.float8) {
+    LayerNormKernel<Bf16, Fp8><<<blocks, kWarps * 32, 0, stream>>>(p);
   } else {
-    LayerNormKernel<Bf16><<<blocks, kWarps * 32, 0, stream>>>(p);
+    LayerNormKernel<Bf16, Bf16><<<blocks, kWarps * 32, 0, stream>>>(p);
   }
   return cudaGetLastError();
 }

@@ -31,6 +31,44 @@ __global__ void __launch_bounds__(kThreads) PackRowsKernel(const __grid_constant
   static_cast<T*>(p.out)[index] = FromFloat<T>(v);
 }
 
+/// One block a row, sums in a fixed order.
+__global__ void __launch_bounds__(kThreads) RowStatisticsKernel(const __grid_constant__ PackRows8Params p) {
+  __shared__ float partial[3][kThreads / 32];
+  const int64_t row = blockIdx.x;
+  const float rowScale = p.rowScale != nullptr ? p.rowScale[row] : 1.0f;
+  float largest = 0.0f, squares = 0.0f, shifts = 0.0f;
+  for (int64_t column = threadIdx.x; column < p.columns; column += kThreads) {
+    const float in = Read(p.in, p.source, row * p.columns + column) * rowScale;
+    const float w = in * (p.columnScale != nullptr ? p.columnScale[column] : 1.0f);
+    largest = fmaxf(largest, fabsf(w));
+    squares += w * w;
+    if (p.columnShift != nullptr) shifts += in * p.columnShift[column];
+  }
+  const float sums[3] = {WarpMax(largest), WarpSum(squares), WarpSum(shifts)};
+  if ((threadIdx.x & 31) == 0)
+    for (int i = 0; i < 3; ++i) partial[i][threadIdx.x >> 5] = sums[i];
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  largest = squares = shifts = 0.0f;
+  for (int warp = 0; warp < kThreads / 32; ++warp) {
+    largest = fmaxf(largest, partial[0][warp]);
+    squares += partial[1][warp];
+    shifts += partial[2][warp];
+  }
+  p.largest[row] = largest;
+  p.squares[row] = squares;
+  p.shifts[row] = shifts;
+}
+
+__global__ void __launch_bounds__(kThreads) PackRows8Kernel(const __grid_constant__ PackRows8Params p) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= p.rows * p.columns) return;
+  const int64_t row = index / p.columns, column = index % p.columns;
+  float w = Read(p.in, p.source, index) * (p.rowScale != nullptr ? p.rowScale[row] : 1.0f);
+  w *= p.columnScale != nullptr ? p.columnScale[column] : 1.0f;
+  static_cast<Fp8*>(p.out)[index] = FromFloat<Fp8>(w * p.scale);
+}
+
 template <typename T>
 __global__ void __launch_bounds__(kThreads) PackConvKernel(const __grid_constant__ PackConvParams p) {
   const int64_t depth = PackedConvDepth(p.taps, p.channels[0], p.channels[1]);
@@ -88,6 +126,19 @@ cudaError_t LaunchPackRows(const PackRowsParams& p, cudaStream_t stream) {
   } else {
     PackRowsKernel<Bf16><<<Blocks(p.rows * p.ldOut), kThreads, 0, stream>>>(p);
   }
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchRowStatistics(const PackRows8Params& p, cudaStream_t stream) {
+  if (p.in == nullptr || p.rows <= 0 || p.columns <= 0 || p.largest == nullptr || p.squares == nullptr || p.shifts == nullptr)
+    return cudaErrorInvalidValue;
+  RowStatisticsKernel<<<static_cast<unsigned>(p.rows), kThreads, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchPackRows8(const PackRows8Params& p, cudaStream_t stream) {
+  if (p.in == nullptr || p.out == nullptr || p.rows <= 0 || p.columns <= 0) return cudaErrorInvalidValue;
+  PackRows8Kernel<<<static_cast<unsigned>(CeilDiv(p.rows * p.columns, kThreads)), kThreads, 0, stream>>>(p);
   return cudaGetLastError();
 }
 

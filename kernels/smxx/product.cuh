@@ -4,6 +4,7 @@
 // flight; warps own 64x64 (or smaller) tiles so that shared-memory reads stay below the tensor cores' appetite; fragments
 // are double-buffered in registers across k-blocks. Where the rows of the left operand lie is the `Rows` type's business
 // (a matrix, or pixels of frames under a moving tap), so both products share every line that touches a tensor core.
+// e4m3 operands are the same bytes to everything but the multiply: a row of k e4m3 goes through as a row of k/2 bf16.
 #pragma once
 
 #include "../sm90/product.h"
@@ -28,7 +29,7 @@ struct ProductTile {
   static_assert(kBm % kRowsPerPass == 0 && kWm % 16 == 0 && kWn % 16 == 0 && kSharedBytes <= 99 * 1024);
 };
 
-template <typename Tile, typename Rows, typename Out>
+template <typename Tile, typename Rows, typename Out, bool kFloat8>
 __global__ void __launch_bounds__(Tile::kThreads)
     ProductKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ ProductWeight weight,
                   const __grid_constant__ ProductEpilogue epilogue, int tilesM, int tilesN) {
@@ -59,6 +60,14 @@ __global__ void __launch_bounds__(Tile::kThreads)
         const Bf16* source = valid ? weights + (n0 + row) * weight.ld + column : weights;
         CopyAsync16(sharedB + stage * Tile::kBytesB + SwizzledOffset<4>(row, copyChunk), source, valid);
       }
+    }
+  };
+
+  const auto multiply = [](float (&d)[4], const uint32_t (&left)[4], uint32_t b0, uint32_t b1) {
+    if constexpr (kFloat8) {
+      MultiplyAdd8(d, left, b0, b1);
+    } else {
+      MultiplyAdd(d, left, b0, b1);
     }
   };
 
@@ -109,7 +118,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
     for (int i = 0; i < kMt; ++i)
 #pragma unroll
-      for (int j = 0; j < kNt; ++j) MultiplyAdd(acc[i][j], a[0][i], b[0][j][0], b[0][j][1]);
+      for (int j = 0; j < kNt; ++j) multiply(acc[i][j], a[0][i], b[0][j][0], b[0][j][1]);
     // Step 1: the next k-block must have landed; its first half is fetched under this half's products.
     WaitCopies<kStages - 2>();
     __syncthreads();
@@ -118,7 +127,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
     for (int i = 0; i < kMt; ++i)
 #pragma unroll
-      for (int j = 0; j < kNt; ++j) MultiplyAdd(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
+      for (int j = 0; j < kNt; ++j) multiply(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
   }
 
   StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn, lane);
@@ -173,11 +182,11 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-template <typename Tile, typename Rows, typename Out>
+template <typename Tile, typename Rows, typename Out, bool kFloat8 = false>
 cudaError_t LaunchTile(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
                        cudaStream_t stream) {
   const int tilesM = static_cast<int>(CeilDiv(m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
-  auto* kernel = ProductKernel<Tile, Rows, Out>;
+  auto* kernel = ProductKernel<Tile, Rows, Out, kFloat8>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
   if (error != cudaSuccess) return error;

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/float8.h"
 #include "common/threads.h"
 #include "types.h"
 #include "weights/tensor_source.h"
@@ -69,10 +71,29 @@ inline std::vector<std::uint8_t> RandomBytes(std::int64_t count, std::uint64_t s
   for (std::uint8_t& v : out) v = static_cast<std::uint8_t>(engine() >> 32);
   return out;
 }
+// The value of an e4m3 byte, and the byte of a value that e4m3 has.
+inline float Float8Value(std::uint8_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  if (exponent == 15 && mantissa == 7) return NAN;
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9) : std::ldexp(8.0F + static_cast<float>(mantissa), exponent - 10);
+  return bits & 128 ? -magnitude : magnitude;
+}
+inline std::uint8_t Float8Bits(float value) {
+  static const std::vector<float> values = [] {
+    std::vector<float> all;
+    for (int bits = 0; bits < 127; ++bits) all.push_back(Float8Value(static_cast<std::uint8_t>(bits)));
+    return all;
+  }();
+  const auto found = std::lower_bound(values.begin(), values.end(), std::fabs(value));
+  if (found == values.end() || *found != std::fabs(value)) return 127;  // NaN: e4m3 does not have the value
+  return static_cast<std::uint8_t>((found - values.begin()) | (std::signbit(value) ? 128 : 0));
+}
 // What the device will hold, so that the reference starts from the same numbers.
 inline std::vector<float> Rounded(std::vector<float> values, DataType type) {
   if (type == DataType::kBfloat16)
     for (float& v : values) v = BFloat16ToFloat(FloatToBFloat16(v));
+  if (type == DataType::kFloat8)
+    for (float& v : values) v = float8::Round(v);
   return values;
 }
 
@@ -113,6 +134,10 @@ class Array : public Device {
   Array(const std::vector<float>& values, DataType type) : Array(static_cast<std::int64_t>(values.size()), type) {
     if (type == DataType::kFloat32) {
       cudaMemcpy(data(), values.data(), values.size() * 4, cudaMemcpyHostToDevice);
+    } else if (type == DataType::kFloat8) {
+      std::vector<std::uint8_t> bytes(values.size());
+      for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = Float8Bits(values[i]);
+      cudaMemcpy(data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice);
     } else {
       std::vector<std::uint16_t> bits(values.size());
       for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = FloatToBFloat16(values[i]);
@@ -123,6 +148,10 @@ class Array : public Device {
     std::vector<float> out(static_cast<std::size_t>(count_));
     if (type_ == DataType::kFloat32) {
       cudaMemcpy(out.data(), data(), out.size() * 4, cudaMemcpyDeviceToHost);
+    } else if (type_ == DataType::kFloat8) {
+      std::vector<std::uint8_t> bytes(out.size());
+      cudaMemcpy(bytes.data(), data(), bytes.size(), cudaMemcpyDeviceToHost);
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = Float8Value(bytes[i]);
     } else {
       std::vector<std::uint16_t> bits(out.size());
       cudaMemcpy(bits.data(), data(), bits.size() * 2, cudaMemcpyDeviceToHost);
@@ -196,9 +225,11 @@ inline void CompareBytes(const std::string& name, const std::vector<std::uint8_t
   Report(name, wrong == 0 && marginsIntact, text);
 }
 
-// Limits follow from the type: outputs rounded to bf16 differ by about 1.2e-3 from the exact ones.
-inline double Limit(DataType type) { return type == DataType::kBfloat16 ? 3e-3 : 2e-5; }
-inline const char* Name(DataType type) { return type == DataType::kBfloat16 ? "bf16" : "fp32"; }
+// Limits follow from the type: outputs rounded to bf16 differ by about 1.2e-3 from the exact ones. An e4m3 output is compared with the
+// expected number rounded too: they differ by a step of 1/16 where the two lie on different sides of a tie, which for a difference of
+// 1e-3 before rounding is one element in sixty.
+inline double Limit(DataType type) { return type == DataType::kBfloat16 ? 3e-3 : type == DataType::kFloat8 ? 1.2e-2 : 2e-5; }
+inline const char* Name(DataType type) { return type == DataType::kBfloat16 ? "bf16" : type == DataType::kFloat8 ? "e4m3" : "fp32"; }
 
 inline void Test(const std::string& name, const std::function<void(const std::string&)>& body) {
   const std::string full = Results().path == Path::kAuto ? name + " (auto)" : name;
@@ -217,6 +248,7 @@ void IndexTests();  // needs no GPU
 void ProductTests();
 void ConvolutionTests();
 void AttentionTests();
+void Float8Tests();
 void TokenTests();
 void PictureTests();
 

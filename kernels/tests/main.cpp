@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     if (cudaFree(nullptr) != cudaSuccess) return std::fprintf(stderr, "no usable CUDA device\n"), 2;
     PictureTests();
     TokenTests();
+    Float8Tests();
     for (const flashvsr::kernels::Path path : {flashvsr::kernels::Path::kPortable, flashvsr::kernels::Path::kAuto}) {
       Results().path = path;  // kAuto: what this card's own kernels compute, where they suit
       ProductTests();

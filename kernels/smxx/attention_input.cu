@@ -1,0 +1,169 @@
+#include "../attention_input.h"
+
+#include "../window_order.h"
+#include "row.cuh"
+
+namespace flashvsr::kernels {
+namespace {
+
+constexpr int kWarps = 8, kFramePairs = 22, kSidePairs = 21, kWindow = 128, kHead = 128;
+
+/// A block owns a window of queries or of keys: its warps take every eighth row, the next row's loads fly while this one is turned, and
+/// each lane adds up its own columns, so the means cost no second pass over memory. Vector v of 8 elements lies at pair 4*(v % 16) of its
+/// head, and v % 16 is the same for all vectors of a lane (they are 32 apart): each lane needs four angles only.
+template <typename T, typename Out, int kVectors>
+__global__ void __launch_bounds__(kWarps * 32) QueryKeyKernel(const __grid_constant__ QueryKeyParams p) {
+  extern __shared__ float sums[];
+  const QueryKeyParams::Part& part = p.parts[blockIdx.y];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kWindow;
+  const T* const x = static_cast<const T*>(p.x) + first * p.ldx + blockIdx.y * p.width;
+  const TokenPosition corner = PositionOfToken(p.tokenRows, p.tokenColumns, first);
+
+  const float* table[4];  // at the window's corner
+  int step[4];            // pairs of the table's row; which of the three tables is told by `axis`
+  int axis[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int pair = (lane & 15) * 4 + i;
+    axis[i] = pair < kFramePairs ? 0 : pair < kFramePairs + kSidePairs ? 1 : 2;
+    step[i] = axis[i] == 0 ? kFramePairs : kSidePairs;
+    const int inside = axis[i] == 0 ? pair : pair - kFramePairs - (axis[i] - 1) * kSidePairs;
+    const int at = axis[i] == 0 ? corner.frame : axis[i] == 1 ? corner.row : corner.column;
+    table[i] = (axis[i] == 0 ? p.frames : axis[i] == 1 ? p.rows : p.columns) + (at * step[i] + inside) * 2;
+  }
+
+  float mean[kVectors][8];
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i)
+#pragma unroll
+    for (int j = 0; j < 8; ++j) mean[i][j] = 0.0f;
+  WarpRow<T, kVectors> row, next;
+  row.load(x + warp * p.ldx, p.width);
+#pragma unroll 1
+  for (int token = warp; token < kWindow; token += kWarps) {
+    if (token + kWarps < kWindow) next.load(x + (token + kWarps) * p.ldx, p.width);
+    float2 angle[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int offset = axis[i] == 0 ? token >> 6 : axis[i] == 1 ? token >> 3 & 7 : token & 7;
+      angle[i] = *reinterpret_cast<const float2*>(table[i] + offset * step[i] * 2);
+    }
+    const float factor = rsqrtf(row.squares() / p.width + 1e-6f);
+    Out* const out = static_cast<Out*>(part.out) + (first + token) * p.width;
+    row.each([&](float e[8], int v, int i) {
+      float w[8];
+      Load8(part.weight + v * 8, w);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const float re = e[2 * k] * factor * w[2 * k], im = e[2 * k + 1] * factor * w[2 * k + 1];
+        e[2 * k] = re * angle[k].x - im * angle[k].y;
+        e[2 * k + 1] = re * angle[k].y + im * angle[k].x;
+      }
+#pragma unroll
+      for (int j = 0; j < 8; ++j) mean[i][j] += ToFloat(FromFloat<T>(e[j]));
+      Store8Scaled(out + v * 8, e, part.outputScale);
+    });
+    row = next;
+  }
+  // Warp after warp, so that the sum has one order.
+#pragma unroll 1
+  for (int turn = 0; turn < kWarps; ++turn) {
+    if (warp == turn) {
+#pragma unroll
+      for (int i = 0; i < kVectors; ++i) {
+        const int v = lane + 32 * i;
+        if (v * 8 >= p.width) continue;
+        float e[8];
+        if (turn > 0) {
+          Load8(sums + v * 8, e);
+#pragma unroll
+          for (int j = 0; j < 8; ++j) mean[i][j] += e[j];
+        }
+        if (turn == kWarps - 1) {
+#pragma unroll
+          for (int j = 0; j < 8; ++j) mean[i][j] *= 1.0f / kWindow;
+          Store8(part.means + static_cast<int64_t>(blockIdx.x) * p.width + v * 8, mean[i]);
+        } else {
+          Store8(sums + v * 8, mean[i]);
+        }
+      }
+    }
+    __syncthreads();
+  }
+}
+
+template <typename T, typename Out>
+void LaunchQueryKeyOf(const QueryKeyParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.windows), 2);
+  const unsigned bytes = static_cast<unsigned>(p.width) * 4;
+  if (p.width <= 2 * 256) {
+    QueryKeyKernel<T, Out, 2><<<grid, kWarps * 32, bytes, stream>>>(p);
+  } else if (p.width <= 6 * 256) {
+    QueryKeyKernel<T, Out, 6><<<grid, kWarps * 32, bytes, stream>>>(p);
+  } else {
+    QueryKeyKernel<T, Out, 16><<<grid, kWarps * 32, bytes, stream>>>(p);
+  }
+}
+
+/// One block a (window, head). A thread takes 4 columns of 16 tokens as words and turns them as 4x4 bytes in registers; rows in shared
+/// memory are padded by a word, so that a warp's 32 words of a row fall into 32 banks.
+__global__ void __launch_bounds__(256) TransposeValuesKernel(const TransposeValuesParams p) {
+  __shared__ uint32_t tile[kWindow][kHead / 4 + 1];
+  const int window = blockIdx.x, head = blockIdx.y;
+  const int64_t ld = static_cast<int64_t>(p.heads) * kHead;
+  const uint8_t* const x = static_cast<const uint8_t*>(p.x) + static_cast<int64_t>(window) * kWindow * ld + head * kHead;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int token = (threadIdx.x >> 3) + i * 32, chunk = threadIdx.x & 7;
+    const uint4 words = *reinterpret_cast<const uint4*>(x + token * ld + chunk * 16);
+    tile[token][chunk * 4] = words.x, tile[token][chunk * 4 + 1] = words.y;
+    tile[token][chunk * 4 + 2] = words.z, tile[token][chunk * 4 + 3] = words.w;
+  }
+  __syncthreads();
+  const int columns = threadIdx.x & 31, tokens = (threadIdx.x >> 5) * 16;
+  uint32_t out[4][4];  // [column][word of four positions]
+#pragma unroll
+  for (int word = 0; word < 4; ++word) {
+    // Positions 4*word .. 4*word+3 hold tokens 2*word, 2*word+1, 8+2*word, 9+2*word (ValuePosition).
+    const uint32_t a = tile[tokens + 2 * word][columns], b = tile[tokens + 2 * word + 1][columns];
+    const uint32_t c = tile[tokens + 8 + 2 * word][columns], d = tile[tokens + 9 + 2 * word][columns];
+    const uint32_t lowAb = __byte_perm(a, b, 0x5140), highAb = __byte_perm(a, b, 0x7362);
+    const uint32_t lowCd = __byte_perm(c, d, 0x5140), highCd = __byte_perm(c, d, 0x7362);
+    out[0][word] = __byte_perm(lowAb, lowCd, 0x5410);
+    out[1][word] = __byte_perm(lowAb, lowCd, 0x7632);
+    out[2][word] = __byte_perm(highAb, highCd, 0x5410);
+    out[3][word] = __byte_perm(highAb, highCd, 0x7632);
+  }
+  uint8_t* const to = static_cast<uint8_t*>(p.out) + (static_cast<int64_t>(window) * p.heads + head) * kHead * kWindow;
+#pragma unroll
+  for (int c = 0; c < 4; ++c)
+    *reinterpret_cast<uint4*>(to + (columns * 4 + c) * kWindow + tokens) = make_uint4(out[c][0], out[c][1], out[c][2], out[c][3]);
+}
+
+}  // namespace
+
+cudaError_t LaunchQueryKey(const QueryKeyParams& p, cudaStream_t stream) {
+  if (p.x == nullptr || p.frames == nullptr || p.rows == nullptr || p.columns == nullptr || p.windows <= 0 || p.width <= 0 ||
+      p.width > kMaxQueryKeyWidth || p.width % 128 != 0 || p.ldx < 2 * p.width || p.ldx % 8 != 0 || p.tokenRows % 8 != 0 ||
+      p.tokenColumns % 8 != 0 || (p.float8 && p.type != DataType::kBfloat16))
+    return cudaErrorInvalidValue;
+  for (const QueryKeyParams::Part& part : p.parts)
+    if (part.weight == nullptr || part.out == nullptr || part.means == nullptr) return cudaErrorInvalidValue;
+  if (p.type == DataType::kFloat32) {
+    LaunchQueryKeyOf<float, float>(p, stream);
+  } else if (p.float8) {
+    LaunchQueryKeyOf<Bf16, Fp8>(p, stream);
+  } else {
+    LaunchQueryKeyOf<Bf16, Bf16>(p, stream);
+  }
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchTransposeValues(const TransposeValuesParams& p, cudaStream_t stream) {
+  if (p.x == nullptr || p.out == nullptr || p.windows <= 0 || p.heads <= 0) return cudaErrorInvalidValue;
+  TransposeValuesKernel<<<dim3(static_cast<unsigned>(p.windows), static_cast<unsigned>(p.heads)), 256, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+}  // namespace flashvsr::kernels
