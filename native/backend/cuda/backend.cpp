@@ -1,18 +1,13 @@
 #include "backend/cuda/backend.h"
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/model.h"
+#include "backend/cuda/paths.h"
 
 namespace flashvsr::cuda {
 namespace {
-
-kernels::DataType TypeOf(Precision precision) {
-  return precision == Precision::Fp32 ? kernels::DataType::kFloat32 : kernels::DataType::kBfloat16;
-}
 
 class CudaBackend final : public Backend {
  public:
@@ -28,6 +23,7 @@ class CudaBackend final : public Backend {
     Check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     info.totalBytes = static_cast<std::int64_t>(total);
     info.freeBytes = static_cast<std::int64_t>(free);
+    info.asynchronous = true;
     info.partsAhead = 2;
     return info;
   }
@@ -39,23 +35,34 @@ class CudaBackend final : public Backend {
       case Storage::Float:
       case Storage::Picture:
         return 4;
+      case Storage::Cache:
+        return kernels::SizeOf(CacheTypeOf(precision, path_));
       default:
         return kernels::SizeOf(TypeOf(precision));
     }
   }
 
   std::int64_t preparedBytes(const ModelDims& dims, Precision precision) const override {
-    return CudaModel::Bytes(dims, TypeOf(precision));
+    return CudaModel::Bytes(dims, Float8PlanOf(precision, path_), TypeOf(precision));
   }
 
   std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants, Precision precision,
                                          const LoadProgress& progress) override {
-    if (precision == Precision::Fp8)
-      throw Error("engine.device", ErrorScope::Engine, "The CUDA backend has no fp8 mode yet.", "Choose bf16.");
+    if (precision == Precision::Fp8) requireFloat8(weights.dims());
     return std::make_shared<CudaModel>(device_, path_, lt_, weights, constants, precision, progress);
   }
 
  private:
+  void requireFloat8(const ModelDims& dims) const {
+    Check(cudaSetDevice(device_), "choosing the device");
+    if (!kernels::Float8Suits())
+      throw Error("engine.device", ErrorScope::Engine, name_ + " does not multiply 8-bit floating-point numbers (compute capability 8.9, Ada, or newer does).",
+                  "Choose precision bf16.");
+    if (dims.dim % 16 != 0 || dims.ffn % 16 != 0)
+      throw Error("engine.device", ErrorScope::Engine, "fp8 needs widths that are multiples of 16; the model has " + std::to_string(dims.dim) + " and " +
+                  std::to_string(dims.ffn) + ".", "Choose precision bf16.");
+  }
+
   int device_;
   std::string name_;
   kernels::Path path_;
@@ -94,11 +101,11 @@ Backend* CreateBackend(int abiVersion, int deviceIndex, char* reason, std::size_
     std::string name;
     if (const std::string why = Examine(deviceIndex, name); !why.empty()) return refuse(why);
     Check(cudaSetDevice(deviceIndex), "choosing the device");
-    const char* wish = std::getenv("FLASHVSR_CUDA_PATH");
-    const bool portable = wish != nullptr && std::strcmp(wish, "portable") == 0;
+    const PathWish wish = WishedPath();
     std::string missing;
-    return new CudaBackend(deviceIndex, name, portable ? kernels::Path::kPortable : kernels::Path::kAuto,
-                           portable ? nullptr : CublasLt::Open(missing));
+    const std::shared_ptr<CublasLt> lt = wish == PathWish::Portable ? nullptr : CublasLt::Open(missing);
+    if (wish == PathWish::Sm90 && !lt) return refuse("FLASHVSR_CUDA_PATH=sm90 wants cuBLASLt: " + missing);
+    return new CudaBackend(deviceIndex, name, wish == PathWish::Portable ? kernels::Path::kPortable : kernels::Path::kAuto, lt);
   } catch (const std::exception& error) {
     return refuse(error.what());
   }

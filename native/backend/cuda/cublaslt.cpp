@@ -8,8 +8,8 @@ namespace flashvsr::cuda {
 namespace {
 
 // Values of cuBLAS's enumerations.
-constexpr int kCompute32F = 68, kReal32F = 0, kRealBf16 = 14, kTranspose = 1;
-constexpr int kDescTransposeA = 3, kDescEpilogue = 7, kDescBiasPointer = 8, kDescBiasType = 26;
+constexpr int kCompute32F = 68, kReal32F = 0, kRealBf16 = 14, kRealE4m3 = 28, kTranspose = 1;
+constexpr int kDescTransposeA = 3, kDescEpilogue = 7, kDescBiasPointer = 8, kDescScalePointerD = 20, kDescFastAccumulate = 25, kDescBiasType = 26;
 constexpr unsigned kEpilogueBias = 4, kEpilogueGeluBias = 36;
 constexpr int kPreferenceWorkspace = 1, kPreferenceReduction = 3;
 constexpr unsigned kReductionsInWorkspace = 2 | 4;  // not the in-place scheme, whose order is not fixed
@@ -48,14 +48,15 @@ struct CublasLt::Api {
 struct CublasLt::Plan {
   const Api* api = nullptr;
   void* desc = nullptr;
-  void *weight = nullptr, *input = nullptr, *output = nullptr;
+  void *weight = nullptr, *input = nullptr, *output = nullptr, *addend = nullptr;
   Algorithm algorithm{};
   bool usable = false;
   ~Plan() {
     if (desc != nullptr) api->descDestroy(desc);
-    for (void* layout : {weight, input, output})
+    for (void* layout : {weight, input, output, addend})
       if (layout != nullptr) api->layoutDestroy(layout);
   }
+  void* addendOr() const { return addend != nullptr ? addend : output; }
 };
 
 CublasLt::CublasLt(std::unique_ptr<Api> api) : api_(std::move(api)) {}
@@ -114,13 +115,17 @@ std::shared_ptr<CublasLt> CublasLt::Open(std::string& reason) {
 // cuBLAS counts columns first: our (m, n) rows are its n x m columns, D' = W A' with W transposed.
 const CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t workspaceBytes) {
   const DeviceLinear& w = *call.weight;
-  const Key key{call.rows, w.n, w.k, call.lda, call.ldd, static_cast<int>(call.activation), call.residual != nullptr, call.floatOut};
+  const Key key{call.rows, w.n, w.k, call.lda, call.ldd, static_cast<int>(call.activation), call.residual != nullptr, call.floatOut, w.float8(), w.float8Out};
   const std::lock_guard lock(mutex_);
   std::unique_ptr<Plan>& plan = plans_[key];
   if (plan) return plan.get();
   plan = std::make_unique<Plan>();
   plan->api = api_.get();
-  const int outType = call.floatOut ? kReal32F : kRealBf16, biasType = call.floatOut ? kReal32F : kRealBf16;
+  const int outType = call.floatOut ? kReal32F : w.float8Out ? kRealE4m3 : kRealBf16, biasType = call.floatOut ? kReal32F : kRealBf16;
+  const int inType = w.float8() ? kRealE4m3 : kRealBf16;
+  // Sums of e4m3 stay in the tensor cores' own registers (14 bits below the largest term): measured against e4m3's own rounding they add
+  // nothing, and moving them to fp32 every few steps costs time (kernels/NOTES.md).
+  const std::int8_t fastAccumulate = w.float8() ? 1 : 0;
   const unsigned epilogue = call.activation == kernels::Activation::kGeluTanh ? kEpilogueGeluBias : kEpilogueBias;
   const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
   void* preference = nullptr;
@@ -135,11 +140,15 @@ const CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t work
       api_->descSet(plan->desc, kDescEpilogue, &epilogue, sizeof epilogue) == 0 &&
       api_->descSet(plan->desc, kDescBiasType, &biasType, sizeof biasType) == 0 &&
       api_->descSet(plan->desc, kDescBiasPointer, &bias, sizeof bias) == 0 &&
-      api_->layoutCreate(&plan->weight, kRealBf16, k, n, w.k) == 0 && api_->layoutCreate(&plan->input, kRealBf16, k, m, call.lda) == 0 &&
-      api_->layoutCreate(&plan->output, outType, n, m, call.ldd) == 0 && api_->preferenceCreate(&preference) == 0 &&
+      (!w.float8() || api_->descSet(plan->desc, kDescFastAccumulate, &fastAccumulate, sizeof fastAccumulate) == 0) &&
+      (!w.float8Out || api_->descSet(plan->desc, kDescScalePointerD, &w.outputScaleStored, sizeof w.outputScaleStored) == 0) &&
+      api_->layoutCreate(&plan->weight, inType, k, n, w.k) == 0 && api_->layoutCreate(&plan->input, inType, k, m, call.lda) == 0 &&
+      api_->layoutCreate(&plan->output, outType, n, m, call.ldd) == 0 &&
+      // An e4m3 output has no e4m3 addend: C is named in bf16 and, beta being 0, not read.
+      (!w.float8Out || api_->layoutCreate(&plan->addend, kRealBf16, n, m, call.ldd) == 0) && api_->preferenceCreate(&preference) == 0 &&
       api_->preferenceSet(preference, kPreferenceWorkspace, &limit, sizeof limit) == 0 &&
       api_->preferenceSet(preference, kPreferenceReduction, &reductions, sizeof reductions) == 0 &&
-      api_->heuristic(api_->handle, plan->desc, plan->weight, plan->input, plan->output, plan->output, preference, 1, &result, &found) == 0 &&
+      api_->heuristic(api_->handle, plan->desc, plan->weight, plan->input, plan->addendOr(), plan->output, preference, 1, &result, &found) == 0 &&
       found == 1 && result.state == 0;
   plan->algorithm = result.algorithm;
   if (preference != nullptr) api_->preferenceDestroy(preference);
@@ -150,19 +159,23 @@ bool CublasLt::run(const LinearCall& call, void* workspace, std::int64_t workspa
   const DeviceLinear& w = *call.weight;
   if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
   if (call.residual != nullptr && call.activation != kernels::Activation::kNone) return false;
-  if (w.k % 8 != 0 || w.n % 8 != 0 || call.lda % 8 != 0 || call.ldd % 8 != 0 || call.rows < 64) return false;
+  const int unit = w.float8() ? 16 : 8;
+  if (w.k % unit != 0 || w.n % unit != 0 || call.lda % unit != 0 || call.ldd % unit != 0 || call.rows < 64) return false;
+  if (w.float8() && (call.floatOut || call.rows % unit != 0)) return false;
   const Plan* plan = planOf(call, workspaceBytes);
   if (!plan->usable) return false;
-  const float one = 1.0F, beta = call.residual != nullptr ? 1.0F : 0.0F;
+  const float beta = call.residual != nullptr ? 1.0F : 0.0F;
   const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
   int status = 0;
   {
     // The bias pointer lives in the shared descriptor; it is read when the call enqueues.
     const std::lock_guard lock(mutex_);
     status = api_->descSet(plan->desc, kDescBiasPointer, &bias, sizeof bias);
+    if (status == 0 && w.float8Out)
+      status = api_->descSet(plan->desc, kDescScalePointerD, &w.outputScaleStored, sizeof w.outputScaleStored);
     if (status == 0)
-      status = api_->matmul(api_->handle, plan->desc, &one, w.weight, plan->weight, call.a, plan->input, &beta,
-                            call.residual != nullptr ? call.residual : call.out, plan->output, call.out, plan->output, &plan->algorithm,
+      status = api_->matmul(api_->handle, plan->desc, &w.scale, w.weight, plan->weight, call.a, plan->input, &beta,
+                            call.residual != nullptr ? call.residual : w.float8Out ? nullptr : call.out, plan->addendOr(), call.out, plan->output, &plan->algorithm,
                             workspace, static_cast<std::size_t>(workspaceBytes), stream);
   }
   if (status != 0)

@@ -26,7 +26,7 @@ class CublasLt {
  private:
   struct Api;
   struct Plan;
-  using Key = std::tuple<std::int64_t, int, int, std::int64_t, std::int64_t, int, bool, bool>;
+  using Key = std::tuple<std::int64_t, int, int, std::int64_t, std::int64_t, int, bool, bool, bool, bool>;
 
   explicit CublasLt(std::unique_ptr<Api> api);
   const Plan* planOf(const LinearCall& call, std::int64_t workspaceBytes);

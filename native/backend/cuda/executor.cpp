@@ -10,7 +10,7 @@ namespace flashvsr::cuda {
 using kernels::DataType;
 using kernels::SizeOf;
 
-void Scratch::layOut(const ModelDims& dims, DataType type, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump) {
+void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump) {
   workspace = bump.bytes(LinearRunner::kWorkspaceBytes);
   const std::int64_t group = geometry.groupTokens(), tokens = limits.maxGroups * group, element = SizeOf(type);
   const std::int64_t rows = dims.heads * limits.maxGroups * geometry.windows();
@@ -28,6 +28,7 @@ void Scratch::layOut(const ModelDims& dims, DataType type, const Geometry& geome
   set([&](Bump& part) {
     normed = part.bytes(group * dims.dim * element);
     queryKeys = part.bytes(group * 2 * dims.dim * element);
+    if (float8) values = part.bytes(group * dims.dim);
     headRows = part.floats(tokens * dims.latentChannels * 4);
   });
   set([&](Bump& part) { patchRows = part.bytes(tokens * dims.latentChannels * 4 * element); });
@@ -45,7 +46,7 @@ void Scratch::layOut(const ModelDims& dims, DataType type, const Geometry& geome
 std::int64_t CudaModel::scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const {
   Bump bump(nullptr);
   Scratch plan;
-  plan.layOut(dims_, type_, geometry, limits, bump);
+  plan.layOut(dims_, type_, float8_.attention, geometry, limits, bump);
   // Staging of a source of the planned size: picture, RGB, the half-resized picture and the two axes' tables.
   const std::int64_t source = static_cast<std::int64_t>(limits.maxSourceWidth) * limits.maxSourceHeight;
   const std::int64_t tables = (geometry.contentWidth + geometry.contentHeight) * 24 * 4;
@@ -66,11 +67,11 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
       linears_(type_, model_->path(), nullptr, nullptr),
       events_(std::make_shared<EventPool>(model_->device())) {
   Bump count(nullptr);
-  Scratch().layOut(model_->dims(), type_, geometry, limits, count);
+  Scratch().layOut(model_->dims(), type_, model_->float8().attention, geometry, limits, count);
   const std::int64_t arena = (arenaBytes + 255) / 256 * 256;
   memory_ = DeviceMemory(arena + count.used(), "The stream's buffers");
   Bump bump(memory_.data() + arena);
-  scratch_.layOut(model_->dims(), type_, geometry, limits, bump);
+  scratch_.layOut(model_->dims(), type_, model_->float8().attention, geometry, limits, bump);
   // Poison: a read of something that was never written must not look like a picture.
   Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
   Check(cudaDeviceSynchronize(), "clearing the arena");
@@ -101,6 +102,8 @@ std::int64_t CudaExecutor::bytesOf(const Tensor& tensor) const {
     case Storage::Float:
     case Storage::Picture:
       return tensor.elements() * 4;
+    case Storage::Cache:
+      return tensor.elements() * SizeOf(model_->cacheType());
     default:
       return tensor.elements() * SizeOf(type_);
   }
@@ -161,12 +164,14 @@ std::vector<float> CudaExecutor::read(const Tensor& tensor) {
     Check(cudaMemcpy(bytes.data(), tensor.data, bytes.size(), cudaMemcpyDeviceToHost), "reading a tensor");
     return {bytes.begin(), bytes.end()};
   }
+  if (tensor.storage == Storage::Cache && model_->float8().attention) FailInternal("the fp8 cache has no plain form to read");
   const bool floats = tensor.storage == Storage::Float || tensor.storage == Storage::Picture;
   return ReadDevice(tensor.data, floats ? DataType::kFloat32 : type_, tensor.elements());
 }
 
 void CudaExecutor::write(const Tensor& tensor, std::span<const float> values) {
   if (static_cast<std::int64_t>(values.size()) != tensor.elements()) FailInternal("write: element counts differ");
+  if (tensor.storage == Storage::Cache && model_->float8().attention) FailInternal("the fp8 cache has no plain form to write");
   enter();
   Check(cudaStreamSynchronize(stream_), "writing a tensor");
   const auto put = [&](const void* data) {
@@ -205,15 +210,20 @@ std::unique_ptr<Fence> CudaExecutor::fence() {
   return fence;
 }
 
-void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const float* weight, const float* bias, const float* scale,
-                             const float* shift) {
+void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight, const float* bias,
+                             const float* scale, const float* shift) {
   kernels::LayerNormParams params;
   params.x = x;
   params.out = out;
-  params.weight = weight;
-  params.bias = bias;
-  params.scale = scale;
-  params.shift = shift;
+  params.float8 = reader.float8();
+  if (params.float8) {
+    params.outputScale = reader.inputScale;
+  } else {
+    params.weight = weight;
+    params.bias = bias;
+    params.scale = scale;
+    params.shift = shift;
+  }
   params.rows = rows;
   params.width = static_cast<int>(dim_);
   params.type = type_;
@@ -233,6 +243,7 @@ void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& 
   call.ldd = weight.n;
   call.floatOut = floatOut;
   linears_.run(call, stream_);
+  paths_.ran(cudaSuccess, Operation::Linear, rows, weight.n, weight.k);
 }
 
 }  // namespace flashvsr::cuda

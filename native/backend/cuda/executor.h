@@ -10,6 +10,7 @@
 #include "attention.h"
 #include "backend/cuda/fence.h"
 #include "backend/cuda/model.h"
+#include "backend/cuda/paths.h"
 #include "picture.h"
 
 namespace flashvsr::cuda {
@@ -22,6 +23,7 @@ struct Scratch {
   void* workspace = nullptr;        // cuBLASLt
   void* normed = nullptr;           // (groupTokens, dim)
   void* queryKeys = nullptr;        // (groupTokens, 2*dim)
+  void* values = nullptr;           // (groupTokens, dim) e4m3, before they are transposed; fp8 only
   float* headRows = nullptr;        // (tokens, 64)
   void* patchRows = nullptr;        // (tokens, 64)
   float* probabilities = nullptr;   // (heads, query windows, key windows)
@@ -31,7 +33,7 @@ struct Scratch {
   void* match = nullptr;            // colour match
   std::uint8_t* resized = nullptr;  // padded source
 
-  void layOut(const ModelDims& dims, kernels::DataType type, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump);
+  void layOut(const ModelDims& dims, kernels::DataType type, bool float8, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump);
 };
 
 class CudaExecutor final : public Executor {
@@ -85,7 +87,9 @@ class CudaExecutor final : public Executor {
   void order(cudaStream_t earlier, cudaStream_t later);
   std::int64_t bytesOf(const Tensor& tensor) const;
   void prepareSource(int width, int height);
-  void layerNorm(const void* x, void* out, std::int64_t rows, const float* weight, const float* bias, const float* scale, const float* shift);
+  // LN of `rows` rows for `reader`: with the vectors that belong there, or, where the reader is e4m3 and has them folded in, without.
+  void layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight, const float* bias,
+                 const float* scale, const float* shift);
   void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation = kernels::Activation::kNone,
               const void* residual = nullptr, bool floatOut = false);
   void convolve(const DeviceConv& conv, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out);
@@ -105,6 +109,7 @@ class CudaExecutor final : public Executor {
   std::map<void*, cudaEvent_t> downloads_;         // by device address: when the copy to the host has read it
   bool downloaded_ = false;                        // since the last fence
   LinearRunner linears_;
+  PathAccount paths_{WishedPath()};
   std::shared_ptr<EventPool> events_;
   std::vector<StageMark> marks_;
 };

@@ -129,7 +129,8 @@ void CudaExecutor::convolve(const DeviceConv& conv, const Tensor& x, const Tenso
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  Check(kernels::LaunchConv(params, stream_), "decoder convolution");
+  paths_.ran(kernels::LaunchConv(params, stream_), Operation::DecoderConvolution, static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
+             9 * (params.channels[0] + params.channels[1]));
 }
 
 void CudaExecutor::run(const DecoderConvolution& op) {
@@ -166,7 +167,8 @@ void CudaExecutor::run(const DecoderGrow& op) {
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  Check(kernels::LaunchConv(params, stream_), "decoder growth");
+  paths_.ran(kernels::LaunchConv(params, stream_), Operation::DecoderGrow, 4 * static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
+             4 * params.channels[0]);
 }
 
 void CudaExecutor::run(const DecoderOutput& op) {
@@ -186,6 +188,7 @@ void CudaExecutor::run(const DecoderOutput& op) {
 
 void CudaExecutor::run(const FinishPicture& op) {
   enter();
+  paths_.requireWish();  // everything that makes a picture has been enqueued by now
   if (const auto download = downloads_.find(op.out.data); download != downloads_.end())
     Check(cudaStreamWaitEvent(stream_, download->second, 0), "a picture that is still on its way out");
   kernels::ColourMatchParams match;

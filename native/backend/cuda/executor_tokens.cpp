@@ -1,11 +1,11 @@
 // The transformer's and the projector's operations.
 #include <algorithm>
 
+#include "attention_input.h"
 #include "backend/cuda/executor.h"
 #include "conv.h"
 #include "norm.h"
 #include "patch.h"
-#include "rope.h"
 #include "select.h"
 #include "shuffle.h"
 
@@ -21,6 +21,12 @@ void* Row(void* data, std::int64_t row, std::int64_t width, DataType type) {
 }
 
 const float* Floats(const Tensor& tensor) { return static_cast<const float*>(tensor.data); }
+
+// Attention whose output `reader` takes.
+void WriteFor(const DeviceLinear& reader, kernels::AttentionParams& params) {
+  params.outputType = reader.type;
+  params.outputScale = reader.inputScale;
+}
 
 }  // namespace
 
@@ -62,7 +68,8 @@ void CudaExecutor::run(const CausalConvolution& op) {
     params.replicate = true;
     params.type = params.outputType = type_;
     params.path = model_->path();
-    Check(kernels::LaunchConv(params, stream_), "projector convolution");
+    paths_.ran(kernels::LaunchConv(params, stream_), Operation::ProjectorConvolution, static_cast<std::int64_t>(count) * params.height * params.width, params.outChannels,
+               36 * params.channels[0]);
     for (std::size_t o = 0; o < count; ++o) {
       kernels::ChannelNormParams norm;
       norm.x = params.output[o];
@@ -107,41 +114,32 @@ void CudaExecutor::run(const AttentionInput& op) {
   enter();
   const DeviceBlock& weights = block(op.layer);
   const std::int64_t group = geometry_.groupTokens(), groups = op.x.shape[2] / group, windows = geometry_.windows();
+  const bool float8 = model_->float8().attention;
   for (std::int64_t g = 0; g < groups; ++g) {
     const KvSlot& slot = op.slots[static_cast<std::size_t>(g)];
-    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, nullptr, nullptr, weights.scaleA, weights.shiftA);
+    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.qk, nullptr, nullptr, weights.scaleA, weights.shiftA);
     linear(scratch_.normed, group, weights.qk, scratch_.queryKeys);
-    linear(scratch_.normed, group, weights.v, slot.values.data);
-    kernels::RmsRopeParams rope;
-    rope.ldx = 2 * dim_;
-    rope.frames = Floats(op.rope.frames) + g * 2 * 22 * 2;
-    rope.rows = Floats(op.rope.rows);
-    rope.columns = Floats(op.rope.columns);
-    rope.tokens = group;
-    rope.tokenRows = static_cast<int>(geometry_.tokenRows());
-    rope.tokenColumns = static_cast<int>(geometry_.tokenColumns());
-    rope.width = static_cast<int>(dim_);
-    rope.type = type_;
-    kernels::WindowMeansParams means;
-    means.windows = static_cast<int>(windows);
-    means.width = static_cast<int>(dim_);
-    means.type = type_;
-
-    rope.x = scratch_.queryKeys;
-    rope.out = Row(op.q.data, g * group, dim_, type_);
-    rope.weight = weights.normQ;
-    Check(kernels::LaunchRmsRope(rope, stream_), "RMS and rope of queries");
-    means.x = rope.out;
-    means.means = static_cast<float*>(op.queryMeans.data) + g * windows * dim_;
-    Check(kernels::LaunchWindowMeans(means, stream_), "means of queries");
-
-    rope.x = static_cast<std::byte*>(scratch_.queryKeys) + dim_ * SizeOf(type_);
-    rope.out = slot.keys.data;
-    rope.weight = weights.normK;
-    Check(kernels::LaunchRmsRope(rope, stream_), "RMS and rope of keys");
-    means.x = rope.out;
-    means.means = static_cast<float*>(slot.means.data);
-    Check(kernels::LaunchWindowMeans(means, stream_), "means of keys");
+    linear(scratch_.normed, group, weights.v, float8 ? scratch_.values : slot.values.data);
+    if (float8) {
+      const kernels::TransposeValuesParams values{scratch_.values, slot.values.data, static_cast<int>(windows), static_cast<int>(model_->dims().heads)};
+      Check(kernels::LaunchTransposeValues(values, stream_), "values");
+    }
+    kernels::QueryKeyParams params;
+    params.x = scratch_.queryKeys;
+    params.ldx = 2 * dim_;
+    params.parts[0] = {weights.normQ, Row(op.q.data, g * group, dim_, model_->cacheType()), static_cast<float*>(op.queryMeans.data) + g * windows * dim_,
+                       weights.queryScale};
+    params.parts[1] = {weights.normK, slot.keys.data, static_cast<float*>(slot.means.data), weights.keyScale};
+    params.frames = Floats(op.rope.frames) + g * 2 * 22 * 2;
+    params.rows = Floats(op.rope.rows);
+    params.columns = Floats(op.rope.columns);
+    params.windows = static_cast<int>(windows);
+    params.tokenRows = static_cast<int>(geometry_.tokenRows());
+    params.tokenColumns = static_cast<int>(geometry_.tokenColumns());
+    params.width = static_cast<int>(dim_);
+    params.type = type_;
+    params.float8 = float8;
+    Check(kernels::LaunchQueryKey(params, stream_), "RMS, rope and means of queries and keys");
   }
 }
 
@@ -175,6 +173,7 @@ void CudaExecutor::run(const SparseAttention& op) {
   kept.entries = scratch_.entries;
   kept.counts = scratch_.counts;
   Check(kernels::LaunchKeptWindows(kept, stream_), "kept windows");
+  const DeviceBlock& weights = block(op.layer);
   kernels::AttentionParams params;
   params.q = op.q.data;
   for (std::size_t g = 0; g < op.keys.size(); ++g) {
@@ -187,9 +186,13 @@ void CudaExecutor::run(const SparseAttention& op) {
   params.queryWindows = queryWindows;
   params.heads = heads;
   params.out = op.out.data;
-  params.type = type_;
+  params.type = model_->cacheType();
+  // e4m3 values carry their own scale already; their averages are what the next layer reads, or are brought to its scale here.
+  if (params.type == DataType::kFloat8) params.scoreScale = 1.0F / (weights.queryScale * weights.keyScale);
+  WriteFor(weights.o, params);
+  params.outputScale /= weights.v.float8Out ? weights.v.outputScale : 1.0F;
   params.path = model_->path();
-  Check(kernels::LaunchAttention(params, stream_), "sparse attention");
+  paths_.ran(kernels::LaunchAttention(params, stream_), Operation::SparseAttention, op.q.shape[2], dim_, columns * 128);
 }
 
 void CudaExecutor::run(const AttentionOutput& op) {
@@ -201,11 +204,10 @@ void CudaExecutor::run(const CrossAttention& op) {
   enter();
   const DeviceBlock& weights = block(op.layer);
   const std::int64_t tokens = op.x.shape[2];
-  layerNorm(op.x.data, op.a.data, tokens, weights.norm3Weight, weights.norm3Bias, nullptr, nullptr);
+  layerNorm(op.x.data, op.a.data, tokens, weights.crossQ, weights.norm3Weight, weights.norm3Bias, nullptr, nullptr);
   linear(op.a.data, tokens, weights.crossQ, op.b.data);
   kernels::RmsNormParams rms;
   rms.x = rms.out = op.b.data;
-  rms.out = op.b.data;
   rms.weight = weights.crossNormQ;
   rms.rows = tokens;
   rms.width = static_cast<int>(dim_);
@@ -220,8 +222,9 @@ void CudaExecutor::run(const CrossAttention& op) {
   params.heads = static_cast<int>(model_->dims().heads);
   params.out = op.a.data;
   params.type = type_;
+  WriteFor(weights.crossO, params);
   params.path = model_->path();
-  Check(kernels::LaunchAttention(params, stream_), "cross attention");
+  paths_.ran(kernels::LaunchAttention(params, stream_), Operation::CrossAttention, tokens, dim_, params.keyLength);
   linear(op.a.data, tokens, weights.crossO, op.x.data, kernels::Activation::kNone, op.x.data);
 }
 
@@ -229,7 +232,7 @@ void CudaExecutor::run(const FeedForward& op) {
   enter();
   const DeviceBlock& weights = block(op.layer);
   const std::int64_t tokens = op.x.shape[2];
-  layerNorm(op.x.data, op.a.data, tokens, nullptr, nullptr, weights.scaleM, weights.shiftM);
+  layerNorm(op.x.data, op.a.data, tokens, weights.ffnIn, nullptr, nullptr, weights.scaleM, weights.shiftM);
   linear(op.a.data, tokens, weights.ffnIn, op.hidden.data, kernels::Activation::kGeluTanh);
   linear(op.hidden.data, tokens, weights.ffnOut, op.x.data, kernels::Activation::kNone, op.x.data);
 }
@@ -239,7 +242,7 @@ void CudaExecutor::run(const Head& op) {
   const DeviceWeights& weights = model_->weights();
   const std::int64_t group = geometry_.groupTokens(), groups = op.x.shape[2] / group, width = weights.head.n;
   for (std::int64_t g = 0; g < groups; ++g) {
-    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, nullptr, nullptr, weights.headScale, weights.headShift);
+    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.head, nullptr, nullptr, weights.headScale, weights.headShift);
     linear(scratch_.normed, group, weights.head, scratch_.headRows + g * group * width, kernels::Activation::kNone, nullptr, true);
   }
   kernels::SubtractPatchesParams params;

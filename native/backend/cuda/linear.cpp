@@ -5,7 +5,10 @@
 namespace flashvsr::cuda {
 
 void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
-  if (lt_ != nullptr && type_ == kernels::DataType::kBfloat16 && lt_->run(call, workspace_, kWorkspaceBytes, stream)) return;
+  if (lt_ != nullptr && call.weight->type != kernels::DataType::kFloat32 && lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
+    kernels::taken = kernels::Taken::kVendor;
+    return;
+  }
   kernels::GemmParams params;
   params.a = call.a;
   params.lda = call.lda;
@@ -18,8 +21,10 @@ void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
   params.m = static_cast<int>(call.rows);
   params.n = call.weight->n;
   params.k = call.weight->k;
-  params.type = type_;
-  params.outputType = call.floatOut ? kernels::DataType::kFloat32 : type_;
+  params.type = call.weight->type;
+  params.outputType = call.floatOut ? kernels::DataType::kFloat32 : call.weight->float8Out ? kernels::DataType::kFloat8 : type_;
+  params.scale = call.weight->scale;
+  params.outputScale = call.weight->outputScale;
   params.activation = call.activation;
   params.path = path_;
   Check(kernels::LaunchGemm(params, stream), "linear layer");

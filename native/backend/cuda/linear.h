@@ -10,15 +10,25 @@ namespace flashvsr::cuda {
 
 class CublasLt;  // cublaslt.h
 
-// A weight (n, k) with its bias, as prepared. `biasStored`: the bias rounded to the weights' type, which cuBLASLt wants.
+// A weight (n, k) with its bias, as prepared. `biasStored`: the bias rounded to the activations' type, which cuBLASLt wants.
 struct DeviceLinear {
   void* weight = nullptr;
   float* bias = nullptr;
   void* biasStored = nullptr;
   int n = 0, k = 0;
+  // The operands' type: the model's, or e4m3 (backend/float8.h). e4m3 layers take inputScale * x rounded to e4m3.
+  kernels::DataType type = kernels::DataType::kBfloat16;
+  float inputScale = 1.0F;
+  float scale = 1.0F;  // of the sums: undoes the operands' scales
+  // Results in e4m3, times outputScale, for the layers whose reader wants them so.
+  bool float8Out = false;
+  float outputScale = 1.0F;
+  float* outputScaleStored = nullptr;  // the same on the device, which cuBLASLt wants
+
+  bool float8() const { return type == kernels::DataType::kFloat8; }
 };
 
-// out (m, n) = [residual +] activation(a (m, k) * weight^T + bias).
+// out (m, n) = [residual +] activation(a (m, k) * weight^T + bias), a as the weight wants it.
 struct LinearCall {
   const void* a = nullptr;
   std::int64_t lda = 0;

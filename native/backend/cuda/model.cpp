@@ -1,8 +1,10 @@
 #include "backend/cuda/model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "attention.h"
 #include "backend/cuda/cublaslt.h"
 #include "conv.h"
 #include "norm.h"
@@ -15,13 +17,15 @@ using kernels::SizeOf;
 
 constexpr std::int64_t kStagingBytes = 64 << 20;
 
-DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& bump) {
+DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& bump, bool float8 = false) {
   DeviceLinear linear;
   linear.n = static_cast<int>(n);
   linear.k = static_cast<int>(k);
-  linear.weight = bump.bytes(n * k * SizeOf(type));
+  linear.type = float8 ? DataType::kFloat8 : type;
+  linear.weight = bump.bytes(n * k * SizeOf(linear.type));
   linear.bias = bump.floats(n);
   linear.biasStored = bump.bytes(n * SizeOf(type));
+  if (float8) linear.outputScaleStored = bump.floats(1);
   return linear;
 }
 
@@ -98,6 +102,79 @@ class Loader {
     bias(to, floats(part, name + ".bias"), scale, firstRow);
   }
 
+  // The same for an e4m3 layer whose input comes from a norm (or has the bound `inputBound`) and is multiplied by `columnScale` and shifted
+  // by `columnShift` on its way there: both go into the layer. `names` share one scale, their rows one after the other. Returns a bound
+  // of the layer's results.
+  float linear8(DeviceLinear& to, const TensorSource& part, const std::vector<std::string>& names, float inputBound,
+                std::span<const float> columnScale, std::span<const float> columnShift, std::span<const float> rowScale = {}) {
+    kernels::PackRows8Params params;
+    Bump bump(staging_.data());
+    const auto put = [&](std::span<const float> values) -> const float* {
+      if (values.empty()) return nullptr;
+      float* const at = bump.floats(static_cast<std::int64_t>(values.size()));
+      upload(at, values);
+      return at;
+    };
+    const float* const deviceRowScale = put(rowScale);
+    params.columnScale = put(columnScale);
+    params.columnShift = put(columnShift);
+    float* const statistics = bump.floats(3 * to.n);
+    const std::int64_t reserved = bump.used();
+    const auto rowsOf = [&](const auto& use) {
+      std::int64_t firstRow = 0;
+      for (const std::string& name : names) {
+        const TensorView& tensor = view(part, name + ".weight");
+        params.source = Source(tensor.dtype);
+        params.columns = tensor.elements() / tensor.shape[0];
+        slices(tensor, tensor.shape[0], reserved, [&](const void* staged, std::int64_t first, std::int64_t count) {
+          params.in = staged;
+          params.rows = count;
+          params.rowScale = deviceRowScale != nullptr ? deviceRowScale + firstRow + first : nullptr;
+          use(firstRow + first);
+        });
+        firstRow += tensor.shape[0];
+      }
+    };
+    rowsOf([&](std::int64_t row) {
+      params.largest = statistics + row;
+      params.squares = statistics + to.n + row;
+      params.shifts = statistics + 2 * to.n + row;
+      Check(kernels::LaunchRowStatistics(params, nullptr), "packing weights");
+    });
+    std::vector<float> found(static_cast<std::size_t>(to.n) * 3), bias;
+    Check(cudaMemcpy(found.data(), statistics, found.size() * 4, cudaMemcpyDeviceToHost), "packing weights");
+    for (const std::string& name : names) {
+      const std::vector<float> own = floats(part, name + ".bias");
+      bias.insert(bias.end(), own.begin(), own.end());
+    }
+    const std::size_t n = bias.size();
+    float largest = 0, bound = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      bias[i] = bias[i] * (rowScale.empty() ? 1.0F : rowScale[i]) + found[2 * n + i];
+      largest = std::max(largest, found[i]);
+      // |w x| <= ||w|| ||x||; a norm's output has length sqrt(width), which is also its elements' bound.
+      bound = std::max(bound, std::sqrt(found[n + i]) * inputBound + std::abs(bias[i]));
+    }
+    to.inputScale = float8::ScaleFor(inputBound);
+    params.scale = float8::ScaleFor(largest);
+    to.scale = 1.0F / (to.inputScale * params.scale);
+    counting_ = false;  // the same bytes once more
+    rowsOf([&](std::int64_t row) {
+      params.out = static_cast<std::byte*>(to.weight) + row * params.columns;
+      Check(kernels::LaunchPackRows8(params, nullptr), "packing weights");
+    });
+    counting_ = true;
+    this->bias(to, bias, {});
+    return bound;
+  }
+
+  // Results of `to` in e4m3, none above `bound`.
+  void float8Out(DeviceLinear& to, float bound) {
+    to.float8Out = true;
+    to.outputScale = float8::ScaleFor(bound);
+    upload(to.outputScaleStored, std::span(&to.outputScale, 1));
+  }
+
   void conv(const DeviceConv& to, const TensorSource& part, const std::string& name, int sources) {
     const TensorView& tensor = view(part, name + ".weight");
     const std::int64_t rows = tensor.shape[0], taps = tensor.elements() / (rows * tensor.shape[1]);
@@ -172,7 +249,7 @@ class Loader {
   }
 
   void done(std::size_t bytes) {
-    done_ += bytes;
+    if (counting_) done_ += bytes;
     if (progress_ && !progress_(std::min<std::uint64_t>(done_, weights_.bytes()), weights_.bytes()))
       throw Error("engine.cancelled", ErrorScope::Engine, "Preparing the weights was cancelled.");
   }
@@ -182,6 +259,7 @@ class Loader {
   const LoadProgress& progress_;
   DeviceMemory staging_;
   std::uint64_t done_ = 0;
+  bool counting_ = true;
 };
 
 // The prompt's keys and values of one block: products of the constant context.
@@ -226,9 +304,28 @@ std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& 
   return out;
 }
 
+float Largest(std::span<const float> values) {
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
 }  // namespace
 
-void DeviceWeights::layOut(const ModelDims& dims, DataType type, Bump& bump) {
+DataType TypeOf(Precision precision) { return precision == Precision::Fp32 ? DataType::kFloat32 : DataType::kBfloat16; }
+
+Float8Plan Float8PlanOf(Precision precision, kernels::Path path) {
+  if (precision != Precision::Fp8) return {};
+  const float8::Scope scope = float8::ScopeFromEnvironment();
+  return {true, scope != float8::Scope::FeedForward,
+          scope == float8::Scope::All && path == kernels::Path::kAuto && kernels::Float8AttentionSuits()};
+}
+
+DataType CacheTypeOf(Precision precision, kernels::Path path) {
+  return Float8PlanOf(precision, path).attention ? DataType::kFloat8 : TypeOf(precision);
+}
+
+void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, DataType type, Bump& bump) {
   const std::int64_t dim = dims.dim, latents = dims.latentChannels;
   patchEmbedding = LayOutLinear(dim, latents * 4, type, bump);
   head = LayOutLinear(latents * 4, dim, type, bump);
@@ -236,10 +333,11 @@ void DeviceWeights::layOut(const ModelDims& dims, DataType type, Bump& bump) {
   headShift = bump.floats(dim);
   blocks.resize(static_cast<std::size_t>(dims.layers));
   for (DeviceBlock& block : blocks) {
-    block.qk = LayOutLinear(2 * dim, dim, type, bump);
-    for (DeviceLinear* square : {&block.v, &block.o, &block.crossQ, &block.crossO}) *square = LayOutLinear(dim, dim, type, bump);
-    block.ffnIn = LayOutLinear(dims.ffn, dim, type, bump);
-    block.ffnOut = LayOutLinear(dim, dims.ffn, type, bump);
+    block.qk = LayOutLinear(2 * dim, dim, type, bump, float8.linear);
+    for (DeviceLinear* square : {&block.v, &block.o, &block.crossQ, &block.crossO})
+      *square = LayOutLinear(dim, dim, type, bump, float8.linear);
+    block.ffnIn = LayOutLinear(dims.ffn, dim, type, bump, float8.feedForward);
+    block.ffnOut = LayOutLinear(dim, dims.ffn, type, bump, float8.feedForward);
     for (float** vector : {&block.scaleA, &block.shiftA, &block.scaleM, &block.shiftM, &block.normQ, &block.normK, &block.crossNormQ,
                            &block.norm3Weight, &block.norm3Bias})
       *vector = bump.floats(dim);
@@ -266,10 +364,10 @@ void DeviceWeights::layOut(const ModelDims& dims, DataType type, Bump& bump) {
   last = LayOutConv(3, c[3], 1, 9, true, type, bump);
 }
 
-std::int64_t CudaModel::Bytes(const ModelDims& dims, DataType type) {
+std::int64_t CudaModel::Bytes(const ModelDims& dims, const Float8Plan& float8, DataType type) {
   Bump bump(nullptr);
   DeviceWeights plan;
-  plan.layOut(dims, type, bump);
+  plan.layOut(dims, float8, type, bump);
   return bump.used();
 }
 
@@ -279,12 +377,13 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
       path_(path),
       lt_(std::move(lt)),
       dims_(weights.dims()),
-      type_(precision == Precision::Fp32 ? DataType::kFloat32 : DataType::kBfloat16),
+      type_(TypeOf(precision)),
       constants_(constants) {
   Check(cudaSetDevice(device_), "choosing the device");
-  memory_ = DeviceMemory(Bytes(dims_, type_), "The weights");
+  float8_ = Float8PlanOf(precision, path_);
+  memory_ = DeviceMemory(Bytes(dims_, float8_, type_), "The weights");
   Bump bump(memory_.data());
-  weights_.layOut(dims_, type_, bump);
+  weights_.layOut(dims_, float8_, type_, bump);
 
   Loader load(weights, type_, progress);
   const TensorSource& transformer = weights.transformer();
@@ -309,27 +408,55 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
   const DeviceMemory promptKeys(dims_.textLen * dim * 4, "Preparing the weights does");
   for (std::int64_t i = 0; i < dims_.layers; ++i) {
     const std::string name = "blocks." + std::to_string(i);
-    const DeviceBlock& block = weights_.blocks[static_cast<std::size_t>(i)];
+    DeviceBlock& block = weights_.blocks[static_cast<std::size_t>(i)];
     const std::vector<float> own = load.floats(transformer, name + ".modulation");
     const auto modulation = [&](int part, float add) { return Slice(own, constants.timeModulation, part, dim, add); };
     load.upload(block.shiftA, modulation(0, 0.0F));
     load.upload(block.scaleA, modulation(1, 1.0F));
     load.upload(block.shiftM, modulation(3, 0.0F));
     load.upload(block.scaleM, modulation(4, 1.0F));
-    load.linear(block.qk, transformer, name + ".self_attn.q");
-    load.linear(block.qk, transformer, name + ".self_attn.k", {}, dim);
-    load.linear(block.v, transformer, name + ".self_attn.v");
-    load.linear(block.o, transformer, name + ".self_attn.o", modulation(2, 0.0F));
-    load.upload(block.normQ, load.floats(transformer, name + ".self_attn.norm_q.weight"));
-    load.upload(block.normK, load.floats(transformer, name + ".self_attn.norm_k.weight"));
-    load.linear(block.crossQ, transformer, name + ".cross_attn.q");
-    load.linear(block.crossO, transformer, name + ".cross_attn.o");
-    load.upload(block.crossNormQ, load.floats(transformer, name + ".cross_attn.norm_q.weight"));
-    load.upload(block.norm3Weight, load.floats(transformer, name + ".norm3.weight"));
-    load.upload(block.norm3Bias, load.floats(transformer, name + ".norm3.bias"));
-    load.linear(block.ffnIn, transformer, name + ".ffn.0");
-    load.linear(block.ffnOut, transformer, name + ".ffn.2", modulation(5, 0.0F));
+    const float normed = float8::NormBound(dim);
+    if (float8_.linear) {
+      const std::vector<float> scale = modulation(1, 1.0F), shift = modulation(0, 0.0F);
+      load.linear8(block.qk, transformer, {name + ".self_attn.q", name + ".self_attn.k"}, normed, scale, shift);
+      const float values = load.linear8(block.v, transformer, {name + ".self_attn.v"}, normed, scale, shift);
+      if (float8_.attention) load.float8Out(block.v, values);
+      // Attention averages values, so their bound is its results' too. No product follows the rows' norm here: only the elements count.
+      load.linear8(block.o, transformer, {name + ".self_attn.o"}, values, {}, {}, modulation(2, 0.0F));
+    } else {
+      load.linear(block.qk, transformer, name + ".self_attn.q");
+      load.linear(block.qk, transformer, name + ".self_attn.k", {}, dim);
+      load.linear(block.v, transformer, name + ".self_attn.v");
+      load.linear(block.o, transformer, name + ".self_attn.o", modulation(2, 0.0F));
+    }
+    const std::vector<float> normQ = load.floats(transformer, name + ".self_attn.norm_q.weight");
+    const std::vector<float> normK = load.floats(transformer, name + ".self_attn.norm_k.weight");
+    load.upload(block.normQ, normQ);
+    load.upload(block.normK, normK);
+    // Rope turns pairs, whose length the row's bounds as well.
+    block.queryScale = float8::ScaleFor(normed * Largest(normQ));
+    block.keyScale = float8::ScaleFor(normed * Largest(normK));
     MakePrompt(load, transformer, name, dims_, type_, context.data(), promptWeight.data(), reinterpret_cast<float*>(promptKeys.data()), block);
+    load.upload(block.crossNormQ, load.floats(transformer, name + ".cross_attn.norm_q.weight"));
+    const std::vector<float> norm3Weight = load.floats(transformer, name + ".norm3.weight"), norm3Bias = load.floats(transformer, name + ".norm3.bias");
+    load.upload(block.norm3Weight, norm3Weight);
+    load.upload(block.norm3Bias, norm3Bias);
+    if (float8_.linear) {
+      load.linear8(block.crossQ, transformer, {name + ".cross_attn.q"}, normed, norm3Weight, norm3Bias);
+      const float prompt = Largest(ReadDevice(block.promptValues, type_, dims_.textLen * dim));
+      load.linear8(block.crossO, transformer, {name + ".cross_attn.o"}, prompt, {}, {});
+    } else {
+      load.linear(block.crossQ, transformer, name + ".cross_attn.q");
+      load.linear(block.crossO, transformer, name + ".cross_attn.o");
+    }
+    if (float8_.feedForward) {
+      const float hidden = load.linear8(block.ffnIn, transformer, {name + ".ffn.0"}, normed, modulation(4, 1.0F), modulation(3, 0.0F));
+      load.float8Out(block.ffnIn, hidden);  // |GELU(x)| <= |x|
+      load.linear8(block.ffnOut, transformer, {name + ".ffn.2"}, hidden, {}, {}, modulation(5, 0.0F));
+    } else {
+      load.linear(block.ffnIn, transformer, name + ".ffn.0");
+      load.linear(block.ffnOut, transformer, name + ".ffn.2", modulation(5, 0.0F));
+    }
   }
 
   const TensorSource& projector = weights.projector();

@@ -9,9 +9,18 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/linear.h"
+#include "backend/float8.h"
 #include "pack.h"
 
 namespace flashvsr::cuda {
+
+// What of the model is e4m3; nothing in bf16 and fp32. Attention only on the path and the card that have it.
+struct Float8Plan {
+  bool feedForward = false, linear = false, attention = false;
+};
+Float8Plan Float8PlanOf(Precision precision, kernels::Path path);
+kernels::DataType TypeOf(Precision precision);  // of activations
+kernels::DataType CacheTypeOf(Precision precision, kernels::Path path);
 
 struct DeviceConv {
   void* weight = nullptr;  // packed (conv.h)
@@ -26,6 +35,9 @@ struct DeviceBlock {
   float *scaleA = nullptr, *shiftA = nullptr, *scaleM = nullptr, *shiftM = nullptr;
   float *normQ = nullptr, *normK = nullptr, *crossNormQ = nullptr, *norm3Weight = nullptr, *norm3Bias = nullptr;
   void *promptKeys = nullptr, *promptValues = nullptr;  // (textLen, dim)
+  // fp8: what queries and keys are multiplied by before they are rounded. In front of e4m3 layers norms have no vectors: scaleA .. norm3Bias
+  // are then folded into the layers.
+  float queryScale = 1.0F, keyScale = 1.0F;
 };
 
 struct DeviceWeights {
@@ -41,7 +53,7 @@ struct DeviceWeights {
   DeviceConv beforeLast, last;                             // layers 24, 26
 
   // Assigns every pointer from `bump`; with a counting bump this is the plan.
-  void layOut(const ModelDims& dims, kernels::DataType type, Bump& bump);
+  void layOut(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type, Bump& bump);
 };
 
 class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
@@ -62,7 +74,11 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   kernels::Path path() const { return path_; }
   CublasLt* lt() const { return lt_.get(); }
 
-  static std::int64_t Bytes(const ModelDims& dims, kernels::DataType type);
+  const Float8Plan& float8() const { return float8_; }
+  // Of cached keys and values, and of q as sparse attention reads it.
+  kernels::DataType cacheType() const { return float8_.attention ? kernels::DataType::kFloat8 : type_; }
+
+  static std::int64_t Bytes(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type);
 
  private:
   int device_;
@@ -70,6 +86,7 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   std::shared_ptr<CublasLt> lt_;
   ModelDims dims_;
   kernels::DataType type_;
+  Float8Plan float8_;
   ModelConstants constants_;
   DeviceMemory memory_;
   DeviceWeights weights_;
