@@ -157,7 +157,8 @@ class Batch:
                 drawn = self.photographs.draw(random, s, c, self.frames)
                 for plane, new in zip((self.luma, self.chroma, self.hr_luma, self.hr_chroma), drawn):
                     plane[i].copy_(new)
-                noise[i] = random.exponential(4.0) if random.random() < 0.1 else 0
+                kind = random.random()  # a dark room, a good camera, or none
+                noise[i] = random.exponential(4.0) if kind < 0.06 else random.uniform(0, 1.2) if kind < 0.5 else 0
                 continue
             clip = usable[int(random.integers(len(usable)))]
             renditions = clip.renditions[s]

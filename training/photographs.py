@@ -84,7 +84,8 @@ class Photographs:
         reach = zoom * size / 2
         x = float(np.clip((column + random.random()) * CELL, min(reach, width / 2), max(width - reach, width / 2)))
         y = float(np.clip((row + random.random()) * CELL, min(reach, height / 2), max(height - reach, height / 2)))
-        still = random.random() < 0.2
+        # Still views are what a fixed camera shows: there the output must come to rest (8-bit states can cycle for ever).
+        still = random.random() < 0.35
         speed, heading = (0.0 if still else random.exponential(2.5)), random.uniform(0, 2 * math.pi)
         times = np.arange(frames)
         sway = [0 if still else random.exponential(1.5) * np.sin(random.uniform(0.1, 1.5) * times + random.uniform(0, 6.28)) for _ in "xy"]

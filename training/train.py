@@ -160,7 +160,7 @@ class Trainer:
 
         loss = charbonnier(luma) + self.args.colour * charbonnier(chroma, 0.002)
         change = (luma[:, 1:] - luma[:, :-1]) * (self.args.flicker + (self.args.flicker_compressed - self.args.flicker) * self.example.compressed)
-        loss = loss + charbonnier(change, 0.001)
+        loss = loss + charbonnier(change, 0.0004)
         if self.args.gradient:
             n, t = luma.shape[:2]
             error = F.pixel_shuffle(luma.reshape(n * t, *luma.shape[2:]), self.config.unshuffle * self.config.scale)
