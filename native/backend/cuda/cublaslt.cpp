@@ -10,6 +10,7 @@ namespace {
 // Values of cuBLAS's enumerations.
 constexpr int kCompute32F = 68, kReal32F = 0, kRealBf16 = 14, kRealE4m3 = 28, kTranspose = 1;
 constexpr int kDescTransposeA = 3, kDescEpilogue = 7, kDescBiasPointer = 8, kDescScalePointerD = 20, kDescFastAccumulate = 25, kDescBiasType = 26;
+constexpr int kInvalidValue = 7, kNotSupported = 15;  // cublasStatus_t
 constexpr unsigned kEpilogueBias = 4, kEpilogueGeluBias = 36;
 constexpr int kPreferenceWorkspace = 1, kPreferenceReduction = 3;
 constexpr unsigned kReductionsInWorkspace = 2 | 4;  // not the in-place scheme, whose order is not fixed
@@ -113,7 +114,7 @@ std::shared_ptr<CublasLt> CublasLt::Open(std::string& reason) {
 }
 
 // cuBLAS counts columns first: our (m, n) rows are its n x m columns, D' = W A' with W transposed.
-const CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t workspaceBytes) {
+CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t workspaceBytes) {
   const DeviceLinear& w = *call.weight;
   const Key key{call.rows, w.n, w.k, call.lda, call.ldd, static_cast<int>(call.activation), call.residual != nullptr, call.floatOut, w.float8(), w.float8Out};
   const std::lock_guard lock(mutex_);
@@ -157,12 +158,8 @@ const CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t work
 
 bool CublasLt::run(const LinearCall& call, void* workspace, std::int64_t workspaceBytes, cudaStream_t stream) {
   const DeviceLinear& w = *call.weight;
-  if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
-  if (call.residual != nullptr && call.activation != kernels::Activation::kNone) return false;
-  const int unit = w.float8() ? 16 : 8;
-  if (w.k % unit != 0 || w.n % unit != 0 || call.lda % unit != 0 || call.ldd % unit != 0 || call.rows < 64) return false;
-  if (w.float8() && (call.floatOut || call.rows % unit != 0)) return false;
-  const Plan* plan = planOf(call, workspaceBytes);
+  if (!VendorSuits(call)) return false;
+  Plan* plan = planOf(call, workspaceBytes);
   if (!plan->usable) return false;
   const float beta = call.residual != nullptr ? 1.0F : 0.0F;
   const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
@@ -177,6 +174,11 @@ bool CublasLt::run(const LinearCall& call, void* workspace, std::int64_t workspa
       status = api_->matmul(api_->handle, plan->desc, &w.scale, w.weight, plan->weight, call.a, plan->input, &beta,
                             call.residual != nullptr ? call.residual : w.float8Out ? nullptr : call.out, plan->addendOr(), call.out, plan->output, &plan->algorithm,
                             workspace, static_cast<std::size_t>(workspaceBytes), stream);
+    // The heuristic named an algorithm that the product then refuses: nothing was enqueued, and our own product takes this shape from now on.
+    if (status == kInvalidValue || status == kNotSupported) {
+      plan->usable = false;
+      return false;
+    }
   }
   if (status != 0)
     throw Error("engine.failed", ErrorScope::Engine, "cublasLtMatmul failed with status " + std::to_string(status) + ".",

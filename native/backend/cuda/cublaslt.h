@@ -20,7 +20,7 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  // False when this call is better or only done by the portable product (unaligned, narrow, SiLU): nothing was enqueued.
+  // False when this call is better or only done by the portable product (VendorSuits says no, or cuBLASLt does): nothing was enqueued.
   bool run(const LinearCall& call, void* workspace, std::int64_t workspaceBytes, cudaStream_t stream);
 
  private:
@@ -29,7 +29,7 @@ class CublasLt {
   using Key = std::tuple<std::int64_t, int, int, std::int64_t, std::int64_t, int, bool, bool, bool, bool>;
 
   explicit CublasLt(std::unique_ptr<Api> api);
-  const Plan* planOf(const LinearCall& call, std::int64_t workspaceBytes);
+  Plan* planOf(const LinearCall& call, std::int64_t workspaceBytes);
 
   std::unique_ptr<Api> api_;
   std::mutex mutex_;

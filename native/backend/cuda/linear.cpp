@@ -5,7 +5,7 @@
 namespace flashvsr::cuda {
 
 void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
-  if (lt_ != nullptr && call.weight->type != kernels::DataType::kFloat32 && lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
+  if (lt_ != nullptr && VendorSuits(call) && lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
     kernels::taken = kernels::Taken::kVendor;
     return;
   }

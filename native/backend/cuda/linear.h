@@ -41,6 +41,18 @@ struct LinearCall {
   bool floatOut = false;
 };
 
+// Whether the vendor product may be asked for this call: what cuBLASLt refuses (e4m3 wants everything in 16 elements and no fp32 result)
+// or does badly (few rows) goes to our own, which takes any number of rows.
+inline bool VendorSuits(const LinearCall& call) {
+  const DeviceLinear& w = *call.weight;
+  if (w.type == kernels::DataType::kFloat32) return false;
+  if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
+  if (call.residual != nullptr && (call.activation != kernels::Activation::kNone || w.float8Out)) return false;
+  const int unit = w.float8() ? 16 : 8;
+  if (w.k % unit != 0 || w.n % unit != 0 || call.lda % unit != 0 || call.ldd % unit != 0 || call.rows < 64) return false;
+  return !w.float8() || (!call.floatOut && call.rows % unit == 0);
+}
+
 // One per executor: cuBLASLt's workspace belongs to one queue.
 class LinearRunner {
  public:
