@@ -9,6 +9,8 @@ import argparse
 
 import torch
 
+from model import load_checkpoint
+
 
 def average(checkpoints: list[dict]) -> dict:
     """Checkpoints of train.py, of the same configuration -> one with the mean weights and the largest number of steps."""
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("checkpoints", nargs="+")
     args = parser.parse_args()
-    torch.save(average([torch.load(path, map_location="cpu") for path in args.checkpoints]), args.out)
+    torch.save(average([load_checkpoint(path) for path in args.checkpoints]), args.out)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 import render
+from pans import Pans
 from photographs import Photographs
 
 CELL = 32  # high-resolution pixels; crops are drawn by the gradient energy of such cells
@@ -72,7 +73,8 @@ class Clip:
 class Pool:
     """Clips arrive from worker processes while training already runs; `ready` is set at the first `enough` of them."""
 
-    def __init__(self, folder: str, device: torch.device, limit: int = 0, enough: int = 48):
+    def __init__(self, folder: str, device: torch.device, limit: int = 0, enough: int = 48, share: int = 1):
+        """`share`: processes that load at the same time on this machine."""
         with open(os.path.join(folder, "clips.json")) as file:
             clips = json.load(file)["clips"]
         if limit:
@@ -86,7 +88,7 @@ class Pool:
         self.scratch = tempfile.mkdtemp(dir=shared)
         self.device, self.enough = device, min(enough, len(clips))
         # Started before the device is touched, so plain forks are safe.
-        self.workers = get_context("fork").Pool(min(16, os.cpu_count() or 1))
+        self.workers = get_context("fork").Pool(max(1, min(16, (os.cpu_count() or 1) // share)))
         self.results = self.workers.imap_unordered(load_clip, [(c, folder, self.scratch) for c in clips])
         self.by_id = {c["id"]: c for c in clips}
 
@@ -117,14 +119,21 @@ class Pool:
         if self.failure:
             raise self.failure
 
+    def stop(self) -> None:
+        """Nothing is left behind by a run that ends before all clips have arrived."""
+        self.workers.terminate()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
 
 class Batch:
     """Static buffers of one scale's crops: uint8 in, filled in place so that recorded graphs can read them."""
 
     def __init__(self, pool: Pool, photographs: Photographs, scale: int, items: int, frames: int, crop: int, seed: int,
-                 clean: float, fresh: float):
-        """`clean`: share of crops with uncompressed input; `fresh`: share of those straight from photographs, the others from clips."""
+                 clean: float, fresh: float, sharp: float, noisy: float):
+        """`clean`: share of crops with uncompressed input; `fresh`: share of those straight from photographs, the others from clips;
+        `sharp`: share of the fresh ones that pan by whole pixels (pans.py); `noisy`: share of the fresh ones with sensor noise."""
         self.pool, self.photographs, self.scale, self.items = pool, photographs, scale, items
+        self.pans, self.sharp, self.noisy = Pans(photographs) if sharp else None, sharp, noisy
         self.frames, self.crop, self.clean, self.fresh = frames, crop, clean, fresh
         self.random = np.random.default_rng(seed)
         device, full = pool.device, crop * scale
@@ -154,11 +163,12 @@ class Batch:
         for i in range(self.items):
             clean = random.random() < self.clean
             if clean and random.random() < self.fresh:
-                drawn = self.photographs.draw(random, s, c, self.frames)
+                source = self.pans if random.random() < self.sharp else self.photographs
+                drawn = source.draw(random, s, c, self.frames)
                 for plane, new in zip((self.luma, self.chroma, self.hr_luma, self.hr_chroma), drawn):
                     plane[i].copy_(new)
                 kind = random.random()  # a dark room, a good camera, or none
-                noise[i] = random.exponential(4.0) if kind < 0.06 else random.uniform(0, 1.2) if kind < 0.5 else 0
+                noise[i] = random.exponential(4.0) if kind < 0.12 * self.noisy else random.uniform(0, 1.2) if kind < self.noisy else 0
                 continue
             clip = usable[int(random.integers(len(usable)))]
             renditions = clip.renditions[s]

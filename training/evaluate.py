@@ -1,6 +1,8 @@
 """Reference inference in PyTorch, and PSNR on luma for a folder of PNG clips.
 
-    python3 training/evaluate.py --weights OUT/nano.pt --data DIR    (DIR/test/vid4/<clip>/*.png)
+    python3 training/evaluate.py --weights OUT/nano.pt --data DIR [--steady 1.5]    (DIR/test/vid4/<clip>/*.png)
+
+Scores agree with bench:quality's: luma of truth, bicubic and ours rounded to 8 bits, all frames from the first on.
 
 The full comparison (SSIM, perceptual distance, flicker, compressed input, other models, run time) is `npm run bench:quality`.
 """
@@ -78,12 +80,19 @@ def psnr(a: np.ndarray, b: np.ndarray, border: int) -> float:
     return -10 * np.log10(np.mean((a[inside].astype(np.float64) - b[inside].astype(np.float64)) ** 2) / 255**2)
 
 
+def line(name: str, scores, limits: list[float]) -> str:
+    return f"{name:10s} bicubic {scores[0]:.3f} dB; " + ", ".join(f"{score:.3f} (steady {limit:g})" for score, limit in zip(scores[1:], limits))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--steady", default="0", help="limits in levels, comma separated: Vid4 is scored for each (export.py --steady)")
     args = parser.parse_args()
     import export
+
+    limits = [float(value) for value in args.steady.split(",")]
 
     net, _ = export.load(args.weights)
     s, root = net.config.scale, os.path.join(args.data, "test/vid4")
@@ -96,16 +105,17 @@ def main() -> None:
             rows, columns = render.resize_matrix(rgb.shape[0], rgb.shape[0] // s), render.resize_matrix(rgb.shape[1], rgb.shape[1] // s)
             small = np.stack([rows @ rgb[..., i] @ columns.T for i in range(3)], -1)
             small = np.clip(np.rint(small), 0, 255)
-            truths.append(rgb_to_planes(rgb)[0])
+            truths.append(np.rint(rgb_to_planes(rgb)[0]))
             exact = rgb_to_planes(small)
             frames.append(tuple(np.rint(p).astype(np.uint8) for p in exact))
-            bases.append(bicubic(torch.from_numpy(exact[0]).float(), s).numpy())
-        result = upscale(net, frames)
-        ours = np.mean([psnr(r[0], t, s) for r, t in zip(result, truths)])
-        base = np.mean([psnr(b, t, s) for b, t in zip(bases, truths)])
-        averages.append((ours, base))
-        print(f"{clip:10s} {ours:.2f} dB, bicubic {base:.2f}")
-    print(f"{'mean':10s} {np.mean([a for a, _ in averages]):.2f} dB, bicubic {np.mean([b for _, b in averages]):.2f}")
+            bases.append(np.clip(np.rint(bicubic(torch.from_numpy(exact[0]).float(), s).numpy()), 0, 255))
+        scores = [np.mean([psnr(b, t, s) for b, t in zip(bases, truths)])]
+        for steady in limits:
+            result = upscale(net, frames, steady)
+            scores.append(np.mean([psnr(r[0], t, s) for r, t in zip(result, truths)]))
+        averages.append(scores)
+        print(line(clip, scores, limits), flush=True)
+    print(line("mean", np.mean(averages, 0), limits))
 
 
 if __name__ == "__main__":

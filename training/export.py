@@ -32,7 +32,7 @@ FALLBACKS = {"nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 
 
 def load(path: str) -> tuple[modules.Network, dict]:
-    checkpoint = torch.load(path, map_location="cpu")
+    checkpoint = modules.load_checkpoint(path)
     net = modules.Network(modules.Config(**checkpoint["config"]))
     net.load_state_dict(checkpoint["weights"])
     return net.eval(), checkpoint

@@ -46,12 +46,12 @@ class Photograph:
 
 
 class Photographs:
-    """All photographs of a pack that no validation clip uses."""
+    """All photographs of a pack that no validation clip uses; with `held` the others."""
 
-    def __init__(self, folder: str, device: torch.device, limit: int = 0):
+    def __init__(self, folder: str, device: torch.device, limit: int = 0, held: bool = False):
         with open(os.path.join(folder, "clips.json")) as file:
-            held = {c["photo"] for c in json.load(file)["clips"] if c["validation"] and c["kind"] == "synth"}
-        names = [name for name in sorted(os.listdir(os.path.join(folder, "photos"))) if name not in held]
+            kept = {c["photo"] for c in json.load(file)["clips"] if c["validation"] and c["kind"] == "synth"}
+        names = [name for name in sorted(os.listdir(os.path.join(folder, "photos"))) if (name in kept) == held]
         names = names[:limit] if limit else names
         with ThreadPool(min(16, os.cpu_count() or 1)) as pool:
             pictures = pool.map(lambda name: cv2.imread(os.path.join(folder, "photos", name), cv2.IMREAD_COLOR), names)
