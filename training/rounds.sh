@@ -26,12 +26,11 @@ options() {
     b) echo "--models nano-skip $sharp --bend-end 0.1 --clean 0.7 --fresh 0.85 --noisy 0.2 --items 24 --rate 6e-4 --flicker 0.1 --flicker-compressed 0.5 --gradient 0.02 --seed 12" ;;
     c) echo "--models mini-skip,nano-x2 $sharp --clean 0.5 --fresh 0.8 --noisy 0.3 --items 20 --rate 8e-4 --flicker 0.25 --flicker-compressed 0.9 --gradient 0.03 --seed 13" ;;
     d) echo "--models nano-skip $sharp --bend-end 0.1 --clean 0.7 --fresh 0.85 --noisy 0.2 --items 24 --rate 1e-3 --flicker 0.1 --flicker-compressed 0.5 --gradient 0 --weight-floor 0.15 --seed 14" ;;
-    # The second run: START holds what the first one chose. Averages over processes are smoother, so the rate may stay.
-    a2) echo "$(options a) --items 28 --rate 5e-4 --bend-from -3 --seed 21" ;;
-    b2) echo "$(options b) --items 28 --rate 5e-4 --bend-from -3 --seed 22" ;;
-    c2) echo "$(options c) --items 24 --rate 6e-4 --bend-from -3 --seed 23" ;;
-    d2) echo "$(options d) --items 28 --rate 7e-4 --bend-from -3 --seed 24" ;;
-    mini2) echo "$(options c) --models mini-skip --items 24 --rate 7e-4 --bend-from -3 --seed 25" ;;
+    # Round 5. START holds b's nano-skip and the shipped mini-skip. With --bend-from -3 the bend is the same all the time.
+    e) echo "--models nano-skip $sharp --bend-end 0.03 --bend-from -3 --clean 0.75 --fresh 0.85 --noisy 0.2 --items 24 --rate 7e-4 --flicker 0.1 --flicker-compressed 0.5 --gradient 0.02 --seed 31" ;;
+    f) echo "$(options e) --bend-end 0.1 --rate 6e-4 --seed 32" ;;
+    g) echo "$(options e) --bend-end 0.01 --clean 0.8 --seed 33" ;;
+    m) echo "--models mini-skip --sharp 0.4 --bend-end 0.01 --clean 0.5 --fresh 0.8 --noisy 0.3 --items 24 --rate 8e-4 --flicker 0.3 --flicker-compressed 1.0 --gradient 0.03 --seed 34" ;;
     *) echo "unknown candidate $1" >&2; return 1 ;;
   esac
 }
