@@ -6,18 +6,26 @@
 namespace flashvsr::kernels {
 namespace {
 
-constexpr int kWarps = 8, kFramePairs = 22, kSidePairs = 21, kWindow = 128, kHead = 128;
+constexpr int kPairs = 8, kFramePairs = 22, kSidePairs = 21, kWindow = 128, kHead = 128;
 
-/// A block owns a window of queries or of keys: its warps take every eighth row, the next row's loads fly while this one is turned, and
-/// each lane adds up its own columns, so the means cost no second pass over memory. Vector v of 8 elements lies at pair 4*(v % 16) of its
+/// Both warps of pair `pair` meet.
+__device__ __forceinline__ void MeetInPair(int pair) { asm volatile("bar.sync %0, 64;\n" ::"r"(pair + 1) : "memory"); }
+
+/// A block owns a window of queries or of keys. Two warps share a row, half each, so that 16 warps have the registers to keep the next
+/// row's loads in flight while this one is turned (there is one block an SM, and 8 warps of whole rows left the memory idle). Each lane
+/// adds up its own columns, so the means cost no second pass over memory. Vector v of 8 elements lies at pair 4*(v % 16) of its
 /// head, and v % 16 is the same for all vectors of a lane (they are 32 apart): each lane needs four angles only.
+/// kVectors: of a lane, in half a row.
 template <typename T, typename Out, int kVectors>
-__global__ void __launch_bounds__(kWarps * 32) QueryKeyKernel(const __grid_constant__ QueryKeyParams p) {
+__global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_constant__ QueryKeyParams p) {
   extern __shared__ float sums[];
+  __shared__ float squares[2][kPairs][2];
+  constexpr bool kHoldWeights = kVectors <= 3;
   const QueryKeyParams::Part& part = p.parts[blockIdx.y];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int lane = threadIdx.x & 31, pair = threadIdx.x >> 6, half = threadIdx.x >> 5 & 1;
+  const int halfWidth = p.width / 2, firstColumn = half * halfWidth, vectors = halfWidth / 8;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kWindow;
-  const T* const x = static_cast<const T*>(p.x) + first * p.ldx + blockIdx.y * p.width;
+  const T* const x = static_cast<const T*>(p.x) + first * p.ldx + blockIdx.y * p.width + firstColumn;
   const TokenPosition corner = PositionOfToken(p.tokenRows, p.tokenColumns, first);
 
   const float* table[4];  // at the window's corner
@@ -25,35 +33,48 @@ __global__ void __launch_bounds__(kWarps * 32) QueryKeyKernel(const __grid_const
   int axis[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int pair = (lane & 15) * 4 + i;
-    axis[i] = pair < kFramePairs ? 0 : pair < kFramePairs + kSidePairs ? 1 : 2;
+    const int turned = ((lane + half * vectors) & 15) * 4 + i;
+    axis[i] = turned < kFramePairs ? 0 : turned < kFramePairs + kSidePairs ? 1 : 2;
     step[i] = axis[i] == 0 ? kFramePairs : kSidePairs;
-    const int inside = axis[i] == 0 ? pair : pair - kFramePairs - (axis[i] - 1) * kSidePairs;
+    const int inside = axis[i] == 0 ? turned : turned - kFramePairs - (axis[i] - 1) * kSidePairs;
     const int at = axis[i] == 0 ? corner.frame : axis[i] == 1 ? corner.row : corner.column;
     table[i] = (axis[i] == 0 ? p.frames : axis[i] == 1 ? p.rows : p.columns) + (at * step[i] + inside) * 2;
   }
 
-  float mean[kVectors][8];
+  float mean[kVectors][8], weight[kHoldWeights ? kVectors : 1][8];
 #pragma unroll
-  for (int i = 0; i < kVectors; ++i)
+  for (int i = 0; i < kVectors; ++i) {
 #pragma unroll
     for (int j = 0; j < 8; ++j) mean[i][j] = 0.0f;
+    if constexpr (kHoldWeights)
+      if (lane + 32 * i < vectors) Load8(part.weight + firstColumn + (lane + 32 * i) * 8, weight[i]);
+  }
   WarpRow<T, kVectors> row, next;
-  row.load(x + warp * p.ldx, p.width);
+  row.load(x + pair * p.ldx, halfWidth);
+  int slot = 0;
 #pragma unroll 1
-  for (int token = warp; token < kWindow; token += kWarps) {
-    if (token + kWarps < kWindow) next.load(x + (token + kWarps) * p.ldx, p.width);
+  for (int token = pair; token < kWindow; token += kPairs) {
+    if (token + kPairs < kWindow) next.load(x + (token + kPairs) * p.ldx, halfWidth);
     float2 angle[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int offset = axis[i] == 0 ? token >> 6 : axis[i] == 1 ? token >> 3 & 7 : token & 7;
       angle[i] = *reinterpret_cast<const float2*>(table[i] + offset * step[i] * 2);
     }
-    const float factor = rsqrtf(row.squares() / p.width + 1e-6f);
-    Out* const out = static_cast<Out*>(part.out) + (first + token) * p.width;
+    const float own = row.squares();
+    if (lane == 0) squares[slot][pair][half] = own;
+    MeetInPair(pair);  // two slots: nobody writes one that the other warp has yet to read
+    const float factor = rsqrtf((squares[slot][pair][0] + squares[slot][pair][1]) / p.width + 1e-6f);
+    slot ^= 1;
+    Out* const out = static_cast<Out*>(part.out) + (first + token) * p.width + firstColumn;
     row.each([&](float e[8], int v, int i) {
       float w[8];
-      Load8(part.weight + v * 8, w);
+      if constexpr (kHoldWeights) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j) w[j] = weight[i][j];
+      } else {
+        Load8(part.weight + firstColumn + v * 8, w);
+      }
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         const float re = e[2 * k] * factor * w[2 * k], im = e[2 * k + 1] * factor * w[2 * k + 1];
@@ -66,26 +87,26 @@ __global__ void __launch_bounds__(kWarps * 32) QueryKeyKernel(const __grid_const
     });
     row = next;
   }
-  // Warp after warp, so that the sum has one order.
+  // Pair after pair, so that the sum has one order.
 #pragma unroll 1
-  for (int turn = 0; turn < kWarps; ++turn) {
-    if (warp == turn) {
+  for (int turn = 0; turn < kPairs; ++turn) {
+    if (pair == turn) {
 #pragma unroll
       for (int i = 0; i < kVectors; ++i) {
-        const int v = lane + 32 * i;
-        if (v * 8 >= p.width) continue;
+        const int v = lane + 32 * i, column = firstColumn + v * 8;
+        if (v >= vectors) continue;
         float e[8];
         if (turn > 0) {
-          Load8(sums + v * 8, e);
+          Load8(sums + column, e);
 #pragma unroll
           for (int j = 0; j < 8; ++j) mean[i][j] += e[j];
         }
-        if (turn == kWarps - 1) {
+        if (turn == kPairs - 1) {
 #pragma unroll
           for (int j = 0; j < 8; ++j) mean[i][j] *= 1.0f / kWindow;
-          Store8(part.means + static_cast<int64_t>(blockIdx.x) * p.width + v * 8, mean[i]);
+          Store8(part.means + static_cast<int64_t>(blockIdx.x) * p.width + column, mean[i]);
         } else {
-          Store8(sums + v * 8, mean[i]);
+          Store8(sums + column, mean[i]);
         }
       }
     }
@@ -98,11 +119,11 @@ void LaunchQueryKeyOf(const QueryKeyParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.windows), 2);
   const unsigned bytes = static_cast<unsigned>(p.width) * 4;
   if (p.width <= 2 * 256) {
-    QueryKeyKernel<T, Out, 2><<<grid, kWarps * 32, bytes, stream>>>(p);
+    QueryKeyKernel<T, Out, 1><<<grid, kPairs * 64, bytes, stream>>>(p);
   } else if (p.width <= 6 * 256) {
-    QueryKeyKernel<T, Out, 6><<<grid, kWarps * 32, bytes, stream>>>(p);
+    QueryKeyKernel<T, Out, 3><<<grid, kPairs * 64, bytes, stream>>>(p);
   } else {
-    QueryKeyKernel<T, Out, 16><<<grid, kWarps * 32, bytes, stream>>>(p);
+    QueryKeyKernel<T, Out, 8><<<grid, kPairs * 64, bytes, stream>>>(p);
   }
 }
 

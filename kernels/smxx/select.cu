@@ -5,58 +5,80 @@
 namespace flashvsr::kernels {
 namespace {
 
-constexpr int kScoreThreads = 128, kSelectThreads = 1024;
+constexpr int kScoreThreads = 256, kScoreWarps = kScoreThreads / 32, kSelectThreads = 1024;
+constexpr int kRows = 4, kTogether = 8;  // query windows a block, key windows a warp multiplies at a time: 32 products, one a lane
+constexpr int kHeld = 20;                // values a thread of the selection keeps in registers, where all of them fit
+constexpr int kCopies = 4;               // of the histogram, so that fewer warps meet at one bin
+constexpr int kMostBins = 2048;
 
-/// One block per (query window, head): scores of the allowed key windows, then their softmax.
+/// Sums 2 * kHalf numbers a lane over the warp's groups of 2 * kHalf lanes, each lane ending with one: with 16, 31 shuffles, and lane l
+/// gets the sum of number l. (A loop over halves would keep the numbers in memory.)
+template <int kHalf>
+__device__ __forceinline__ float SumTogether(const float (&v)[2 * kHalf], int lane) {
+  const bool upper = (lane & kHalf) != 0;
+  float kept[kHalf];
+#pragma unroll
+  for (int j = 0; j < kHalf; ++j)
+    kept[j] = (upper ? v[j + kHalf] : v[j]) + __shfl_xor_sync(0xffffffffu, upper ? v[j] : v[j + kHalf], kHalf);
+  if constexpr (kHalf > 1) return SumTogether<kHalf / 2>(kept, lane);
+  return kept[0];
+}
+
+/// One block per (kRows query windows, head), so that the keys' means come from L2 once for all of them: scores of the allowed key
+/// windows, then their softmax.
 __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_constant__ SelectParams p) {
-  extern __shared__ float scores[];
-  __shared__ float partial[kScoreThreads / 32];
-  const int windows = p.windowRows * p.windowColumns, columns = p.keyGroups * windows;
-  const int row = blockIdx.x, head = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int query = row % windows, reach = p.localRange / 2;
-  const int queryRow = query / p.windowColumns, queryColumn = query % p.windowColumns;
-  const int width = p.heads * kHeadWidth;
-  const float4 q = *reinterpret_cast<const float4*>(p.queryMeans + static_cast<int64_t>(row) * width + head * kHeadWidth + lane * 4);
+  extern __shared__ float scores[];  // (kRows, columns)
+  const int windows = p.windowRows * p.windowColumns, columns = p.keyGroups * windows, rows = p.queryGroups * windows;
+  const int firstRow = blockIdx.x * kRows, head = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int reach = p.localRange / 2, width = p.heads * kHeadWidth;
+  float4 q[kRows];
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+    q[r] = *reinterpret_cast<const float4*>(p.queryMeans + static_cast<int64_t>(min(firstRow + r, rows - 1)) * width + head * kHeadWidth + lane * 4);
 
-  float top = -INFINITY;
-  for (int column = warp; column < columns; column += kScoreThreads / 32) {
-    const int group = column / windows, key = column - group * windows;
-    const int keyRow = key / p.windowColumns, keyColumn = key - keyRow * p.windowColumns;
-    float score = -INFINITY;
-    if (abs(queryRow - keyRow) <= reach && abs(queryColumn - keyColumn) <= reach) {
+  const int mine = lane / kTogether, query = min(firstRow + mine, rows - 1) % windows;  // this lane's row and key window of every step
+  const int queryRow = query / p.windowColumns, queryColumn = query % p.windowColumns;
+  for (int first = warp * kTogether; first < columns; first += kScoreWarps * kTogether) {
+    float products[kRows * kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      const int column = min(first + i, columns - 1), group = column / windows, key = column - group * windows;
       const float4 k =
           *reinterpret_cast<const float4*>(p.keyMeans[group] + static_cast<int64_t>(key) * width + head * kHeadWidth + lane * 4);
-      score = WarpSum(q.x * k.x + q.y * k.y + q.z * k.z + q.w * k.w) * 0.08838834764831845f;
-    }
-    if (lane == 0) scores[column] = score;
-    top = fmaxf(top, score);
-  }
-  if (lane == 0) partial[warp] = top;
-  __syncthreads();
 #pragma unroll
-  for (int i = 0; i < kScoreThreads / 32; ++i) top = fmaxf(top, partial[i]);
+      for (int r = 0; r < kRows; ++r) products[r * kTogether + i] = q[r].x * k.x + q[r].y * k.y + q[r].z * k.z + q[r].w * k.w;
+    }
+    const float score = SumTogether<kRows * kTogether / 2>(products, lane) * 0.08838834764831845f;
+    const int column = first + lane % kTogether, key = column % windows;
+    const int keyRow = key / p.windowColumns, keyColumn = key - keyRow * p.windowColumns;
+    const bool allowed = abs(queryRow - keyRow) <= reach && abs(queryColumn - keyColumn) <= reach;
+    if (column < columns) scores[mine * columns + column] = allowed ? score : -INFINITY;
+  }
   __syncthreads();
-  float sum = 0.0f;
-  for (int column = threadIdx.x; column < columns; column += kScoreThreads) {
-    const float e = expf(scores[column] - top);
-    scores[column] = e;
+  if (warp >= kRows || firstRow + warp >= rows) return;
+  float* const own = scores + warp * columns;
+  float top = -INFINITY, sum = 0.0f;
+  for (int column = lane; column < columns; column += 32) top = fmaxf(top, own[column]);
+#pragma unroll
+  for (int offset = 16; offset > 0; offset >>= 1) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, offset));
+  for (int column = lane; column < columns; column += 32) {
+    const float e = expf(own[column] - top);
+    own[column] = e;
     sum += e;
   }
   sum = WarpSum(sum);
-  if (lane == 0) partial[warp] = sum;
-  __syncthreads();
-  sum = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kScoreThreads / 32; ++i) sum += partial[i];
-  float* const out = p.probabilities + (static_cast<int64_t>(head) * gridDim.x + row) * columns;
-  for (int column = threadIdx.x; column < columns; column += kScoreThreads) out[column] = scores[column] / sum;
+  float* const out = p.probabilities + (static_cast<int64_t>(head) * rows + firstRow + warp) * columns;
+  for (int column = lane; column < columns; column += 32) out[column] = own[column] / sum;
 }
 
-/// One block per (query group, head): the bits of the (topk+1)-th largest probability, 8 at a time from the top (the bits of
-/// non-negative floats order like the floats), then the mask.
+/// One block per (query group, head): the bits of the (topk+1)-th largest probability, 11, 10 and 10 at a time from the top (the bits
+/// of non-negative floats order like the floats; 11 bits already tell eighths of an octave apart, so the histogram's additions
+/// seldom meet), then the mask. kAllHeld: every value stays in its thread's registers; otherwise they are read again each time.
+template <bool kAllHeld>
 __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_constant__ SelectParams p) {
-  __shared__ int histogram[kSelectThreads / 32][256];
-  __shared__ unsigned foundPrefix;
+  __shared__ int histogram[kCopies][kMostBins];
+  __shared__ int warpTotals[kSelectThreads / 32];
+  __shared__ unsigned foundBin;
   __shared__ int foundRank;
   const int windows = p.windowRows * p.windowColumns;
   const int64_t count = static_cast<int64_t>(windows) * p.keyGroups * windows;
@@ -64,55 +86,74 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
   const int64_t start = (static_cast<int64_t>(head) * p.queryGroups + group) * count;
   const float* const values = p.probabilities + start;
 
+  unsigned held[kHeld];
+  if constexpr (kAllHeld) {
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int at = threadIdx.x + i * kSelectThreads;
+      held[i] = at < count ? __float_as_uint(values[at]) : 0u;
+    }
+  }
+  const auto each = [&](const auto& visit) {  // visit(index, bits)
+    if constexpr (kAllHeld) {
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        const int at = threadIdx.x + i * kSelectThreads;
+        if (at < count) visit(static_cast<int64_t>(at), held[i]);
+      }
+    } else {
+#pragma unroll 8
+      for (int64_t at = threadIdx.x; at < count; at += kSelectThreads) visit(at, __float_as_uint(values[at]));
+    }
+  };
+
   int64_t limit = p.topk < 0 ? 0 : p.topk;
   if (limit > count - 1) limit = count - 1;
   int rank = static_cast<int>(limit);  // how many candidates lie above the wanted one
   unsigned prefix = 0;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    for (int i = threadIdx.x; i < kSelectThreads / 32 * 256; i += kSelectThreads) (&histogram[0][0])[i] = 0;
+#pragma unroll
+  for (int level = 0; level < 3; ++level) {
+    const int shift = level == 0 ? 20 : level == 1 ? 10 : 0, bits = level == 0 ? 11 : 10, perThread = level == 0 ? 2 : 1;
+    static_assert(kMostBins == 2 * kSelectThreads);
+    for (int i = threadIdx.x; i < kCopies * kMostBins; i += kSelectThreads) (&histogram[0][0])[i] = 0;
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < count; i += kSelectThreads) {
-      const unsigned bits = __float_as_uint(values[i]);
-      const bool candidate = shift == 24 || (bits >> (shift + 8)) == prefix;
-      if (candidate) atomicAdd(&histogram[warp][(bits >> shift) & 255u], 1);
+    each([&](int64_t, unsigned value) {
+      if (level == 0 || value >> (shift + bits) == prefix) atomicAdd(&histogram[warp % kCopies][(value >> shift) & ((1u << bits) - 1u)], 1);
+    });
+    __syncthreads();
+    // Thread t owns the t-th bins from the top; an inclusive scan finds whose bins hold the rank.
+    const int top = (1 << bits) - 1 - static_cast<int>(threadIdx.x) * perThread;
+    int sizes[2] = {0, 0};
+#pragma unroll
+    for (int i = 0; i < perThread; ++i)
+#pragma unroll
+      for (int copy = 0; copy < kCopies; ++copy) sizes[i] += histogram[copy][top - i];
+    const int own = sizes[0] + sizes[1];
+    int scan = own;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset <<= 1) {
+      const int other = __shfl_up_sync(0xffffffffu, scan, offset);
+      if (lane >= offset) scan += other;
+    }
+    if (lane == 31) warpTotals[warp] = scan;
+    __syncthreads();
+    int before = lane < warp ? warpTotals[lane] : 0;
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1) before += __shfl_xor_sync(0xffffffffu, before, offset);
+    const int above = before + scan - own;
+    if (rank >= above && rank < above + own) {
+      const bool second = rank >= above + sizes[0];
+      foundBin = static_cast<unsigned>(second ? top - 1 : top);
+      foundRank = rank - above - (second ? sizes[0] : 0);
     }
     __syncthreads();
-    if (threadIdx.x < 256) {
-      int sum = 0;
-      for (int i = 0; i < kSelectThreads / 32; ++i) sum += histogram[i][threadIdx.x];
-      histogram[0][threadIdx.x] = sum;
-    }
-    __syncthreads();
-    if (warp == 0) {
-      // Lane l owns bins 255-8l .. 248-8l; an inclusive scan from the top finds the lane whose bins hold the rank.
-      int own = 0;
-      for (int i = 0; i < 8; ++i) own += histogram[0][255 - 8 * lane - i];
-      int scan = own;
-      for (int offset = 1; offset < 32; offset <<= 1) {
-        const int other = __shfl_up_sync(0xffffffffu, scan, offset);
-        if (lane >= offset) scan += other;
-      }
-      int above = scan - own;
-      if (rank >= above && rank < scan) {
-        for (int i = 0; i < 8; ++i) {
-          const int bin = 255 - 8 * lane - i, size = histogram[0][bin];
-          if (rank < above + size) {
-            foundPrefix = prefix << 8 | static_cast<unsigned>(bin);
-            foundRank = rank - above;
-            break;
-          }
-          above += size;
-        }
-      }
-    }
-    __syncthreads();
-    prefix = foundPrefix;
+    prefix = prefix << bits | foundBin;
     rank = foundRank;
     __syncthreads();
   }
   const float threshold = __uint_as_float(prefix);
   uint8_t* const mask = p.mask + start;
-  for (int64_t i = threadIdx.x; i < count; i += kSelectThreads) mask[i] = values[i] > threshold ? 1 : 0;
+  each([&](int64_t at, unsigned value) { mask[at] = __uint_as_float(value) > threshold ? 1 : 0; });
 }
 
 }  // namespace
@@ -120,15 +161,16 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
 cudaError_t LaunchSelect(const SelectParams& p, cudaStream_t stream) {
   const int64_t windows = static_cast<int64_t>(p.windowRows) * p.windowColumns, columns = windows * p.keyGroups;
   if (p.queryMeans == nullptr || p.probabilities == nullptr || p.mask == nullptr || p.heads <= 0 || windows <= 0 ||
-      p.queryGroups <= 0 || p.keyGroups <= 0 || p.keyGroups > kMaxKeyGroups || columns * 4 > 96 * 1024 ||
+      p.queryGroups <= 0 || p.keyGroups <= 0 || p.keyGroups > kMaxKeyGroups || columns * kRows * 4 > 96 * 1024 ||
       windows * columns >= int64_t{1} << 31)
     return cudaErrorInvalidValue;
-  const int bytes = static_cast<int>(columns * 4);
+  const int bytes = static_cast<int>(columns * kRows * 4);
   const cudaError_t error =
       cudaFuncSetAttribute(reinterpret_cast<const void*>(ScoreKernel), cudaFuncAttributeMaxDynamicSharedMemorySize, 96 * 1024);
   if (error != cudaSuccess) return error;
-  ScoreKernel<<<dim3(static_cast<unsigned>(p.queryGroups * windows), static_cast<unsigned>(p.heads)), kScoreThreads, bytes, stream>>>(p);
-  ThresholdKernel<<<dim3(static_cast<unsigned>(p.queryGroups), static_cast<unsigned>(p.heads)), kSelectThreads, 0, stream>>>(p);
+  ScoreKernel<<<dim3(static_cast<unsigned>(CeilDiv(p.queryGroups * windows, kRows)), static_cast<unsigned>(p.heads)), kScoreThreads, bytes, stream>>>(p);
+  auto* threshold = windows * columns <= kHeld * kSelectThreads ? ThresholdKernel<true> : ThresholdKernel<false>;
+  threshold<<<dim3(static_cast<unsigned>(p.queryGroups), static_cast<unsigned>(p.heads)), kSelectThreads, 0, stream>>>(p);
   return cudaGetLastError();
 }
 
