@@ -28,7 +28,7 @@ cudaError_t LaunchKeptWindows(const KeptWindowsParams& params, cudaStream_t stre
 /// in its list (none: the output is 0). Dense otherwise: every row reads the first `keyLength` rows of keys[0], values[0].
 struct AttentionParams {
   const void* q = nullptr;         ///< (queryWindows * 128, heads * 128) of `type`
-  const void* keys[kMaxKeyGroups] = {};    ///< per group (windows * 128, heads * 128)
+  const void* keys[kMaxKeyGroups] = {};    ///< per group (windows * 128, heads * 128); null behind the last
   const void* values[kMaxKeyGroups] = {};  ///< the same
   const uint32_t* entries = nullptr;       ///< (heads * queryWindows, columns), row head * queryWindows + query window
   const int* counts = nullptr;             ///< (heads * queryWindows)

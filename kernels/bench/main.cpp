@@ -22,6 +22,7 @@
 #include "patch.h"
 #include "select.h"
 #include "shuffle.h"
+#include "sm90/linear.h"
 
 namespace {
 
@@ -117,7 +118,7 @@ void Line(const std::string& name, double flop, double bytes, const std::functio
   const double ms = MedianMs(body);
   const cudaError_t error = cudaGetLastError();
   const double tflops = flop / ms * 1e-9, terabytes = bytes / ms * 1e-9;
-  std::printf("%-44s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
+  std::printf("%-54s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
               terabytes, terabytes / kTerabytes * 100, error == cudaSuccess ? "" : cudaGetErrorString(error));
   std::fflush(stdout);
 }
@@ -125,23 +126,16 @@ void Line(const std::string& name, double flop, double bytes, const std::functio
 void Linear(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, flashvsr::cuda::CublasLt* lt) {
   const Buffer a(m * k), b(static_cast<std::int64_t>(n) * k), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
   const double flop = 2.0 * static_cast<double>(m) * n * k, bytes = 2.0 * static_cast<double>(m * k + static_cast<std::int64_t>(n) * k + m * n * (residual ? 2 : 1));
-  Line("linear " + name + " portable", flop, bytes, [&] {
-    GemmParams p;
-    p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
-    p.residual = residual ? d.get() : nullptr;
-    p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
-    p.activation = activation;
-    p.path = Path::kPortable;
-    LaunchGemm(p, nullptr);
-  });
-  Line("linear " + name + " auto", flop, bytes, [&] {
-    GemmParams p;
-    p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
-    p.residual = residual ? d.get() : nullptr;
-    p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
-    p.activation = activation;
-    LaunchGemm(p, nullptr);
-  });
+  GemmParams own;
+  own.a = a.get(), own.b = b.get(), own.d = d.get(), own.bias = bias.floats();
+  own.residual = residual ? d.get() : nullptr;
+  own.m = static_cast<int>(m), own.n = n, own.k = k, own.lda = own.ldb = k, own.ldd = n;
+  own.activation = activation;
+  for (const Path path : {Path::kPortable, Path::kAuto}) {
+    own.path = path;
+    Line("linear " + name + (path == Path::kAuto ? " auto" : " portable"), flop, bytes, [&] { LaunchGemm(own, nullptr); });
+  }
+  if (Sm90SuitsLinear(own)) Line("linear " + name + " sm90", flop, bytes, [&] { LaunchLinearSm90(own, nullptr); });
   if (lt == nullptr) return;
   const flashvsr::cuda::DeviceLinear weight{b.get(), bias.floats(), stored.get(), n, k};
   flashvsr::cuda::LinearCall call;
@@ -271,6 +265,28 @@ int main(int argc, char** argv) {
     for (const Path path : {Path::kPortable, Path::kAuto}) {
       p.path = path;
       Line(path == Path::kAuto ? "sparse attention auto" : "sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+    }
+    // Rows as uneven as real masks make them: from a thirteenth to five sixths of the key windows.
+    {
+      std::vector<std::uint8_t> uneven(mask.size());
+      std::uint64_t keptUneven = 0;
+      for (std::size_t row = 0; row < static_cast<std::size_t>(kHeads) * windows; ++row) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        const std::uint64_t limit = 1241 + (state >> 33) % 12414;  // of 16384
+        for (std::size_t i = row * columns; i < (row + 1) * columns; ++i) {
+          state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+          uneven[i] = (state >> 33) % 16384 < limit ? 1 : 0;
+          keptUneven += uneven[i];
+        }
+      }
+      cudaMemcpy(deviceMask, uneven.data(), uneven.size(), cudaMemcpyHostToDevice);
+      LaunchKeptWindows(kp, nullptr);
+      for (const Path path : {Path::kPortable, Path::kAuto}) {
+        p.path = path;
+        Line(path == Path::kAuto ? "sparse attention uneven auto" : "sparse attention uneven", static_cast<double>(keptUneven) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+      }
+      cudaMemcpy(deviceMask, mask.data(), mask.size(), cudaMemcpyHostToDevice);
+      LaunchKeptWindows(kp, nullptr);
     }
     if (Float8AttentionSuits()) {
       const Buffer q8(tokens * kDim, DataType::kFloat8), keys8(tokens * kDim * groups, DataType::kFloat8), values8(tokens * kDim * groups, DataType::kFloat8);

@@ -1,12 +1,24 @@
-// Block-sparse flash attention with wgmma. Two consumer warpgroups of 64 query rows; a key tile is a whole window of 128 tokens;
-// a producer warpgroup copies. Scores go to registers, probabilities stay there as the left operand of P*V. In a warpgroup the scores
-// of the next tile and the P*V of this one are issued together, and the softmax of the next tile runs under that P*V; between the
-// two, named barriers make one issue its products while the other is in its softmax (FlashAttention-3, arXiv 2407.08608, section 3).
-// K and V are double-buffered: Q + 2K + 2V = 160 KB, one block an SM.
+// Flash attention with wgmma, over a list of kept windows or dense. Two consumer warpgroups of 64 query rows; a key tile is a whole window
+// of 128 tokens; one thread of a third warpgroup issues the copies (tensor copy engine). Scores go to registers, probabilities stay there
+// as the left operand of P*V. In a warpgroup the scores of the next tile and the P*V of this one are issued together, and the softmax of
+// the next tile runs under that P*V; between the two, named barriers make one issue its products while the other is in its softmax
+// (FlashAttention-3, arXiv 2407.08608, section 3).
+//
+// Q is the left operand from registers too, so that Q*K^T reads 64 bytes a cycle of shared memory instead of 96. It comes through the
+// last stage's place for values and takes none of its own. Why two stages, and in which order the rows: below (kStagesOf, kHeadsTogether).
 #include "attention.h"
 
+#include <algorithm>
+
 #include "../smxx/epilogue.cuh"
+
+#ifdef FLASHVSR_SM90
+#include "attention_rows.cuh"
+#include "device.h"
 #include "softmax.cuh"
+#include "tensor_map.h"
+#include "tma.cuh"
+#endif
 
 namespace flashvsr::kernels {
 
@@ -16,90 +28,157 @@ namespace {
 
 constexpr int kThreads = 384, kTile = kWindowTokens;
 constexpr int kHalfBytes = kTile * 128, kTileBytes = 2 * kHalfBytes;  // 64 columns of 128 rows; both halves
-constexpr int kBarriers = 5 * kTileBytes, kSharedBytes = kBarriers + 8 * 8;
-constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
+constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
 
-/// 128 rows of 128 elements, `ld` apart, into two swizzled halves of 64 columns, by the producer's 128 threads.
-__device__ __forceinline__ void CopyWindow(uint32_t shared, const Bf16* from, int64_t ld, int thread) {
-  const int chunk = thread & 15, first = thread >> 4;
-  const uint32_t to = shared + (chunk >> 3) * kHalfBytes + SwizzledOffset<8>(first, chunk & 7);
-  const Bf16* source = from + first * ld + chunk * 8;
-#pragma unroll
-  for (int i = 0; i < kTile / 8; ++i) CopyAsync16(to + i * 8 * 128, source + i * 8 * ld, true);
-}
+/// Stages of keys and values, 64 KB each. The prompt's few tiles are there at once with three (73 us instead of 83); with lists of rows a
+/// third is no faster.
+template <bool kSparse>
+constexpr int kStagesOf = kSparse ? 2 : 3;
 
-__device__ __forceinline__ void Scores(float (&s)[16][4], uint64_t q, uint64_t k) {
-#pragma unroll
-  for (int step = 0; step < 8; ++step) {
-    const int offset = (step >> 2) * (kHalfBytes >> 4) + (step & 3) * 2;
-    Wgmma128(s, q + offset, k + offset, step > 0 ? 1 : 0);
+/// Sparse rows are taken by falling count within so many heads: blocks that end together are then of equal length, and the last ones of a
+/// launch are short, while the keys and values of the heads at work still find room in L2. 1 and 4 heads were slower in the whole network.
+constexpr int kHeadsTogether = 2;
+constexpr int kMaxOrderedRows = 8192;  // whose counts find room in shared memory
+
+/// Shared memory: keys, values, barriers, the chosen row.
+template <int kStages>
+struct Layout {
+  static constexpr int kValues = kStages * kTileBytes, kQuery = (2 * kStages - 1) * kTileBytes;
+  static constexpr int kBarriers = 2 * kStages * kTileBytes, kChosen = kBarriers + 8 * (4 * kStages + 2), kBytes = kChosen + 16;
+  static_assert(kBytes <= 232448 && (kMaxOrderedRows + 4) * 4 <= kBarriers);
+};
+
+template <int kGroups>
+struct Maps {
+  CUtensorMap query, keys[kGroups], values[kGroups];  // (heads * 128, tokens), boxes of 64 x 128
+};
+
+struct Shape {
+  const uint32_t* entries;
+  const int* counts;
+  void* out;
+  float outputScale;
+  int columns, tiles, queryWindows, heads;  // tiles: dense only
+  int headsTogether;                        // 0: rows as they come
+  bool float8Out;
+};
+
+/// A place in the ring of stages and the parity of its round.
+template <int kStages>
+struct Place {
+  int stage = 0, parity = 0;
+  __device__ __forceinline__ void advance() {
+    stage = stage + 1 == kStages ? 0 : stage + 1;
+    parity ^= stage == 0 ? 1 : 0;
   }
-}
+};
 
-__device__ __forceinline__ void AddValues(float (&acc)[16][4], const uint32_t (&probabilities)[8][4], uint64_t v) {
-#pragma unroll
-  for (int step = 0; step < 8; ++step) WgmmaRegisters128(acc, probabilities[step], v + step * (16 * 128 >> 4));
-}
+/// Every barrier is one of kStages, but the last two.
+template <int kStages>
+struct Barriers {
+  uint32_t fullK, fullV, emptyK, emptyV, queryFull, queryRead;
+  __device__ __forceinline__ explicit Barriers(uint32_t first)
+      : fullK(first), fullV(fullK + kStages * 8), emptyK(fullV + kStages * 8), emptyV(emptyK + kStages * 8), queryFull(emptyV + kStages * 8),
+        queryRead(queryFull + 8) {}
+};
 
-template <bool kSparse, typename Out>
-__global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __grid_constant__ AttentionParams p) {
-  extern __shared__ __align__(1024) unsigned char shared[];
-  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + 2 * kTileBytes;
-  const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3;
-  const int group = __shfl_sync(0xffffffffu, threadIdx.x >> 7, 0);  // uniform, and the compiler can see it
-  const int queryWindow = blockIdx.x, head = blockIdx.y;
-  const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
-  const int64_t queryOffset = static_cast<int64_t>(queryWindow) * kTile * ld + head * kHeadWidth;
-  const int listRow = head * p.queryWindows + queryWindow;
-  const int tiles = kSparse ? p.counts[listRow] : p.keyLength / kTile;
-  const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
-  const uint32_t fullK = sharedQ + kBarriers, emptyK = fullK + 16, fullV = fullK + 32, emptyV = fullK + 48;
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < 2; ++i) {
-      BarrierInit(fullK + i * 8, 128);
-      BarrierInit(fullV + i * 8, 128);
-      BarrierInit(emptyK + i * 8, 8);
-      BarrierInit(emptyV + i * 8, 8);
+/// The copies, by one thread.
+template <bool kSparse, int kStages, int kGroups>
+__device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shared, const uint32_t* list, int tiles, int head, int queryWindow) {
+  using In = Layout<kStages>;
+  const Barriers<kStages> at(shared + In::kBarriers);
+  const int column = head * kHeadWidth;
+  const auto entryOf = [&](int tile) { return tile >= tiles ? 0u : kSparse ? list[tile] : static_cast<uint32_t>(tile); };
+  const auto copy = [&](const CUtensorMap* map, uint32_t to, uint32_t full, uint32_t entry) {
+    const int row = static_cast<int>(entry & 0xfffffu) * kTile;
+    BarrierExpect(full, kTileBytes);
+    CopyBox(to, map, full, column, row);
+    CopyBox(to + kHalfBytes, map, full, column + 64, row);
+  };
+  Place<kStages> key, value;
+  const auto copyKeys = [&](uint32_t entry) {
+    BarrierWait(at.emptyK + key.stage * 8, key.parity ^ 1);
+    copy(&maps.keys[entry >> 20], shared + key.stage * kTileBytes, at.fullK + key.stage * 8, entry);
+    key.advance();
+  };
+  if (tiles > 0) {
+    copy(&maps.query, shared + In::kQuery, at.queryFull, static_cast<uint32_t>(queryWindow));
+    uint32_t entry = entryOf(0), next = entryOf(1);
+    copyKeys(entry);
+#pragma unroll 1
+    for (int tile = 0; tile < tiles; ++tile) {
+      if (tile + 1 < tiles) copyKeys(next);
+      const uint32_t afterNext = entryOf(tile + 2);  // on its way while this thread waits
+      if (value.stage == kStages - 1) BarrierWait(at.queryRead, 0);
+      BarrierWait(at.emptyV + value.stage * 8, value.parity ^ 1);
+      copy(&maps.values[entry >> 20], shared + In::kValues + value.stage * kTileBytes, at.fullV + value.stage * 8, entry);
+      value.advance();
+      entry = next, next = afterNext;
     }
-    FenceAsyncProxy();
   }
+}
+
+/// This thread's part of the warp's 16 rows of Q, as the left operand.
+__device__ __forceinline__ void LoadQuery(uint32_t (&query)[8][4], uint32_t rows, int lane) {
+#pragma unroll
+  for (int step = 0; step < 8; ++step)
+    LoadMatrix4(rows + (step >> 2) * kHalfBytes + SwizzledOffset<8>(lane & 15, (step & 3) * 2 + (lane >> 4)), query[step][0], query[step][1],
+                query[step][2], query[step][3]);
+}
+
+template <bool kSparse, int kGroups>
+__global__ void __launch_bounds__(kThreads, 1)
+    HopperAttentionKernel(const __grid_constant__ Maps<kGroups> maps, const __grid_constant__ Shape p) {
+  constexpr int kStages = kStagesOf<kSparse>;
+  using In = Layout<kStages>;
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const uint32_t base = SharedAddress(shared);
+  const Barriers<kStages> at(base + In::kBarriers);
+  const int lane = threadIdx.x & 31;
+  const int warp = __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0);  // uniform, and the compiler can see it
+  const int group = warp >> 2;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; ++i) {
+      BarrierInit(at.fullK + i * 8, 1);
+      BarrierInit(at.fullV + i * 8, 1);
+      BarrierInit(at.emptyK + i * 8, 8);
+      BarrierInit(at.emptyV + i * 8, 8);
+    }
+    BarrierInit(at.queryFull, 1);
+    BarrierInit(at.queryRead, 8);
+    FenceBarrierInit();
+  }
+
+  int head = blockIdx.y, queryWindow = blockIdx.x, tiles = p.tiles;
+  const uint32_t* list = nullptr;
+  if (kSparse) {
+    if (p.headsTogether > 0) {
+      const int firstHead = head - head % p.headsTogether;
+      const int rows = min(p.headsTogether, p.heads - firstHead) * p.queryWindows;
+      const int row = RowOfRank(p.counts + firstHead * p.queryWindows, rows, (head - firstHead) * p.queryWindows + queryWindow,
+                                reinterpret_cast<int*>(shared), reinterpret_cast<int*>(shared + In::kChosen));
+      head = firstHead + row / p.queryWindows;
+      queryWindow = row % p.queryWindows;
+    }
+    const int row = head * p.queryWindows + queryWindow;
+    tiles = p.counts[row];
+    list = p.entries + static_cast<int64_t>(row) * p.columns;
+    FenceAsyncProxy();  // ordinary accesses to what the copies will overwrite
+  }
+  tiles = __shfl_sync(0xffffffffu, tiles, 0);
   __syncthreads();
 
   if (group == 2) {
     GiveRegisters<kProducerRegisters>();
-    const int thread = threadIdx.x - 256;
-    const auto entryOf = [&](int tile) { return kSparse ? entries[tile] : static_cast<uint32_t>(tile); };
-    const auto offsetOf = [&](uint32_t entry) { return static_cast<int64_t>(entry & 0xfffffu) * kTile * ld + head * kHeadWidth; };
-    const auto copyKeys = [&](int tile, uint32_t entry) {
-      if (tile >= 2) BarrierWait(emptyK + (tile & 1) * 8, ((tile >> 1) - 1) & 1);
-      CopyWindow(sharedK + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.keys[entry >> 20]) + offsetOf(entry), ld, thread);
-      BarrierArriveAfterCopies(fullK + (tile & 1) * 8);
-    };
-    if (tiles > 0) {
-      CopyWindow(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, thread);
-      uint32_t entry = entryOf(0);
-      copyKeys(0, entry);
-      for (int tile = 0; tile < tiles; ++tile) {
-        uint32_t next = 0;
-        if (tile + 1 < tiles) {
-          next = entryOf(tile + 1);
-          copyKeys(tile + 1, next);
-        }
-        if (tile >= 2) BarrierWait(emptyV + (tile & 1) * 8, ((tile >> 1) - 1) & 1);
-        CopyWindow(sharedV + (tile & 1) * kTileBytes, static_cast<const Bf16*>(p.values[entry >> 20]) + offsetOf(entry), ld, thread);
-        BarrierArriveAfterCopies(fullV + (tile & 1) * 8);
-        entry = next;
-      }
-      CommitCopies();
-      WaitCopies<0>();
-    }
+    if (warp == 8 && lane == 0) Produce<kSparse, kStages>(maps, base, list, tiles, head, queryWindow);
     return;
   }
 
   TakeRegisters<kConsumerRegisters>();
   constexpr int kSlack = kSparse ? 8 : -1;  // the prompt's few tiles save nothing
+  constexpr int kNextBuffer = kTileBytes >> 4;
   float acc[16][4], s[16][4];
 #pragma unroll
   for (int j = 0; j < 16; ++j)
@@ -107,23 +186,27 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
     for (int c = 0; c < 4; ++c) acc[j][c] = s[j][c] = 0.0f;
   float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
 
+  uint32_t query[8][4];
   if (tiles > 0) {
-    const uint64_t q = DescribeRowsAlongK(sharedQ + group * 64 * 128);
-    const uint64_t keys = DescribeRowsAlongK(sharedK), values = DescribeRowsAlongN(sharedV, kHalfBytes);
-    constexpr int kNextBuffer = kTileBytes >> 4;
-    // Turns: each warpgroup waits for its own barrier before it issues products and opens the other's behind it (the second's last
-    // word is heard by nobody).
-    const int mine = 1 + group, others = 2 - group;
-    if (group == 1) NamedArrive(others);
-    BarrierWait(fullK, 0);
-    FenceAsyncProxy();  // the copies were ordinary writes
-    WgmmaFence();
-    Scores(s, q, keys);
-    WgmmaCommit();
-    WgmmaWait<0>();
-    if (lane == 0) BarrierArrive(emptyK);
+    BarrierWait(at.queryFull, 0);
+    LoadQuery(query, base + In::kQuery + (warp * 16) * 128, lane);
+    FenceAsyncProxy();  // before the copy of values into the same place
+    __syncwarp();
+  }
+  if (lane == 0) BarrierArrive(at.queryRead);
 
+  if (tiles > 0) {
+    const uint64_t keys = DescribeRowsAlongK(base), values = DescribeRowsAlongN(base + In::kValues, kHalfBytes);
+    const auto scores = [&](uint64_t k) {
+#pragma unroll
+      for (int step = 0; step < 8; ++step)
+        WgmmaRegisters128<false>(s, query[step], k + (step >> 2) * (kHalfBytes >> 4) + (step & 3) * 2, step > 0 ? 1 : 0);
+    };
     uint32_t probabilities[8][4];
+    const auto addValues = [&](uint64_t v) {
+#pragma unroll
+      for (int step = 0; step < 8; ++step) WgmmaRegisters128(acc, probabilities[step], v + step * (16 * 128 >> 4));
+    };
     float shrink[2];
     // Probabilities become the left operand only when the P*V that reads the old ones is done.
     const auto turn = [&](bool rescale) {
@@ -142,68 +225,100 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttentionKernel(const __gri
         }
       }
     };
+    // Turns: each warpgroup waits for its own barrier before it issues products and opens the other's behind it (the second's last
+    // word is heard by nobody).
+    const int mine = 1 + group, others = 2 - group;
+    Place<kStages> key, value;
+    int freed = 0;  // stage of the values before these
+    if (group == 1) NamedArrive(others);
+    BarrierWait(at.fullK, 0);
+    WgmmaFence();
+    scores(keys);
+    WgmmaCommit();
+    WgmmaWait<0>();
+    if (lane == 0) BarrierArrive(at.emptyK);
+    key.advance();
+
     for (int tile = 0; tile + 1 < tiles; ++tile) {
-      const int next = tile + 1;
       const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);  // under the P*V of the tile before
       WgmmaWait<0>();
-      if (tile > 0 && lane == 0) BarrierArrive(emptyV + ((tile - 1) & 1) * 8);
+      if (tile > 0 && lane == 0) BarrierArrive(at.emptyV + freed * 8);
       turn(rescale);
-      BarrierWait(fullK + (next & 1) * 8, (next >> 1) & 1);
-      BarrierWait(fullV + (tile & 1) * 8, (tile >> 1) & 1);
-      FenceAsyncProxy();
+      BarrierWait(at.fullK + key.stage * 8, key.parity);
+      BarrierWait(at.fullV + value.stage * 8, value.parity);
       NamedWait(mine);
       WgmmaFence();
-      Scores(s, q, keys + (next & 1) * kNextBuffer);
+      scores(keys + key.stage * kNextBuffer);
       WgmmaCommit();
-      AddValues(acc, probabilities, values + (tile & 1) * kNextBuffer);
+      addValues(values + value.stage * kNextBuffer);
       WgmmaCommit();
       NamedArrive(others);
       WgmmaWait<1>();  // the scores
-      if (lane == 0) BarrierArrive(emptyK + (next & 1) * 8);
+      if (lane == 0) BarrierArrive(at.emptyK + key.stage * 8);
+      freed = value.stage;
+      key.advance();
+      value.advance();
     }
-    const int last = tiles - 1;
     const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);
     WgmmaWait<0>();
     turn(rescale);
-    BarrierWait(fullV + (last & 1) * 8, (last >> 1) & 1);
-    FenceAsyncProxy();
+    BarrierWait(at.fullV + value.stage * 8, value.parity);
     WgmmaFence();
-    AddValues(acc, probabilities, values + (last & 1) * kNextBuffer);
+    addValues(values + value.stage * kNextBuffer);
     WgmmaCommit();
     WgmmaWait<0>();
   }
 
-  StoreAttention(acc, total, p.outputScale, static_cast<Out*>(p.out) + queryOffset + (group * 64 + warpInGroup * 16) * ld, ld, lane);
+  const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
+  const int64_t offset = (static_cast<int64_t>(queryWindow) * kTile + warp * 16) * ld + head * kHeadWidth;
+  if (p.float8Out) {
+    StoreAttention(acc, total, p.outputScale, static_cast<Fp8*>(p.out) + offset, ld, lane);
+  } else {
+    StoreAttention(acc, total, p.outputScale, static_cast<Bf16*>(p.out) + offset, ld, lane);
+  }
 }
 
-template <typename Out>
+template <bool kSparse>
 cudaError_t Launch(const AttentionParams& p, cudaStream_t stream) {
-  auto* kernel = p.entries != nullptr ? HopperAttentionKernel<true, Out> : HopperAttentionKernel<false, Out>;
-  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  constexpr int kGroups = kSparse ? kMaxKeyGroups : 1, kBytes = Layout<kStagesOf<kSparse>>::kBytes;
+  int groups = 1;
+  while (kSparse && groups < kGroups && p.keys[groups] != nullptr) ++groups;
+  if (kSparse && p.columns % groups != 0) return cudaErrorInvalidValue;
+  const cuuint64_t width = static_cast<cuuint64_t>(p.heads) * kHeadWidth;
+  const cuuint64_t queries[2] = {width, static_cast<cuuint64_t>(p.queryWindows) * kTile};
+  const cuuint64_t keys[2] = {width, kSparse ? static_cast<cuuint64_t>(p.columns / groups) * kTile : static_cast<cuuint64_t>(p.keyLength)};
+  const cuuint32_t box[2] = {64, kTile};
+  Maps<kGroups> maps{};
+  if (!EncodeDenseTensorMap(maps.query, p.q, 2, queries, box)) return cudaErrorInvalidValue;
+  for (int g = 0; g < groups; ++g)
+    if (!EncodeDenseTensorMap(maps.keys[g], p.keys[g], 2, keys, box) || !EncodeDenseTensorMap(maps.values[g], p.values[g], 2, keys, box))
+      return cudaErrorInvalidValue;
+  const Shape shape{p.entries, p.counts, p.out, p.outputScale, p.columns, p.keyLength / kTile, p.queryWindows, p.heads,
+                    std::min({kHeadsTogether, p.heads, kMaxOrderedRows / p.queryWindows}), p.outputType == DataType::kFloat8};
+  auto* kernel = HopperAttentionKernel<kSparse, kGroups>;
+  const cudaError_t error =
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
-  kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kSharedBytes, stream>>>(p);
+  kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kBytes, stream>>>(maps, shape);
   return cudaGetLastError();
 }
 
 }  // namespace
 
-bool Sm90Present() {
-  int device = 0, major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+bool Sm90SuitsAttention(const AttentionParams& p) {
+  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
+  bool suits = (p.entries != nullptr || p.keyLength % kTile == 0) && aligned(p.q);
+  for (int g = 0; g < kMaxKeyGroups && suits; ++g) suits = aligned(p.keys[g]) && aligned(p.values[g]);
+  return suits && Sm90Present() && TensorMapEncoder() != nullptr;
 }
-
-bool Sm90SuitsAttention(const AttentionParams& p) { return (p.entries != nullptr || p.keyLength % kTile == 0) && Sm90Present(); }
 
 cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
   taken = Taken::kSm90;
-  return p.outputType == DataType::kFloat8 ? Launch<Fp8>(p, stream) : Launch<Bf16>(p, stream);
+  return p.entries != nullptr ? Launch<true>(p, stream) : Launch<false>(p, stream);
 }
 
-#else
+#else  // built without 9.0 among the architectures
 
-bool Sm90Present() { return false; }
 bool Sm90SuitsAttention(const AttentionParams&) { return false; }
 cudaError_t LaunchAttentionSm90(const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }
 

@@ -5,9 +5,7 @@
 
 namespace flashvsr::kernels {
 
-/// Built with sm_90a code, and the current device is a Hopper.
-bool Sm90Present();
-/// True when built with sm_90a code, on a Hopper, and every key tile is a whole 128 tokens.
+/// True when built with sm_90a code, on a Hopper, every key tile is a whole 128 tokens and the copy engine can read the operands.
 bool Sm90SuitsAttention(const AttentionParams& params);
 /// bf16. Only after Sm90SuitsAttention.
 cudaError_t LaunchAttentionSm90(const AttentionParams& params, cudaStream_t stream);

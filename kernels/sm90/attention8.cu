@@ -10,6 +10,7 @@
 #include "../attention_input.h"
 #include "../smxx/epilogue.cuh"
 #include "attention.h"
+#include "device.h"
 #include "softmax.cuh"
 
 namespace flashvsr::kernels {

@@ -4,6 +4,7 @@
 // barrier has told everybody that both warpgroups are done with it.
 #include "product.h"
 
+#include "device.h"
 #include "wgmma.cuh"
 
 namespace flashvsr::kernels {
@@ -105,9 +106,7 @@ cudaError_t Launch(const typename Rows::Params& rows, const ProductWeight& weigh
 
 bool Sm90Suits(int m, int n, int k) {
   if (n < 96 || k < 128 || CeilDiv(m, HopperTile::kBm) * CeilDiv(n, HopperTile::kBn) < 64) return false;
-  int device = 0, major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+  return Sm90Present();
 }
 cudaError_t LaunchProductSm90(const MatrixParams& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
                               cudaStream_t stream) {

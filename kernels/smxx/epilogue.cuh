@@ -92,6 +92,22 @@ __device__ __forceinline__ void TileOfBlock(int block, int tilesM, int tilesN, i
   tileN = inside / size;
 }
 
+/// Transposes 4 words across the 4 lanes of a quad: lane q ends with word q of lanes 0..3. Its own inverse.
+__device__ __forceinline__ void TransposeWords(uint32_t (&w)[4], int lane) {
+#pragma unroll
+  for (int s = 1; s <= 2; s <<= 1) {
+    const bool upper = (lane & s) != 0;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (j & s) continue;
+      const int k = j | s;
+      const uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? w[j] : w[k], s);
+      w[j] = upper ? got : w[j];
+      w[k] = upper ? w[k] : got;
+    }
+  }
+}
+
 /// Transposes 4 float2 across the 4 lanes of a quad: lane q ends with element q of lanes 0..3.
 __device__ __forceinline__ void TransposeQuad(float2 e[4], int lane) {
 #pragma unroll

@@ -1,14 +1,23 @@
 #include "backend/cuda/linear.h"
 
 #include "backend/cuda/cublaslt.h"
+#include "sm90/linear.h"
 
 namespace flashvsr::cuda {
+namespace {
+
+// Which product takes which call, best first; `vendor`: cuBLASLt is here and has not refused this shape. In a whole network our Hopper
+// product is the better one for GELU only (kernels/NOTES.md); for the rest it stands in where there is no vendor product.
+Product ProductOf(const LinearCall& call, const kernels::GemmParams& params, bool vendor) {
+  const bool vendorSuits = vendor && VendorSuits(call);
+  const bool hopperFirst = params.activation == kernels::Activation::kGeluTanh;
+  if ((hopperFirst || !vendorSuits) && params.path == kernels::Path::kAuto && kernels::Sm90SuitsLinear(params)) return Product::Hopper;
+  return vendorSuits ? Product::Vendor : Product::Own;
+}
+
+}  // namespace
 
 void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
-  if (lt_ != nullptr && VendorSuits(call) && lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
-    kernels::taken = kernels::Taken::kVendor;
-    return;
-  }
   kernels::GemmParams params;
   params.a = call.a;
   params.lda = call.lda;
@@ -27,7 +36,15 @@ void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
   params.outputScale = call.weight->outputScale;
   params.activation = call.activation;
   params.path = path_;
-  Check(kernels::LaunchGemm(params, stream), "linear layer");
+  Product product = ProductOf(call, params, lt_ != nullptr);
+  if (product == Product::Vendor) {
+    if (lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
+      kernels::taken = kernels::Taken::kVendor;
+      return;
+    }
+    product = ProductOf(call, params, false);  // it has no algorithm for this shape
+  }
+  Check(product == Product::Hopper ? kernels::LaunchLinearSm90(params, stream) : kernels::LaunchGemm(params, stream), "linear layer");
 }
 
 }  // namespace flashvsr::cuda
