@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from './app.ts';
 import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config.ts';
+import { leaveProcess } from './engine/flashvsr/binding.ts';
 import { modelList } from './engine/model_list.ts';
 import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
@@ -83,7 +84,7 @@ async function main(argv: readonly string[]): Promise<void> {
   app.onFatal((error) => {
     log.fatal({ code: error.code, reason: error.message, remedy: error.remedy }, 'engine.failed');
     // Everybody hears why before the process ends; a device that hangs may not hold it up.
-    void Promise.race([app.close(), delay(5000)]).finally(() => process.exit(EXIT_RESTART));
+    void Promise.race([app.close(), delay(5000)]).finally(() => leaveProcess(EXIT_RESTART));
   });
   // One stream's defect must not end the others; what is left in an unknown state is told loudly.
   process.on('unhandledRejection', (reason) => {

@@ -1,6 +1,6 @@
 // flashvsr_cuda_hang_test: a kernel that never returns takes the whole card while a stream has a chunk at work. The engine must say so
-// with one error of scope Engine, end every stream, close, and the process must be able to exit by itself while the kernel still runs.
-// Run it under `timeout -s KILL`: a failure here may be a process that hangs.
+// with one error of scope Engine, end every stream, close, and the process must be able to leave while the kernel still runs: by _Exit, as
+// the server does (exit() runs CUDA's clean-up, which waits for the kernel). Run it under `timeout -s KILL`: a failure may be a hang.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -88,7 +88,7 @@ int main(int argc, char** argv) {
     engine.reset();
     std::printf("ok   closed; leaving while the kernel runs\n");
     std::fflush(stdout);
-    std::exit(0);
+    std::_Exit(0);  // exit() would wait for the kernel, for ever
   } catch (const std::exception& error) {
     std::printf("FAIL %s\n", error.what());
     return 1;

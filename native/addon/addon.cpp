@@ -1,6 +1,7 @@
 // Entry point. Context-aware: every environment (main thread, workers) gets its own AddonData; engines are shared.
 #include <napi.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -18,7 +19,7 @@ namespace flashvsr::addon {
 namespace {
 
 // Raised with every change that binding.ts must know about.
-constexpr int kBindingVersion = 2;
+constexpr int kBindingVersion = 3;
 
 // devices(cudaLibraryPath?) -> Promise<{device, name, usable, reason, totalBytes, freeBytes}[]>
 Napi::Value Devices(const Napi::CallbackInfo& info) {
@@ -72,6 +73,10 @@ Napi::Value Import(const Napi::CallbackInfo& info) {
   });
 }
 
+// Ends the process at once. exit() would run CUDA's own clean-up, which waits for the device: for ever, where it hangs (seen on an
+// H100: a process that had closed everything stayed until it was killed).
+void Leave(const Napi::CallbackInfo& info) { std::_Exit(info[0].ToNumber().Int32Value()); }
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto data = std::make_unique<AddonData>();
   // A process must not end while an engine's thread still runs its destructors.
@@ -85,6 +90,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("importModel", Napi::Function::New(env, Import, "importModel"));
   exports.Set("openEngine", Napi::Function::New(env, EngineObject::Open, "openEngine"));
   exports.Set("releaseFrame", Napi::Function::New(env, ReleaseFrame, "releaseFrame"));
+  exports.Set("leave", Napi::Function::New(env, Leave, "leave"));
   exports.Set("openEngines", Napi::Function::New(
                                  env, [](const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), OpenEngines()); },
                                  "openEngines"));

@@ -51,9 +51,13 @@ export function convertTfjs(json: string, weights: Buffer): Converted {
           if (!kernel || !bias) throw new Error(`tfjs: weights of ${config.name} are missing`);
           if ((config.activation ?? 'linear') !== 'linear')
             throw new Error(`tfjs: ${config.name} has ${config.activation} inside the convolution, which is not read`);
-          if ((config.padding ?? 'same') !== 'same' || config.strides?.some((stride) => stride !== 1))
-            throw new Error(`tfjs: ${config.name} has padding ${config.padding}, strides ${config.strides?.join()}`);
           const [h = 0, w = 0, i = 0, o = 0] = kernel.shape;
+          // A kernel of one pixel needs no padding, whatever it says.
+          const padded = (config.padding ?? 'same') === 'same' || (h === 1 && w === 1);
+          if (!padded || config.strides?.some((stride) => stride !== 1))
+            throw new Error(
+              `tfjs: ${config.name} (${h}x${w}) has padding ${config.padding}, strides ${config.strides?.join()}`,
+            );
           return graph.convolution(first, [o, i, h, w], toOihw(kernel.values, kernel.shape), bias.values);
         }
         case 'Activation':

@@ -206,7 +206,7 @@ describe('TensorFlow.js', () => {
     layer('Conv2D', 'one', ['input'], LINEAR),
     layer('Activation', 'relu', ['one'], { activation: 'relu' }),
     layer('Concatenate', 'join', ['input', 'relu']),
-    layer('Conv2D', 'two', ['join'], LINEAR),
+    layer('Conv2D', 'two', ['join'], { ...LINEAR, padding: 'valid' }), // one pixel: nothing to pad
     layer('UpSampling2D', 'up', ['two'], { size: [2, 2], interpolation: 'nearest' }),
     layer('UpSampling2D', 'base', ['input'], { size: [2, 2], interpolation: 'nearest' }),
     layer('Add', 'sum', ['up', 'base']),
@@ -242,6 +242,8 @@ describe('TensorFlow.js', () => {
     expect(() => convertTfjs(model(swish), weights)).toThrow('activation swish');
     const fused = layers.map((one, i) => (i === 1 ? layer('Conv2D', 'one', ['input'], { activation: 'relu' }) : one));
     expect(() => convertTfjs(model(fused), weights)).toThrow('relu inside the convolution');
+    const valid = layers.map((one, i) => (i === 1 ? layer('Conv2D', 'one', ['input'], { padding: 'valid' }) : one));
+    expect(() => convertTfjs(model(valid), weights)).toThrow('one (3x3) has padding valid');
     const pool = layers.map((one, i) => (i === 5 ? layer('MaxPooling2D', 'up', ['two']) : one));
     expect(() => convertTfjs(model(pool), weights)).toThrow('layer MaxPooling2D (up)');
   });

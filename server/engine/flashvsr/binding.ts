@@ -30,7 +30,7 @@ export type * from './native_types.ts';
  */
 
 /** Must be the addon's own (native/addon/addon.cpp); a stale build is refused instead of crashing. */
-const BINDING_VERSION = 2;
+const BINDING_VERSION = 3;
 const BUILT_ADDON = fileURLToPath(new URL('../../../build/addon/Release/flashvsr.node', import.meta.url));
 
 let loaded: NativeAddon | undefined;
@@ -122,6 +122,19 @@ export async function checkModel(model: ModelPlace, onProgress?: ProgressCallbac
 /** @returns the manifest's text @throws AppError weights.invalid; nothing is left behind */
 export async function importModel(request: ImportRequest, onProgress?: ProgressCallback): Promise<string> {
   return call(() => loadAddon().importModel(request, onProgress));
+}
+
+/**
+ * Ends the process at once after a failure of the engine. `process.exit` runs CUDA's clean-up, which waits for the device, and a device
+ * that hangs would keep the process from its supervisor for ever. 'exit' listeners do not run.
+ */
+export function leaveProcess(code: number): never {
+  try {
+    loadAddon().leave(code);
+  } catch {
+    // No addon, so there is no device to wait for.
+  }
+  process.exit(code);
 }
 
 export interface StreamEvents {

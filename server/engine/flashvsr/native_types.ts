@@ -208,6 +208,8 @@ export interface NativeAddon {
   importModel(request: ImportRequest, onProgress?: ProgressCallback): Promise<string>;
   openEngine(model: ModelPlace, options: EngineOptions, onProgress?: ProgressCallback): Promise<NativeEngine>;
   releaseFrame(loan: object, data: ArrayBuffer): void;
+  /** Ends the process without its 'exit' listeners and without waiting for a device. */
+  leave(code: number): never;
   /** Engines open in this process, for tests. */
   openEngines(): number;
 }

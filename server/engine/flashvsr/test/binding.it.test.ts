@@ -316,6 +316,10 @@ describe.skipIf(!HAVE_ADDON)('the native binding', () => {
     expect(await runProgram('exit.ts', 'throwing')).toBe('uncaught: from a listener');
   });
 
+  it('after a failure of the engine the process leaves without waiting: no exit listener, the code for the supervisor', async () => {
+    await expect(runProgram('exit.ts', 'failed')).rejects.toMatchObject({ code: 70, stdout: 'reference failed\n' });
+  });
+
   it('a process with everything closed ends by itself, and one with an open engine and no stream too', async () => {
     expect(await runProgram('exit.ts', 'closed')).toBe('exiting while closed');
     expect(await runProgram('exit.ts', 'open')).toBe('exiting while open');

@@ -1,5 +1,5 @@
 /** Ends in the middle of something; the exit code and the time it takes are what the test looks at. */
-import { FlashVsrEngine, importModel } from '../../binding.ts';
+import { FlashVsrEngine, importModel, leaveProcess } from '../../binding.ts';
 import { GOLDEN_WEIGHTS, ramp } from '../material.ts';
 
 const moment = process.argv[2] ?? 'idle';
@@ -29,6 +29,11 @@ if (moment === 'throwing') {
   );
   stream.push(ramp(0));
   void stream.flush();
+} else if (moment === 'failed') {
+  const engine = await FlashVsrEngine.open(micro, options);
+  process.on('exit', () => process.stdout.write('waited\n'));
+  process.stdout.write(`${engine.info.device} failed\n`);
+  leaveProcess(70);
 } else if (moment === 'opening') {
   void FlashVsrEngine.open(micro, options);
   setTimeout(leave, 20);
