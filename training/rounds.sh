@@ -25,7 +25,6 @@ options() {
     a) echo "--models nano-skip $sharp --clean 0.55 --fresh 0.8 --noisy 0.3 --items 24 --rate 6e-4 --flicker 0.2 --flicker-compressed 0.6 --gradient 0.03 --seed 11" ;;
     b) echo "--models nano-skip $sharp --bend-end 0.1 --clean 0.7 --fresh 0.85 --noisy 0.2 --items 24 --rate 6e-4 --flicker 0.1 --flicker-compressed 0.5 --gradient 0.02 --seed 12" ;;
     c) echo "--models mini-skip,nano-x2 $sharp --clean 0.5 --fresh 0.8 --noisy 0.3 --items 20 --rate 8e-4 --flicker 0.25 --flicker-compressed 0.9 --gradient 0.03 --seed 13" ;;
-    d) echo "--models nano-skip $sharp --bend-end 0.1 --clean 0.7 --fresh 0.85 --noisy 0.2 --items 24 --rate 1e-3 --flicker 0.1 --flicker-compressed 0.5 --gradient 0 --weight-floor 0.15 --seed 14" ;;
     # Round 5. START holds b's nano-skip and the shipped mini-skip. With --bend-from -3 the bend is the same all the time.
     e) echo "--models nano-skip $sharp --bend-end 0.03 --bend-from -3 --clean 0.75 --fresh 0.85 --noisy 0.2 --items 24 --rate 7e-4 --flicker 0.1 --flicker-compressed 0.5 --gradient 0.02 --seed 31" ;;
     f) echo "$(options e) --bend-end 0.1 --rate 6e-4 --seed 32" ;;
