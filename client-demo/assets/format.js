@@ -12,6 +12,11 @@ export function formatSize(width, height) {
   return width > 0 && height > 0 ? `${width}×${height}` : '–';
 }
 
+/** The model and how much larger it makes pictures; some labels say that themselves ("nano x4"). @param {string} label @param {number} scale */
+export function formatModel(label, scale) {
+  return label.endsWith(` x${scale}`) ? label.replace(/ x(\d+)$/, ' ×$1') : `${label} ×${scale}`;
+}
+
 /** @param {number} fps */
 export function formatFps(fps) {
   return fps > 0 ? `${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps` : '– fps';

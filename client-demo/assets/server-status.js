@@ -1,7 +1,7 @@
 /** @import {ModelSummary} from '../../server/signaling/protocol.ts' */
 /** @import {SignalingClient, SignalingState} from './signaling-client.js' */
 import { h, setText } from './dom.js';
-import { formatDevice, formatKind } from './format.js';
+import { formatDevice, formatKind, formatModel } from './format.js';
 
 /** The head of the page: which model works here, and whether the server is reached. */
 export class ServerStatus {
@@ -29,7 +29,7 @@ export class ServerStatus {
       superResolution ? 'Super-resolution' : 'Plain resize',
     );
     this.#model.replaceChildren(
-      h('span', { class: 'model-name' }, `${label} ×${scale}`),
+      h('span', { class: 'model-name' }, formatModel(label, scale)),
       h(
         'span',
         { class: 'muted' },

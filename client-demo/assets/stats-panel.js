@@ -6,6 +6,7 @@ import {
   formatBitrate,
   formatDevice,
   formatFps,
+  formatModel,
   formatKind,
   formatMs,
   formatPercent,
@@ -177,7 +178,7 @@ export class StatsPanel {
     const { addedLatencyMs, load, drops, model } = broadcast;
     this.#setTile('latency', formatMs(addedLatencyMs.p50), `95 % under ${formatMs(addedLatencyMs.p95)}`);
     const busy = load > 0.9 ? 'warning' : undefined;
-    const working = model.rung === 0 ? `${model.label} ×${model.scale}` : model.rungLabel;
+    const working = model.rung === 0 ? formatModel(model.label, model.scale) : model.rungLabel;
     this.#setTile('load', formatPercent(Math.min(1, load)), `${working}, ${formatDevice(model.device)}`, busy);
     const dropped = realDrops(drops);
     const total = dropped.reduce((sum, [, count]) => sum + count, 0);

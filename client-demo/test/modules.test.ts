@@ -5,6 +5,7 @@ import {
   formatBitrate,
   formatDuration,
   formatFps,
+  formatModel,
   formatMs,
   isSuperResolution,
   realDrops,
@@ -37,6 +38,11 @@ describe('estimateSavings', () => {
 });
 
 describe('format', () => {
+  it('says once how much larger a model makes pictures', () => {
+    expect(formatModel('nano x4', 4)).toBe('nano ×4');
+    expect(formatModel('Lanczos resize', 4)).toBe('Lanczos resize ×4');
+    expect(formatModel('my x2', 4)).toBe('my x2 ×4');
+  });
   it('writes numbers as people read them', () => {
     expect([0, 284_400, 999_499, 1_250_000, 12_340_000].map(formatBitrate)).toEqual([
       '0 kbit/s',
