@@ -75,7 +75,7 @@ async function main(argv: readonly string[]): Promise<void> {
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     // A second signal does not wait for anybody.
-    if (stopping) process.exit(EXIT_RESTART);
+    if (stopping) leaveProcess(EXIT_RESTART);
     stopping = true;
     void stop(app, log, config.drainSeconds, signal).then(() => process.exit(0));
   };
@@ -94,7 +94,7 @@ async function main(argv: readonly string[]): Promise<void> {
   });
   process.on('uncaughtException', (error) => {
     log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
-    void app.close().finally(() => process.exit(EXIT_RESTART));
+    void app.close().finally(() => leaveProcess(EXIT_RESTART));
   });
 }
 

@@ -125,8 +125,8 @@ export async function importModel(request: ImportRequest, onProgress?: ProgressC
 }
 
 /**
- * Ends the process at once after a failure of the engine. `process.exit` runs CUDA's clean-up, which waits for the device, and a device
- * that hangs would keep the process from its supervisor for ever. 'exit' listeners do not run.
+ * Ends the process at once, after a failure or at a second signal. `process.exit` runs CUDA's clean-up, which waits for the device,
+ * and a device that hangs would keep the process from its supervisor for ever. 'exit' listeners do not run.
  */
 export function leaveProcess(code: number): never {
   try {
