@@ -99,9 +99,7 @@ def join_quantise(x: torch.Tensor, bias: torch.Tensor, saved: torch.Tensor, quan
     """Exported as a signed 8-bit convolution output (steps of 1/128) and QLinearAdd, whose saturation is the clamp."""
     z = x + bias
     z = z + (torch.clamp(torch.round(z * 128), -128, 127) * (1 / 128) - z) * quantise
-    z = saved + z
-    y = torch.clamp(z, 0.0, 1.0) + slope * torch.clamp(z, max=0.0)
-    return y + (torch.round(y * LEVELS) * (1.0 / LEVELS) - y) * quantise
+    return clamp_quantise(saved, z, quantise, slope)
 
 
 class Join(torch.autograd.Function):
@@ -118,9 +116,8 @@ class Join(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        y, slope = ctx.saved_tensors
-        grad = Activation.backward_kernel(grad, y, slope)
-        return grad, grad.sum((0, 2, 3), dtype=torch.float32), grad, None, None
+        grad, bias, _, _ = Activation.backward(ctx, grad)
+        return grad, bias, grad, None, None
 
 
 def straight_through(x: torch.Tensor, rounded: torch.Tensor, quantise: torch.Tensor) -> torch.Tensor:

@@ -84,7 +84,7 @@ class Trainer:
         return [self.flat, self.first, self.second, self.average]
 
     def state(self) -> list[torch.Tensor]:
-        return [self.flat, self.first, self.second, self.average, self.count, self.loss_scale, self.skipped, self.loss, self.score]
+        return [*self.shared(), self.count, self.loss_scale, self.skipped, self.loss, self.score]
 
     def record(self) -> None:
         """Record the step as a CUDA graph; the warm-up steps it needs are undone."""

@@ -9,6 +9,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readManifest } from '../../server/engine/manifest.ts';
 import { loadProductModel } from './product-model.ts';
 
 interface CheckCase {
@@ -28,10 +29,10 @@ for (const file of files) {
     model: string;
     cases: CheckCase[];
   };
-  const { recurrentState } = JSON.parse(readFileSync(join(values.models, model, 'manifest.json'), 'utf8')) as {
-    recurrentState: { limitLevels?: number }[];
-  };
-  const allowed = 1 + Math.ceil(Math.max(0, ...recurrentState.map(({ limitLevels }) => limitLevels ?? 0)));
+  const states = (
+    readManifest(join(values.models, model)) as { recurrentState?: { limitLevels?: number }[] } | undefined
+  )?.recurrentState;
+  const allowed = 1 + Math.ceil(Math.max(0, ...(states ?? []).map(({ limitLevels }) => limitLevels ?? 0)));
   const network = await loadProductModel(join(values.models, model), 2);
   for (const { width, height, frames, file: name } of cases) {
     const input = readFileSync(join(values.check, `${name}.in`));

@@ -118,7 +118,7 @@ void Line(const std::string& name, double flop, double bytes, const std::functio
   const double ms = MedianMs(body);
   const cudaError_t error = cudaGetLastError();
   const double tflops = flop / ms * 1e-9, terabytes = bytes / ms * 1e-9;
-  std::printf("%-54s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
+  std::printf("%-44s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
               terabytes, terabytes / kTerabytes * 100, error == cudaSuccess ? "" : cudaGetErrorString(error));
   std::fflush(stdout);
 }

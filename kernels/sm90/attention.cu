@@ -65,16 +65,6 @@ struct Shape {
   bool float8Out;
 };
 
-/// A place in the ring of stages and the parity of its round.
-template <int kStages>
-struct Place {
-  int stage = 0, parity = 0;
-  __device__ __forceinline__ void advance() {
-    stage = stage + 1 == kStages ? 0 : stage + 1;
-    parity ^= stage == 0 ? 1 : 0;
-  }
-};
-
 /// Every barrier is one of kStages, but the last two.
 template <int kStages>
 struct Barriers {
@@ -97,7 +87,7 @@ __device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shar
     CopyBox(to, map, full, column, row);
     CopyBox(to + kHalfBytes, map, full, column + 64, row);
   };
-  Place<kStages> key, value;
+  RingPlace<kStages> key, value;
   const auto copyKeys = [&](uint32_t entry) {
     BarrierWait(at.emptyK + key.stage * 8, key.parity ^ 1);
     copy(&maps.keys[entry >> 20], shared + key.stage * kTileBytes, at.fullK + key.stage * 8, entry);
@@ -228,7 +218,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     // Turns: each warpgroup waits for its own barrier before it issues products and opens the other's behind it (the second's last
     // word is heard by nobody).
     const int mine = 1 + group, others = 2 - group;
-    Place<kStages> key, value;
+    RingPlace<kStages> key, value;
     int freed = 0;  // stage of the values before these
     if (group == 1) NamedArrive(others);
     BarrierWait(at.fullK, 0);

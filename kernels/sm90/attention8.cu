@@ -36,15 +36,6 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const uint8_t* from, i
   for (int i = 0; i < kTile / 16; ++i) CopyAsync16(to + i * 16 * 128, source + i * 16 * ld, true);
 }
 
-/// A place in the ring of stages and the parity of its round.
-struct Place {
-  int stage = 0, parity = 0;
-  __device__ __forceinline__ void advance() {
-    stage = stage + 1 == kStages ? 0 : stage + 1;
-    parity ^= stage == 0 ? 1 : 0;
-  }
-};
-
 __global__ void __launch_bounds__(kThreads, 1) HopperAttention8Kernel(const __grid_constant__ AttentionParams p, bool float8Out) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + kStages * kTileBytes;
@@ -73,7 +64,7 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttention8Kernel(const __gr
     const int thread = threadIdx.x - 256;
     if (tiles > 0) {
       CopyTile(sharedQ, static_cast<const uint8_t*>(p.q) + queryOffset, ld, thread);
-      Place place;
+      RingPlace<kStages> place;
       for (int tile = 0; tile < tiles; ++tile, place.advance()) {
         const uint32_t entry = entries[tile];
         const int64_t window = entry & 0xfffffu;
@@ -135,7 +126,7 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttention8Kernel(const __gr
     };
     // Turns as in attention.cu: a warpgroup waits for its own barrier before it issues products and opens the other's behind it.
     const int mine = 1 + group, others = 2 - group;
-    Place key, value;
+    RingPlace<kStages> key, value;
     int freed = 0;  // stage of the values before these
     if (group == 1) NamedArrive(others);
     BarrierWait(fullK, 0);

@@ -44,6 +44,17 @@ __device__ __forceinline__ void BarrierWait(uint32_t barrier, int parity) {
       "r"(parity)
       : "memory");
 }
+/// A place in a ring of stages and the parity of its round. (The convolution has its own: written like this, its machine code would not be
+/// what was measured.)
+template <int kStages>
+struct RingPlace {
+  int stage = 0, parity = 0;
+  __device__ __forceinline__ void advance() {
+    stage = stage + 1 == kStages ? 0 : stage + 1;
+    parity ^= stage == 0 ? 1 : 0;
+  }
+};
+
 /// Roles of a warp-specialised block. What all roles take together may not exceed what the block was launched with (168 a thread at
 /// 384 threads), or the ones that ask for more wait for ever.
 template <int kRegisters>

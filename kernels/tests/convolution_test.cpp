@@ -54,14 +54,6 @@ void WithEach(const std::string& name, const ConvParams& params, const Device& r
     CompareBytes(name + " sm90 short by phase = deep", bytes(LaunchShortByPhase, name + " sm90 short by phase"), deep, result.marginsIntact());
 }
 
-// Rows of `columns` values moved `ld` apart, NaN between them.
-std::vector<float> Spaced(const std::vector<float>& rows, std::int64_t columns, std::int64_t ld) {
-  std::vector<float> out(rows.size() / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld), NAN);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    out[i / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld) + i % static_cast<std::size_t>(columns)] = rows[i];
-  return out;
-}
-
 // One 3x3 convolution as the decoder uses it. `gap`: elements between two output pixels that must stay as they are.
 void RunConvolution(const std::string& name, DataType type, int rows, int columns, int in, int out, bool past, bool bias, bool residual, bool relu, int gap = 0) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;

@@ -57,6 +57,14 @@ inline bool Succeeded(cudaError_t error, const std::string& name) {
   return false;
 }
 
+// Rows of `columns` values moved `ld` apart, NaN between them.
+inline std::vector<float> Spaced(const std::vector<float>& rows, std::int64_t columns, std::int64_t ld) {
+  std::vector<float> out(rows.size() / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld), NAN);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    out[i / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld) + i % static_cast<std::size_t>(columns)] = rows[i];
+  return out;
+}
+
 // Random values, the same for the same seed.
 inline std::vector<float> Normals(std::int64_t count, std::uint64_t seed, float scale = 1.0F) {
   std::mt19937_64 engine(seed * 0x9E3779B97F4A7C15ULL + 1);

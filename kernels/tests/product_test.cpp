@@ -68,14 +68,8 @@ void RunLinearSm90(const std::string& name, const LinearCase& c) {
                     c.activation == Activation::kGeluTanh ? reference::Activation::GeluTanh : reference::Activation::None, expected.data());
   if (c.residual)
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += residual[i];
-  const auto spread = [](const std::vector<float>& rows, int width, int ld) {
-    std::vector<float> out(rows.size() / static_cast<std::size_t>(width) * static_cast<std::size_t>(ld), NAN);
-    for (std::size_t r = 0; r < rows.size() / static_cast<std::size_t>(width); ++r)
-      std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(r) * width, width, out.begin() + static_cast<std::ptrdiff_t>(r) * ld);
-    return out;
-  };
-  const Array da(spread(a, c.k, lda), type), db(spread(b, c.k, ldb), type), dbias(bias, DataType::kFloat32);
-  const std::vector<float> start = spread(c.residual ? residual : std::vector<float>(residual.size(), NAN), c.n, ldd);
+  const Array da(Spaced(a, c.k, lda), type), db(Spaced(b, c.k, ldb), type), dbias(bias, DataType::kFloat32);
+  const std::vector<float> start = Spaced(c.residual ? residual : std::vector<float>(residual.size(), NAN), c.n, ldd);
   std::vector<float> first;
   for (int round = 0; round < 2; ++round) {
     const Array out(start, type);

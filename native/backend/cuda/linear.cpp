@@ -6,6 +6,9 @@
 namespace flashvsr::cuda {
 namespace {
 
+// Own: LaunchGemm, whose path says whether Hopper kernels may be taken.
+enum class Product { Hopper, Vendor, Own };
+
 // Which product takes which call, best first; `vendor`: cuBLASLt is here and has not refused this shape. In a whole network our Hopper
 // product is the better one for GELU only (kernels/NOTES.md); for the rest it stands in where there is no vendor product.
 Product ProductOf(const LinearCall& call, const kernels::GemmParams& params, bool vendor) {

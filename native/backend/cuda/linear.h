@@ -53,9 +53,6 @@ inline bool VendorSuits(const LinearCall& call) {
   return !w.float8() || (!call.floatOut && call.rows % unit == 0);
 }
 
-// What computes a linear layer. Own: LaunchGemm, whose path says whether Hopper kernels may be taken.
-enum class Product { Hopper, Vendor, Own };
-
 // One per executor: cuBLASLt's workspace belongs to one queue.
 class LinearRunner {
  public:
