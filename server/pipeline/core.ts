@@ -9,6 +9,7 @@ import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder_bank.ts';
 import { EngineShare } from './engine_share.ts';
+import { FirstLook } from './first_look.ts';
 import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace_stage.ts';
@@ -37,6 +38,7 @@ export class PipelineCore {
   #pace: PaceStage | undefined;
   #format: PipelineFormat | undefined;
   #ladder = new Ladder(1);
+  readonly #look = new FirstLook();
   #share: EngineShare | undefined;
   #decoder: Decoder | undefined;
   #statsTimer: NodeJS.Timeout | undefined;
@@ -81,6 +83,8 @@ export class PipelineCore {
       onDrop: (reason) => this.#counters.drop(reason),
       onFormat: (format) => {
         this.#format = format;
+        this.#look.restart();
+        this.#ladder.forgetCosts();
         this.#announceFormat();
       },
       onError: (error) => this.#report(error),
@@ -174,6 +178,7 @@ export class PipelineCore {
     this.#counters.framesUpscaled += 1;
     this.#firstUpscaledAtUs ??= monotonicUs();
     this.#counters.time('upscale', 0, upscaleUs);
+    if (this.#upscaler?.info.chunkFrames === 1) this.#lookAt(upscaleUs);
     if (this.#pace === undefined) picture.release?.();
     else this.#pace.push(picture);
   }
@@ -216,7 +221,7 @@ export class PipelineCore {
     const ownLoad = (stage?.takeBusyUs() ?? 0) / elapsedUs;
     // The thread counts too: decoding and encoding beside a cheap upscaler can be what does not keep up.
     const load = Math.min(1, Math.max(thread, this.#engineLoad(ownLoad, now)));
-    this.#sampleLadder(load, now);
+    this.#sampleLadder(load, ownLoad, now);
     const stats = this.#counters.snapshot({
       queueDepth: stage?.queueDepth ?? 0,
       load,
@@ -238,13 +243,21 @@ export class PipelineCore {
     return onEngine ? ownLoad + others : Math.max(ownLoad, others);
   }
 
-  #sampleLadder(load: number, now: MonotonicUs): void {
-    const sample = { load, drops: this.#counters.takeQueueDrops() };
+  #sampleLadder(load: number, upscaler: number, now: MonotonicUs): void {
+    const sample = { load, upscaler, drops: this.#counters.takeQueueDrops() };
     // Code is compiled and memory taken in the first seconds: they say nothing about those to come.
     if (now - (this.#firstUpscaledAtUs ?? now) < LADDER_FROM_US) return;
     const share = this.#share;
     const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
     if (step !== undefined) this.#toRung(step, now);
+  }
+
+  /** Waiting for the ladder's seconds would lose two frames of three on a machine that cannot hold this rung at all. */
+  #lookAt(upscaleUs: number): void {
+    const costUs = this.#look.add(upscaleUs);
+    const step =
+      costUs === undefined ? undefined : this.#ladder.look((costUs * this.#frameRate.framesPerSecond()) / 1e6);
+    if (step !== undefined) this.#toRung(step, monotonicUs());
   }
 
   /** A source of this size begins further down the ladder, or may use all of it again. */
@@ -260,6 +273,7 @@ export class PipelineCore {
     const { rung } = step;
     this.#share?.stepped(rung, now);
     this.#stage?.setRung(rung);
+    this.#look.restart();
     this.#pace?.setRung(rung);
     const label = this.#upscaler?.info.rungs[rung] ?? '';
     this.#post({ type: 'ladder', step, label }, []);

@@ -44,8 +44,11 @@ class Recorder implements PipelineListener {
     this.wishes.push(reason);
   }
   readonly rungs: number[] = [];
+  /** How many frames had come when the ladder moved first. */
+  framesBeforeStep: number | undefined;
   onLadder({ rung }: LadderStep): void {
     this.rungs.push(rung);
+    this.framesBeforeStep ??= this.frames.length;
   }
   onStats(stats: PipelineStats): void {
     this.stats.push(stats);
@@ -355,5 +358,25 @@ it('goes down the ladder under overload, drops by name, and its delay does not g
   // From the arrival to the encoder's start: the budget, and the work on one frame at most.
   const waits = recorder.frames.map(({ trace }) => trace.upscaledAtUs - trace.assembledAtUs);
   expect(Math.max(...waits.slice(waits.length >> 1))).toBeLessThan(1_500_000);
+  await pipeline.close();
+});
+
+it('leaves a model that this machine cannot hold with its first dozen frames', async () => {
+  const file = path.join(import.meta.dirname, '../../../models/nano/nano.onnx');
+  const model = { file, label: 'nano', valueRange: [0, 255] as const };
+  const { pipeline, recorder } = await start({
+    // 1920x1080 on one thread: 60 ms a frame and more.
+    upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] },
+    maxQueueMs: 100,
+  });
+  pipeline.setEncoders([H264_FULL]);
+  const units = makeStream({ codec: 'VP8', width: 480, height: 270, frames: 90 });
+  for (const unit of units) {
+    if (recorder.rungs.length > 0) break;
+    // The look asks for the publisher's rate, 30 a second by its clock, not for how fast this loop is.
+    await feed(pipeline, [unit], 33);
+  }
+  expect(recorder.rungs).toEqual([1]);
+  expect(recorder.framesBeforeStep).toBeLessThanOrEqual(12);
   await pipeline.close();
 });
