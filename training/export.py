@@ -2,6 +2,7 @@
 
     python3 training/export.py --weights OUT/nano.pt --models models --data-note "..." [--check DIR]
 
+--weights also takes a shipped ONNX: the same integers in the graph as it is written now, what its manifest says of its making kept.
 --check writes raw uint8 planes of a few frames (even and odd sizes) and what PyTorch makes of them; `npx tsx
 bench/quality/check-export.ts --models models --check DIR` compares onnxruntime's output with them.
 """
@@ -19,6 +20,7 @@ import onnx
 import torch
 
 import evaluate
+import from_onnx
 import model as modules
 import onnx_graph
 
@@ -31,24 +33,30 @@ AUTO = ("nano", "nano-x2")
 FALLBACKS = {"nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 
 
-def load(path: str) -> tuple[modules.Network, dict]:
+def load(path: str) -> tuple[modules.Network, dict, list[dict] | None]:
+    """The network, what is known of its training, and its integers when they are given."""
+    if path.endswith(".onnx"):
+        graph = onnx.load(path)
+        with open(os.path.join(os.path.dirname(path), "manifest.json")) as stored:
+            shipped = json.load(stored)
+        return from_onnx.recover(graph, shipped["name"]).eval(), shipped["training"], from_onnx.layers_of(graph.graph)
     checkpoint = modules.load_checkpoint(path)
     net = modules.Network(modules.Config(**checkpoint["config"]))
     net.load_state_dict(checkpoint["weights"])
-    return net.eval(), checkpoint
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return net.eval(), {"steps": checkpoint["steps"], "commit": commit}, None
 
 
-def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> dict:
+def manifest(net: modules.Network, file: str, data: bytes, args, training: dict) -> dict:
     config, s = net.config, net.config.scale
     half = ["ceil(H/2)", "ceil(W/2)"]
     state = []
     if config.state:
-        channels = config.luma_in + config.state
+        channels = config.luma_in + (config.state if args.float else onnx_graph.state_channels(config))
         state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
     if args.steady:
         shown = {"input": "shown", "output": "shown_out", "type": "uint8", "channels": config.luma_out, "divisor": 2, "initial": "zeros"}
-        state.append({**shown, "limitLevels": args.steady})
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+        state.append(shown)
     parameters = sum(p.numel() for p in net.parameters())
     return {
         "name": config.name,
@@ -79,11 +87,11 @@ def manifest(net: modules.Network, file: str, data: bytes, args, steps: int) -> 
         "licence": "Apache-2.0",
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "training": {"seed": args.seed, "steps": steps, "commit": commit, "data": args.data_note},
+        "training": training,
     }
 
 
-def write_check(net: modules.Network, folder: str, steady: float) -> None:
+def write_check(net: modules.Network, folder: str, steady: bool) -> None:
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(3)
     cases = []
@@ -116,14 +124,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget-ms", type=float, default=20.0)
     parser.add_argument("--budget-source", default="320x180")
-    parser.add_argument("--steady", type=float, default=0.0, help="a sample stays as it was while it would change by less than this (levels)")
+    parser.add_argument("--steady", action="store_true", help="round luma towards what it was in the frame before")
     parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()
-    net, checkpoint = load(args.weights)
+    net, training, layers = load(args.weights)
+    training = {"seed": args.seed, **training, "data": training.get("data", args.data_note)}
     if args.name:
         net.config.name = args.name
-    model = onnx_graph.build(net, integer=not args.float, steady=args.steady)
+    model = onnx_graph.build(net, integer=not args.float, steady=args.steady, layers=layers)
     folder = os.path.join(args.models, net.config.name)
     os.makedirs(folder, exist_ok=True)
     file = net.config.name + ".onnx"
@@ -131,11 +140,11 @@ def main() -> None:
     with open(os.path.join(folder, file), "rb") as stored:
         data = stored.read()
     with open(os.path.join(folder, "manifest.json"), "w") as out:
-        json.dump(manifest(net, file, data, args, checkpoint["steps"]), out, indent=2)
+        json.dump(manifest(net, file, data, args, training), out, indent=2)
         out.write("\n")
     if args.check:
         write_check(net, args.check, args.steady)
-    print(f"{folder}/{file}: {len(data)} bytes, {checkpoint['steps']} steps")
+    print(f"{folder}/{file}: {len(data)} bytes, {training['steps']} steps")
 
 
 if __name__ == "__main__":

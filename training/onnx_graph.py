@@ -1,6 +1,7 @@
 """Writes a trained network as an ONNX graph of integer convolutions on I420 planes.
 
-Inputs  luma (1,1,H,W), chroma (1,2,ceil(H/2),ceil(W/2)), hidden (1,u*u+S,ceil(H/2),ceil(W/2)), all uint8; hidden starts as zeros.
+Inputs  luma (1,1,H,W), chroma (1,2,ceil(H/2),ceil(W/2)), hidden (1,u*u+S,ceil(H/2),ceil(W/2)), all uint8; hidden starts as zeros;
+S as `state_channels`.
 With `steady` also shown (1,(u*s)^2,ceil(H/2),ceil(W/2)): the luma of the frame before, folded; zeros at first.
 Outputs upscaled_luma (1,1,sH,sW), upscaled_chroma (1,2,ceil(sH/2),ceil(sW/2)), hidden_out (as hidden), shown_out, all uint8.
 H and W are free, odd sizes too. The graph is written by hand because exporters fall back to floating point around the parts that
@@ -72,17 +73,44 @@ def sizes(w: Writer) -> None:
     w.add("Add", ["odd", w.ints(2)], "border_end")
     w.add("Concat", [w.ints(0, 0, 2, 2), w.ints(0, 0), "border_end"], "borders", axis=0)
     w.add("Add", ["half", w.ints(2)], "padded_half")
-    w.add("Gather", ["padded_half", w.ints(0)], "padded_rows", axis=0)
-    w.add("Gather", ["padded_half", w.ints(1)], "padded_columns", axis=0)
-    w.add("Concat", [w.ints(1, 1), "padded_rows", w.ints(2), "padded_columns", w.ints(2)], "split_shape", axis=0)
-    w.add("Concat", [w.ints(1, 4), "padded_rows", "padded_columns"], "folded_shape", axis=0)
+    w.add("Concat", [w.ints(1, 4), "padded_half"], "folded_shape", axis=0)
 
 
-def network(w: Writer, net: modules.Network) -> None:
-    config = net.config
+def fold(w: Writer) -> None:
+    """luma_padded (1, 1, 2R, 2C) -> luma_bordered (1, 4, R, C), one channel for each place in a 2x2 block.
+
+    Rows first and columns then, because onnxruntime moves one axis at a time by whole rows or by a small vectorised transposition,
+    and everything else sample by sample: its SpaceToDepth and DepthToSpace took three times as long as these (1.2 ms of nano's frame).
+    """
+    w.add("Reshape", ["luma_padded", w.ints(1, -1, 2, 0)], "luma_row_pairs")
+    w.add("Transpose", ["luma_row_pairs"], "luma_rows", perm=[0, 2, 1, 3])
+    w.add("Reshape", ["luma_rows", w.ints(2, -1, 2)], "luma_column_pairs")
+    w.add("Transpose", ["luma_column_pairs"], "luma_phases", perm=[0, 2, 1])
+    w.add("Reshape", ["luma_phases", "folded_shape"], "luma_bordered")
+
+
+def unfold(w: Writer, x: str, name: str, planes: int, block: int) -> str:
+    """(1, planes * block * block, h, w) -> (1, planes, block * h, block * w), columns first and rows then; see `fold`."""
+    w.add("Reshape", [x, w.ints(planes * block, block, 0, 0)], name + "_blocks")
+    w.add("Transpose", [name + "_blocks"], name + "_columns", perm=[0, 2, 3, 1])
+    w.add("Reshape", [name + "_columns", w.ints(0, 0, 1, -1)], name + "_joined")
+    w.add("Reshape", [name + "_joined", w.ints(planes, block, -1, 0)], name + "_rows_in")
+    w.add("Transpose", [name + "_rows_in"], name + "_rows_out", perm=[0, 2, 1, 3])
+    return w.add("Reshape", [name + "_rows_out", w.ints(1, planes, -1, 0)], name + "_whole")
+
+
+def state_channels(config: modules.Config) -> int:
+    """Channels of the last features that go to the next frame. onnxruntime's fastest integer convolution takes inputs in fours: what
+    is missing are channels with weights of zero (58 inputs took 3 ms of nano's frame longer than 60)."""
+    return config.state + (-config.inputs % 4 if config.state else 0)
+
+
+def network(w: Writer, config: modules.Config, layers: list[dict]) -> None:
     planes = ["luma_folded", "chroma"] + (["hidden"] if config.state else [])
     x = w.add("Concat", planes, "planes", axis=1)
-    layers = integer_layers(net)
+    state, first = state_channels(config), layers[0]["weight"]
+    missing = config.inputs + state - config.state - first.shape[1]
+    layers = [{**layers[0], "weight": np.pad(first, [(0, 0), (0, missing), (0, 0), (0, 0)])}, *layers[1:]]
     saved = ""
     for i, layer in enumerate(layers[:-1]):
         joins = config.skip and i and i % config.skip == 0
@@ -95,7 +123,7 @@ def network(w: Writer, net: modules.Network) -> None:
         if config.skip and i % config.skip == 0:
             saved = x
     if config.state:
-        w.add("Slice", [x, w.ints(0), w.ints(config.state), w.ints(1)], "features_kept")
+        w.add("Slice", [x, w.ints(0), w.ints(state), w.ints(1)], "features_kept")
         w.add("Concat", ["luma_folded", "features_kept"], "hidden_out", axis=1)
     w.quantised_convolution(x, "residual", layers[-1], "residual_step", "middle")
 
@@ -130,30 +158,31 @@ def float_network(w: Writer, net: modules.Network) -> None:
     convolution(x, "residual", net.head, 255 * modules.RESIDUAL_GAIN)
 
 
-def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: float) -> None:
+def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: bool) -> None:
     """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size.
 
-    With `steady`, a sample stays what it was in the frame before (state `shown`) while its new value is closer than that: what is
-    still in the scene then is still in the picture, where rounding and noise would toggle it by a level or two.
+    With `steady`, a sample is rounded to the one of its two neighbouring levels that is nearer to what it was in the frame before
+    (state `shown`): what is still in the scene then is still in the picture, where rounding would toggle it for ever.
     """
     levels = name + "_residual_levels"
     w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual" if integer else levels)
     if integer:
         w.add("DequantizeLinear", [name + "_residual", "residual_step", "middle"], levels)
     w.add("Add", [levels, base], name + "_levels")
-    rounded = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
     if steady:
-        w.constant("steady_limit", steady, np.float32)
-        w.add("DequantizeLinear", ["shown", "one", "zero"], "shown_levels")
-        w.add("Sub", [name + "_levels", "shown_levels"], "shown_change")
-        w.add("Abs", ["shown_change"], "shown_distance")
-        w.add("Less", ["shown_distance", "steady_limit"], "shown_stays")
-        rounded = w.add("Where", ["shown_stays", "shown", rounded], "shown_out")
-    w.add("DepthToSpace", [rounded], name + "_whole", blocksize=block, mode="CRD")
+        # The base is half a level lower: the lower of the two neighbours, and by another zero point the upper one.
+        lower = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_lower")
+        upper = w.add("QuantizeLinear", [name + "_levels", "one", w.constant("next", 1, np.uint8)], name + "_upper")
+        w.add("Max", ["shown", lower], "shown_raised")
+        rounded = w.add("Min", ["shown_raised", upper], "shown_out")
+    else:
+        rounded = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
+    unfold(w, rounded, name, (end - begin) // (block * block), block)
     w.add("Slice", [name + "_whole", w.ints(0, 0), crop, w.ints(2, 3)], "upscaled_" + name)
 
 
-def build(net: modules.Network, integer: bool = True, steady: float = 0.0) -> onnx.ModelProto:
+def build(net: modules.Network, integer: bool = True, steady: bool = False, layers: list[dict] | None = None) -> onnx.ModelProto:
+    """`layers`: the integers of a graph that exists, bit by bit, instead of what `net` rounds to."""
     config = net.config
     if config.unshuffle != 2:
         raise ValueError(f"{config.name}: only networks that fold luma by 2 are exported (unshuffle is {config.unshuffle})")
@@ -167,15 +196,14 @@ def build(net: modules.Network, integer: bool = True, steady: float = 0.0) -> on
     w.constant("middle", 128, np.uint8)
     sizes(w)
     w.add("Pad", ["luma", "borders"], "luma_padded", mode="edge")
-    w.add("Reshape", ["luma_padded", "split_shape"], "luma_split")
-    w.add("Transpose", ["luma_split"], "luma_phases", perm=[0, 1, 3, 5, 2, 4])
-    w.add("Reshape", ["luma_phases", "folded_shape"], "luma_bordered")
+    fold(w)
     w.add("Slice", ["luma_bordered", w.ints(1, 1), w.ints(-1, -1), w.ints(2, 3)], "luma_folded")
-    network(w, net) if integer else float_network(w, net)
+    network(w, config, layers or integer_layers(net)) if integer else float_network(w, net)
 
     w.add("Cast", ["luma_bordered"], "luma_float", to=TensorProto.FLOAT)
     w.constant("luma_bicubic", modules.base_filter(2, s), np.float32)
-    w.add("Conv", ["luma_float", "luma_bicubic"], "luma_base", kernel_shape=[3, 3])
+    shift = [w.constant("luma_shift", np.full(config.luma_out, -0.5), np.float32)] if steady else []
+    w.add("Conv", ["luma_float", "luma_bicubic", *shift], "luma_base", kernel_shape=[3, 3])
     w.add("Cast", ["chroma"], "chroma_float", to=TensorProto.FLOAT)
     w.add("Pad", ["chroma_float", w.ints(0, 0, 2, 2, 0, 0, 2, 2)], "chroma_padded", mode="edge")
     one = modules.base_filter(1, s)
@@ -188,14 +216,14 @@ def build(net: modules.Network, integer: bool = True, steady: float = 0.0) -> on
     w.add("Add", ["luma_size_out", w.ints(1)], "luma_size_up")
     w.add("Div", ["luma_size_up", w.ints(2)], "chroma_size_out")
     planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out", integer, steady)
-    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer, 0.0)
+    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer, False)
 
     def value(name: str, *shape, kind=TensorProto.UINT8):
         return helper.make_tensor_value_info(name, kind, [1, *shape])
 
     state = TensorProto.UINT8 if integer else TensorProto.FLOAT
 
-    held = config.luma_in + config.state
+    held = config.luma_in + (state_channels(config) if integer else config.state)
     inputs = [value("luma", 1, "height", "width"), value("chroma", 2, "half_height", "half_width")]
     outputs = [value("upscaled_luma", 1, "height_out", "width_out"), value("upscaled_chroma", 2, "half_height_out", "half_width_out")]
     if config.state:

@@ -3,13 +3,12 @@
  *
  *     npx tsx bench/quality/check-export.ts --models models --check DIR
  *
- * The graphs are integer: a sample may differ by a grey level where a float rounding fell the other way, and where that decided whether
- * it stays as it was (--steady), by as much as a sample may be held back.
+ * The graphs are integer: a sample may differ by a grey level where a float rounding fell the other way, and by two behind several
+ * identities, whose sums onnxruntime rounds in fixed point (one sample in ten of nano differs by one, single ones by two).
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readManifest } from '../../server/engine/manifest.ts';
 import { loadProductModel } from './product-model.ts';
 
 interface CheckCase {
@@ -21,6 +20,7 @@ interface CheckCase {
 
 const { values } = parseArgs({ options: { models: { type: 'string', default: 'models' }, check: { type: 'string' } } });
 if (!values.check) throw new Error('--check DIR is missing: the folder that training/export.py --check wrote');
+const ALLOWED_LEVELS = 2;
 let failed = false;
 const files = readdirSync(values.check).filter((name) => name.endsWith('.json'));
 if (!files.length) throw new Error(`${values.check} holds no .json of training/export.py --check`);
@@ -29,10 +29,6 @@ for (const file of files) {
     model: string;
     cases: CheckCase[];
   };
-  const states = (
-    readManifest(join(values.models, model)) as { recurrentState?: { limitLevels?: number }[] } | undefined
-  )?.recurrentState;
-  const allowed = 1 + Math.ceil(Math.max(0, ...(states ?? []).map(({ limitLevels }) => limitLevels ?? 0)));
   const network = await loadProductModel(join(values.models, model), 2);
   for (const { width, height, frames, file: name } of cases) {
     const input = readFileSync(join(values.check, `${name}.in`));
@@ -54,11 +50,11 @@ for (const file of files) {
         if (gap !== 0) different++;
       }
     }
-    const good = largest <= allowed;
+    const good = largest <= ALLOWED_LEVELS;
     failed ||= !good;
     const share = ((100 * different) / expected.length).toFixed(2);
     console.log(
-      `${good ? 'ok  ' : 'FAIL'} ${name}: largest difference ${largest} levels of ${allowed}, ${share} % of samples differ`,
+      `${good ? 'ok  ' : 'FAIL'} ${name}: largest difference ${largest} levels of ${ALLOWED_LEVELS}, ${share} % of samples differ`,
     );
   }
   await network.close();
