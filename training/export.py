@@ -52,7 +52,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
     half = ["ceil(H/2)", "ceil(W/2)"]
     state = []
     if config.state:
-        channels = config.luma_in + (config.state if args.float else onnx_graph.state_channels(config))
+        channels = config.luma_in + config.state
         state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
     if args.steady:
         shown = {"input": "shown", "output": "shown_out", "type": "uint8", "channels": config.luma_out, "divisor": 2, "initial": "zeros"}

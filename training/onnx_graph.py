@@ -1,7 +1,6 @@
 """Writes a trained network as an ONNX graph of integer convolutions on I420 planes.
 
-Inputs  luma (1,1,H,W), chroma (1,2,ceil(H/2),ceil(W/2)), hidden (1,u*u+S,ceil(H/2),ceil(W/2)), all uint8; hidden starts as zeros;
-S as `state_channels`.
+Inputs  luma (1,1,H,W), chroma (1,2,ceil(H/2),ceil(W/2)), hidden (1,u*u+S,ceil(H/2),ceil(W/2)), all uint8; hidden starts as zeros.
 With `steady` also shown (1,(u*s)^2,ceil(H/2),ceil(W/2)): the luma of the frame before, folded; zeros at first.
 Outputs upscaled_luma (1,1,sH,sW), upscaled_chroma (1,2,ceil(sH/2),ceil(sW/2)), hidden_out (as hidden), shown_out, all uint8.
 H and W are free, odd sizes too. The graph is written by hand because exporters fall back to floating point around the parts that
@@ -99,18 +98,9 @@ def unfold(w: Writer, x: str, name: str, planes: int, block: int) -> str:
     return w.add("Reshape", [name + "_rows_out", w.ints(1, planes, -1, 0)], name + "_whole")
 
 
-def state_channels(config: modules.Config) -> int:
-    """Channels of the last features that go to the next frame. onnxruntime's fastest integer convolution takes inputs in fours: what
-    is missing are channels with weights of zero (58 inputs took 3 ms of nano's frame longer than 60)."""
-    return config.state + (-config.inputs % 4 if config.state else 0)
-
-
 def network(w: Writer, config: modules.Config, layers: list[dict]) -> None:
     planes = ["luma_folded", "chroma"] + (["hidden"] if config.state else [])
     x = w.add("Concat", planes, "planes", axis=1)
-    state, first = state_channels(config), layers[0]["weight"]
-    missing = config.inputs + state - config.state - first.shape[1]
-    layers = [{**layers[0], "weight": np.pad(first, [(0, 0), (0, missing), (0, 0), (0, 0)])}, *layers[1:]]
     saved = ""
     for i, layer in enumerate(layers[:-1]):
         joins = config.skip and i and i % config.skip == 0
@@ -123,7 +113,7 @@ def network(w: Writer, config: modules.Config, layers: list[dict]) -> None:
         if config.skip and i % config.skip == 0:
             saved = x
     if config.state:
-        w.add("Slice", [x, w.ints(0), w.ints(state), w.ints(1)], "features_kept")
+        w.add("Slice", [x, w.ints(0), w.ints(config.state), w.ints(1)], "features_kept")
         w.add("Concat", ["luma_folded", "features_kept"], "hidden_out", axis=1)
     w.quantised_convolution(x, "residual", layers[-1], "residual_step", "middle")
 
@@ -223,7 +213,7 @@ def build(net: modules.Network, integer: bool = True, steady: bool = False, laye
 
     state = TensorProto.UINT8 if integer else TensorProto.FLOAT
 
-    held = config.luma_in + (state_channels(config) if integer else config.state)
+    held = config.luma_in + config.state
     inputs = [value("luma", 1, "height", "width"), value("chroma", 2, "half_height", "half_width")]
     outputs = [value("upscaled_luma", 1, "height_out", "width_out"), value("upscaled_chroma", 2, "half_height_out", "half_width_out")]
     if config.state:

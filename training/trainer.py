@@ -13,16 +13,16 @@ from model import Config, Network
 from objective import Example, Objective
 
 PRESETS = {
-    "nano": Config("nano", 4, 96, 10, 48),
-    "nano-skip": Config("nano-skip", 4, 96, 10, 48, skip=2),
-    "nano-rep": Config("nano-rep", 4, 96, 10, 48, rep=True),
-    "nano-deep": Config("nano-deep", 4, 64, 19, 48, skip=2),
+    "nano": Config("nano", 4, 96, 10, 50),
+    "nano-skip": Config("nano-skip", 4, 96, 10, 50, skip=2),
+    "nano-rep": Config("nano-rep", 4, 96, 10, 50, rep=True),
+    "nano-deep": Config("nano-deep", 4, 64, 19, 50, skip=2),
     "nano-full": Config("nano-full", 4, 48, 7, 12, unshuffle=1),
     "nano-still": Config("nano-still", 4, 96, 10, 0),
-    "mini": Config("mini", 4, 64, 5, 32),
-    "mini-skip": Config("mini-skip", 4, 64, 5, 32, skip=2),
-    "nano-x2": Config("nano-x2", 2, 64, 6, 32),
-    "nano-x2-skip": Config("nano-x2-skip", 2, 64, 6, 32, skip=2),
+    "mini": Config("mini", 4, 64, 5, 34),
+    "mini-skip": Config("mini-skip", 4, 64, 5, 34, skip=2),
+    "nano-x2": Config("nano-x2", 2, 64, 6, 34),
+    "nano-x2-skip": Config("nano-x2-skip", 2, 64, 6, 34, skip=2),
 }
 
 
