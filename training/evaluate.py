@@ -2,7 +2,7 @@
 
     python3 training/evaluate.py --weights OUT/nano.pt --data DIR    (DIR/test/vid4/<clip>/*.png)
 
-Twice, without and with rounding towards the frame before (export.py --steady). Scores agree with bench:quality's: luma of truth, bicubic and ours rounded to 8 bits, all frames from the first on.
+Once for each way of rounding (export.py --steady). Scores agree with bench:quality's: luma of truth, bicubic and ours rounded to 8 bits, all frames from the first on.
 
 The full comparison (SSIM, perceptual distance, flicker, compressed input, other models, run time) is `npm run bench:quality`.
 """
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 import model as modules
+import onnx_graph
 import render
 
 Planes = tuple  # (luma (H, W), chroma (2, ceil(H/2), ceil(W/2))), uint8
@@ -33,7 +34,7 @@ def bicubic(plane: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def upscale(net: modules.Network, frames: list[Planes], steady: bool = False) -> list[Planes]:
+def upscale(net: modules.Network, frames: list[Planes], steady: str = "") -> list[Planes]:
     """Frames of one clip, in order -> upscaled frames, with the integer behaviour of the exported graph (onnx_graph.planes_out)."""
     s, u, one = net.config.scale, net.config.unshuffle, torch.ones(())
     weights = net.weights(one, torch.float32)
@@ -55,10 +56,13 @@ def upscale(net: modules.Network, frames: list[Planes], steady: bool = False) ->
         residual = residual * 255
         up = F.pixel_shuffle(residual[:, : net.config.luma_out], u * s)[0, 0] + bicubic(even, s)
         colour = F.pixel_shuffle(residual[:, net.config.luma_out :], u * s // 2)[0] + torch.stack([bicubic(p, s) for p in chroma])
-        if steady:
+        before = torch.zeros_like(up) if shown is None else shown
+        if steady == "toward":
             lower = torch.round(up - 0.5)
-            before = torch.zeros_like(up) if shown is None else shown
-            up = shown = torch.clamp(torch.minimum(torch.maximum(before, lower), lower + 1), 0, 255)
+            up = torch.minimum(torch.maximum(before, lower), lower + 1)
+        elif steady == "hold":
+            up = torch.where((up - before).abs() < 1, before, torch.round(up))
+        up = shown = torch.clamp(torch.round(up), 0, 255)
         up = up[: s * height, : s * width]
         colour = colour[:, : (s * height + 1) // 2, : (s * width + 1) // 2]
         out.append(tuple(torch.clamp(torch.round(p), 0, 255).to(torch.uint8).numpy() for p in (up, colour)))
@@ -82,8 +86,8 @@ def psnr(a: np.ndarray, b: np.ndarray, border: int) -> float:
 
 
 def line(name: str, scores) -> str:
-    base, plain, steady = scores
-    return f"{name:10s} bicubic {base:.3f} dB; {plain:.3f}, steady {steady:.3f}"
+    ways = ", ".join(f"{score:.3f} {way or 'plain'}" for score, way in zip(scores[1:], onnx_graph.STEADY))
+    return f"{name:10s} bicubic {scores[0]:.3f} dB; {ways}"
 
 
 def main() -> None:
@@ -109,7 +113,7 @@ def main() -> None:
             frames.append(tuple(np.rint(p).astype(np.uint8) for p in exact))
             bases.append(np.clip(np.rint(bicubic(torch.from_numpy(exact[0]).float(), s).numpy()), 0, 255))
         scores = [np.mean([psnr(b, t, s) for b, t in zip(bases, truths)])]
-        for steady in (False, True):
+        for steady in onnx_graph.STEADY:
             result = upscale(net, frames, steady)
             scores.append(np.mean([psnr(r[0], t, s) for r, t in zip(result, truths)]))
         averages.append(scores)

@@ -56,7 +56,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
         state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
     if args.steady:
         shown = {"input": "shown", "output": "shown_out", "type": "uint8", "channels": config.luma_out, "divisor": 2, "initial": "zeros"}
-        state.append(shown)
+        state.append({**shown, "steady": args.steady})
     parameters = sum(p.numel() for p in net.parameters())
     return {
         "name": config.name,
@@ -91,7 +91,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
     }
 
 
-def write_check(net: modules.Network, folder: str, steady: bool) -> None:
+def write_check(net: modules.Network, folder: str, steady: str) -> None:
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(3)
     cases = []
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget-ms", type=float, default=20.0)
     parser.add_argument("--budget-source", default="320x180")
-    parser.add_argument("--steady", action="store_true", help="round luma towards what it was in the frame before")
+    parser.add_argument("--steady", choices=onnx_graph.STEADY, default="", help="how luma goes by what it was in the frame before")
     parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()

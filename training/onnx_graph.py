@@ -15,6 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import model as modules
 
+# What luma's rounding to 8 bits does with what it was in the frame before: nothing; round to the one of the two neighbouring levels
+# that is nearer to it; or keep it while the new value is less than a level away (three times the time, docs/decisions/0006).
+STEADY = ("", "toward", "hold")
 ACTIVATION_SCALE = np.float32(1 / 255)
 
 
@@ -148,30 +151,37 @@ def float_network(w: Writer, net: modules.Network) -> None:
     convolution(x, "residual", net.head, 255 * modules.RESIDUAL_GAIN)
 
 
-def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: bool) -> None:
+def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: str) -> None:
     """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size.
 
-    With `steady`, a sample is rounded to the one of its two neighbouring levels that is nearer to what it was in the frame before
-    (state `shown`): what is still in the scene then is still in the picture, where rounding would toggle it for ever.
+    With `steady` (STEADY) luma goes by what it was in the frame before (state `shown`): what is still in the scene then is still in the
+    picture, where rounding would toggle it for ever.
     """
     levels = name + "_residual_levels"
     w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual" if integer else levels)
     if integer:
         w.add("DequantizeLinear", [name + "_residual", "residual_step", "middle"], levels)
     w.add("Add", [levels, base], name + "_levels")
-    if steady:
+    levels = name + "_levels"
+    if steady == "toward":
         # The base is half a level lower: the lower of the two neighbours, and by another zero point the upper one.
-        lower = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_lower")
-        upper = w.add("QuantizeLinear", [name + "_levels", "one", w.constant("next", 1, np.uint8)], name + "_upper")
+        lower = w.add("QuantizeLinear", [levels, "one", "zero"], name + "_lower")
+        upper = w.add("QuantizeLinear", [levels, "one", w.constant("next", 1, np.uint8)], name + "_upper")
         w.add("Max", ["shown", lower], "shown_raised")
         rounded = w.add("Min", ["shown_raised", upper], "shown_out")
     else:
-        rounded = w.add("QuantizeLinear", [name + "_levels", "one", "zero"], name + "_rounded")
+        rounded = w.add("QuantizeLinear", [levels, "one", "zero"], name + "_rounded")
+    if steady == "hold":
+        w.add("DequantizeLinear", ["shown", "one", "zero"], "shown_levels")
+        w.add("Sub", [levels, "shown_levels"], "shown_change")
+        w.add("Abs", ["shown_change"], "shown_distance")
+        w.add("Less", ["shown_distance", "one"], "shown_stays")
+        rounded = w.add("Where", ["shown_stays", "shown", rounded], "shown_out")
     unfold(w, rounded, name, (end - begin) // (block * block), block)
     w.add("Slice", [name + "_whole", w.ints(0, 0), crop, w.ints(2, 3)], "upscaled_" + name)
 
 
-def build(net: modules.Network, integer: bool = True, steady: bool = False, layers: list[dict] | None = None) -> onnx.ModelProto:
+def build(net: modules.Network, integer: bool = True, steady: str = "", layers: list[dict] | None = None) -> onnx.ModelProto:
     """`layers`: the integers of a graph that exists, bit by bit, instead of what `net` rounds to."""
     config = net.config
     if config.unshuffle != 2:
@@ -192,7 +202,7 @@ def build(net: modules.Network, integer: bool = True, steady: bool = False, laye
 
     w.add("Cast", ["luma_bordered"], "luma_float", to=TensorProto.FLOAT)
     w.constant("luma_bicubic", modules.base_filter(2, s), np.float32)
-    shift = [w.constant("luma_shift", np.full(config.luma_out, -0.5), np.float32)] if steady else []
+    shift = [w.constant("luma_shift", np.full(config.luma_out, -0.5), np.float32)] if steady == "toward" else []
     w.add("Conv", ["luma_float", "luma_bicubic", *shift], "luma_base", kernel_shape=[3, 3])
     w.add("Cast", ["chroma"], "chroma_float", to=TensorProto.FLOAT)
     w.add("Pad", ["chroma_float", w.ints(0, 0, 2, 2, 0, 0, 2, 2)], "chroma_padded", mode="edge")
@@ -206,7 +216,7 @@ def build(net: modules.Network, integer: bool = True, steady: bool = False, laye
     w.add("Add", ["luma_size_out", w.ints(1)], "luma_size_up")
     w.add("Div", ["luma_size_up", w.ints(2)], "chroma_size_out")
     planes_out(w, "luma", "luma_base", 0, config.luma_out, 2 * s, "luma_size_out", integer, steady)
-    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer, False)
+    planes_out(w, "chroma", "chroma_base", config.luma_out, config.luma_out + config.chroma_out, s, "chroma_size_out", integer, "")
 
     def value(name: str, *shape, kind=TensorProto.UINT8):
         return helper.make_tensor_value_info(name, kind, [1, *shape])
