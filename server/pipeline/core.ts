@@ -84,7 +84,6 @@ export class PipelineCore {
       onFormat: (format) => {
         this.#format = format;
         this.#look.restart();
-        this.#ladder.forgetCosts();
         this.#announceFormat();
       },
       onError: (error) => this.#report(error),
@@ -221,7 +220,7 @@ export class PipelineCore {
     const ownLoad = (stage?.takeBusyUs() ?? 0) / elapsedUs;
     // The thread counts too: decoding and encoding beside a cheap upscaler can be what does not keep up.
     const load = Math.min(1, Math.max(thread, this.#engineLoad(ownLoad, now)));
-    this.#sampleLadder(load, ownLoad, now);
+    this.#sampleLadder(load, now);
     const stats = this.#counters.snapshot({
       queueDepth: stage?.queueDepth ?? 0,
       load,
@@ -243,8 +242,8 @@ export class PipelineCore {
     return onEngine ? ownLoad + others : Math.max(ownLoad, others);
   }
 
-  #sampleLadder(load: number, upscaler: number, now: MonotonicUs): void {
-    const sample = { load, upscaler, drops: this.#counters.takeQueueDrops() };
+  #sampleLadder(load: number, now: MonotonicUs): void {
+    const sample = { load, drops: this.#counters.takeQueueDrops() };
     // Code is compiled and memory taken in the first seconds: they say nothing about those to come.
     if (now - (this.#firstUpscaledAtUs ?? now) < LADDER_FROM_US) return;
     const share = this.#share;
@@ -252,7 +251,7 @@ export class PipelineCore {
     if (step !== undefined) this.#toRung(step, now);
   }
 
-  /** Waiting for the ladder's seconds would lose two frames of three on a machine that cannot hold this rung at all. */
+  /** On a machine that cannot hold this rung at all, the ladder's seconds would be seconds of lost frames. */
   #lookAt(upscaleUs: number): void {
     const costUs = this.#look.add(upscaleUs);
     const step =

@@ -2,8 +2,6 @@
 export interface LoadSample {
   /** Share of the second the upscaler (or the pipeline's thread) was busy, 0..1. */
   readonly load: number;
-  /** The upscaler's part of it. */
-  readonly upscaler?: number;
   /** Pictures dropped in front of the upscaler in this second. */
   readonly drops: number;
   /** Streams that share the engine, when there are any: they step down and up in turn. */
@@ -41,9 +39,8 @@ const OTHERS_SETTLE_SECONDS = 2;
 /**
  * The overload ladder (docs/architecture.md): down one rung after two bad seconds, or at once when a rung's first pictures
  * already take longer than there is time; up one after ten good seconds. A rung that turned out too dear soon after it was
- * climbed is tried again only after twice as long, so that it does not swing; one that must be too dear, by what it cost
- * before, after the longest time only. Of streams that share an engine the one that is best off goes down first, and the one
- * that is worst off goes up first.
+ * climbed is tried again only after twice as long, so that it does not swing. Of streams that share an engine the one that is
+ * best off goes down first, and the one that is worst off goes up first.
  * Pure: one sample a second comes in, a step comes out.
  */
 export class Ladder {
@@ -56,8 +53,6 @@ export class Ladder {
   /** The last step was a climb. */
   #climbed = false;
   #secondsUp = SECONDS_UP;
-  /** What a rung's pictures took when it was looked at last, as share of the time there was. */
-  readonly #costs: (number | undefined)[] = [];
 
   /** @param rungs how many there are; with one there is nowhere to go */
   constructor(rungs: number) {
@@ -81,24 +76,18 @@ export class Ladder {
     return { rung: this.#rung, cause: 'size', reason };
   }
 
-  /** Pictures of another size: everything costs something else. */
-  forgetCosts(): void {
-    this.#costs.length = 0;
-  }
-
   /**
    * The present rung's first pictures (first_look.ts).
    * @param cost what one takes as share of the time until the next comes; above 1 it cannot hold
    * @returns the step to take now, if any
    */
   look(cost: number): LadderStep | undefined {
-    this.#costs[this.#rung] = cost;
     if (cost <= OVERLOAD || this.#rung >= this.#rungs - 1) return undefined;
     return this.#down(`overload: its first frames take ${Math.round(cost * 100)} % of the time there is for each`);
   }
 
   /** @returns the step to take now, if any */
-  sample({ load, upscaler = load, drops, others }: LoadSample): LadderStep | undefined {
+  sample({ load, drops, others }: LoadSample): LadderStep | undefined {
     const overloaded = load > OVERLOAD || (drops >= MIN_DROPS && load > BUSY);
     const settled = others === undefined || others.secondsSinceStep >= OTHERS_SETTLE_SECONDS;
     this.#bad = overloaded && settled ? this.#bad + 1 : 0;
@@ -111,15 +100,8 @@ export class Ladder {
     if (this.#bad >= SECONDS_DOWN && this.#rung < this.#rungs - 1 && bestOff) {
       return this.#down(`overload: load ${Math.round(load * 100)} %, ${drops} frames dropped in the last second`);
     }
-    const secondsUp = this.#expectedAbove(upscaler) > OVERLOAD ? MAX_SECONDS_UP : this.#secondsUp;
-    if (this.#good >= secondsUp && this.#rung > this.#first && worstOff) return this.#up(load);
+    if (this.#good >= this.#secondsUp && this.#rung > this.#first && worstOff) return this.#up(load);
     return undefined;
-  }
-
-  /** The upscaler's load on the rung above: both were looked at, and what slows one down now slows the other as well. */
-  #expectedAbove(upscaler: number): number {
-    const [above, here] = [this.#costs[this.#rung - 1], this.#costs[this.#rung]];
-    return above === undefined || here === undefined || here === 0 ? 0 : (upscaler * above) / here;
   }
 
   #down(reason: string): LadderStep {
@@ -131,12 +113,11 @@ export class Ladder {
   }
 
   #up(load: number): LadderStep {
-    const good = this.#good;
     this.#rung -= 1;
     this.#climbed = true;
     this.#bad = this.#good = 0;
     this.#sinceUp = 0;
     const cause = this.#rung === this.#first ? 'size' : 'load';
-    return { rung: this.#rung, cause, reason: `load ${Math.round(load * 100)} % for ${good} s` };
+    return { rung: this.#rung, cause, reason: `load ${Math.round(load * 100)} % for ${this.#secondsUp} s` };
   }
 }
