@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 import type { AppError } from '../errors.ts';
-import { BitrateController } from '../media/bitrate-controller.ts';
+import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
 import { KeyframeRequests } from '../media/keyframe-requests.ts';
 import type { MonotonicUs, ResultCodec, Rung, SourceCodec } from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
@@ -105,11 +105,12 @@ export class Audience {
 
   /** Once a second: the shared bit rate and who belongs on the low rung. */
   adapt(nowUs: MonotonicUs): void {
-    const estimates = new Map<string, number>();
+    const reports = new Map<string, ViewerReport>();
     for (const viewer of this.#viewers.values()) {
-      if (viewer.connected && viewer.estimateBps !== undefined) estimates.set(viewer.session, viewer.estimateBps);
+      const report = viewer.connected ? viewer.report() : undefined;
+      if (report !== undefined) reports.set(viewer.session, report);
     }
-    const { low } = this.#bitrate.update(estimates, nowUs);
+    const { low } = this.#bitrate.update(reports, nowUs);
     const switching: Viewer[] = [];
     for (const viewer of this.#viewers.values()) {
       if (viewer.setRung(low.has(viewer.session) ? 'low' : 'full')) switching.push(viewer);

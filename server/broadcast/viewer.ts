@@ -1,4 +1,5 @@
 import type { AppError } from '../errors.ts';
+import type { ViewerReport } from '../media/bitrate-controller.ts';
 import type { ResultCodec, Rung, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PacketizedFrame, ViewerPeer } from '../rtc/peers.ts';
 import type { SessionSink } from '../signaling/ports.ts';
@@ -33,9 +34,6 @@ export class Viewer {
   }
   get rung(): Rung {
     return this.#rung;
-  }
-  get estimateBps(): number | undefined {
-    return this.#estimateBps;
   }
   /** Rungs whose encoder must run for this viewer: during a switch both, so that the picture never stops. */
   get neededRungs(): readonly Rung[] {
@@ -98,6 +96,14 @@ export class Viewer {
 
   pushStats(broadcast: BroadcastStats): void {
     this.#sink.onStats(broadcast, this.stats());
+  }
+
+  /** What its link is like; undefined until it has sent an estimate. */
+  report(): ViewerReport | undefined {
+    const estimateBps = this.#estimateBps;
+    if (estimateBps === undefined) return undefined;
+    const { bitrateBps: sentBps, fractionLost, roundTripMs, reportedAtUs } = this.#peer.getStats();
+    return { estimateBps, sentBps, fractionLost, roundTripMs, reportedAtUs };
   }
 
   stats(): ViewerSessionStats {

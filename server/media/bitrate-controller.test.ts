@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest';
-import { BitrateController } from './bitrate-controller.ts';
+import { BitrateController, type ViewerReport } from './bitrate-controller.ts';
 
 const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
 const SECOND = 1_000_000;
+
+/** Nothing is known of the link but the estimate. */
+const UNKNOWN = { sentBps: 0, fractionLost: 0, roundTripMs: undefined, reportedAtUs: undefined };
 
 /** Runs `seconds` updates and returns the last answer. */
 function run(
@@ -10,10 +13,15 @@ function run(
   estimates: Record<string, number>,
   from: number,
   seconds: number,
+  link: Partial<ViewerReport> = {},
 ): ReadonlySet<string> {
   let low: ReadonlySet<string> = new Set();
-  for (let second = 0; second < seconds; second += 1) {
-    low = controller.update(new Map(Object.entries(estimates)), (from + second) * SECOND).low;
+  for (let second = from; second < from + seconds; second += 1) {
+    const reports = Object.entries(estimates).map(([id, estimateBps]): [string, ViewerReport] => [
+      id,
+      { ...UNKNOWN, ...link, estimateBps, ...(link.roundTripMs !== undefined && { reportedAtUs: second * SECOND }) },
+    ]);
+    low = controller.update(new Map(reports), second * SECOND).low;
   }
   return low;
 }
@@ -27,6 +35,17 @@ it('starts at the start bit rate, believes low estimates after three seconds and
   expect(controller.fullBps).toBe(1_700_000);
   run(controller, { a: 50_000_000 }, 4, 1);
   expect(controller.fullBps).toBe(6_000_000);
+});
+
+it('believes what the link has carried before an estimate that started too low, and not when it has carried nothing', () => {
+  const controller = new BitrateController(limits);
+  const estimate = { a: 200_000 };
+  const link = { sentBps: 2_900_000, roundTripMs: 2 };
+  expect([...run(controller, estimate, 0, 20, link)]).toEqual([]);
+  expect(controller.fullBps).toBe(0.85 * 2_900_000);
+  // The link becomes thin: its queue grows, and the estimate counts.
+  expect([...run(controller, estimate, 20, 4, { ...link, roundTripMs: 400 })]).toEqual(['a']);
+  expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);
 });
 
 it('takes the 20th percentile of many viewers', () => {

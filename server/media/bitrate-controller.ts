@@ -1,4 +1,10 @@
+import { CarriedRate, type LinkReport } from './carried-rate.ts';
 import type { MonotonicUs } from './types.ts';
+
+export interface ViewerReport extends LinkReport {
+  /** REMB (draft-alvestrand-rmcat-remb), bit/s. */
+  readonly estimateBps: number;
+}
 
 export interface BitrateLimits {
   readonly minBps: number;
@@ -24,6 +30,7 @@ const SETTLED_US = 30_000_000;
 interface ViewerRecord {
   rung: 'full' | 'low';
   readonly firstSeenUs: MonotonicUs;
+  readonly carried: CarriedRate;
   sinceUs: MonotonicUs;
   /** It is on the full rung as a try after having been on the low one. */
   trying: boolean;
@@ -33,7 +40,8 @@ interface ViewerRecord {
 }
 
 /**
- * The bit rate of one encode shared by all viewers, from their REMB estimates, and who belongs on the low rung instead.
+ * The bit rate of one encode shared by all viewers, from their REMB estimates or what their links have been seen to carry,
+ * whichever is more, and who belongs on the low rung instead.
  *
  * A viewer on the low rung cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
  * times what arrives. So it is tried on the full rung again after 15 s, and after twice as long whenever that failed.
@@ -59,12 +67,12 @@ export class BitrateController {
 
   /**
    * Once a second.
-   * @param reported REMB of every connected viewer that has sent one, bit/s
+   * @param reported of every connected viewer that has sent an estimate
    * @returns the viewers that belong on the low rung
    */
-  update(reported: ReadonlyMap<string, number>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
+  update(reported: ReadonlyMap<string, ViewerReport>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
     for (const id of this.#viewers.keys()) if (!reported.has(id)) this.#viewers.delete(id);
-    const estimates = new Map([...reported].map(([id, estimateBps]) => [id, this.#believable(id, estimateBps, nowUs)]));
+    const estimates = new Map([...reported].map(([id, report]) => [id, this.#believable(id, report, nowUs)]));
     const median = percentile([...estimates.values()], 0.5);
     const floor = Math.max(this.#limits.minBps / HEADROOM, median === undefined ? 0 : median * FAR_BELOW);
     for (const [id, estimateBps] of estimates) this.#judge(id, estimateBps < floor, nowUs);
@@ -85,15 +93,17 @@ export class BitrateController {
   #viewer(id: string, nowUs: MonotonicUs): ViewerRecord {
     let viewer = this.#viewers.get(id);
     if (viewer === undefined) {
-      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined };
+      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined, carried: new CarriedRate() };
       viewer = { rung: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since };
       this.#viewers.set(id, viewer);
     }
     return viewer;
   }
 
-  #believable(id: string, estimateBps: number, nowUs: MonotonicUs): number {
-    const settling = nowUs - this.#viewer(id, nowUs).firstSeenUs < SETTLING_US;
+  #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number {
+    const { firstSeenUs, carried } = this.#viewer(id, nowUs);
+    const estimateBps = Math.max(report.estimateBps, carried.update(report, nowUs));
+    const settling = nowUs - firstSeenUs < SETTLING_US;
     return settling ? Math.max(estimateBps, this.#limits.startBps / HEADROOM) : estimateBps;
   }
 

@@ -79,6 +79,7 @@ export class SendStream {
   #resendBudget = RESEND_BURST;
   roundTripMs: number | undefined;
   fractionLost = 0;
+  reportedAtUs: MonotonicUs | undefined;
   nacksReceived = 0;
   retransmitted = 0;
 
@@ -174,6 +175,7 @@ export class SendStream {
     nowUs: MonotonicUs,
   ): void {
     this.fractionLost = block.fractionLost;
+    this.reportedAtUs = nowUs;
     const sent = this.#reports.find((report) => report.middle === block.lastReport);
     if (sent === undefined) return;
     const roundTripMs = Math.max(0, (nowUs - sent.atUs) / 1000 - (block.delaySinceReport * 1000) / 65536);
