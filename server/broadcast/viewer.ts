@@ -102,8 +102,8 @@ export class Viewer {
   report(): ViewerReport | undefined {
     const estimateBps = this.#estimateBps;
     if (estimateBps === undefined) return undefined;
-    const { bitrateBps: sentBps, fractionLost, roundTripMs, reportedAtUs } = this.#peer.getStats();
-    return { estimateBps, sentBps, fractionLost, roundTripMs, reportedAtUs };
+    const { deliveredBps, fractionLost, roundTripMs, reportedAtUs } = this.#peer.getStats();
+    return { estimateBps, deliveredBps, fractionLost, roundTripMs, reportedAtUs };
   }
 
   stats(): ViewerSessionStats {

@@ -5,7 +5,7 @@ const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
 const SECOND = 1_000_000;
 
 /** Nothing is known of the link but the estimate. */
-const UNKNOWN = { sentBps: 0, fractionLost: 0, roundTripMs: undefined, reportedAtUs: undefined };
+const UNKNOWN = { deliveredBps: undefined, fractionLost: 0, roundTripMs: undefined, reportedAtUs: undefined };
 
 /** Runs `seconds` updates and returns the last answer. */
 function run(
@@ -40,9 +40,9 @@ it('starts at the start bit rate, believes low estimates after three seconds and
 it('believes what the link has carried before an estimate that started too low, and not when it has carried nothing', () => {
   const controller = new BitrateController(limits);
   const estimate = { a: 200_000 };
-  const link = { sentBps: 2_900_000, roundTripMs: 2 };
+  const link = { deliveredBps: 2_400_000, roundTripMs: 2 };
   expect([...run(controller, estimate, 0, 20, link)]).toEqual([]);
-  expect(controller.fullBps).toBe(0.85 * 2_900_000);
+  expect(controller.fullBps).toBe(2_400_000);
   // The link becomes thin: its queue grows, and the estimate counts.
   expect([...run(controller, estimate, 20, 4, { ...link, roundTripMs: 400 })]).toEqual(['a']);
   expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);

@@ -102,7 +102,7 @@ export class BitrateController {
 
   #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number {
     const { firstSeenUs, carried } = this.#viewer(id, nowUs);
-    const estimateBps = Math.max(report.estimateBps, carried.update(report, nowUs));
+    const estimateBps = Math.max(report.estimateBps, carried.update(report, nowUs) / HEADROOM);
     const settling = nowUs - firstSeenUs < SETTLING_US;
     return settling ? Math.max(estimateBps, this.#limits.startBps / HEADROOM) : estimateBps;
   }

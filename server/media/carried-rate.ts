@@ -1,13 +1,13 @@
 import type { MonotonicUs } from './types.ts';
 
-/** What a second on a viewer's link looked like, from its RTCP reports (RFC 3550 section 6.4). */
+/** What is known of a viewer's link from the receiver reports on its result track (RFC 3550 section 6.4). */
 export interface LinkReport {
-  /** Everything sent to this viewer in the last second, bit/s. */
-  readonly sentBps: number;
+  /** What arrived between the last two reports, bit/s of payload; undefined before there were two. */
+  readonly deliveredBps: number | undefined;
   /** 0..1. */
   readonly fractionLost: number;
   readonly roundTripMs: number | undefined;
-  /** When the last receiver report came. */
+  /** When the last report came. */
   readonly reportedAtUs: MonotonicUs | undefined;
 }
 
@@ -17,29 +17,36 @@ const MAX_QUEUE_MS = 50;
 /** The least round trip may rise by so much a second: paths change. */
 const DRIFT_MS = 1;
 const MAX_REPORT_AGE_US = 2_500_000;
+/** Single reports swing with what the encoder made. */
+const AVERAGED_REPORTS = 3;
 const REMEMBERED_US = 10_000_000;
 
 /**
- * The rate that a link has been seen to carry without loss and without a growing queue: a bound from below for what its
- * receiver estimates. Chromium's estimate starts at what came in during the first instants when its detector takes their
- * jitter for congestion, and grows by 8 % a second from there: 170 kbit/s after a second, 0.9 Mbit/s after 24 s, while the
- * link carried 2.9 Mbit/s.
+ * The rate that a link has been seen to carry, and not under protest: a bound from below for what its receiver estimates.
+ * Chromium's estimate starts at what came in during the first instants when its detector takes their jitter for congestion, and
+ * grows by 8 % a second from there: 170 kbit/s after a second, 0.9 Mbit/s after 24 s, while the link carried 2.9 Mbit/s.
+ * Loss and a growing queue end it at once: then the estimate alone counts.
  */
 export class CarriedRate {
+  readonly #recent: number[] = [];
   readonly #proven: { readonly bps: number; readonly atUs: MonotonicUs }[] = [];
   #leastRoundTripMs = Number.POSITIVE_INFINITY;
-  /** Sent in the second before, if that was a good one: reports of this second tell what became of it. */
-  #beforeBps: number | undefined;
+  #seenAtUs: MonotonicUs | undefined;
 
   /** Once a second. @returns bit/s, 0 when nothing is proven */
   update(report: LinkReport, nowUs: MonotonicUs): number {
+    const isNew = report.reportedAtUs !== this.#seenAtUs;
+    this.#seenAtUs = report.reportedAtUs;
     if (!this.#isGood(report, nowUs)) {
-      this.#proven.length = 0;
-      this.#beforeBps = undefined;
+      this.#recent.length = this.#proven.length = 0;
       return 0;
     }
-    if (this.#beforeBps !== undefined) this.#proven.push({ bps: this.#beforeBps, atUs: nowUs });
-    this.#beforeBps = report.sentBps;
+    if (isNew && report.deliveredBps !== undefined) {
+      this.#recent.push(report.deliveredBps);
+      if (this.#recent.length > AVERAGED_REPORTS) this.#recent.shift();
+      const bps = this.#recent.reduce((sum, rate) => sum + rate, 0) / this.#recent.length;
+      this.#proven.push({ bps, atUs: nowUs });
+    }
     while ((this.#proven[0]?.atUs ?? nowUs) < nowUs - REMEMBERED_US) this.#proven.shift();
     return Math.max(0, ...this.#proven.map(({ bps }) => bps));
   }

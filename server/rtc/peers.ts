@@ -107,7 +107,8 @@ export interface ViewerStats {
   readonly packetsSent: number;
   /** From receiver reports: fraction lost 0..1 of the last report, round-trip time in ms if known. */
   readonly fractionLost: number;
-  /** When the result track's last receiver report came. */
+  /** Payload of the result track that arrived between its last two receiver reports, bit/s, and when the last one came. */
+  readonly deliveredBps: number | undefined;
   readonly reportedAtUs: MonotonicUs | undefined;
   readonly roundTripMs: number | undefined;
   readonly estimateBps: number | undefined;

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { NTP_EPOCH_OFFSET_US, buildSenderReport } from '../media/rtcp.ts';
+import { NTP_EPOCH_OFFSET_US, buildSenderReport, type ReportBlock } from '../media/rtcp.ts';
 import { buildRtpHeader, low32 } from '../media/rtp.ts';
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
 import { randomSsrc, type SecureTransport } from './transport.ts';
@@ -8,6 +8,8 @@ import { randomSsrc, type SecureTransport } from './transport.ts';
 const HISTORY_PACKETS = 512;
 const MIN_RESEND_INTERVAL_US = 15_000;
 const REPORT_MEMORY = 8;
+/** Reports that come more often are measured together. */
+const MIN_DELIVERY_US = 200_000;
 /** Retransmissions a viewer may cause: half of what is sent, and a burst. More is a broken or hostile viewer. */
 const RESENDS_PER_PACKET = 0.5;
 const RESEND_BURST = 200;
@@ -80,6 +82,9 @@ export class SendStream {
   roundTripMs: number | undefined;
   fractionLost = 0;
   reportedAtUs: MonotonicUs | undefined;
+  /** Payload that arrived between the last two reports, bit/s: packets as the receiver counts them, sizes as they were sent. */
+  deliveredBps: number | undefined;
+  #delivered: { received: number; packets: number; octets: number; atUs: MonotonicUs } | undefined;
   nacksReceived = 0;
   retransmitted = 0;
 
@@ -171,15 +176,28 @@ export class SendStream {
 
   /** RFC 3550 section 6.4.1: round trip = arrival - DLSR - sending of the report named by LSR. */
   onReceiverReport(
-    block: { readonly fractionLost: number; readonly lastReport: number; readonly delaySinceReport: number },
+    block: Pick<ReportBlock, 'fractionLost' | 'packetsLost' | 'highestSequence' | 'lastReport' | 'delaySinceReport'>,
     nowUs: MonotonicUs,
   ): void {
     this.fractionLost = block.fractionLost;
     this.reportedAtUs = nowUs;
+    this.#measureDelivery(block.highestSequence - block.packetsLost, nowUs);
     const sent = this.#reports.find((report) => report.middle === block.lastReport);
     if (sent === undefined) return;
     const roundTripMs = Math.max(0, (nowUs - sent.atUs) / 1000 - (block.delaySinceReport * 1000) / 65536);
     this.roundTripMs = this.roundTripMs === undefined ? roundTripMs : this.roundTripMs * 0.8 + roundTripMs * 0.2;
+  }
+
+  #measureDelivery(received: number, nowUs: MonotonicUs): void {
+    const [before, packets, octets] = [this.#delivered, this.#packets, this.#octets];
+    if (before !== undefined && nowUs - before.atUs < MIN_DELIVERY_US) return;
+    this.#delivered = { received, packets, octets, atUs: nowUs };
+    if (before === undefined || packets === before.packets) return;
+    const sent = packets - before.packets;
+    // A receiver that reports more than it was sent is not believed.
+    const arrived = Math.min(sent, Math.max(0, received - before.received));
+    const bits = (8 * arrived * (octets - before.octets)) / sent;
+    this.deliveredBps = bits / ((nowUs - before.atUs) / 1e6);
   }
 
   /** Lets go of payloads. */

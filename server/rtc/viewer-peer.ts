@@ -199,6 +199,7 @@ export class ViewerConnection implements ViewerPeer {
       bitrateBps: this.#bits.perSecond(monotonicUs()),
       packetsSent: this.#transport.counters.packetsSent,
       fractionLost: this.#result?.stream.fractionLost ?? 0,
+      deliveredBps: this.#result?.stream.deliveredBps,
       reportedAtUs: this.#result?.stream.reportedAtUs,
       roundTripMs: tracks.find((track) => track.stream.roundTripMs !== undefined)?.stream.roundTripMs,
       estimateBps: this.#estimateBps,

@@ -14,42 +14,39 @@ export interface LinkStats {
   readonly dropped: number;
 }
 
+function newSocket(): Socket {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
+  socket.on('error', () => undefined);
+  return socket;
+}
+
 /**
  * A UDP path with loss, delay and a bottleneck between a peer and the server, put in place through the SDP: the answer
  * names the link's port instead of the server's, and the offer's candidates are taken out, so that nothing goes around it.
  */
 export class Link {
   readonly #peerSide: Socket;
-  readonly #serverSide: Socket;
+  /** By the peer's port, as a NAT has them: a browser checks the path from several sockets and uses one. */
+  readonly #serverSides = new Map<number, Socket>();
   #up: Direction;
   #down: Direction;
   #serverPort = 0;
-  #peerPort: number | undefined;
 
-  private constructor(peerSide: Socket, serverSide: Socket, up: LinkOptions, down: LinkOptions) {
+  private constructor(peerSide: Socket, up: LinkOptions, down: LinkOptions) {
     this.#peerSide = peerSide;
-    this.#serverSide = serverSide;
     this.#up = new Direction(up);
     this.#down = new Direction(down);
     peerSide.on('message', (data, { port }) => {
-      this.#peerPort = port;
+      const serverSide = this.#serverSides.get(port) ?? this.#open(port);
       this.#up.carry(data, () => serverSide.send(data, this.#serverPort, '127.0.0.1'));
-    });
-    serverSide.on('message', (data) => {
-      const port = this.#peerPort;
-      if (port !== undefined) this.#down.carry(data, () => peerSide.send(data, port, '127.0.0.1'));
     });
   }
 
   /** @param up peer to server; @param down server to peer */
   static async open(up: LinkOptions = {}, down: LinkOptions = {}): Promise<Link> {
-    const open = async () => {
-      const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
-      socket.on('error', () => undefined);
-      await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-      return socket;
-    };
-    return new Link(await open(), await open(), up, down);
+    const peerSide = newSocket();
+    await new Promise<void>((resolve) => peerSide.bind(0, '127.0.0.1', resolve));
+    return new Link(peerSide, up, down);
   }
 
   /** Wraps signalling: offer in, answer out. */
@@ -75,7 +72,14 @@ export class Link {
     this.#up.close();
     this.#down.close();
     this.#peerSide.close();
-    this.#serverSide.close();
+    for (const socket of this.#serverSides.values()) socket.close();
+  }
+
+  #open(peerPort: number): Socket {
+    const serverSide = newSocket();
+    serverSide.on('message', (data) => this.#down.carry(data, () => this.#peerSide.send(data, peerPort, '127.0.0.1')));
+    this.#serverSides.set(peerPort, serverSide);
+    return serverSide;
   }
 }
 

@@ -93,6 +93,7 @@ export class FakeViewer implements ViewerPeer {
       bitrateBps: 0,
       packetsSent: 0,
       fractionLost: 0,
+      deliveredBps: undefined,
       reportedAtUs: undefined,
       roundTripMs: undefined,
       estimateBps: undefined,
