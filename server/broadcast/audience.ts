@@ -107,8 +107,7 @@ export class Audience {
   adapt(nowUs: MonotonicUs): void {
     const reports = new Map<string, ViewerReport>();
     for (const viewer of this.#viewers.values()) {
-      const report = viewer.connected ? viewer.report() : undefined;
-      if (report !== undefined) reports.set(viewer.session, report);
+      if (viewer.connected) reports.set(viewer.session, viewer.report());
     }
     const { low } = this.#bitrate.update(reports, nowUs);
     const switching: Viewer[] = [];

@@ -98,10 +98,9 @@ export class Viewer {
     this.#sink.onStats(broadcast, this.stats());
   }
 
-  /** What its link is like; undefined until it has sent an estimate. */
-  report(): ViewerReport | undefined {
+  /** What its link is like. */
+  report(): ViewerReport {
     const estimateBps = this.#estimateBps;
-    if (estimateBps === undefined) return undefined;
     const { deliveredBps, fractionLost, roundTripMs, reportedAtUs } = this.#peer.getStats();
     return { estimateBps, deliveredBps, fractionLost, roundTripMs, reportedAtUs };
   }

@@ -10,7 +10,7 @@ const UNKNOWN = { deliveredBps: undefined, fractionLost: 0, roundTripMs: undefin
 /** Runs `seconds` updates and returns the last answer. */
 function run(
   controller: BitrateController,
-  estimates: Record<string, number>,
+  estimates: Record<string, number | undefined>,
   from: number,
   seconds: number,
   link: Partial<ViewerReport> = {},
@@ -46,6 +46,24 @@ it('believes what the link has carried before an estimate that started too low, 
   // The link becomes thin: its queue grows, and the estimate counts.
   expect([...run(controller, estimate, 20, 4, { ...link, roundTripMs: 400 })]).toEqual(['a']);
   expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);
+});
+
+it('takes what arrives of too much for the rate, and grows by 8 % a second from there', () => {
+  const controller = new BitrateController(limits);
+  run(controller, { a: undefined }, 0, 2);
+  expect(controller.fullBps).toBe(2_500_000);
+  const thin = { deliveredBps: 600_000, fractionLost: 0.8 };
+  run(controller, { a: undefined }, 2, 1, thin);
+  expect(controller.fullBps).toBe(600_000);
+  // Neither reports of no loss in between nor an estimate that is too high bring it back at once.
+  run(controller, { a: undefined }, 3, 2);
+  expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 2));
+  run(controller, { a: 3_000_000 }, 5, 1);
+  expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 3));
+  // A lower estimate counts, and ends it.
+  run(controller, { a: 500_000 }, 6, 1);
+  run(controller, { a: 3_000_000 }, 7, 1);
+  expect(controller.fullBps).toBe(0.85 * 3_000_000);
 });
 
 it('takes the 20th percentile of many viewers', () => {

@@ -2,8 +2,8 @@ import { CarriedRate, type LinkReport } from './carried-rate.ts';
 import type { MonotonicUs } from './types.ts';
 
 export interface ViewerReport extends LinkReport {
-  /** REMB (draft-alvestrand-rmcat-remb), bit/s. */
-  readonly estimateBps: number;
+  /** REMB (draft-alvestrand-rmcat-remb), bit/s; undefined before the first, which may take 5 s. */
+  readonly estimateBps: number | undefined;
 }
 
 export interface BitrateLimits {
@@ -17,6 +17,9 @@ export interface BitrateLimits {
 const SHARED_PERCENTILE = 0.2;
 /** A receiver's first estimates tell its start value, not its link: they are not believed when they are low. */
 const SETTLING_US = 3_000_000;
+/** With so much loss, what arrives is what the link can take; more than that is tried again step by step. */
+const OVERLOADED_LOST = 0.1;
+const GROWTH_PER_SECOND = 1.08;
 /** Room for retransmissions and audio below a viewer's estimate. */
 const HEADROOM = 0.85;
 /** A viewer below this share of the median would drag all others down. */
@@ -31,6 +34,8 @@ interface ViewerRecord {
   rung: 'full' | 'low';
   readonly firstSeenUs: MonotonicUs;
   readonly carried: CarriedRate;
+  /** What arrived of too much, until growth from there reaches what is believed otherwise. */
+  overloaded: { readonly bps: number; readonly atUs: MonotonicUs } | undefined;
   sinceUs: MonotonicUs;
   /** It is on the full rung as a try after having been on the low one. */
   trying: boolean;
@@ -67,12 +72,16 @@ export class BitrateController {
 
   /**
    * Once a second.
-   * @param reported of every connected viewer that has sent an estimate
+   * @param reported of every connected viewer
    * @returns the viewers that belong on the low rung
    */
   update(reported: ReadonlyMap<string, ViewerReport>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
     for (const id of this.#viewers.keys()) if (!reported.has(id)) this.#viewers.delete(id);
-    const estimates = new Map([...reported].map(([id, report]) => [id, this.#believable(id, report, nowUs)]));
+    const estimates = new Map<string, number>();
+    for (const [id, report] of reported) {
+      const estimateBps = this.#believable(id, report, nowUs);
+      if (estimateBps !== undefined) estimates.set(id, estimateBps);
+    }
     const median = percentile([...estimates.values()], 0.5);
     const floor = Math.max(this.#limits.minBps / HEADROOM, median === undefined ? 0 : median * FAR_BELOW);
     for (const [id, estimateBps] of estimates) this.#judge(id, estimateBps < floor, nowUs);
@@ -93,18 +102,29 @@ export class BitrateController {
   #viewer(id: string, nowUs: MonotonicUs): ViewerRecord {
     let viewer = this.#viewers.get(id);
     if (viewer === undefined) {
-      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined, carried: new CarriedRate() };
-      viewer = { rung: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since };
+      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined };
+      const rates = { carried: new CarriedRate(), overloaded: undefined };
+      viewer = { rung: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since, ...rates };
       this.#viewers.set(id, viewer);
     }
     return viewer;
   }
 
-  #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number {
-    const { firstSeenUs, carried } = this.#viewer(id, nowUs);
-    const estimateBps = Math.max(report.estimateBps, carried.update(report, nowUs) / HEADROOM);
-    const settling = nowUs - firstSeenUs < SETTLING_US;
-    return settling ? Math.max(estimateBps, this.#limits.startBps / HEADROOM) : estimateBps;
+  /** @returns bit/s; undefined: nothing is known of this viewer's link yet */
+  #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number | undefined {
+    const viewer = this.#viewer(id, nowUs);
+    const { estimateBps, deliveredBps, fractionLost } = report;
+    const knownBps = Math.max(estimateBps ?? 0, viewer.carried.update(report, nowUs) / HEADROOM);
+    const settled = estimateBps !== undefined && nowUs - viewer.firstSeenUs >= SETTLING_US;
+    const believedBps = settled ? knownBps : Math.max(knownBps, this.#limits.startBps / HEADROOM);
+    if (fractionLost > OVERLOADED_LOST && deliveredBps !== undefined) {
+      viewer.overloaded = { bps: deliveredBps / HEADROOM, atUs: nowUs };
+    }
+    if (viewer.overloaded === undefined) return estimateBps === undefined ? undefined : believedBps;
+    const { bps, atUs } = viewer.overloaded;
+    const takenBps = bps * GROWTH_PER_SECOND ** ((nowUs - atUs) / 1e6);
+    if (takenBps >= believedBps) viewer.overloaded = undefined;
+    return Math.min(takenBps, believedBps);
   }
 
   #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
