@@ -5,7 +5,7 @@ const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
 const SECOND = 1_000_000;
 
 /** Nothing is known of the link but the estimate. */
-const UNKNOWN = { deliveredBps: undefined, fractionLost: 0, roundTripMs: undefined, reportedAtUs: undefined };
+const UNKNOWN = { deliveredBps: undefined, fractionLost: 0, roundTripMs: undefined };
 
 /** Runs `seconds` updates and returns the last answer. */
 function run(
@@ -19,7 +19,7 @@ function run(
   for (let second = from; second < from + seconds; second += 1) {
     const reports = Object.entries(estimates).map(([id, estimateBps]): [string, ViewerReport] => [
       id,
-      { ...UNKNOWN, ...link, estimateBps, ...(link.roundTripMs !== undefined && { reportedAtUs: second * SECOND }) },
+      { ...UNKNOWN, reportedAtUs: second * SECOND, ...link, estimateBps },
     ]);
     low = controller.update(new Map(reports), second * SECOND).low;
   }
@@ -55,8 +55,9 @@ it('takes what arrives of too much for the rate, and grows by 8 % a second from 
   const thin = { deliveredBps: 600_000, fractionLost: 0.8 };
   run(controller, { a: undefined }, 2, 1, thin);
   expect(controller.fullBps).toBe(600_000);
-  // Neither reports of no loss in between nor an estimate that is too high bring it back at once.
-  run(controller, { a: undefined }, 3, 2);
+  // The same report again is no news; neither reports of no loss in between nor an estimate that is too high bring it back at once.
+  run(controller, { a: undefined }, 3, 1, { ...thin, reportedAtUs: 2 * SECOND });
+  run(controller, { a: undefined }, 4, 1);
   expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 2));
   run(controller, { a: 3_000_000 }, 5, 1);
   expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 3));

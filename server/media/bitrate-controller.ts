@@ -45,8 +45,8 @@ interface ViewerRecord {
 }
 
 /**
- * The bit rate of one encode shared by all viewers, from their REMB estimates or what their links have been seen to carry,
- * whichever is more, and who belongs on the low rung instead.
+ * The bit rate of one encode shared by all viewers, and who belongs on the low rung instead: from their REMB estimates, or what
+ * their links have been seen to carry if that is more, or what has arrived of too much if that is less.
  *
  * A viewer on the low rung cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
  * times what arrives. So it is tried on the full rung again after 15 s, and after twice as long whenever that failed.
@@ -113,11 +113,12 @@ export class BitrateController {
   /** @returns bit/s; undefined: nothing is known of this viewer's link yet */
   #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number | undefined {
     const viewer = this.#viewer(id, nowUs);
-    const { estimateBps, deliveredBps, fractionLost } = report;
+    const { estimateBps, deliveredBps, fractionLost, reportedAtUs = 0 } = report;
     const knownBps = Math.max(estimateBps ?? 0, viewer.carried.update(report, nowUs) / HEADROOM);
     const settled = estimateBps !== undefined && nowUs - viewer.firstSeenUs >= SETTLING_US;
     const believedBps = settled ? knownBps : Math.max(knownBps, this.#limits.startBps / HEADROOM);
-    if (fractionLost > OVERLOADED_LOST && deliveredBps !== undefined) {
+    const isNew = reportedAtUs > (viewer.overloaded?.atUs ?? 0);
+    if (isNew && fractionLost > OVERLOADED_LOST && deliveredBps !== undefined) {
       viewer.overloaded = { bps: deliveredBps / HEADROOM, atUs: nowUs };
     }
     if (viewer.overloaded === undefined) return estimateBps === undefined ? undefined : believedBps;
