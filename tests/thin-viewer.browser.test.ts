@@ -76,7 +76,7 @@ it('comes down to what the link takes: the picture moves and nothing is dropped 
   for (; good < 3 && seconds < 60; seconds += 1) {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const now = { frames: await framesDecoded(page), dropped: link.getStats().down.dropped };
-    good = now.frames - before.frames >= 20 && now.dropped === before.dropped ? good + 1 : 0;
+    good = now.frames - before.frames >= 12 && now.dropped === before.dropped ? good + 1 : 0;
     before = now;
   }
   console.log(
