@@ -2,7 +2,8 @@
 
     python3 training/evaluate.py --weights OUT/nano.pt --data DIR    (DIR/test/vid4/<clip>/*.png)
 
-Once for each way of rounding (export.py --steady). Scores agree with bench:quality's: luma of truth, bicubic and ours rounded to 8 bits, all frames from the first on.
+Once for each way of rounding (export.py --steady). Scores agree with bench:quality's: luma of truth, bicubic and ours rounded to
+8 bits, all frames from the first on.
 
 The full comparison (SSIM, perceptual distance, flicker, compressed input, other models, run time) is `npm run bench:quality`.
 """

@@ -43,8 +43,7 @@ def load(path: str) -> tuple[modules.Network, dict, list[dict] | None]:
     checkpoint = modules.load_checkpoint(path)
     net = modules.Network(modules.Config(**checkpoint["config"]))
     net.load_state_dict(checkpoint["weights"])
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return net.eval(), {"steps": checkpoint["steps"], "commit": commit}, None
+    return net.eval(), {"steps": checkpoint["steps"]}, None
 
 
 def manifest(net: modules.Network, file: str, data: bytes, args, training: dict) -> dict:
@@ -128,8 +127,9 @@ def main() -> None:
     parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()
-    net, training, layers = load(args.weights)
-    training = {"seed": args.seed, **training, "data": training.get("data", args.data_note)}
+    net, known, layers = load(args.weights)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    training = {"seed": args.seed, "steps": 0, "commit": commit, "data": args.data_note, **known}
     if args.name:
         net.config.name = args.name
     model = onnx_graph.build(net, integer=not args.float, steady=args.steady, layers=layers)

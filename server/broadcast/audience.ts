@@ -107,7 +107,7 @@ export class Audience {
   adapt(nowUs: MonotonicUs): void {
     const reports = new Map<string, ViewerReport>();
     for (const viewer of this.#viewers.values()) {
-      if (viewer.connected) reports.set(viewer.session, viewer.report());
+      if (viewer.connected) reports.set(viewer.session, viewer.peer.getStats());
     }
     const { low } = this.#bitrate.update(reports, nowUs);
     const switching: Viewer[] = [];

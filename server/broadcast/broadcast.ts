@@ -391,7 +391,6 @@ export class Broadcast {
       {
         onState: (state) => this.#onViewerState(session, state),
         onKeyframeRequest: (track) => this.#audience.onKeyframeRequest(session, track, this.#deps.nowUs()),
-        onBitrateEstimate: (bitrateBps) => this.#audience.get(session)?.setEstimate(bitrateBps),
         onCandidate: (candidate) => sink.onCandidate(candidate),
       },
       size,

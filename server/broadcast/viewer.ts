@@ -1,5 +1,4 @@
 import type { AppError } from '../errors.ts';
-import type { ViewerReport } from '../media/bitrate-controller.ts';
 import type { ResultCodec, Rung, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PacketizedFrame, ViewerPeer } from '../rtc/peers.ts';
 import type { SessionSink } from '../signaling/ports.ts';
@@ -15,7 +14,6 @@ export class Viewer {
   /** The rung whose frames this viewer decodes now; differs from #rung until the new rung's keyframe arrives. */
   #playing: Rung | undefined;
   #state: SessionState | undefined;
-  #estimateBps: number | undefined;
 
   constructor(session: string, peer: ViewerPeer, sink: SessionSink) {
     this.session = session;
@@ -46,10 +44,6 @@ export class Viewer {
   setConnected(connected: boolean): void {
     this.#connected = connected;
     if (!connected) this.#playing = undefined;
-  }
-
-  setEstimate(bitrateBps: number): void {
-    this.#estimateBps = bitrateBps;
   }
 
   /** The stream behind it starts anew (pipeline restarted): the next frame this viewer gets is a keyframe. */
@@ -96,13 +90,6 @@ export class Viewer {
 
   pushStats(broadcast: BroadcastStats): void {
     this.#sink.onStats(broadcast, this.stats());
-  }
-
-  /** What its link is like. */
-  report(): ViewerReport {
-    const estimateBps = this.#estimateBps;
-    const { deliveredBps, fractionLost, roundTripMs, reportedAtUs } = this.#peer.getStats();
-    return { estimateBps, deliveredBps, fractionLost, roundTripMs, reportedAtUs };
   }
 
   stats(): ViewerSessionStats {

@@ -254,8 +254,8 @@ export class PipelineCore {
   /** On a machine that cannot hold this rung at all, the ladder's seconds would be seconds of lost frames. */
   #lookAt(upscaleUs: number): void {
     const costUs = this.#look.add(upscaleUs);
-    const step =
-      costUs === undefined ? undefined : this.#ladder.look((costUs * this.#frameRate.framesPerSecond()) / 1e6);
+    if (costUs === undefined) return;
+    const step = this.#ladder.look((costUs * this.#frameRate.framesPerSecond()) / 1e6);
     if (step !== undefined) this.#toRung(step, monotonicUs());
   }
 

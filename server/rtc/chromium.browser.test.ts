@@ -147,7 +147,6 @@ describe('Chromium', () => {
   let viewer: ViewerPeer | undefined;
   let units: AccessUnit[];
   let audioPackets: number;
-  let estimates: number[];
   let drops: Record<string, number>;
   /** Between the publishing page and the server, if a test sets it. */
   let link: Link | undefined;
@@ -187,7 +186,6 @@ describe('Chromium', () => {
     stack.onError((error) => console.error(error));
     units = [];
     audioPackets = 0;
-    estimates = [];
     drops = {};
     viewer = undefined;
     link = undefined;
@@ -233,7 +231,6 @@ describe('Chromium', () => {
       {
         onState: () => undefined,
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
-        onBitrateEstimate: (bps) => estimates.push(bps),
       },
       { width: 320, height: 180 },
     );
@@ -292,7 +289,7 @@ describe('Chromium', () => {
         [320, 180],
         [320, 180],
       ]);
-      await until('a REMB', () => estimates.length > 0, 8000);
+      await until('a REMB', () => viewer?.getStats().estimateBps !== undefined, 8000);
 
       // By our sender reports the browser puts both tracks on one clock: what it plays together was captured together.
       const skews: number[] = [];

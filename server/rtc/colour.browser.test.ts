@@ -171,7 +171,6 @@ describe('colours of a canvas published by Chromium', () => {
       {
         onState: () => undefined,
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
-        onBitrateEstimate: () => undefined,
       },
       { width: WIDTH, height: HEIGHT },
     );

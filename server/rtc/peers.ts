@@ -96,8 +96,6 @@ export interface ViewerListener {
   onState(state: PeerState): void;
   /** PLI of the viewer for one of its video tracks. */
   onKeyframeRequest(track: 'result' | 'source'): void;
-  /** REMB (draft-alvestrand-rmcat-remb-03), bits per second for the whole peer. */
-  onBitrateEstimate(bitrateBps: number): void;
   /** As PublisherListener.onCandidate. */
   onCandidate?(candidate: IceCandidateJson): void;
 }
@@ -111,6 +109,7 @@ export interface ViewerStats {
   readonly deliveredBps: number | undefined;
   readonly reportedAtUs: MonotonicUs | undefined;
   readonly roundTripMs: number | undefined;
+  /** REMB (draft-alvestrand-rmcat-remb-03), bits per second for the whole peer. */
   readonly estimateBps: number | undefined;
   readonly nacksReceived: number;
   readonly keyframeRequestsReceived: number;

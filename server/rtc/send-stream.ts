@@ -175,10 +175,7 @@ export class SendStream {
   }
 
   /** RFC 3550 section 6.4.1: round trip = arrival - DLSR - sending of the report named by LSR. */
-  onReceiverReport(
-    block: Pick<ReportBlock, 'fractionLost' | 'packetsLost' | 'highestSequence' | 'lastReport' | 'delaySinceReport'>,
-    nowUs: MonotonicUs,
-  ): void {
+  onReceiverReport(block: ReportBlock, nowUs: MonotonicUs): void {
     this.fractionLost = block.fractionLost;
     this.reportedAtUs = nowUs;
     this.#measureDelivery(block.highestSequence - block.packetsLost, nowUs);

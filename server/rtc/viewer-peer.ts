@@ -346,7 +346,6 @@ export class ViewerConnection implements ViewerPeer {
         break;
       case 'remb':
         this.#estimateBps = message.bitrateBps;
-        this.#call(() => this.#listener.onBitrateEstimate(message.bitrateBps));
         break;
     }
   }

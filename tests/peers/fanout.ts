@@ -52,7 +52,7 @@ export async function measureFanout(options: FanoutOptions): Promise<FanoutResul
   child.on('message', (message: FromChild) => {
     if (message.kind === 'offer') {
       const peer = stack.createViewer(
-        { onState: () => undefined, onKeyframeRequest: () => undefined, onBitrateEstimate: () => undefined },
+        { onState: () => undefined, onKeyframeRequest: () => undefined },
         { width: 1280, height: 720 },
       );
       peers.set(message.viewer, peer);

@@ -66,6 +66,7 @@ export class FakeViewer implements ViewerPeer {
   readonly sources: ForwardPacket[] = [];
   readonly audio: ForwardPacket[] = [];
   closed = 0;
+  estimateBps: number | undefined;
   readonly listener: ViewerListener;
   constructor(listener: ViewerListener) {
     this.listener = listener;
@@ -96,7 +97,7 @@ export class FakeViewer implements ViewerPeer {
       deliveredBps: undefined,
       reportedAtUs: undefined,
       roundTripMs: undefined,
-      estimateBps: undefined,
+      estimateBps: this.estimateBps,
       nacksReceived: 0,
       keyframeRequestsReceived: 0,
     };

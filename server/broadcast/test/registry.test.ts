@@ -181,7 +181,7 @@ describe('viewers', () => {
     for (const { peer } of viewers) peer.connect();
     world.frame('H264', 'full', true);
     const thin = viewers[2]?.peer;
-    viewers.forEach(({ peer }, index) => peer.listener.onBitrateEstimate(index === 2 ? 350_000 : 4_000_000));
+    viewers.forEach(({ peer }, index) => (peer.estimateBps = index === 2 ? 350_000 : 4_000_000));
     world.pass(8);
     const rungs = (): string[] => world.pipelines[0]?.encoders.map(({ rung }) => rung) ?? [];
     expect(rungs()).toEqual(['full', 'low']);

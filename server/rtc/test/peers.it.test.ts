@@ -123,7 +123,6 @@ describe('peers', () => {
       {
         onState: (state) => states.push(state),
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
-        onBitrateEstimate: () => undefined,
       },
       { width: 320, height: 180 },
     );
@@ -362,7 +361,7 @@ describe('peers', () => {
     await expect(refused.accept(CHROMIUM_WATCH)).rejects.toMatchObject({ code: 'sdp.unsupported' });
     await expect(refused.restart(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'request.state' });
     const viewer = stack.createViewer(
-      { onState: () => undefined, onKeyframeRequest: () => undefined, onBitrateEstimate: () => undefined },
+      { onState: () => undefined, onKeyframeRequest: () => undefined },
       { width: 320, height: 180 },
     );
     await expect(viewer.accept(CHROMIUM_PUBLISH)).rejects.toMatchObject({ code: 'sdp.unsupported' });
@@ -494,7 +493,6 @@ describe('fifty cycles of publishing, watching and leaving', () => {
         {
           onState: () => undefined,
           onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
-          onBitrateEstimate: () => undefined,
         },
         { width: 320, height: 180 },
       );
