@@ -7,8 +7,8 @@ const fenced = {
   werift: { allow: ['server/rtc/**'], why: 'werift is used in server/rtc only' },
   'node-av': { allow: ['server/codec/**'], why: 'node-av is used in server/codec only' },
   'onnxruntime-node': {
-    allow: ['server/engine/onnx/**', 'bench/quality/**'],
-    why: 'onnxruntime is used in server/engine/onnx only',
+    allow: ['server/upscalers/onnx/**', 'bench/quality/**'],
+    why: 'onnxruntime is used in server/upscalers/onnx only',
   },
 };
 const fence = (names) => ({
@@ -36,7 +36,7 @@ export default tseslint.config(
   },
   ...all.map((name) => ({ files: fenced[name].allow, rules: fence(all.filter((other) => other !== name)) })),
   // Tests may drive any peer or codec directly: they stand outside the rooms.
-  { files: ['**/*.test.ts', 'tests/**', 'bench/**'], rules: { 'no-restricted-imports': 'off' } },
+  { files: ['**/*.test.ts', 'testing/**', 'tests/**', 'bench/**'], rules: { 'no-restricted-imports': 'off' } },
   { files: ['**/*.js', '**/*.mjs'], languageOptions: { globals: { ...globals.node } } },
   { files: ['client-demo/**/*.js'], languageOptions: { globals: { ...globals.browser } } },
 );

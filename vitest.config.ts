@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 const common = { pool: 'forks' as const, testTimeout: 20_000, hookTimeout: 30_000 };
-const roots = ['server', 'bench', 'client-demo', 'native', 'models', 'scripts', 'tests'];
+const roots = ['server', 'bench', 'client-demo', 'native', 'models', 'scripts', 'testing', 'tests'];
 const files = (ending: string) => roots.map((root) => `${root}/**/*.${ending}`);
 
 export default defineConfig({

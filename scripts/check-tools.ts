@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chromiumPath } from '../tests/browser.ts';
+import { chromiumPath } from '../testing/browser.ts';
 
 /** First step of `npm run check`: what it needs must be there; only a GPU may be absent, and what that skips is said. */
 const ADDON = 'build/addon/Release/flashvsr.node';

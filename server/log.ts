@@ -1,5 +1,5 @@
 import { pino, type Logger, type DestinationStream } from 'pino';
-import type { Config } from './config.ts';
+import type { Config } from './config/config.ts';
 
 /** Logs are an event name plus fields: `log.info({ broadcast, viewers }, 'viewer.joined')`. */
 export type Log = Logger;

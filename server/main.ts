@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from './app.ts';
-import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config.ts';
-import { leaveProcess } from './engine/flashvsr/binding.ts';
-import { modelList } from './engine/model_list.ts';
+import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config/config.ts';
+import { leaveProcess } from './upscalers/flashvsr/binding.ts';
+import { modelList } from './models/list.ts';
 import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { VERSION } from './version.ts';

@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
-import { loadConfig } from '../server/config.ts';
-import { HAVE_ADDON } from '../server/engine/flashvsr/test/material.ts';
+import { loadConfig } from '../server/config/config.ts';
+import { HAVE_ADDON } from '../server/upscalers/flashvsr/test/material.ts';
 import { createLog } from '../server/log.ts';
 import { importOfficial } from '../server/models/import.ts';
-import { encodeClip } from './peers/clip.ts';
-import { NodePublisher } from './peers/node-publisher.ts';
-import { NodeViewer } from './peers/node-viewer.ts';
-import { SignalingClient } from './peers/signaling-client.ts';
+import { encodeClip } from '../testing/clip.ts';
+import { NodePublisher } from '../testing/peers/node-publisher.ts';
+import { NodeViewer } from '../testing/peers/node-viewer.ts';
+import { SignalingClient } from '../testing/peers/signaling-client.ts';
 
 /**
  * FlashVSR through the whole path: official files (the golden ones, tiny) imported, WebRTC in, chunks through the engine

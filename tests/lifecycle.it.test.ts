@@ -2,12 +2,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
-import { loadConfig } from '../server/config.ts';
+import { loadConfig } from '../server/config/config.ts';
 import { createLog } from '../server/log.ts';
-import { encodeClip, type Clip } from './peers/clip.ts';
-import { NodePublisher } from './peers/node-publisher.ts';
-import { NodeViewer } from './peers/node-viewer.ts';
-import { SignalingClient } from './peers/signaling-client.ts';
+import { encodeClip, type Clip } from '../testing/clip.ts';
+import { NodePublisher } from '../testing/peers/node-publisher.ts';
+import { NodeViewer } from '../testing/peers/node-viewer.ts';
+import { SignalingClient } from '../testing/peers/signaling-client.ts';
 
 /** What comes and goes leaves nothing behind: sessions, timers, sockets, threads, memory. */
 const PUBLISH_CYCLES = 100;

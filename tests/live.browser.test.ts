@@ -5,12 +5,12 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
 import { quantile } from '../server/media/quantile.ts';
-import { loadConfig } from '../server/config.ts';
+import { loadConfig } from '../server/config/config.ts';
 import { createLog } from '../server/log.ts';
-import { launchBrowser } from './browser.ts';
-import { capturedFrames, glassToGlassMs, grabLuma, installProbe, probe, seenFrames } from './frame-probe.ts';
-import { makeNumberedVideo, writeY4m, type NumberedVideo } from './numbered-video.ts';
-import { resizeLuma } from './resize-luma.ts';
+import { launchBrowser } from '../testing/browser.ts';
+import { capturedFrames, glassToGlassMs, grabLuma, installProbe, probe, seenFrames } from '../testing/frame-probe.ts';
+import { makeNumberedVideo, writeY4m, type NumberedVideo } from '../testing/numbered-video.ts';
+import { resizeLuma } from '../testing/resize-luma.ts';
 
 /**
  * The product as people use it: Chromium's camera (a file whose frames carry their numbers) published from the page,

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
-import { loadConfig } from '../server/config.ts';
+import { loadConfig } from '../server/config/config.ts';
 import { createLog } from '../server/log.ts';
-import { encodeClip, type Clip } from './peers/clip.ts';
-import { NodePublisher, type NodePublisherOptions } from './peers/node-publisher.ts';
-import { NodeViewer, type NodeViewerOptions } from './peers/node-viewer.ts';
-import { SignalingClient } from './peers/signaling-client.ts';
+import { encodeClip, type Clip } from '../testing/clip.ts';
+import { NodePublisher, type NodePublisherOptions } from '../testing/peers/node-publisher.ts';
+import { NodeViewer, type NodeViewerOptions } from '../testing/peers/node-viewer.ts';
+import { SignalingClient } from '../testing/peers/signaling-client.ts';
 
 /** The whole server in this process, real WebRTC over loopback, pipelines in worker threads, `resize` as the model. */
 const CLIP = new URL('../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;

@@ -1,13 +1,13 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
-import { loadConfig } from '../server/config.ts';
+import { loadConfig } from '../server/config/config.ts';
 import { createLog } from '../server/log.ts';
-import { launchBrowser } from './browser.ts';
-import { encodeClip } from './peers/clip.ts';
-import { Link } from './peers/link.ts';
-import { NodePublisher } from './peers/node-publisher.ts';
-import { SignalingClient } from './peers/signaling-client.ts';
+import { launchBrowser } from '../testing/browser.ts';
+import { encodeClip } from '../testing/clip.ts';
+import { Link } from '../testing/link.ts';
+import { NodePublisher } from '../testing/peers/node-publisher.ts';
+import { SignalingClient } from '../testing/peers/signaling-client.ts';
 
 /** A Chromium viewer whose link cannot take the bit rate that a broadcast starts with. */
 const CLIP = new URL('../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;

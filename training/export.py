@@ -28,7 +28,7 @@ ARCHITECTURE = (
     "frame-recurrent: luma folded 2x2, chroma, the previous frame's luma and part of its last features -> {layers} 3x3 convolutions of "
     "{channels} channels{skip} (uint8 activations, 7-bit weights, ReLU as saturation) -> residual over bicubic for luma and chroma"
 )
-# `--model auto` takes these for their scale; the overload ladder goes on with these (server/engine/manifest.ts).
+# `--model auto` takes these for their scale; the overload ladder goes on with these (server/models/manifest.ts).
 AUTO = ("nano", "nano-x2")
 FALLBACKS = {"nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 

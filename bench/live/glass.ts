@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import type { App } from '../../server/app.ts';
-import { launchBrowser } from '../../tests/browser.ts';
-import { capturedFrames, glassToGlassMs, installProbe, probe, seenFrames } from '../../tests/frame-probe.ts';
-import { makeNumberedVideo, writeY4m } from '../../tests/numbered-video.ts';
+import { launchBrowser } from '../../testing/browser.ts';
+import { capturedFrames, glassToGlassMs, installProbe, probe, seenFrames } from '../../testing/frame-probe.ts';
+import { makeNumberedVideo, writeY4m } from '../../testing/numbered-video.ts';
 import { round, summarizePath, type PathResult } from './samples.ts';
 
 const CLIP = new URL('../../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { sessionOptions } from '../../server/engine/onnx/runner.ts';
-import type { OnnxModel } from '../../server/engine/spec.ts';
+import { sessionOptions } from '../../server/upscalers/onnx/runner.ts';
+import type { OnnxModel } from '../../server/upscalers/spec.ts';
 import type { TestFrame } from './clips.ts';
 import { clampByte, halfSize, i420Chroma, i420Luma, rgbLuma, rgbToI420, type I420 } from './colour.ts';
 import { convertNcnn } from './convert/ncnn.ts';

@@ -1,8 +1,8 @@
 /** A `layout: "yuv420p"` model of models/, run by the server's own code: its manifest, its session, its recurrent state. */
-import { onnxModelOf, readManifest } from '../../server/engine/manifest.ts';
-import { OnnxRunner, type StreamState } from '../../server/engine/onnx/runner.ts';
-import { newSamples } from '../../server/engine/onnx/samples.ts';
-import type { OnnxModel } from '../../server/engine/spec.ts';
+import { onnxModelOf, readManifest } from '../../server/models/manifest.ts';
+import { OnnxRunner, type StreamState } from '../../server/upscalers/onnx/runner.ts';
+import { newSamples } from '../../server/upscalers/onnx/samples.ts';
+import type { OnnxModel } from '../../server/upscalers/spec.ts';
 import type { I420 } from './colour.ts';
 
 export interface ProductModel {

@@ -1,9 +1,9 @@
 /** Milliseconds a frame: the networks alone in the product's session, and the product's whole upscale step. */
 import { cpus, loadavg } from 'node:os';
-import { OnnxUpscaler } from '../../server/engine/onnx/upscaler.ts';
-import { ResizeUpscaler } from '../../server/engine/resize/upscaler.ts';
+import { OnnxUpscaler } from '../../server/upscalers/onnx/upscaler.ts';
+import { ResizeUpscaler } from '../../server/upscalers/resize/upscaler.ts';
 import { newTrace } from '../../server/media/trace.ts';
-import type { Picture, Upscaler } from '../../server/engine/upscaler.ts';
+import type { Picture, Upscaler } from '../../server/upscalers/upscaler.ts';
 import type { TestFrame } from './clips.ts';
 import { i420Luma, i420ToRgb, halfSize, type I420 } from './colour.ts';
 import type { Method } from './methods.ts';

@@ -1,12 +1,12 @@
 import { parseArgs } from 'node:util';
 import { startApp } from '../../server/app.ts';
 import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
-import { loadConfig } from '../../server/config.ts';
+import { loadConfig } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
-import { encodeClip } from '../../tests/peers/clip.ts';
-import { NodePublisher } from '../../tests/peers/node-publisher.ts';
-import { NodeViewer } from '../../tests/peers/node-viewer.ts';
-import { SignalingClient } from '../../tests/peers/signaling-client.ts';
+import { encodeClip } from '../../testing/clip.ts';
+import { NodePublisher } from '../../testing/peers/node-publisher.ts';
+import { NodeViewer } from '../../testing/peers/node-viewer.ts';
+import { SignalingClient } from '../../testing/peers/signaling-client.ts';
 import { printTable } from '../table.ts';
 
 /**

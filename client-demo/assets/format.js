@@ -49,7 +49,7 @@ export function formatDevice(device) {
 
 /**
  * Whether what is shown now is super-resolution. The last rung of an overloaded server is a plain resize whatever the model
- * is (server/engine: rung labels name it so), and a resize is never called anything else.
+ * is (server/upscalers: rung labels name it so), and a resize is never called anything else.
  * @param {{superResolution: boolean, rungLabel: string}} model
  */
 export function isSuperResolution({ superResolution, rungLabel }) {

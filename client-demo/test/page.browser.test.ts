@@ -5,9 +5,9 @@ import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-c
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../../server/app.ts';
 import { selfSignedCertificate } from '../../server/http/test/certificate.ts';
-import { configSchema } from '../../server/config.ts';
+import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
-import { launchBrowser } from '../../tests/browser.ts';
+import { launchBrowser } from '../../testing/browser.ts';
 import { UdpRelay } from './udp-relay.ts';
 
 /** The page in a real Chromium against the real server: what a person sees and does. */

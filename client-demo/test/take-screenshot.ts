@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startApp } from '../../server/app.ts';
-import { loadConfig } from '../../server/config.ts';
+import { loadConfig } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
-import { launchBrowser } from '../../tests/browser.ts';
+import { launchBrowser } from '../../testing/browser.ts';
 
 /**
  * The README's picture, taken of the page as it is: the sample clip published and watched through a server of its own.

@@ -1,5 +1,5 @@
 // Native errors as JavaScript errors with all their parts: { message, code, scope, remedy }, name "NativeError".
-// server/engine/flashvsr/binding.ts turns them into AppErrors.
+// server/upscalers/flashvsr/binding.ts turns them into AppErrors.
 #pragma once
 
 #include <napi.h>

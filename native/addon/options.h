@@ -1,4 +1,4 @@
-// JavaScript objects into native structs. Values were validated in TypeScript (server/engine/flashvsr/options.ts); here a
+// JavaScript objects into native structs. Values were validated in TypeScript (server/upscalers/flashvsr/options.ts); here a
 // wrong type is a defect and throws a TypeError.
 #pragma once
 

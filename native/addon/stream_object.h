@@ -1,4 +1,4 @@
-// One stream in JavaScript. See server/engine/flashvsr/binding.ts for the typed face.
+// One stream in JavaScript. See server/upscalers/flashvsr/binding.ts for the typed face.
 #pragma once
 
 #include <napi.h>

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
 import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
 import { KeyframeRequests } from '../media/keyframe-requests.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
-import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { Log } from '../log.ts';
 import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
@@ -9,7 +9,7 @@ import type { Metrics } from '../metrics.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
 import { presentationDelayMs } from '../pipeline/presentation.ts';
 import type { PeerState, RtcStack } from '../rtc/peers.ts';
-import type { SessionSink } from '../signaling/ports.ts';
+import type { SessionSink } from './sessions.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
 import { AudioRelay } from './audio-relay.ts';
 import { Audience } from './audience.ts';

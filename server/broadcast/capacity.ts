@@ -1,5 +1,5 @@
-import type { Config } from '../config.ts';
-import type { UpscalerSpec } from '../engine/spec.ts';
+import type { Config } from '../config/config.ts';
+import type { UpscalerSpec } from '../upscalers/spec.ts';
 
 /**
  * How many broadcasts this machine takes at once when `limits.maxBroadcasts` is `auto`. A guess on the safe side for CPU

@@ -2,7 +2,7 @@ import type { AppError } from '../errors.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import type { AccessUnit, DropReason, MonotonicUs, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PeerState, PublisherListener, PublisherPeer, RtcStack } from '../rtc/peers.ts';
-import type { SessionSink } from '../signaling/ports.ts';
+import type { SessionSink } from './sessions.ts';
 import type { SessionState } from '../signaling/protocol.ts';
 
 /** What the broadcast does with the things its publisher sends; called only while this publisher is the current one. */

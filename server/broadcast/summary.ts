@@ -1,4 +1,4 @@
-import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { DropReason, ResultCodec } from '../media/types.ts';
 import type { LadderCause } from '../pipeline/ladder.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';

@@ -1,7 +1,7 @@
 import type { AppError } from '../errors.ts';
 import type { ResultCodec, Rung, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PacketizedFrame, ViewerPeer } from '../rtc/peers.ts';
-import type { SessionSink } from '../signaling/ports.ts';
+import type { SessionSink } from './sessions.ts';
 import type { BroadcastStats, SessionState, ViewerSessionStats } from '../signaling/protocol.ts';
 
 /** One watcher of a broadcast: which rung it is on, and whether it still waits for a keyframe to begin with. */

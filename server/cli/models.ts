@@ -2,13 +2,13 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import cliProgress from 'cli-progress';
 import { Option, type Command } from 'commander';
-import type { ModelVariant } from '../engine/flashvsr/native_types.ts';
-import { availableModels, modelRoots, type AvailableModel } from '../engine/resolve.ts';
+import type { ModelVariant } from '../upscalers/flashvsr/native-types.ts';
+import { availableModels, modelRoots, type AvailableModel } from '../models/resolve.ts';
 import { AppError } from '../errors.ts';
 import { importOfficial, type ImportResult, type StepProgress } from '../models/import.ts';
 import { LOCAL_MODELS } from '../models/names.ts';
-import { HUB_ENDPOINT, PROMPT_URL, PUBLISHED } from '../models/official.ts';
-import { pullModel } from '../models/pull.ts';
+import { HUB_ENDPOINT, PROMPT_URL, PUBLISHED } from '../models/hub/official.ts';
+import { pullModel } from '../models/hub/pull.ts';
 import { verifyModel } from '../models/verify.ts';
 
 const VERBS: Readonly<Record<string, string>> = {

@@ -2,12 +2,12 @@ import { existsSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { TICKS_PER_PICTURE, VideoReader } from '../codec/video_reader.ts';
-import { VideoWriter } from '../codec/video_writer.ts';
-import { configSchema, type Config } from '../config.ts';
-import { createUpscaler, resolveModel } from '../engine/registry.ts';
-import type { UpscalerSpec } from '../engine/spec.ts';
-import type { Picture, Upscaler, UpscalerStream } from '../engine/upscaler.ts';
+import { TICKS_PER_PICTURE, VideoReader } from '../codec/video-reader.ts';
+import { VideoWriter } from '../codec/video-writer.ts';
+import { configSchema, type Config } from '../config/config.ts';
+import { createUpscaler, resolveModel } from '../upscalers/create-upscaler.ts';
+import type { UpscalerSpec } from '../upscalers/spec.ts';
+import type { Picture, Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { createProgress, type Progress } from './progress.ts';
 

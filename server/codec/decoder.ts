@@ -12,16 +12,16 @@ import {
   type FFDecoderCodec,
 } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
-import type { Colour } from '../engine/upscaler.ts';
+import type { Colour } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/trace.ts';
 import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec } from '../media/types.ts';
 import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts';
-import { ColourConverter } from './colour_converter.ts';
-import { FramePicture } from './frame_picture.ts';
+import { ColourConverter } from './colour-converter.ts';
+import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
-import { keyframeSize } from './picture_size.ts';
+import { keyframeSize } from './picture-size.ts';
 
 export interface DecoderOptions {
   readonly codec: SourceCodec;

@@ -6,14 +6,14 @@ import {
   AV_PIX_FMT_YUV420P,
 } from 'node-av/constants';
 import { Frame, Packet, type CodecContext } from 'node-av/lib';
-import type { Picture } from '../engine/upscaler.ts';
+import type { Picture } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { MediaTime, ResultCodec } from '../media/types.ts';
 import { VIDEO_CLOCK_HZ } from '../media/types.ts';
-import { openEncoderContext, setX264Bitrate, type EncoderFormat } from './encoder_context.ts';
-import { FrameRateMeter } from './frame_rate.ts';
-import { h264LevelFor } from './h264_level.ts';
-import { FramePool, frameOf } from './frame_picture.ts';
+import { openEncoderContext, setX264Bitrate, type EncoderFormat } from './encoder-context.ts';
+import { FrameRateMeter } from './frame-rate.ts';
+import { h264LevelFor } from './h264-level.ts';
+import { FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 
 export interface EncoderOptions extends EncoderFormat {

@@ -6,10 +6,10 @@ import {
   SWS_BICUBIC,
 } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { Colour, Picture } from '../engine/upscaler.ts';
+import type { Colour, Picture } from '../upscalers/upscaler.ts';
 import type { FrameTrace, MediaTime } from '../media/types.ts';
 import { WEBRTC_COLOUR, sameColour, setFrameColour } from './colour.ts';
-import { FramePicture, FramePool, allocateFrame, frameOf, planesOf } from './frame_picture.ts';
+import { FramePicture, FramePool, allocateFrame, frameOf, planesOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import { openScaleContext } from './scaler.ts';
 

@@ -1,9 +1,9 @@
 import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { Colour, Picture } from '../engine/upscaler.ts';
+import type { Colour, Picture } from '../upscalers/upscaler.ts';
 import type { FrameTrace, MediaTime } from '../media/types.ts';
 import { setFrameColour } from './colour.ts';
-import { FramePicture, FramePool, frameOf } from './frame_picture.ts';
+import { FramePicture, FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 
 /** swscale's filters, dearest first. */

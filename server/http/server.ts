@@ -3,9 +3,9 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
-import { wireError } from '../signaling/wire-error.ts';
+import { wireError } from '../wire-error.ts';
 import { registerPage } from './page.ts';
 import { readTlsFiles } from './tls.ts';
 

@@ -1,11 +1,16 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { importModel, type ModelVariant } from '../engine/flashvsr/binding.ts';
-import { availableModels } from '../engine/resolve.ts';
+import { importModel, type ModelVariant } from '../upscalers/flashvsr/binding.ts';
+import { availableModels } from './resolve.ts';
 import { AppError } from '../errors.ts';
-import { parseImportedManifest, readImportedManifest, variantConflicts, type ImportedManifest } from './manifest.ts';
+import {
+  parseImportedManifest,
+  readImportedManifest,
+  variantConflicts,
+  type ImportedManifest,
+} from './imported-manifest.ts';
 import { modelFolder } from './names.ts';
-import { OFFICIAL_FILES, type ModelPart } from './official.ts';
+import { OFFICIAL_FILES, type ModelPart } from './hub/official.ts';
 
 /** `step` is `download`, `check`, `write` or `hash`; bytes. */
 export type StepProgress = (step: string, done: number, total: number) => void;

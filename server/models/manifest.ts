@@ -1,71 +1,112 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { MANIFEST_FILE } from '../engine/manifest.ts';
 import { AppError } from '../errors.ts';
-
-/** manifest.json of an imported FlashVSR model, as the native importer writes it. */
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
-const bytes = z.number().int().nonnegative();
-
-const importedManifest = z.looseObject({
-  kind: z.literal('flashvsr'),
-  formatVersion: z.literal(1),
-  name: z.string(),
-  variant: z.enum(['v1', 'v1.1']),
-  origin: z.string(),
-  licence: z.string(),
-  createdAt: z.string(),
-  file: z.string().refine((file) => path.basename(file) === file, 'must be a file of this folder'),
-  bytes,
-  sha256,
-  sources: z.array(
-    z.looseObject({
-      part: z.enum(['transformer', 'projector', 'decoder', 'prompt']),
-      file: z.string(),
-      bytes,
-      sha256,
-    }),
-  ),
-});
-
-export type ImportedManifest = z.infer<typeof importedManifest>;
-
-/** @throws AppError model.invalid */
-export function parseImportedManifest(text: string, place: string): ImportedManifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new AppError('model.invalid', `${place} is not valid JSON.`, { cause });
-  }
-  const parsed = importedManifest.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top level)'}: ${issue.message}`);
-  throw new AppError('model.invalid', `${place} is not the manifest of an imported model: ${problems.join('; ')}`);
-}
-
-/** @throws AppError model.invalid */
-export function readImportedManifest(folder: string): ImportedManifest {
-  const file = path.join(folder, MANIFEST_FILE);
-  return parseImportedManifest(readFileSync(file, 'utf8'), file);
-}
+import type { OnnxModel } from '../upscalers/spec.ts';
 
 /**
- * v1 and v1.1 cannot be told apart by their tensors, and a mixture ghosts. But the files of a model that was imported
- * before, under the other variant, give it away.
+ * manifest.json beside a model's files. Only what is needed to run the model is named here; licence, source and
+ * training are there for people, so other keys are allowed.
  */
-export function variantConflicts(manifest: ImportedManifest, others: readonly ImportedManifest[]): string[] {
-  const told = manifest.sources.flatMap(({ part, file, sha256: hash }) => {
-    // The decoder and the prompt are the same in both.
-    if (part !== 'transformer' && part !== 'projector') return [];
-    const other = others.find(
-      (candidate) =>
-        candidate.variant !== manifest.variant &&
-        candidate.sources.some((source) => source.part === part && source.sha256 === hash),
+const onnxManifest = z.looseObject({
+  name: z.string().min(1),
+  /** Name for people; `name` when absent. */
+  label: z.string().min(1).optional(),
+  kind: z.literal('onnx'),
+  file: z.string().min(1),
+  scale: z.number().int().min(1).max(8),
+  /** Of `file`, checked whenever the model is loaded. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits')
+    .optional(),
+  /** `--model auto` takes this model for its scale. */
+  auto: z.boolean().default(false),
+  valueRange: z
+    .tuple([z.number(), z.number()])
+    .refine(([black, white]) => white !== black, 'both ends are the same')
+    .default([0, 1]),
+  layout: z.enum(['rgb', 'yuv420p']).optional(),
+  sizeMultiple: z.number().int().min(1).max(256).optional(),
+  recurrentState: z
+    .array(
+      z.looseObject({
+        input: z.string().min(1),
+        output: z.string().min(1),
+        divisor: z.number().int().min(1).max(64).optional(),
+      }),
+    )
+    .optional(),
+  /** Names of cheaper models beside this one, for the overload ladder; best first. */
+  fallbacks: z.array(z.string().min(1)).optional(),
+  licence: z.string().optional(),
+});
+
+const flashVsrManifest = z.looseObject({
+  name: z.string().min(1),
+  label: z.string().optional(),
+  kind: z.literal('flashvsr'),
+});
+
+const manifestSchema = z.discriminatedUnion('kind', [onnxManifest, flashVsrManifest]);
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type OnnxManifest = z.infer<typeof onnxManifest>;
+
+export const MANIFEST_FILE = 'manifest.json';
+
+/** @returns undefined when the folder has no manifest. @throws AppError model.invalid */
+export function readManifest(folder: string): Manifest | undefined {
+  const file = path.join(folder, MANIFEST_FILE);
+  if (!existsSync(file)) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new AppError('model.invalid', `${file} is not valid JSON: ${(cause as Error).message}`, {
+      cause,
+      context: { file },
+    });
+  }
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top level)'}: ${issue.message}`);
+    throw new AppError('model.invalid', `${file} is not a model manifest: ${problems.join('; ')}`, {
+      context: { file },
+    });
+  }
+  return parsed.data;
+}
+
+/** The runnable model of a folder. @throws AppError model.invalid when the file it names is missing */
+export function onnxModelOf(folder: string, manifest: OnnxManifest): OnnxModel {
+  const file = path.resolve(folder, manifest.file);
+  if (!existsSync(file)) {
+    throw new AppError(
+      'model.invalid',
+      `${path.join(folder, MANIFEST_FILE)} names ${manifest.file}, which is not there.`,
+      {
+        context: { file },
+      },
     );
-    if (other === undefined) return [];
-    return [`${file} is the file that ${other.name} was imported with as ${other.variant}, not ${manifest.variant}.`];
-  });
-  return told;
+  }
+  const { label, name, valueRange, layout, scale, sha256, sizeMultiple, recurrentState } = manifest;
+  return {
+    file,
+    label: label ?? name,
+    valueRange,
+    scale,
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(layout === undefined ? {} : { layout }),
+    ...(sizeMultiple === undefined ? {} : { sizeMultiple }),
+    ...(recurrentState === undefined
+      ? {}
+      : {
+          recurrentState: recurrentState.map(({ input, output, divisor }) => ({
+            input,
+            output,
+            ...(divisor === undefined ? {} : { divisor }),
+          })),
+        }),
+  };
 }

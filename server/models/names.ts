@@ -2,7 +2,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../errors.ts';
 
-/** Models imported or downloaded on this machine; one of the roots that --model looks in (server/engine/resolve.ts). */
+/** Models imported or downloaded on this machine; one of the roots that --model looks in (server/models/resolve.ts). */
 export const LOCAL_MODELS = fileURLToPath(new URL('../../models/local/', import.meta.url));
 
 /** A model's name is its folder's: no separators, nothing hidden. @throws AppError config.invalid */

@@ -1,12 +1,12 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { checkModel } from '../engine/flashvsr/binding.ts';
-import { MANIFEST_FILE, readManifest } from '../engine/manifest.ts';
-import type { AvailableModel } from '../engine/resolve.ts';
+import { checkModel } from '../upscalers/flashvsr/binding.ts';
+import { MANIFEST_FILE, readManifest } from './manifest.ts';
+import type { AvailableModel } from './resolve.ts';
 import { AppError } from '../errors.ts';
-import { sha256OfFile } from './download.ts';
+import { sha256OfFile } from './hub/download.ts';
 import type { StepProgress } from './import.ts';
-import { readImportedManifest } from './manifest.ts';
+import { readImportedManifest } from './imported-manifest.ts';
 
 export interface Verdict {
   readonly name: string;

@@ -1,19 +1,19 @@
 import { performance } from 'node:perf_hooks';
 import { Decoder } from '../codec/decoder.ts';
-import { FrameRateMeter } from '../codec/frame_rate.ts';
-import { createUpscaler } from '../engine/registry.ts';
-import type { Picture, Upscaler } from '../engine/upscaler.ts';
+import { FrameRateMeter } from '../codec/frame-rate.ts';
+import { createUpscaler } from '../upscalers/create-upscaler.ts';
+import type { Picture, Upscaler } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
-import { EncoderBank } from './encoder_bank.ts';
-import { EngineShare } from './engine_share.ts';
-import { FirstLook } from './first_look.ts';
+import { EncoderBank } from './encoder-bank.ts';
+import { EngineShare } from './engine-share.ts';
+import { FirstLook } from './first-look.ts';
 import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
-import { PaceStage } from './pace_stage.ts';
-import { UpscaleStage } from './upscale_stage.ts';
+import { PaceStage } from './pace-stage.ts';
+import { UpscaleStage } from './upscale-stage.ts';
 
 export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
 

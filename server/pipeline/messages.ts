@@ -1,7 +1,7 @@
 import type { AppErrorJson } from '../errors.ts';
-import type { UpscalerInfo } from '../engine/upscaler.ts';
-import type { UpscalerSpec } from '../engine/spec.ts';
-import type { EnginePlace } from './engine_share.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
+import type { UpscalerSpec } from '../upscalers/spec.ts';
+import type { EnginePlace } from './engine-share.ts';
 import type { LadderStep } from './ladder.ts';
 import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
 

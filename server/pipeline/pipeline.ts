@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
 import type { LadderStep } from './ladder.ts';

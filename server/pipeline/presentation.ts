@@ -1,4 +1,4 @@
-import type { UpscalerInfo } from '../engine/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 
 /**
  * How long after its arrival a picture leaves the pipeline, by design: what audio is to be delayed by so that lips match.

@@ -14,8 +14,8 @@ import type {
   ViewerListener,
   ViewerPeer,
 } from './peers.ts';
-import { PublisherConnection } from './publisher-peer.ts';
-import { ViewerConnection } from './viewer-peer.ts';
+import { PublisherConnection } from './publisher-connection.ts';
+import { ViewerConnection } from './viewer-connection.ts';
 
 /** One timer for all peers: retransmission requests, feedback, reports and silence are looked after this often. */
 const TICK_MS = 10;

@@ -1,7 +1,7 @@
 import type { AppError } from '../errors.ts';
-import type { SessionSink } from './ports.ts';
+import type { SessionSink } from '../broadcast/sessions.ts';
 import type { BroadcastStats, IceCandidate, ServerMessage, SessionState, ViewerSessionStats } from './protocol.ts';
-import { wireError } from './wire-error.ts';
+import { wireError } from '../wire-error.ts';
 
 interface ChannelHost {
   send(message: ServerMessage): void;

@@ -2,15 +2,15 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { clientAddress } from '../client-address.ts';
-import type { Config } from '../config.ts';
+import { clientAddress } from '../access/client-address.ts';
+import type { Config } from '../config/config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { CLOSE, Connection } from './connection.ts';
-import { AddressCount } from './limits.ts';
-import { checkOrigin, isLoopbackHost } from './origin.ts';
-import type { SignalingPort } from './ports.ts';
+import { CLOSE, Connection } from './client-socket.ts';
+import { AddressCount } from '../access/limits.ts';
+import { checkOrigin, isLoopbackHost } from '../access/origin.ts';
+import type { SignalingPort } from '../broadcast/sessions.ts';
 import type { ServerMessage } from './protocol.ts';
-import { wireError } from './wire-error.ts';
+import { wireError } from '../wire-error.ts';
 
 const PATH = '/ws';
 /** Beyond maxMessageBytes a message gets an error; beyond this many times that, ws closes (1009) without reading it. */

@@ -1,5 +1,5 @@
-import { loadConfig, type Config } from '../../config.ts';
-import type { UpscalerInfo } from '../../engine/upscaler.ts';
+import { loadConfig, type Config } from '../../config/config.ts';
+import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { createLog } from '../../log.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rung, SourceCodec } from '../../media/types.ts';
@@ -14,10 +14,10 @@ import type {
   ViewerListener,
   ViewerPeer,
 } from '../../rtc/peers.ts';
-import type { SessionSink } from '../../signaling/ports.ts';
+import type { SessionSink } from '../sessions.ts';
 import type { BroadcastStats, SessionState } from '../../signaling/protocol.ts';
 import type { PipelineListener, PipelinePort } from '../ports.ts';
-import { Registry } from '../registry.ts';
+import { Registry } from '../broadcast-registry.ts';
 
 /** The domain with everything around it faked: time, peers and pipelines are driven by the test. */
 

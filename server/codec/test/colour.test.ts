@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Colour, Picture } from '../../engine/upscaler.ts';
-import { ColourConverter } from '../colour_converter.ts';
+import type { Colour, Picture } from '../../upscalers/upscaler.ts';
+import { ColourConverter } from '../colour-converter.ts';
 import { Decoder } from '../decoder.ts';
 import { Encoder, type EncodedPicture } from '../encoder.ts';
-import type { FramePicture } from '../frame_picture.ts';
+import type { FramePicture } from '../frame-picture.ts';
 import { RgbReader, RgbWriter } from '../rgb.ts';
 import { PictureScaler } from '../scaler.ts';
 import { BT601, makePicture } from './material.ts';

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.ts';
 import type { AccessUnit, ResultCodec } from '../../media/types.ts';
 import { Decoder } from '../decoder.ts';
-import type { FramePicture } from '../frame_picture.ts';
+import type { FramePicture } from '../frame-picture.ts';
 import { lumaDifference, makePicture, makeStream, movingBar } from './material.ts';
 
 const open: Decoder[] = [];

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Decoder } from '../decoder.ts';
 import { Encoder, type EncodedPicture, type EncoderOptions } from '../encoder.ts';
-import type { FramePicture } from '../frame_picture.ts';
-import { h264LevelFor } from '../h264_level.ts';
+import type { FramePicture } from '../frame-picture.ts';
+import { h264LevelFor } from '../h264-level.ts';
 import { BT601, lumaDifference, makePicture, movingBar } from './material.ts';
 
 const open: Encoder[] = [];

@@ -1,4 +1,4 @@
-import type { Colour, Picture } from '../../engine/upscaler.ts';
+import type { Colour, Picture } from '../../upscalers/upscaler.ts';
 import type { AccessUnit, ResultCodec } from '../../media/types.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { newTrace } from '../../media/trace.ts';

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import type { AccessUnit } from '../../media/types.ts';
 import { AppError } from '../../errors.ts';
 import { Decoder } from '../decoder.ts';
-import { FramePool, frameOf } from '../frame_picture.ts';
+import { FramePool, frameOf } from '../frame-picture.ts';
 import { lumaDifference, makePicture, movingBar } from './material.ts';
 
 /** VP9 comes in but never goes out, so the product has no encoder for it. */

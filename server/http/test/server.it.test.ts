@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { configSchema } from '../../config.ts';
+import { configSchema } from '../../config/config.ts';
 import { SignalingServer } from '../../signaling/server.ts';
 import { TestClient } from '../../signaling/test/client.ts';
 import { FakePort } from '../../signaling/test/fake-port.ts';

@@ -8,12 +8,12 @@ import type {
   UpscalerInfo,
   UpscalerListener,
   UpscalerStream,
-} from '../../engine/upscaler.ts';
+} from '../../upscalers/upscaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { DropReason } from '../../media/types.ts';
 import type { PipelineFormat } from '../messages.ts';
-import { UpscaleStage } from '../upscale_stage.ts';
+import { UpscaleStage } from '../upscale-stage.ts';
 
 /** An upscaler in FlashVSR's rhythm: 25 in before the first 21 out, then 8 for 8, work done when the test says so. */
 class ChunkedUpscaler implements Upscaler {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { makeStream } from '../../codec/test/material.ts';
-import { planarModel } from '../../engine/onnx/test/onnx_file.ts';
+import { planarModel } from '../../upscalers/onnx/test/onnx-file.ts';
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { AccessUnit, EncodedFrame } from '../../media/types.ts';

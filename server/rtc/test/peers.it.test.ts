@@ -1,9 +1,9 @@
 import { createSocket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { encodeClip, type Clip } from '../../../tests/peers/clip.ts';
-import { NodePublisher, type NodePublisherOptions } from '../../../tests/peers/node-publisher.ts';
-import { NodeViewer, type NodeViewerOptions } from '../../../tests/peers/node-viewer.ts';
+import { encodeClip, type Clip } from '../../../testing/clip.ts';
+import { NodePublisher, type NodePublisherOptions } from '../../../testing/peers/node-publisher.ts';
+import { NodeViewer, type NodeViewerOptions } from '../../../testing/peers/node-viewer.ts';
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { RtpClock } from '../../media/rtp-clock.ts';

@@ -7,7 +7,7 @@ import type {
   SignalingPort,
   WatchReply,
   WatchRequest,
-} from '../ports.ts';
+} from '../../broadcast/sessions.ts';
 import type { BroadcastList, BroadcastStats, IceCandidate } from '../protocol.ts';
 
 /** The domain without WebRTC: remembers what it was asked and lets a test push anything to any session. */

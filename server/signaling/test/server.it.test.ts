@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { configSchema } from '../../config.ts';
+import { configSchema } from '../../config/config.ts';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { SignalingServer, type SignalingOptions } from '../server.ts';
 import { TestClient } from './client.ts';

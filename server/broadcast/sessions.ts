@@ -1,0 +1,92 @@
+import type { AppError } from '../errors.ts';
+import type {
+  BroadcastList,
+  BroadcastStats,
+  IceCandidate,
+  ModelSummary,
+  SessionState,
+  ViewerSessionStats,
+  WelcomeIceServer,
+} from '../signaling/protocol.ts';
+
+/**
+ * What signaling needs from the domain (implemented in server/broadcast, faked in tests). One session is one WebRTC peer:
+ * a publisher's or a viewer's. The WebSocket server remembers which socket made which session, so the port never sees a
+ * session id that its caller does not own; ids are nevertheless unguessable, since WHIP/WHEP will put them into URLs.
+ *
+ * Every method may throw (or reject with) an AppError; its code, message and remedy reach the client as they stand.
+ */
+export interface SignalingPort {
+  /** What the server is; sent in `welcome`. Asked again for every socket, so a model change is seen. */
+  welcome(): { readonly model: ModelSummary; readonly iceServers: readonly WelcomeIceServer[] };
+
+  /**
+   * Starts a broadcast, or takes it over when `resumeToken` is that of its first publisher (the old publisher session, if
+   * it still hangs on, gets state `ended` with error broadcast.nameTaken so that it does not fight back; viewers stay).
+   * @throws AppError broadcast.nameTaken | server.full | engine.full | server.draining | sdp.invalid | sdp.unsupported
+   */
+  publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply>;
+
+  /**
+   * Joins a broadcast, also one that nobody publishes yet: then the state is `waiting` and the peer connects all the same.
+   * @throws AppError server.full | server.draining | sdp.invalid | sdp.unsupported
+   */
+  watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply>;
+
+  /** ICE restart or renegotiation of the same session. @returns the answer. @throws AppError request.unknownSession | sdp.* */
+  restart(session: string, offerSdp: string): Promise<string>;
+
+  /** @throws AppError request.unknownSession | sdp.invalid */
+  addCandidate(session: string, candidate: IceCandidate): Promise<void>;
+
+  /**
+   * Ends a session; unknown ones are ignored. After `request` a publisher's name is free at once; after `disconnected`
+   * (its socket is gone) it stays reserved for broadcast.resumeSeconds. No sink method is called any more after this.
+   */
+  leave(session: string, cause: LeaveCause): Promise<void>;
+
+  list(): BroadcastList;
+
+  /** Calls back whenever list() would answer differently, merged to at most a few a second. @returns the unsubscriber */
+  onListChanged(listener: () => void): () => void;
+}
+
+export type LeaveCause = 'request' | 'disconnected';
+
+export interface PublishRequest {
+  readonly name: string;
+  readonly sdp: string;
+  readonly resumeToken: string | undefined;
+  readonly remoteAddress: string;
+}
+
+export interface PublishReply {
+  readonly session: string;
+  readonly resumeToken: string;
+  /** The SDP answer. */
+  readonly sdp: string;
+}
+
+export interface WatchRequest {
+  readonly name: string;
+  readonly sdp: string;
+  readonly remoteAddress: string;
+}
+
+export interface WatchReply {
+  readonly session: string;
+  readonly sdp: string;
+  readonly state: SessionState;
+}
+
+/**
+ * The way back to one session's client; never throws, never blocks. May be called before publish()/watch() resolve: what
+ * comes early is delivered right after the reply.
+ */
+export interface SessionSink {
+  /** `ended` is the last call of a session; `error` says why when it was not the client's wish. */
+  onState(state: SessionState, reason: string, error?: AppError): void;
+  /** Once a second. Dropped for a client that does not read fast enough. */
+  onStats(broadcast: BroadcastStats, viewer?: ViewerSessionStats): void;
+  onCandidate(candidate: IceCandidate): void;
+}

@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configKeys, environmentName, loadConfig, printableConfig } from '../config.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'flashvsr-config-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function file(text: string): string {
+  const path = join(folder, 'config.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('loadConfig', () => {
+  it('is usable without any setting and listens on loopback only', () => {
+    const config = loadConfig({});
+    expect(config.http).toMatchObject({ host: '127.0.0.1', port: 8080 });
+    expect(config.model.name).toBe('auto');
+  });
+
+  it('layers file, environment and flags, the later one winning key by key', () => {
+    const path = file('http: { port: 1111, host: 0.0.0.0 }\nmedia: { jitterMs: 50 }\n');
+    const config = loadConfig({
+      argv: ['--config', path, '--port', '3333'],
+      environment: { FLASHVSR_HTTP_PORT: '2222', FLASHVSR_MEDIA_JITTER_MS: '70' },
+    });
+    expect(config.http).toMatchObject({ host: '0.0.0.0', port: 3333 });
+    expect(config.media.jitterMs).toBe(70);
+  });
+
+  it('reads lists, numbers and booleans from text, and --no-x as false', () => {
+    const config = loadConfig({
+      argv: ['--no-media.ladder', '--ice.portRange=[50000,50100]'],
+      environment: { FLASHVSR_ICE_ADDITIONAL_HOST_ADDRESSES: '["203.0.113.5"]' },
+    });
+    expect(config.media.ladder).toBe(false);
+    expect(config.http.trustProxy).toBe(false);
+    expect(loadConfig({ argv: ['--http.trustProxy', '["10.0.0.0/8","::1"]'] }).http.trustProxy).toHaveLength(2);
+    expect(loadConfig({ argv: ['--http.trustProxy', '1'] }).http.trustProxy).toBe(1);
+    expect(config.ice).toMatchObject({ portRange: [50000, 50100], additionalHostAddresses: ['203.0.113.5'] });
+  });
+
+  it.each([
+    [['--http.port', '70000'], /http\.port: .*65535/],
+    [['--media.filter', 'x'], /Unknown flag --media\.filter/],
+    [['--model.filter', 'nearest'], /model\.filter: .*"bicubic"\|"lanczos"/],
+    [['--http.tlsKeyFile', 'k.pem'], /http\.tlsCertificateFile: certificate and key/],
+    [['--ice.portRange', '[6000,5000]'], /ice\.portRange: the second port/],
+    [['--http.trustProxy', 'true'], /http\.trustProxy: must be false, a number of proxies/],
+    [['--http.trustProxy', '["proxy"]'], /http\.trustProxy\.0: must be an address or a network/],
+    [['stray'], /Unexpected argument "stray"/],
+    [['--config', '/does/not/exist.yaml'], /cannot be read/],
+  ])('%j is refused with a message that names the key', (argv, message) => {
+    expect(() => loadConfig({ argv })).toThrow(message);
+  });
+
+  it('names every wrong key of a file at once, unknown keys too', () => {
+    const path = file('http: { prot: 1 }\nmedia: { jitterMs: fast }\n');
+    expect(() => loadConfig({ argv: ['--config', path] })).toThrow(/http: unknown key "prot".*media\.jitterMs/);
+  });
+
+  it('refuses a file that is not a mapping', () => {
+    expect(() => loadConfig({ argv: ['--config', file('- a\n- b\n')] })).toThrow(/must be a mapping/);
+  });
+});
+
+describe('names', () => {
+  it('gives every key an environment name of its own', () => {
+    const names = configKeys().map(environmentName);
+    expect(new Set(names).size).toBe(names.length);
+    expect(environmentName('media.jitterMs')).toBe('FLASHVSR_MEDIA_JITTER_MS');
+  });
+
+  it('prints no credentials', () => {
+    const config = loadConfig({ argv: ['--ice.servers', '[{"urls":"turn:t","username":"u","credential":"secret"}]'] });
+    expect(JSON.stringify(printableConfig(config))).not.toContain('secret');
+  });
+});

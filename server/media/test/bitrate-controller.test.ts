@@ -1,0 +1,106 @@
+import { expect, it } from 'vitest';
+import { BitrateController, type ViewerReport } from '../bitrate-controller.ts';
+
+const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
+const SECOND = 1_000_000;
+
+/** Nothing is known of the link but the estimate. */
+const UNKNOWN = { deliveredBps: undefined, fractionLost: 0, roundTripMs: undefined };
+
+/** Runs `seconds` updates and returns the last answer. */
+function run(
+  controller: BitrateController,
+  estimates: Record<string, number | undefined>,
+  from: number,
+  seconds: number,
+  link: Partial<ViewerReport> = {},
+): ReadonlySet<string> {
+  let low: ReadonlySet<string> = new Set();
+  for (let second = from; second < from + seconds; second += 1) {
+    const reports = Object.entries(estimates).map(([id, estimateBps]): [string, ViewerReport] => [
+      id,
+      { ...UNKNOWN, reportedAtUs: second * SECOND, ...link, estimateBps },
+    ]);
+    low = controller.update(new Map(reports), second * SECOND).low;
+  }
+  return low;
+}
+
+it('starts at the start bit rate, believes low estimates after three seconds and follows within the limits', () => {
+  const controller = new BitrateController(limits);
+  expect(controller.fullBps).toBe(2_500_000);
+  run(controller, { a: 300_000 }, 0, 3);
+  expect(controller.fullBps).toBe(2_500_000);
+  run(controller, { a: 2_000_000 }, 3, 1);
+  expect(controller.fullBps).toBe(1_700_000);
+  run(controller, { a: 50_000_000 }, 4, 1);
+  expect(controller.fullBps).toBe(6_000_000);
+});
+
+it('believes what the link has carried before an estimate that started too low, and not when it has carried nothing', () => {
+  const controller = new BitrateController(limits);
+  const estimate = { a: 200_000 };
+  const link = { deliveredBps: 2_400_000, roundTripMs: 2 };
+  expect([...run(controller, estimate, 0, 20, link)]).toEqual([]);
+  expect(controller.fullBps).toBe(2_400_000);
+  // The link becomes thin: its queue grows, and the estimate counts.
+  expect([...run(controller, estimate, 20, 4, { ...link, roundTripMs: 400 })]).toEqual(['a']);
+  expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);
+});
+
+it('takes what arrives of too much for the rate, and grows by 8 % a second from there', () => {
+  const controller = new BitrateController(limits);
+  run(controller, { a: undefined }, 0, 2);
+  expect(controller.fullBps).toBe(2_500_000);
+  const thin = { deliveredBps: 600_000, fractionLost: 0.8 };
+  run(controller, { a: undefined }, 2, 1, thin);
+  expect(controller.fullBps).toBe(600_000);
+  // The same report again is no news; neither reports of no loss in between nor an estimate that is too high bring it back at once.
+  run(controller, { a: undefined }, 3, 1, { ...thin, reportedAtUs: 2 * SECOND });
+  run(controller, { a: undefined }, 4, 1);
+  expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 2));
+  run(controller, { a: 3_000_000 }, 5, 1);
+  expect(controller.fullBps).toBe(Math.round(600_000 * 1.08 ** 3));
+  // A lower estimate counts, and ends it.
+  run(controller, { a: 500_000 }, 6, 1);
+  run(controller, { a: 3_000_000 }, 7, 1);
+  expect(controller.fullBps).toBe(0.85 * 3_000_000);
+});
+
+it('takes the 20th percentile of many viewers', () => {
+  const controller = new BitrateController(limits);
+  const estimates = Object.fromEntries([3, 4, 4, 4, 4, 4, 4, 4, 4, 4].map((mbit, index) => [`v${index}`, mbit * 1e6]));
+  run(controller, estimates, 0, 1);
+  expect(controller.fullBps).toBe(3_400_000);
+});
+
+it('moves a viewer that stays far below the others to the low rung, and the others keep their bit rate', () => {
+  const controller = new BitrateController(limits);
+  const estimates = { a: 4_000_000, b: 4_000_000, thin: 500_000 };
+  expect([...run(controller, estimates, 0, 6)]).toEqual([]);
+  expect([...run(controller, estimates, 6, 2)]).toEqual(['thin']);
+  expect(controller.fullBps).toBe(3_400_000);
+});
+
+it('tries the full rung again after 15 s, and after 30 s when that failed', () => {
+  const controller = new BitrateController(limits);
+  const thin = { a: 4_000_000, b: 4_000_000, thin: 350_000 };
+  run(controller, thin, 0, 8);
+  // Down at second 6, so back at second 21, and down again at 24.
+  expect([...run(controller, thin, 8, 14)]).toEqual([]);
+  expect([...run(controller, thin, 22, 4)]).toEqual(['thin']);
+  expect([...run(controller, thin, 26, 20)]).toEqual(['thin']);
+  expect([...run(controller, { ...thin, thin: 4_000_000 }, 46, 15)]).toEqual([]);
+});
+
+it('keeps a lone viewer on the low rung when its link cannot take the smallest full bit rate', () => {
+  const controller = new BitrateController(limits);
+  expect([...run(controller, { only: 200_000 }, 0, 8)]).toEqual(['only']);
+});
+
+it('forgets viewers that left', () => {
+  const controller = new BitrateController(limits);
+  run(controller, { a: 1_000_000 }, 0, 1);
+  run(controller, {}, 1, 1);
+  expect(controller.fullBps).toBe(limits.startBps);
+});

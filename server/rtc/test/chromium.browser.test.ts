@@ -1,0 +1,451 @@
+import { existsSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Link } from '../../../testing/link.ts';
+import { monotonicUs } from '../../media/clock.ts';
+import { traceAt } from '../../media/trace.ts';
+import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
+import type { PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
+import { WeriftStack } from '../werift-stack.ts';
+
+/**
+ * Chromium as the far side: what it publishes arrives as access units, what the viewer peer sends it plays. The page is
+ * empty; its script is below. Signalling is a function call.
+ */
+
+const OPTIONS: RtcOptions = {
+  iceServers: [],
+  portRange: undefined,
+  additionalHostAddresses: [],
+  ipv6: false,
+  interfaceAddresses: ['127.0.0.1'],
+  jitterMs: 80,
+  startBitrateBps: 1_500_000,
+  maxIngestBitrateBps: undefined,
+};
+
+/** Runs in the page. */
+const PAGE_SCRIPT = `
+  globalThis.peers = {};
+  /** Noise that moves: content that fills whatever bit rate is allowed. */
+  function noise(width, height, framesPerSecond) {
+    const canvas = document.createElement('canvas');
+    canvas.width = width; canvas.height = height;
+    const context = canvas.getContext('2d');
+    const tile = context.createImageData(width, height);
+    for (let at = 0; at < tile.data.length; at += 4) {
+      tile.data[at] = Math.random() * 255; tile.data[at + 1] = Math.random() * 255; tile.data[at + 2] = Math.random() * 255;
+      tile.data[at + 3] = 255;
+    }
+    const bitmap = document.createElement('canvas');
+    bitmap.width = width; bitmap.height = height;
+    bitmap.getContext('2d').putImageData(tile, 0, 0);
+    let step = 0;
+    setInterval(() => {
+      step += 1;
+      context.drawImage(bitmap, (step * 7) % width, (step * 3) % height);
+      context.drawImage(bitmap, (step * 7) % width - width, (step * 3) % height);
+      context.fillStyle = 'rgb(0,128,255)';
+      context.fillRect((step * 5) % width, 40, 60, 60);
+    }, 1000 / framesPerSecond);
+    return canvas.captureStream(framesPerSecond);
+  }
+  async function publish({ codec, width, height, maxBitrate, audio }) {
+    const peer = peers.publisher = new RTCPeerConnection();
+    const stream = noise(width, height, 30);
+    const transceiver = peer.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', streams: [stream] });
+    if (codec !== undefined) {
+      const all = RTCRtpSender.getCapabilities('video').codecs;
+      transceiver.setCodecPreferences(
+        all.filter((c) => c.mimeType === 'video/' + codec).concat(all.filter((c) => c.mimeType === 'video/rtx')));
+    }
+    if (audio) {
+      const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+      peer.addTransceiver(microphone.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+    }
+    await peer.setLocalDescription();
+    await gathered(peer);
+    const answer = await signal('publish', peer.localDescription.sdp);
+    await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+    {
+      const parameters = transceiver.sender.getParameters();
+      parameters.encodings[0].maxBitrate = maxBitrate;
+      parameters.degradationPreference = 'maintain-resolution';
+      await transceiver.sender.setParameters(parameters);
+    }
+    return answer;
+  }
+  async function restart(name) {
+    const peer = peers[name];
+    peer.restartIce();
+    await peer.setLocalDescription();
+    await gathered(peer);
+    await peer.setRemoteDescription({ type: 'answer', sdp: await signal('restart ' + name, peer.localDescription.sdp) });
+  }
+  async function watch({ codec, source, audio }) {
+    const peer = peers.viewer = new RTCPeerConnection();
+    peers.streams = [];
+    peer.ontrack = ({ track, streams }) => {
+      peers.streams.push([track.kind, streams.map((stream) => stream.id).join()]);
+      // Audio that nothing plays is never pulled, and has no playout time.
+      const video = document.createElement(track.kind);
+      video.muted = true; video.autoplay = true; video.playsInline = true;
+      video.srcObject = new MediaStream([track]);
+      document.body.append(video);
+    };
+    const transceivers = [peer.addTransceiver('video', { direction: 'recvonly' })];
+    if (source) transceivers.push(peer.addTransceiver('video', { direction: 'recvonly' }));
+    if (audio) peer.addTransceiver('audio', { direction: 'recvonly' });
+    if (codec !== undefined) {
+      const all = RTCRtpReceiver.getCapabilities('video').codecs;
+      transceivers[0].setCodecPreferences(
+        all.filter((c) => c.mimeType === 'video/' + codec).concat(all.filter((c) => c.mimeType === 'video/rtx')));
+    }
+    await peer.setLocalDescription();
+    await gathered(peer);
+    await peer.setRemoteDescription({ type: 'answer', sdp: await signal('watch', peer.localDescription.sdp) });
+  }
+  function gathered(peer) {
+    if (peer.iceGatheringState === 'complete') return;
+    return new Promise((resolve) => {
+      peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && resolve();
+      setTimeout(resolve, 2000);
+    });
+  }
+  async function stats(name, type, kind) {
+    const list = [];
+    for (const entry of (await peers[name].getStats()).values()) {
+      if (entry.type === type && (kind === undefined || entry.kind === kind)) list.push({ ...entry });
+    }
+    return list;
+  }
+`;
+
+type Stats = Record<string, number | string | undefined>[];
+
+const executable = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until<T>(what: string, probe: () => T | Promise<T>, withinMs = 5000): Promise<NonNullable<T>> {
+  const end = Date.now() + withinMs;
+  for (;;) {
+    const value = await probe();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
+    await wait(20);
+  }
+}
+
+describe('Chromium', () => {
+  let browser: Browser;
+  let server: Server;
+  let page: Page;
+  let stack: WeriftStack;
+  let publisher: PublisherPeer;
+  let viewer: ViewerPeer | undefined;
+  let units: AccessUnit[];
+  let audioPackets: number;
+  let drops: Record<string, number>;
+  /** Between the publishing page and the server, if a test sets it. */
+  let link: Link | undefined;
+
+  beforeAll(async () => {
+    expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM_PATH)`).toBe(
+      true,
+    );
+    server = createServer((_request, response) => {
+      response.setHeader('content-type', 'text/html');
+      response.end(`<!doctype html><title>peer</title><body><script>${PAGE_SCRIPT}</script>`);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    browser = await chromium.launch({
+      executablePath: executable,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--allow-loopback-in-peer-connection',
+        '--disable-features=WebRtcHideLocalIpsWithMdns',
+        '--use-fake-ui-for-media-stream',
+        '--use-fake-device-for-media-stream',
+        '--autoplay-policy=no-user-gesture-required',
+      ],
+    });
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await new Promise((resolve) => server?.close(resolve));
+  });
+
+  beforeEach(async () => {
+    stack = new WeriftStack(OPTIONS);
+    stack.onError((error) => console.error(error));
+    units = [];
+    audioPackets = 0;
+    drops = {};
+    viewer = undefined;
+    link = undefined;
+    page = await browser.newPage();
+    page.on('pageerror', (error) => console.error('page:', error));
+    await page.exposeFunction('signal', (kind: string, sdp: string) => accept(kind, sdp));
+    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  });
+
+  afterEach(async () => {
+    await page.close();
+    await stack.close();
+    link?.close();
+  });
+
+  function accept(kind: string, sdp: string): Promise<string> {
+    if (kind === 'restart publisher') return publisher.restart(sdp);
+    if (kind === 'restart viewer' && viewer !== undefined) return viewer.restart(sdp);
+    const through = link === undefined ? (run: typeof acceptPublisher) => run : link.signal.bind(link);
+    return kind === 'publish' ? through(acceptPublisher)(sdp) : acceptViewer(sdp);
+  }
+
+  /** Publisher -> (no upscaler) -> viewer: the source's own frames stand in for the result. */
+  function acceptPublisher(sdp: string): Promise<string> {
+    publisher = stack.createPublisher({
+      onState: () => undefined,
+      onAccessUnit: (unit) => {
+        units.push(unit);
+        if (unit.codec !== 'VP9') viewer?.sendResult(stack.packetize(asResult(unit, unit.codec)));
+      },
+      onVideoPacket: (packet, codec) => viewer?.sendSource(packet, codec),
+      onAudioPacket: (packet) => {
+        audioPackets += 1;
+        viewer?.sendAudio(packet);
+      },
+      onDrop: (reason, count) => (drops[reason] = (drops[reason] ?? 0) + count),
+    });
+    return publisher.accept(sdp);
+  }
+
+  function acceptViewer(sdp: string): Promise<string> {
+    viewer = stack.createViewer(
+      {
+        onState: () => undefined,
+        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+      },
+      { width: 320, height: 180 },
+    );
+    return viewer.accept(sdp);
+  }
+
+  const stats = (name: string, type: string, kind?: string) =>
+    page.evaluate(
+      ([peer, of, media]) =>
+        (globalThis as unknown as { stats(...a: unknown[]): Promise<Stats> }).stats(peer, of, media),
+      [name, type, kind] as const,
+    );
+  const call = (name: 'publish' | 'watch', options: Record<string, unknown>) =>
+    page.evaluate(
+      ([method, given]) =>
+        (globalThis as unknown as Record<string, (o: unknown) => Promise<string>>)[method as string]?.(given),
+      [name, options] as const,
+    );
+
+  for (const codec of ['VP8', 'H264'] as const) {
+    it(`publishes ${codec} and plays back what the viewer peer sends, with audio in the same stream`, async () => {
+      const answer = await call('publish', { codec, width: 320, height: 180, maxBitrate: 500_000, audio: true });
+      expect(answer).not.toContain('goog-remb');
+      expect(answer).not.toContain('ccm fir');
+      expect(answer).not.toContain('video-orientation');
+      await until('first access unit', () => units.length > 0);
+      expect(units[0]).toMatchObject({ codec, keyframe: true });
+
+      await call('watch', { codec, source: true, audio: true });
+      await until(
+        '30 decoded frames',
+        async () => {
+          const [result] = await stats('viewer', 'inbound-rtp', 'video');
+          return Number(result?.['framesDecoded'] ?? 0) >= 30;
+        },
+        30_000,
+      );
+      const inbound = await stats('viewer', 'inbound-rtp', 'video');
+      expect(inbound).toHaveLength(2);
+      for (const track of inbound) expect(track).toMatchObject({ frameWidth: 320, frameHeight: 180 });
+      const streams = await page.evaluate(
+        () => (globalThis as unknown as { peers: { streams: [string, string][] } }).peers.streams,
+      );
+      expect(streams.map(([kind]) => kind).sort()).toEqual(['audio', 'video', 'video']);
+      expect(new Set(streams.map(([, id]) => id)).size, 'one MediaStream for all tracks').toBe(1);
+      const audio = await until('audio', async () => {
+        const [found] = await stats('viewer', 'inbound-rtp', 'audio');
+        return Number(found?.['packetsReceived'] ?? 0) > 20 ? found : undefined;
+      });
+      expect(Number(audio['packetsLost'])).toBeLessThanOrEqual(1);
+      expect(audioPackets).toBeGreaterThan(20);
+      const sizes: unknown = await page.evaluate(
+        `[...document.querySelectorAll('video')].map((video) => [video.videoWidth, video.videoHeight])`,
+      );
+      expect(sizes).toEqual([
+        [320, 180],
+        [320, 180],
+      ]);
+      await until('a REMB', () => viewer?.getStats().estimateBps !== undefined, 8000);
+
+      // By our sender reports the browser puts both tracks on one clock: what it plays together was captured together.
+      const skews: number[] = [];
+      let playout = '';
+      await until(
+        'playout times of both tracks',
+        async () => {
+          // The result and the source play the same pictures here; either has a time once its first report is in.
+          const at = async (kind: string) =>
+            (await stats('viewer', 'inbound-rtp', kind))
+              .map((track) => Number(track['estimatedPlayoutTimestamp'] ?? NaN))
+              .find((time) => !Number.isNaN(time));
+          const [video, audio] = await Promise.all([at('video'), at('audio')]);
+          playout = `video ${video}, audio ${audio}`;
+          if (video !== undefined && audio !== undefined) skews.push(Math.round(video - audio));
+          return skews.length >= 20;
+        },
+        20_000,
+      ).catch((error: Error) => {
+        throw new Error(`${error.message}; last: ${playout}`);
+      });
+      const median = [...skews].sort((a, b) => a - b)[10] ?? NaN;
+      console.log(`${codec}: video - audio at playout, ms: median ${median}, all ${skews.join(' ')}`);
+      expect(Math.abs(median)).toBeLessThan(250);
+    });
+  }
+
+  it('publishes VP9, and the forwarded source plays', async () => {
+    await call('publish', { codec: 'VP9', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 5, 20_000);
+    expect(units[0]).toMatchObject({ codec: 'VP9', keyframe: true });
+    await call('watch', { source: true });
+    expect(viewer?.sourceCodecs).toContain('VP9');
+    await until(
+      'ten decoded frames of the source',
+      async () => (await stats('viewer', 'inbound-rtp', 'video')).some((track) => Number(track['framesDecoded']) >= 10),
+      30_000,
+    );
+    expect(drops).toEqual({});
+  });
+
+  it('restarts ICE for a viewer, too', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 5);
+    await call('watch', { codec: 'VP8' });
+    const decoded = async () => Number((await stats('viewer', 'inbound-rtp', 'video'))[0]?.['framesDecoded'] ?? 0);
+    await until('frames', async () => (await decoded()) > 5, 20_000);
+    await page.evaluate(`restart('viewer')`);
+    const before = await decoded();
+    await until('more frames', async () => (await decoded()) > before + 20, 20_000);
+    expect(viewer?.state).toBe('connected');
+  });
+
+  it('reaches 1 Mbit/s within seconds when 1.5 Mbit/s are allowed, and holds it', async () => {
+    await call('publish', { codec: 'VP8', width: 640, height: 360, maxBitrate: 1_500_000 });
+    await until('connection', () => publisher.state === 'connected');
+    const startUs = monotonicUs();
+    await until('1 Mbit/s', () => publisher.getStats().bitrateBps >= 1_000_000, 10_000);
+    const reachedMs = (monotonicUs() - startUs) / 1000;
+    const held: string[] = [];
+    const allowed: number[] = [];
+    for (let second = 0; second < 6; second += 1) {
+      await wait(1000);
+      const [sent] = await stats('publisher', 'outbound-rtp', 'video');
+      allowed.push(await allowedBps());
+      held.push(
+        `${Math.round(publisher.getStats().bitrateBps / 1000)} of ${Math.round((allowed.at(-1) ?? 0) / 1000)} kbit/s, ` +
+          `${sent?.['framesPerSecond']} fps, limited by ${sent?.['qualityLimitationReason']}`,
+      );
+    }
+    console.log(`1 Mbit/s after ${reachedMs.toFixed(0)} ms, then each second: ${held.join('; ')}`);
+    // What the estimator allows is the feedback's doing; what is sent also depends on how busy this machine is.
+    expect(Math.min(...allowed)).toBeGreaterThan(1_000_000);
+    expect(reachedMs).toBeLessThan(8000);
+  });
+
+  it('repairs 2 % loss with 40 ms round trip by NACK and RTX', async () => {
+    link = await Link.open({ lossPercent: 2, delayMs: 20 }, { delayMs: 20 });
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 800_000 });
+    await until('200 access units', () => units.length >= 200, 30_000);
+    const { packetsLost, nacksSent, keyframeRequestsSent } = publisher.getStats();
+    const dropped = Object.values(drops).reduce((sum, count) => sum + count, 0);
+    console.log(
+      `2 % loss: ${link.getStats().up.dropped} packets lost on the way, ${nacksSent} asked for again, ${packetsLost} ` +
+        `never came; ${units.length} units, ${dropped} dropped, ${keyframeRequestsSent} keyframes requested`,
+    );
+    expect(link.getStats().up.dropped).toBeGreaterThan(5);
+    expect(dropped / units.length).toBeLessThan(0.05);
+  });
+
+  it('comes down in a 500 kbit/s bottleneck and recovers when it is gone', async () => {
+    link = await Link.open({}, {});
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 1_500_000 });
+    await until('1 Mbit/s allowed', async () => (await allowedBps()) > 1_000_000, 10_000);
+    link.change({ bitrateBps: 500_000, queueMs: 300 });
+    const changedAt = Date.now();
+    await until('the estimate to come down', async () => (await allowedBps()) < 600_000, 15_000);
+    const downMs = Date.now() - changedAt;
+    await wait(4000);
+    const settled = await allowedBps();
+    const { forwarded, dropped } = link.getStats().up;
+    link.change({});
+    const freedAt = Date.now();
+    await until('recovery', async () => (await allowedBps()) > 1_000_000, 40_000);
+    console.log(
+      `bottleneck: down to ${Math.round(settled / 1000)} kbit/s, first below 600 after ${downMs} ms, ` +
+        `${((100 * dropped) / (forwarded + dropped)).toFixed(1)} % dropped; above 1 Mbit/s again ${Date.now() - freedAt} ms after it ended`,
+    );
+    expect(settled).toBeLessThan(650_000);
+  });
+
+  it('restarts ICE as the answerer without a break', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
+    await until('access units', () => units.length > 10, 5000);
+    const selected = async () => (await stats('publisher', 'transport'))[0]?.['selectedCandidatePairId'];
+    const pairBefore = await selected();
+    await page.evaluate(`restart('publisher')`);
+    await until('a new candidate pair', async () => ![undefined, pairBefore].includes(await selected()), 10_000);
+    const before = units.length;
+    await until('30 more units', () => units.length > before + 30, 10_000);
+    expect(publisher.state).toBe('connected');
+    expect(drops).toEqual({});
+  });
+
+  it('is told to leave when the page does: the peer closes without waiting for silence', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180 });
+    await until('access units', () => units.length > 5, 5000);
+    await page.evaluate('peers.publisher.close()');
+    await until('closed', () => publisher.state === 'closed', 5000);
+  });
+
+  it('tells the page when the server closes: its transport is closed without a timeout', async () => {
+    await call('publish', { codec: 'VP8', width: 320, height: 180 });
+    await until('access units', () => units.length > 5);
+    await publisher.close();
+    await until('the page’s transport to close', () =>
+      page.evaluate(`peers.publisher.getSenders()[0].transport.state === 'closed'`),
+    );
+  });
+
+  async function allowedBps(): Promise<number> {
+    const pairs = await stats('publisher', 'candidate-pair');
+    return Math.max(0, ...pairs.map((entry) => Number(entry['availableOutgoingBitrate'] ?? 0)));
+  }
+});
+
+function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
+  const at = unit.assembledAtUs;
+  return {
+    codec,
+    rung: 'full',
+    data: unit.data,
+    mediaTime: unit.mediaTime,
+    keyframe: unit.keyframe,
+    width: 320,
+    height: 180,
+    trace: traceAt(at, unit.receivedAtUs),
+  };
+}

@@ -1,0 +1,339 @@
+import type { RawData, WebSocket } from 'ws';
+import { z } from 'zod';
+import { AppError } from '../errors.ts';
+import { RateLimit } from '../access/limits.ts';
+import { SessionChannel } from './channel.ts';
+import type { LeaveCause, SignalingPort } from '../broadcast/sessions.ts';
+import { PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
+import { wireError } from '../wire-error.ts';
+
+/** Close codes of /ws beside RFC 6455's own: the private range, last three digits as in HTTP. */
+export const CLOSE = {
+  normal: 1000,
+  goingAway: 1001,
+  tooLarge: 1009,
+  tryAgainLater: 1013,
+  versionMismatch: 4400,
+  noHello: 4408,
+  tooManyMessages: 4429,
+} as const;
+
+/** One page showing a wall of broadcasts is fine, one socket holding every viewer slot is not. */
+const MAX_WATCHES_PER_SOCKET = 16;
+/** A client that does not read: pushes it can miss are skipped from here on, and it is cut off at the second. */
+const SKIP_PUSHES_ABOVE_BYTES = 64 * 1024;
+const CUT_ABOVE_BYTES = 4 * 1024 * 1024;
+
+export interface ConnectionOptions {
+  readonly socket: WebSocket;
+  readonly port: SignalingPort;
+  readonly remoteAddress: string;
+  readonly serverName: string;
+  readonly maxMessageBytes: number;
+  readonly maxMessagesPerSecond: number;
+  readonly helloTimeoutMs: number;
+  readonly onError: (error: AppError, connection: Connection) => void;
+}
+
+type Request<T extends ClientMessage['type']> = Extract<ClientMessage, { type: T }>;
+type Reply = Exclude<ServerMessage, { type: 'error' | 'candidate' | 'state' | 'stats' }>;
+type State = { kind: 'greeting'; timer: NodeJS.Timeout } | { kind: 'open' } | { kind: 'closed' };
+
+/** One socket: reads requests, answers each exactly once, and owns the sessions it made. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #sessions = new Map<string, SessionChannel>();
+  /** The last ones that the server ended, newest first. */
+  #ended: readonly string[] = [];
+  /** Requests under way that will become sessions, so that limits count them too. */
+  readonly #pending = { publish: 0, watch: 0 };
+  readonly #rate: RateLimit;
+  /** Rejected messages have a budget of their own; who exceeds that as well is cut off. */
+  readonly #rejects: RateLimit;
+  #state: State;
+  #subscribed = false;
+  #missedPongs = 0;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    const { socket, maxMessagesPerSecond } = options;
+    this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
+    this.#rejects = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
+    const timer = setTimeout(() => {
+      this.#report(new AppError('request.state', 'No hello within the time allowed.'));
+      this.close(CLOSE.noHello, 'no hello');
+    }, options.helloTimeoutMs);
+    this.#state = { kind: 'greeting', timer };
+    socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
+    socket.on('pong', () => (this.#missedPongs = 0));
+    socket.on('close', () => this.#closed());
+    // Frames against RFC 6455, or larger than the hard limit: ws closes with the right code, the count is ours.
+    socket.on('error', (cause) =>
+      options.onError(new AppError('request.malformed', `WebSocket: ${cause.message}`, { cause }), this),
+    );
+  }
+
+  get remoteAddress(): string {
+    return this.#options.remoteAddress;
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** True when this client asked for `broadcasts` on every change. */
+  get subscribed(): boolean {
+    return this.#subscribed;
+  }
+
+  /** A ping frame (RFC 6455 section 5.5.2). After two without an answer the client is taken for dead. */
+  heartbeat(): void {
+    if (this.#missedPongs >= 2) {
+      this.#options.socket.terminate();
+      return;
+    }
+    this.#missedPongs += 1;
+    this.#options.socket.ping();
+  }
+
+  /** Already serialized, since it is the same for every subscriber. Skipped for a client that does not keep up. */
+  pushText(text: string): void {
+    if (this.#options.socket.bufferedAmount <= SKIP_PUSHES_ABOVE_BYTES) this.#sendText(text);
+  }
+
+  close(code: number, reason: string): void {
+    this.#options.socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#options.socket.terminate();
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    if (this.#state.kind === 'closed') return;
+    const nowMs = Date.now();
+    if (!this.#rate.take(nowMs)) {
+      if (!this.#rejects.take(nowMs)) {
+        this.close(CLOSE.tooManyMessages, 'too many messages');
+        return;
+      }
+      const most = this.#options.maxMessagesPerSecond;
+      this.#fail(new AppError('request.tooMany', `More than ${most} messages a second; this one was not read.`));
+      return;
+    }
+    if (isBinary) {
+      this.#fail(new AppError('request.malformed', 'Binary frame: messages are JSON text.'));
+      return;
+    }
+    const bytes = byteLength(data);
+    if (bytes > this.#options.maxMessageBytes) {
+      const most = this.#options.maxMessageBytes;
+      this.#fail(new AppError('request.tooLarge', `Message of ${bytes} bytes; the most is ${most}.`));
+      return;
+    }
+    let json: unknown;
+    try {
+      json = JSON.parse(text(data));
+    } catch {
+      this.#fail(new AppError('request.malformed', 'The message is not JSON.'));
+      return;
+    }
+    const parsed = clientMessage.safeParse(json);
+    if (!parsed.success) {
+      this.#fail(new AppError('request.malformed', describe(parsed.error, json)), requestId(json));
+      return;
+    }
+    void this.#answer(parsed.data);
+  }
+
+  async #answer(message: ClientMessage): Promise<void> {
+    try {
+      if (this.#state.kind === 'greeting' && message.type !== 'hello') {
+        throw new AppError('request.state', `"${message.type}" before "hello".`);
+      }
+      switch (message.type) {
+        case 'hello':
+          return this.#hello(message);
+        case 'publish':
+          return await this.#publish(message);
+        case 'watch':
+          return await this.#watch(message);
+        case 'restart': {
+          this.#own(message.session);
+          const sdp = await this.#options.port.restart(message.session, message.sdp);
+          return this.#reply({ type: 'restarted', re: message.id, session: message.session, sdp });
+        }
+        case 'candidate':
+          this.#own(message.session);
+          await this.#options.port.addCandidate(message.session, message.candidate);
+          return this.#reply({ type: 'ok', re: message.id });
+        case 'leave':
+          // The server may have ended it in the same moment.
+          if (!this.#ended.includes(message.session)) {
+            this.#own(message.session);
+            await this.#end(message.session, 'request');
+          }
+          return this.#reply({ type: 'ok', re: message.id });
+        case 'list':
+          if (message.subscribe !== undefined) this.#subscribed = message.subscribe;
+          return this.#reply({ type: 'broadcasts', re: message.id, ...this.#options.port.list() });
+        case 'ping':
+          return this.#reply({ type: 'pong', re: message.id });
+      }
+    } catch (thrown) {
+      this.#fail(AppError.from(thrown), message.id);
+    }
+  }
+
+  #hello(message: Request<'hello'>): void {
+    if (message.version !== PROTOCOL_VERSION) {
+      const versions = `client ${message.version}, server ${PROTOCOL_VERSION}`;
+      this.#fail(new AppError('request.version', `Different protocol versions: ${versions}.`), message.id);
+      this.close(CLOSE.versionMismatch, 'protocol version');
+      return;
+    }
+    if (this.#state.kind === 'greeting') {
+      clearTimeout(this.#state.timer);
+      this.#state = { kind: 'open' };
+    }
+    const { port, serverName } = this.#options;
+    this.#reply({ type: 'welcome', re: message.id, version: PROTOCOL_VERSION, server: serverName, ...port.welcome() });
+  }
+
+  async #publish({ id, name, sdp, resumeToken }: Request<'publish'>): Promise<void> {
+    const publishing = [...this.#sessions.values()].some((channel) => channel.role === 'publish');
+    if (publishing || this.#pending.publish > 0) {
+      throw new AppError('request.state', 'This connection publishes already.', {
+        remedy: 'Leave the first session, or open another connection.',
+      });
+    }
+    const { port, remoteAddress } = this.#options;
+    const channel = new SessionChannel('publish', this.#channelHost);
+    const reply = await this.#whilePending(
+      'publish',
+      channel,
+      port.publish({ name, sdp, resumeToken, remoteAddress }, channel),
+    );
+    if (reply === undefined) return;
+    this.#reply({ type: 'published', re: id, name, ...reply });
+    channel.open(reply.session);
+  }
+
+  async #watch({ id, name, sdp }: Request<'watch'>): Promise<void> {
+    const watching = [...this.#sessions.values()].filter((channel) => channel.role === 'watch').length;
+    if (watching + this.#pending.watch >= MAX_WATCHES_PER_SOCKET) {
+      throw new AppError('request.tooMany', `One connection may watch ${MAX_WATCHES_PER_SOCKET} broadcasts.`);
+    }
+    const { port, remoteAddress } = this.#options;
+    const channel = new SessionChannel('watch', this.#channelHost);
+    const reply = await this.#whilePending('watch', channel, port.watch({ name, sdp, remoteAddress }, channel));
+    if (reply === undefined) return;
+    this.#reply({ type: 'watching', re: id, name, ...reply });
+    channel.open(reply.session);
+  }
+
+  /** Counts the request, registers the session it made, or ends it at once if the client went away meanwhile. */
+  async #whilePending<T extends { session: string }>(
+    role: 'publish' | 'watch',
+    channel: SessionChannel,
+    request: Promise<T>,
+  ): Promise<T | undefined> {
+    this.#pending[role] += 1;
+    try {
+      const reply = await request;
+      if (this.#state.kind === 'closed') {
+        channel.close();
+        await this.#options.port.leave(reply.session, 'disconnected');
+        return undefined;
+      }
+      this.#sessions.set(reply.session, channel);
+      return reply;
+    } finally {
+      this.#pending[role] -= 1;
+    }
+  }
+
+  readonly #channelHost = {
+    send: (message: ServerMessage) => this.#send(message),
+    sendIfIdle: (message: ServerMessage) => {
+      if (this.#options.socket.bufferedAmount <= SKIP_PUSHES_ABOVE_BYTES) this.#send(message);
+    },
+    ended: (session: string) => {
+      this.#sessions.delete(session);
+      this.#ended = [session, ...this.#ended].slice(0, MAX_WATCHES_PER_SOCKET);
+    },
+  };
+
+  #own(session: string): void {
+    if (!this.#sessions.has(session)) {
+      throw new AppError('request.unknownSession', `This connection has no session "${session}".`);
+    }
+  }
+
+  async #end(session: string, cause: LeaveCause): Promise<void> {
+    this.#sessions.get(session)?.close();
+    this.#sessions.delete(session);
+    await this.#options.port.leave(session, cause);
+  }
+
+  #closed(): void {
+    if (this.#state.kind === 'greeting') clearTimeout(this.#state.timer);
+    this.#state = { kind: 'closed' };
+    this.#subscribed = false;
+    for (const session of [...this.#sessions.keys()]) {
+      this.#end(session, 'disconnected').catch((thrown: unknown) => this.#report(AppError.from(thrown)));
+    }
+  }
+
+  #fail(error: AppError, re?: number): void {
+    this.#report(error);
+    this.#send({ type: 'error', ...(re === undefined ? {} : { re }), ...wireError(error) });
+  }
+
+  #report(error: AppError): void {
+    this.#options.onError(error, this);
+  }
+
+  #reply(message: Reply): void {
+    this.#send(message);
+  }
+
+  #send(message: ServerMessage): void {
+    this.#sendText(JSON.stringify(message));
+  }
+
+  #sendText(message: string): void {
+    const { socket } = this.#options;
+    if (socket.readyState !== socket.OPEN) return;
+    if (socket.bufferedAmount > CUT_ABOVE_BYTES) socket.terminate();
+    else socket.send(message);
+  }
+}
+
+function byteLength(data: RawData): number {
+  return Array.isArray(data) ? data.reduce((sum, part) => sum + part.byteLength, 0) : data.byteLength;
+}
+
+/** ws gives text frames as one Buffer (binaryType nodebuffer). */
+function text(data: RawData): string {
+  return (Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)).toString('utf8');
+}
+
+function requestId(json: unknown): number | undefined {
+  const id = z.object({ id: z.number().int().nonnegative() }).safeParse(json);
+  return id.success ? id.data.id : undefined;
+}
+
+const TYPES = clientMessage.options.map((option) => option.shape.type.value);
+
+/** One sentence that names the field, what was wrong and what is allowed. */
+function describe(error: z.ZodError, json: unknown): string {
+  if (typeof json !== 'object' || json === null) return 'The message must be a JSON object.';
+  const type = (json as { type?: unknown }).type;
+  if (!TYPES.some((known) => known === type)) {
+    const given = JSON.stringify(type)?.slice(0, 64) ?? 'nothing';
+    return `type: ${given} is not one of ${TYPES.join(', ')}.`;
+  }
+  const issues = error.issues.slice(0, 3).map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  return `Wrong "${String(type)}" message: ${issues.join('; ')}.`;
+}

@@ -1,0 +1,76 @@
+import { EventEmitter } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { WebSocket } from 'ws';
+import { Connection } from '../client-socket.ts';
+import type { ServerMessage } from '../protocol.ts';
+import { FakePort, someStats } from './fake-port.ts';
+
+/** A socket whose send buffer is as full as a test says. */
+class FakeSocket extends EventEmitter {
+  readonly OPEN = 1;
+  readyState = 1;
+  bufferedAmount = 0;
+  readonly sent: ServerMessage['type'][] = [];
+  terminated = false;
+  send(text: string): void {
+    this.sent.push((JSON.parse(text) as ServerMessage).type);
+  }
+  ping(): void {}
+  terminate(): void {
+    this.terminated = true;
+    this.readyState = 3;
+    this.emit('close');
+  }
+}
+
+let socket: FakeSocket;
+afterEach(() => socket.terminate());
+
+async function watching(): Promise<{ port: FakePort; connection: Connection }> {
+  socket = new FakeSocket();
+  const port = new FakePort();
+  const connection = new Connection({
+    socket: socket as unknown as WebSocket,
+    port,
+    remoteAddress: '127.0.0.1',
+    serverName: 'test',
+    maxMessageBytes: 1000,
+    maxMessagesPerSecond: 20,
+    helloTimeoutMs: 1000,
+    onError: () => {},
+  });
+  for (const message of [
+    { type: 'hello', id: 1, version: 1 },
+    { type: 'watch', id: 2, name: 'a', sdp: 'offer' },
+  ]) {
+    socket.emit('message', Buffer.from(JSON.stringify(message)), false);
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(socket.sent).toEqual(['welcome', 'watching']);
+  socket.sent.length = 0;
+  return { port, connection };
+}
+
+describe('a client that reads slowly', () => {
+  it('misses stats and lists, which come again, but no state', async () => {
+    const { port, connection } = await watching();
+    const [sink] = port.sinks.values();
+    socket.bufferedAmount = 100 * 1024;
+    sink?.onStats(someStats);
+    connection.pushText('{"type":"broadcasts"}');
+    sink?.onState('paused', 'no picture');
+    expect(socket.sent).toEqual(['state']);
+    socket.bufferedAmount = 0;
+    sink?.onStats(someStats);
+    expect(socket.sent).toEqual(['state', 'stats']);
+  });
+
+  it('is cut when megabytes wait for it, and its session ends', async () => {
+    const { port } = await watching();
+    const [sink] = port.sinks.values();
+    socket.bufferedAmount = 5 * 1024 * 1024;
+    sink?.onState('live', 'picture');
+    expect(socket.terminated).toBe(true);
+    expect(port.left).toMatchObject([{ cause: 'disconnected' }]);
+  });
+});

@@ -1,0 +1,55 @@
+import { AppError } from '../errors.ts';
+import type { UpscalerSpec } from './spec.ts';
+import type { Upscaler } from './upscaler.ts';
+
+export { resolveModel } from '../models/resolve.ts';
+
+type SmallModel = NonNullable<Extract<UpscalerSpec, { kind: 'flashvsr' }>['smallModel']>;
+
+/** What server/upscalers/flashvsr/upscaler.ts must export. */
+interface FlashVsrModule {
+  createFlashVsrUpscaler(spec: Extract<UpscalerSpec, { kind: 'flashvsr' }>): Promise<Upscaler>;
+}
+
+/**
+ * Builds the upscaler a spec describes, in the thread that will use it. The kinds are loaded only when asked for:
+ * a resize must not fail because onnxruntime or the CUDA addon cannot be loaded on this machine.
+ *
+ * @throws AppError model.invalid | model.notFound | engine.unavailable
+ */
+export async function createUpscaler(spec: UpscalerSpec): Promise<Upscaler> {
+  switch (spec.kind) {
+    case 'resize': {
+      const { ResizeUpscaler } = await import('./resize/upscaler.ts');
+      return new ResizeUpscaler(spec);
+    }
+    case 'onnx': {
+      const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
+      return OnnxUpscaler.load(spec);
+    }
+    case 'flashvsr': {
+      const main = await (await flashVsr()).createFlashVsrUpscaler(spec);
+      return spec.smallModel === undefined ? main : withSmallModel(main, spec.smallModel);
+    }
+  }
+}
+
+async function withSmallModel(main: Upscaler, { model, threads }: SmallModel): Promise<Upscaler> {
+  const { SmallModelUpscaler } = await import('./small-model/upscaler.ts');
+  const load = async (): Promise<Upscaler> => {
+    const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
+    return OnnxUpscaler.load({ kind: 'onnx', model, threads, fallbacks: [] });
+  };
+  return new SmallModelUpscaler({ main, label: model.label, load });
+}
+
+async function flashVsr(): Promise<FlashVsrModule> {
+  const url = new URL('./flashvsr/upscaler.ts', import.meta.url);
+  try {
+    return (await import(url.href)) as FlashVsrModule;
+  } catch (cause) {
+    throw new AppError('engine.unavailable', `The FlashVSR engine cannot be loaded: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}

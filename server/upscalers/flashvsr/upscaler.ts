@@ -1,0 +1,113 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { AppError } from '../../errors.ts';
+import { MANIFEST_FILE } from '../../models/manifest.ts';
+import type { UpscalerSpec } from '../spec.ts';
+import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import { FlashVsrEngine, listDevices, type EngineOptions, type ModelPlace } from './binding.ts';
+import { FlashVsrUpscalerStream } from './stream.ts';
+
+export type FlashVsrSpec = Extract<UpscalerSpec, { kind: 'flashvsr' }>;
+
+/** Frames a steady chunk takes and gives, and frames beyond its last that must have arrived (flashvsr-model section 3). */
+const CHUNK_FRAMES = 8;
+const LOOK_AHEAD_FRAMES = 4;
+/** The engine's default of coldStartFrames (native/engine/engine.h). */
+const FIRST_CHUNK_FRAMES = 5;
+
+/**
+ * What a GPU warms up with: most of what is made at first use does not depend on the picture's size, and a small stream fits
+ * beside what else is on the card.
+ */
+const WARM_UP_SOURCE = { sourceWidth: 320, sourceHeight: 180 } as const;
+
+/** Shares of the wanted sparse ratio: fewer attention blocks for less work, the first steps of the overload ladder. */
+const SPARSE_SHARES = [1, 0.75, 0.5] as const;
+
+/** The sparse ratio of every rung; the rung behind the last is a plain resize. */
+export function sparseRatios(sparseRatio: number): readonly number[] {
+  return SPARSE_SHARES.map((share) => sparseRatio * share);
+}
+
+/** `synthetic`, `synthetic:micro`, an imported model's folder, its file, or a folder with the four official files (v1.1). */
+export function modelPlace(model: string): ModelPlace {
+  if (model === 'synthetic') return { kind: 'synthetic', path: 'official' };
+  if (model === 'synthetic:micro') return { kind: 'synthetic', path: 'micro' };
+  if (model.endsWith('.safetensors')) return { kind: 'imported', path: model };
+  const manifest = path.join(model, MANIFEST_FILE);
+  if (!existsSync(manifest)) return { kind: 'official', path: model, variant: 'v1.1' };
+  const file = (JSON.parse(readFileSync(manifest, 'utf8')) as { file?: unknown }).file;
+  if (typeof file !== 'string' || path.basename(file) !== file) {
+    throw new AppError('model.invalid', `${manifest} does not name the model's file.`, { context: { manifest } });
+  }
+  return { kind: 'imported', path: path.join(model, file) };
+}
+
+/** The reference backend computes in fp32 only; the configured precision is one of the GPU's. */
+async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
+  const { device, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
+  const library = process.env['FLASHVSR_CUDA_LIBRARY'];
+  if (device === 'reference') return { device };
+  const usable =
+    device === 'cuda' || (await listDevices(library)).some((report) => report.device === 'cuda' && report.usable);
+  if (!usable) return { device: 'reference' };
+  const warmUp = { ...WARM_UP_SOURCE, scale, settings: { sparseRatio, localRange, kvRatio, seed, colourMatch } };
+  return { ...(library === undefined ? {} : { cudaLibraryPath: library }), device: 'cuda', precision, warmUp };
+}
+
+/**
+ * Opens the engine, or takes the one another thread of this process has open.
+ *
+ * @throws AppError engine.unavailable | engine.device | engine.memory | weights.invalid | model.invalid
+ */
+export async function createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscaler> {
+  return new FlashVsrUpscaler(spec, await FlashVsrEngine.open(modelPlace(spec.model), await engineOptions(spec)));
+}
+
+/** FlashVSR in chunks: 5 frames until the first picture, then 8 for 8 with a look-ahead of 4. */
+export class FlashVsrUpscaler implements Upscaler {
+  readonly info: UpscalerInfo;
+  readonly #spec: FlashVsrSpec;
+  readonly #engine: FlashVsrEngine;
+  readonly #streams = new Set<FlashVsrUpscalerStream>();
+  #closing: Promise<void> | undefined;
+
+  constructor(spec: FlashVsrSpec, engine: FlashVsrEngine) {
+    this.#spec = spec;
+    this.#engine = engine;
+    this.info = {
+      kind: 'flashvsr',
+      label: spec.label,
+      superResolution: true,
+      scale: spec.scale,
+      device: engine.info.deviceName,
+      lookAheadFrames: LOOK_AHEAD_FRAMES,
+      chunkFrames: CHUNK_FRAMES,
+      firstChunkFrames: spec.coldStartFrames ?? FIRST_CHUNK_FRAMES,
+      rungs: [...sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`), 'bicubic resize'],
+      chunkedRungs: SPARSE_SHARES.length,
+      shared: true,
+    };
+  }
+
+  async openStream(format: StreamFormat, listener: UpscalerListener): Promise<UpscalerStream> {
+    if (this.#closing !== undefined) throw new AppError('engine.failed', 'The engine is closed.', { scope: 'request' });
+    const stream: FlashVsrUpscalerStream = await FlashVsrUpscalerStream.open({
+      engine: this.#engine,
+      spec: this.#spec,
+      format,
+      listener,
+      sparseRatios: sparseRatios(this.#spec.sparseRatio),
+      onClose: () => this.#streams.delete(stream),
+    });
+    this.#streams.add(stream);
+    if (this.#closing !== undefined) await stream.close();
+    return stream;
+  }
+
+  /** Idempotent; closes its streams first. */
+  close(): Promise<void> {
+    this.#closing ??= Promise.all([...this.#streams].map((stream) => stream.close())).then(() => this.#engine.close());
+    return this.#closing;
+  }
+}
