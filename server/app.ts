@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Config } from './config/config.ts';
 import type { AppError } from './errors.ts';
-import { Registry } from './broadcast/broadcast-registry.ts';
+import { BroadcastRegistry } from './broadcast/broadcast-registry.ts';
 import { broadcastCapacity } from './broadcast/capacity.ts';
 import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
@@ -17,15 +17,15 @@ import type { RtcOptions } from './rtc/peers.ts';
 import { WeriftStack } from './rtc/werift-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { isLoopbackHost } from './access/origin.ts';
-import type { ModelSummary } from './signaling/protocol.ts';
 import { VERSION } from './version.ts';
+import type { ModelSummary } from './broadcast/statistics.ts';
 
 export interface App {
   /** For example http://localhost:8080. */
   readonly url: string;
   readonly model: ModelSummary;
   readonly spec: UpscalerSpec;
-  readonly registry: Registry;
+  readonly registry: BroadcastRegistry;
   readonly metrics: Metrics;
   /**
    * Called once when the process cannot go on (the device is gone): streams have been told; a supervisor should start the
@@ -82,7 +82,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     fatal.listener?.(error);
   };
   const places = new EnginePlaces();
-  const registry = new Registry({
+  const registry = new BroadcastRegistry({
     rtc,
     config,
     log,
@@ -123,7 +123,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const signaling = new SignalingServer({
     server: http.server,
-    port: registry,
+    sessions: registry,
     config,
     log,
     serverName: `FlashVSR Live ${VERSION}`,

@@ -1,5 +1,12 @@
 import type { AppError } from './errors.ts';
-import type { WireError } from './signaling/protocol.ts';
+
+/** Why a request failed or a session ended: errors.ts, without what only the log should know. */
+export interface WireError {
+  code: string;
+  message: string;
+  remedy: string;
+  retryable: boolean;
+}
 
 /** What of an error a client may see: a defect's message can hold internals; the log has them. */
 export function wireError(error: AppError): WireError {

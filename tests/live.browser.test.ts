@@ -31,7 +31,7 @@ beforeAll(async () => {
   const camera = join(folder, 'camera.y4m');
   video = makeNumberedVideo(CLIP, 320, 180, 600);
   writeY4m(video, camera);
-  // A machine busy with other tests looks like a thin link to Chromium's estimator; this test is not about the low rung.
+  // A machine busy with other tests looks like a thin link to Chromium's estimator; this test is not about the low rendition.
   const argv = ['--port', '0', '--model', 'resize', '--log-level', 'silent', '--media.minBitrateBps', '50000'];
   const config = loadConfig({ argv });
   app = await startApp(config, createLog(config.log));

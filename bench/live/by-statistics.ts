@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { App } from '../../server/app.ts';
 import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
 import { quantile } from '../../server/media/quantile.ts';
-import type { BroadcastStats } from '../../server/signaling/protocol.ts';
 import { splitAccessUnits, type Clip } from '../../testing/clip.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
 import { NodeViewer } from '../../testing/peers/node-viewer.ts';
 import { SignalingClient } from '../../testing/peers/signaling-client.ts';
 import { printTable } from '../table.ts';
 import { round } from './samples.ts';
+import type { BroadcastStats } from '../../server/broadcast/statistics.ts';
 
 export interface StatisticsResult {
   readonly framesSent: number;

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { App } from '../../server/app.ts';
 import { Decoder } from '../../server/codec/decoder.ts';
-import type { BroadcastStats } from '../../server/signaling/protocol.ts';
 import { makeNumberedVideo, readNumber, writeY4m } from '../../testing/numbered-video.ts';
 import { encodeClip, type Clip } from '../../testing/clip.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
 import { NodeViewer, type ViewedFrame } from '../../testing/peers/node-viewer.ts';
 import { SignalingClient } from '../../testing/peers/signaling-client.ts';
 import { summarizePath, type PathResult } from './samples.ts';
+import type { BroadcastStats } from '../../server/broadcast/statistics.ts';
 
 export interface ServerSideResult {
   readonly forwarded: PathResult;

@@ -3,10 +3,11 @@ import { cpus, loadavg } from 'node:os';
 import { OnnxUpscaler } from '../../server/upscalers/onnx/upscaler.ts';
 import { ResizeUpscaler } from '../../server/upscalers/resize/upscaler.ts';
 import { newTrace } from '../../server/media/trace.ts';
-import type { Picture, Upscaler } from '../../server/upscalers/upscaler.ts';
+import type { Upscaler } from '../../server/upscalers/upscaler.ts';
 import type { TestFrame } from './clips.ts';
 import { i420Luma, i420ToRgb, halfSize, type I420 } from './colour.ts';
 import type { Method } from './methods.ts';
+import type { Picture } from '../../server/media/picture.ts';
 
 export interface Timing {
   method: string;

@@ -255,7 +255,7 @@ export class StatsPanel {
     this.#setRow('buffer', formatMs(downlink?.bufferMs));
     this.#setRow('lost', `${source.packetsLost} up, ${downlink?.packetsLost ?? 0} down`);
     const estimate = viewer?.estimateBps ?? null;
-    const low = viewer?.rung === 'low' ? ', so you get the small picture' : '';
+    const low = viewer?.rendition === 'low' ? ', so you get the small picture' : '';
     this.#setRow('estimate', estimate === null ? '–' : `${formatBitrate(estimate)}${low}`);
     this.#setRow('lag', lagMs === undefined ? '–' : `${Math.round(lagMs)} ms`);
     this.#setRow('viewers', String(viewers));

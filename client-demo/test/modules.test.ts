@@ -16,7 +16,7 @@ import { estimateSavings } from '../assets/savings.js';
 import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
 import { TrackSync } from '../assets/track-sync.js';
-import { broadcastName } from '../../server/signaling/protocol.ts';
+import { broadcastName } from '../../server/broadcast/name.ts';
 
 describe('backoffMs', () => {
   it('doubles from half a second and never exceeds twenty', () => {

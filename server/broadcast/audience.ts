@@ -2,24 +2,24 @@ import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
 import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
 import { KeyframeRequests } from '../media/keyframe-requests.ts';
-import type { MonotonicUs, ResultCodec, Rung, SourceCodec } from '../media/types.ts';
+import type { MonotonicUs, ResultCodec, Rendition, SourceCodec } from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { ForwardPacket, PacketizedFrame } from '../rtc/peers.ts';
-import type { BroadcastStats, SessionState } from '../signaling/protocol.ts';
 import type { Viewer } from './viewer.ts';
+import type { BroadcastStats, SessionState } from './statistics.ts';
 
 /** What the audience asks of the broadcast. */
 export interface AudienceRequests {
   setEncoders(encoders: readonly EncoderRequest[]): void;
-  requestResultKeyframe(codec: ResultCodec, rung: Rung): void;
+  requestResultKeyframe(codec: ResultCodec, rendition: Rendition): void;
   requestSourceKeyframe(reason: string): void;
 }
 
-type EncoderKey = `${ResultCodec} ${Rung}`;
+type EncoderKey = `${ResultCodec} ${Rendition}`;
 
 /**
  * The viewers of one broadcast, and what follows from who they are: which encoders run, at which bit rate, and when they
- * make a keyframe. One encode per codec and rung serves everybody on it.
+ * make a keyframe. One encode per codec and rendition serves everybody on it.
  */
 export class Audience {
   readonly #media: Config['media'];
@@ -70,7 +70,7 @@ export class Audience {
     // Also after an ICE restart; the peer reports `connected` again and its decoder may have starved.
     viewer.setConnected(true);
     this.#plan();
-    this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+    this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
     if (viewer.wantsSource) this.#requests.requestSourceKeyframe('viewer joined');
   }
 
@@ -78,19 +78,19 @@ export class Audience {
     const viewer = this.#viewers.get(session);
     if (viewer === undefined) return;
     if (track === 'source') this.#requests.requestSourceKeyframe('viewer asked');
-    else this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+    else this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
   }
 
   sendResult(packetized: PacketizedFrame, nowUs: MonotonicUs): void {
-    const { codec, rung, keyframe } = packetized.frame;
-    if (keyframe) this.#keyframes.get(`${codec} ${rung}`)?.satisfied();
+    const { codec, rendition, keyframe } = packetized.frame;
+    if (keyframe) this.#keyframes.get(`${codec} ${rendition}`)?.satisfied();
     let switched = false;
     for (const viewer of this.#viewers.values()) {
-      const before = viewer.neededRungs.length;
+      const before = viewer.neededRenditions.length;
       viewer.sendResult(packetized);
-      switched ||= viewer.neededRungs.length !== before;
+      switched ||= viewer.neededRenditions.length !== before;
     }
-    // The last viewer has left a rung with this keyframe: its encoder is not needed any more.
+    // The last viewer has left a rendition with this keyframe: its encoder is not needed any more.
     if (switched) this.#plan();
     this.#pollKeyframes(nowUs);
   }
@@ -103,7 +103,7 @@ export class Audience {
     for (const viewer of this.#viewers.values()) viewer.sendAudio(packet);
   }
 
-  /** Once a second: the shared bit rate and who belongs on the low rung. */
+  /** Once a second: the shared bit rate and who belongs on the low rendition. */
   adapt(nowUs: MonotonicUs): void {
     const reports = new Map<string, ViewerReport>();
     for (const viewer of this.#viewers.values()) {
@@ -112,10 +112,10 @@ export class Audience {
     const { low } = this.#bitrate.update(reports, nowUs);
     const switching: Viewer[] = [];
     for (const viewer of this.#viewers.values()) {
-      if (viewer.setRung(low.has(viewer.session) ? 'low' : 'full')) switching.push(viewer);
+      if (viewer.setRendition(low.has(viewer.session) ? 'low' : 'full')) switching.push(viewer);
     }
     this.#plan();
-    for (const viewer of switching) this.#requestKeyframe(viewer.codec, viewer.rung, nowUs);
+    for (const viewer of switching) this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
     this.#pollKeyframes(nowUs);
   }
 
@@ -151,8 +151,8 @@ export class Audience {
     await Promise.all(viewers.map((viewer) => viewer.peer.close()));
   }
 
-  #requestKeyframe(codec: ResultCodec, rung: Rung, nowUs: MonotonicUs): void {
-    const key: EncoderKey = `${codec} ${rung}`;
+  #requestKeyframe(codec: ResultCodec, rendition: Rendition, nowUs: MonotonicUs): void {
+    const key: EncoderKey = `${codec} ${rendition}`;
     let requests = this.#keyframes.get(key);
     if (requests === undefined) {
       requests = new KeyframeRequests();
@@ -162,24 +162,28 @@ export class Audience {
   }
 
   #sendKeyframeRequest(key: EncoderKey): void {
-    const [codec, rung] = key.split(' ') as [ResultCodec, Rung];
-    this.#requests.requestResultKeyframe(codec, rung);
+    const [codec, rendition] = key.split(' ') as [ResultCodec, Rendition];
+    this.#requests.requestResultKeyframe(codec, rendition);
   }
 
   #plan(): void {
     const count = new Map<EncoderKey, number>();
     for (const viewer of this.#viewers.values()) {
       if (!viewer.connected) continue;
-      for (const rung of viewer.neededRungs) {
-        const key: EncoderKey = `${viewer.codec} ${rung}`;
+      for (const rendition of viewer.neededRenditions) {
+        const key: EncoderKey = `${viewer.codec} ${rendition}`;
         count.set(key, (count.get(key) ?? 0) + 1);
       }
     }
     const encoders = [...count.entries()]
       .sort(([keyA, a], [keyB, b]) => b - a || keyA.localeCompare(keyB))
       .map(([key]): EncoderRequest => {
-        const [codec, rung] = key.split(' ') as [ResultCodec, Rung];
-        return { codec, rung, bitrateBps: rung === 'full' ? this.#bitrate.fullBps : this.#media.lowBitrateBps };
+        const [codec, rendition] = key.split(' ') as [ResultCodec, Rendition];
+        return {
+          codec,
+          rendition,
+          bitrateBps: rendition === 'full' ? this.#bitrate.fullBps : this.#media.lowBitrateBps,
+        };
       });
     if (sameEncoders(encoders, this.#encoders)) return;
     this.#encoders = encoders;
@@ -198,7 +202,7 @@ function sameEncoders(a: readonly EncoderRequest[], b: readonly EncoderRequest[]
       return (
         other !== undefined &&
         other.codec === encoder.codec &&
-        other.rung === encoder.rung &&
+        other.rendition === encoder.rendition &&
         Math.abs(other.bitrateBps - encoder.bitrateBps) <= BITRATE_TOLERANCE * other.bitrateBps
       );
     })

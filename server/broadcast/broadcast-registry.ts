@@ -2,25 +2,25 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { MetricsSnapshot } from '../metrics.ts';
-import type { IceCandidateJson } from '../rtc/peers.ts';
+import type { IceCandidate, IceServer } from '../rtc/peers.ts';
 import type {
   LeaveCause,
   PublishReply,
   PublishRequest,
   SessionSink,
-  SignalingPort,
+  SessionService,
   WatchReply,
   WatchRequest,
 } from './sessions.ts';
-import type { BroadcastList, ModelSummary, WelcomeIceServer } from '../signaling/protocol.ts';
 import { Broadcast, type BroadcastDependencies } from './broadcast.ts';
 import type { Publisher } from './publisher.ts';
 import type { Viewer } from './viewer.ts';
+import type { BroadcastList, ModelSummary } from './statistics.ts';
 
 export interface RegistryOptions extends Omit<BroadcastDependencies, 'admit' | 'onPipelineClosing' | 'onChange'> {
   /** Broadcasts with a pipeline at once. */
   readonly capacity: number;
-  readonly iceServers: readonly WelcomeIceServer[];
+  readonly iceServers: readonly IceServer[];
 }
 
 type Session =
@@ -33,7 +33,7 @@ const CLOSING_WAIT_MS = 5000;
 const LIST_MERGE_MS = 250;
 
 /** All broadcasts of the process and the sessions into them: what signaling (later WHIP and WHEP) talks to. */
-export class Registry implements SignalingPort {
+export class BroadcastRegistry implements SessionService {
   readonly #options: RegistryOptions;
   readonly #broadcasts = new Map<string, Broadcast>();
   readonly #sessions = new Map<string, Session>();
@@ -76,7 +76,7 @@ export class Registry implements SignalingPort {
 
   // --- SignalingPort ---
 
-  welcome(): { model: ModelSummary; iceServers: readonly WelcomeIceServer[] } {
+  welcome(): { model: ModelSummary; iceServers: readonly IceServer[] } {
     return { model: this.#options.model, iceServers: this.#options.iceServers };
   }
 
@@ -124,7 +124,7 @@ export class Registry implements SignalingPort {
     return this.#peer(session).restart(offerSdp);
   }
 
-  async addCandidate(session: string, candidate: IceCandidateJson): Promise<void> {
+  async addCandidate(session: string, candidate: IceCandidate): Promise<void> {
     await this.#peer(session).addCandidate(candidate);
   }
 

@@ -10,7 +10,6 @@ import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
 import { presentationDelayMs } from '../pipeline/presentation.ts';
 import type { PeerState, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from './sessions.ts';
-import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from '../signaling/protocol.ts';
 import { AudioRelay } from './audio-relay.ts';
 import { Audience } from './audience.ts';
 import { FrameMeter, STEPS } from './frame-meter.ts';
@@ -18,6 +17,7 @@ import type { PipelineFactory, PipelinePort } from './ports.ts';
 import { Publisher } from './publisher.ts';
 import { summarize, type PipelineView } from './summary.ts';
 import { Viewer } from './viewer.ts';
+import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from './statistics.ts';
 
 export interface BroadcastDependencies {
   readonly rtc: RtcStack;
@@ -96,7 +96,7 @@ export class Broadcast {
     this.#meter = new FrameMeter(deps.nowUs());
     this.#audience = new Audience(deps.config.media, {
       setEncoders: (encoders) => this.#pipeline?.setEncoders(encoders),
-      requestResultKeyframe: (codec, rung) => this.#pipeline?.requestKeyframe(codec, rung),
+      requestResultKeyframe: (codec, rendition) => this.#pipeline?.requestKeyframe(codec, rendition),
       requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
     });
     this.#audio = new AudioRelay(
@@ -319,7 +319,7 @@ export class Broadcast {
     const packetized = this.#deps.rtc.packetize(frame);
     this.#audience.sendResult(packetized, this.#deps.nowUs());
     // One picture may be encoded for several codecs and rungs; it is metered once.
-    if (frame.rung !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
+    if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
     const { metrics } = this.#deps;
     const sample = this.#meter.add(frame, this.#deps.nowUs());

@@ -1,4 +1,4 @@
-import type { AccessUnit, ResultCodec, Rung } from '../media/types.ts';
+import type { AccessUnit, ResultCodec, Rendition } from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { PipelineListener } from '../pipeline/pipeline.ts';
 
@@ -7,7 +7,7 @@ export interface PipelinePort {
   push(unit: AccessUnit): void;
   /** The complete list of encoders wanted from now on. */
   setEncoders(encoders: readonly EncoderRequest[]): void;
-  requestKeyframe(codec: ResultCodec, rung: Rung): void;
+  requestKeyframe(codec: ResultCodec, rendition: Rendition): void;
   /** The publisher is gone for now: forget decoder state, deliver what is inside. */
   reset(): void;
   close(): Promise<void>;

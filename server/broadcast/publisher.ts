@@ -3,7 +3,7 @@ import type { RtpClock } from '../media/rtp-clock.ts';
 import type { AccessUnit, DropReason, MonotonicUs, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PeerState, PublisherListener, PublisherPeer, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from './sessions.ts';
-import type { SessionState } from '../signaling/protocol.ts';
+import type { SessionState } from './statistics.ts';
 
 /** What the broadcast does with the things its publisher sends; called only while this publisher is the current one. */
 export interface PublisherOwner {

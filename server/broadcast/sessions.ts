@@ -1,13 +1,6 @@
 import type { AppError } from '../errors.ts';
-import type {
-  BroadcastList,
-  BroadcastStats,
-  IceCandidate,
-  ModelSummary,
-  SessionState,
-  ViewerSessionStats,
-  WelcomeIceServer,
-} from '../signaling/protocol.ts';
+import type { BroadcastList, BroadcastStats, ModelSummary, SessionState, ViewerSessionStats } from './statistics.ts';
+import type { IceCandidate, IceServer } from '../rtc/peers.ts';
 
 /**
  * What signaling needs from the domain (implemented in server/broadcast, faked in tests). One session is one WebRTC peer:
@@ -16,9 +9,9 @@ import type {
  *
  * Every method may throw (or reject with) an AppError; its code, message and remedy reach the client as they stand.
  */
-export interface SignalingPort {
+export interface SessionService {
   /** What the server is; sent in `welcome`. Asked again for every socket, so a model change is seen. */
-  welcome(): { readonly model: ModelSummary; readonly iceServers: readonly WelcomeIceServer[] };
+  welcome(): { readonly model: ModelSummary; readonly iceServers: readonly IceServer[] };
 
   /**
    * Starts a broadcast, or takes it over when `resumeToken` is that of its first publisher (the old publisher session, if

@@ -3,8 +3,8 @@ import type { DropReason, ResultCodec } from '../media/types.ts';
 import type { LadderCause } from '../pipeline/ladder.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
 import type { PublisherStats } from '../rtc/peers.ts';
-import type { BroadcastStats, ModelSummary } from '../signaling/protocol.ts';
 import type { FrameSummary } from './frame-meter.ts';
+import type { BroadcastStats, ModelSummary } from './statistics.ts';
 
 /** What the pipeline has said so far. */
 export interface PipelineView {

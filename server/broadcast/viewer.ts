@@ -1,18 +1,18 @@
 import type { AppError } from '../errors.ts';
-import type { ResultCodec, Rung, SourceCodec } from '../media/types.ts';
+import type { ResultCodec, Rendition, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PacketizedFrame, ViewerPeer } from '../rtc/peers.ts';
 import type { SessionSink } from './sessions.ts';
-import type { BroadcastStats, SessionState, ViewerSessionStats } from '../signaling/protocol.ts';
+import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
 
-/** One watcher of a broadcast: which rung it is on, and whether it still waits for a keyframe to begin with. */
+/** One watcher of a broadcast: which rendition it is on, and whether it still waits for a keyframe to begin with. */
 export class Viewer {
   readonly session: string;
   readonly #peer: ViewerPeer;
   readonly #sink: SessionSink;
   #connected = false;
-  #rung: Rung = 'full';
-  /** The rung whose frames this viewer decodes now; differs from #rung until the new rung's keyframe arrives. */
-  #playing: Rung | undefined;
+  #rendition: Rendition = 'full';
+  /** The rendition whose frames this viewer decodes now; differs from #rendition until the new rendition's keyframe arrives. */
+  #playing: Rendition | undefined;
   #state: SessionState | undefined;
 
   constructor(session: string, peer: ViewerPeer, sink: SessionSink) {
@@ -30,12 +30,14 @@ export class Viewer {
   get codec(): ResultCodec {
     return this.#peer.resultCodec;
   }
-  get rung(): Rung {
-    return this.#rung;
+  get rendition(): Rendition {
+    return this.#rendition;
   }
-  /** Rungs whose encoder must run for this viewer: during a switch both, so that the picture never stops. */
-  get neededRungs(): readonly Rung[] {
-    return this.#playing === undefined || this.#playing === this.#rung ? [this.#rung] : [this.#rung, this.#playing];
+  /** Renditions whose encoder must run for this viewer: during a switch both, so that the picture never stops. */
+  get neededRenditions(): readonly Rendition[] {
+    return this.#playing === undefined || this.#playing === this.#rendition
+      ? [this.#rendition]
+      : [this.#rendition, this.#playing];
   }
   get wantsSource(): boolean {
     return this.#peer.sourceCodecs.length > 0;
@@ -51,10 +53,10 @@ export class Viewer {
     this.#playing = undefined;
   }
 
-  /** @returns true when the rung changed and its encoder should make a keyframe */
-  setRung(rung: Rung): boolean {
-    if (rung === this.#rung) return false;
-    this.#rung = rung;
+  /** @returns true when the rendition changed and its encoder should make a keyframe */
+  setRendition(rendition: Rendition): boolean {
+    if (rendition === this.#rendition) return false;
+    this.#rendition = rendition;
     return true;
   }
 
@@ -62,9 +64,9 @@ export class Viewer {
   sendResult(packetized: PacketizedFrame): boolean {
     const { frame } = packetized;
     if (!this.#connected || frame.codec !== this.codec) return false;
-    // A keyframe of the wanted rung switches over; anything before the first keyframe is undecodable for this viewer.
-    if (frame.keyframe && frame.rung === this.#rung) this.#playing = this.#rung;
-    if (frame.rung !== this.#playing) return false;
+    // A keyframe of the wanted rendition switches over; anything before the first keyframe is undecodable for this viewer.
+    if (frame.keyframe && frame.rendition === this.#rendition) this.#playing = this.#rendition;
+    if (frame.rendition !== this.#playing) return false;
     this.#peer.sendResult(packetized);
     return true;
   }
@@ -99,7 +101,7 @@ export class Viewer {
       fractionLost,
       roundTripMs: roundTripMs ?? null,
       estimateBps: estimateBps ?? null,
-      rung: this.#rung,
+      rendition: this.#rendition,
     };
   }
 }

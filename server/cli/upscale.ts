@@ -7,9 +7,10 @@ import { VideoWriter } from '../codec/video-writer.ts';
 import { configSchema, type Config } from '../config/config.ts';
 import { createUpscaler, resolveModel } from '../upscalers/create-upscaler.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
-import type { Picture, Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
+import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { createProgress, type Progress } from './progress.ts';
+import type { Picture } from '../media/picture.ts';
 
 export interface UpscaleOptions {
   readonly model: Config['model'];

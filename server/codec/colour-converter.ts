@@ -1,6 +1,5 @@
 import { type Frame, type SoftwareScaleContext } from 'node-av/lib';
-import type { Colour } from '../upscalers/upscaler.ts';
-import type { FrameTrace, MediaTime } from '../media/types.ts';
+import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
 import { setFrameColour } from './colour.ts';
 import { FramePicture, FramePool } from './frame-picture.ts';
 import { check } from './native.ts';

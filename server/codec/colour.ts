@@ -22,7 +22,7 @@ import {
   type AVColorTransferCharacteristic,
 } from 'node-av/constants';
 import type { Frame } from 'node-av/lib';
-import type { Colour, ColourMatrix } from '../upscalers/upscaler.ts';
+import type { Colour, ColourMatrix } from '../media/types.ts';
 
 /**
  * What a stream without colour description means in WebRTC: BT.601, limited range. VP8 knows nothing else (RFC 6386

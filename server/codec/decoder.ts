@@ -12,11 +12,10 @@ import {
   type FFDecoderCodec,
 } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
-import type { Colour } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/trace.ts';
-import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec } from '../media/types.ts';
+import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec, type Colour } from '../media/types.ts';
 import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts';
 import { ColourConverter } from './colour-converter.ts';
 import { FramePicture } from './frame-picture.ts';

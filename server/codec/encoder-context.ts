@@ -1,8 +1,7 @@
 import { AV_PIX_FMT_YUV420P, FF_ENCODER_LIBVPX_VP8, FF_ENCODER_LIBX264 } from 'node-av/constants';
 import { Codec, CodecContext, Rational } from 'node-av/lib';
-import type { Colour } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
-import { VIDEO_CLOCK_HZ, type ResultCodec } from '../media/types.ts';
+import { VIDEO_CLOCK_HZ, type ResultCodec, type Colour } from '../media/types.ts';
 import { libavColour } from './colour.ts';
 import { h264LevelFor } from './h264-level.ts';
 import { check } from './native.ts';

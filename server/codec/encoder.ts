@@ -6,7 +6,6 @@ import {
   AV_PIX_FMT_YUV420P,
 } from 'node-av/constants';
 import { Frame, Packet, type CodecContext } from 'node-av/lib';
-import type { Picture } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { MediaTime, ResultCodec } from '../media/types.ts';
 import { VIDEO_CLOCK_HZ } from '../media/types.ts';
@@ -15,6 +14,7 @@ import { FrameRateMeter } from './frame-rate.ts';
 import { h264LevelFor } from './h264-level.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
+import type { Picture } from '../media/picture.ts';
 
 export interface EncoderOptions extends EncoderFormat {
   readonly codec: ResultCodec;

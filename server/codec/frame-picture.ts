@@ -1,10 +1,10 @@
 import { AV_PIX_FMT_YUV420P, type AVPixelFormat } from 'node-av/constants';
 import { Frame } from 'node-av/lib';
-import type { Colour, Picture } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
-import type { FrameTrace, MediaTime } from '../media/types.ts';
+import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
 import { setFrameColour } from './colour.ts';
 import { check } from './native.ts';
+import type { Picture } from '../media/picture.ts';
 
 /**
  * The buffers node-av hands out point into native memory without holding it. Whoever still has a plane (or any view of

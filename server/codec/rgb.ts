@@ -6,12 +6,12 @@ import {
   SWS_BICUBIC,
 } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { Colour, Picture } from '../upscalers/upscaler.ts';
-import type { FrameTrace, MediaTime } from '../media/types.ts';
+import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
 import { WEBRTC_COLOUR, sameColour, setFrameColour } from './colour.ts';
 import { FramePicture, FramePool, allocateFrame, frameOf, planesOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import { openScaleContext } from './scaler.ts';
+import type { Picture } from '../media/picture.ts';
 
 /**
  * Planes of RGB in one Float32Array: red, green, blue, each `rows * rowValues`, values 0 (black) to 1 (white). This is the

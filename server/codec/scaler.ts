@@ -1,10 +1,10 @@
 import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { Colour, Picture } from '../upscalers/upscaler.ts';
-import type { FrameTrace, MediaTime } from '../media/types.ts';
+import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
 import { setFrameColour } from './colour.ts';
 import { FramePicture, FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
+import type { Picture } from '../media/picture.ts';
 
 /** swscale's filters, dearest first. */
 export type ScaleFilter = 'lanczos' | 'bicubic' | 'bilinear' | 'fast_bilinear';

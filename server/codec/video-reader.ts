@@ -9,7 +9,6 @@ import {
   AV_PIX_FMT_YUVJ420P,
 } from 'node-av/constants';
 import { Codec, CodecContext, FormatContext, Frame, Packet, type Stream } from 'node-av/lib';
-import type { Colour } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/trace.ts';
@@ -17,6 +16,7 @@ import { colourOf, setFrameColour } from './colour.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import { PictureScaler } from './scaler.ts';
+import type { Colour } from '../media/types.ts';
 
 /** Time base of a stream, in seconds: num / den. */
 export interface TimeBase {

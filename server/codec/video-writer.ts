@@ -8,12 +8,13 @@ import {
   FF_ENCODER_LIBX264,
 } from 'node-av/constants';
 import { Codec, CodecContext, CodecParameters, FormatContext, Packet, Rational, type Stream } from 'node-av/lib';
-import type { Colour, Picture } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { libavColour } from './colour.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import type { VideoReader } from './video-reader.ts';
+import type { Picture } from '../media/picture.ts';
+import type { Colour } from '../media/types.ts';
 
 export interface VideoWriterOptions {
   readonly width: number;

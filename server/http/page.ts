@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { broadcastName } from '../signaling/protocol.ts';
+import { broadcastName } from '../broadcast/name.ts';
 
 const PAGE_FOLDER = fileURLToPath(new URL('../../client-demo/', import.meta.url));
 const ASSETS_FOLDER = fileURLToPath(new URL('../../client-demo/assets/', import.meta.url));

@@ -27,29 +27,29 @@ const FAR_BELOW = 0.4;
 const DOWN_AFTER_US = 3_000_000;
 const FIRST_RETRY_US = 15_000_000;
 const MAX_RETRY_US = 240_000_000;
-/** A try of the full rung that lasted this long has succeeded. */
+/** A try of the full rendition that lasted this long has succeeded. */
 const SETTLED_US = 30_000_000;
 
 interface ViewerRecord {
-  rung: 'full' | 'low';
+  rendition: 'full' | 'low';
   readonly firstSeenUs: MonotonicUs;
   readonly carried: CarriedRate;
   /** What arrived of too much, until growth from there reaches what is believed otherwise. */
   overloaded: { readonly bps: number; readonly atUs: MonotonicUs } | undefined;
   sinceUs: MonotonicUs;
-  /** It is on the full rung as a try after having been on the low one. */
+  /** It is on the full rendition as a try after having been on the low one. */
   trying: boolean;
-  /** Since when its estimate is too small for the full rung. */
+  /** Since when its estimate is too small for the full rendition. */
   tooSmallSinceUs: MonotonicUs | undefined;
   retryUs: number;
 }
 
 /**
- * The bit rate of one encode shared by all viewers, and who belongs on the low rung instead: from their REMB estimates, or what
+ * The bit rate of one encode shared by all viewers, and who belongs on the low rendition instead: from their REMB estimates, or what
  * their links have been seen to carry if that is more, or what has arrived of too much if that is less.
  *
- * A viewer on the low rung cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
- * times what arrives. So it is tried on the full rung again after 15 s, and after twice as long whenever that failed.
+ * A viewer on the low rendition cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
+ * times what arrives. So it is tried on the full rendition again after 15 s, and after twice as long whenever that failed.
  */
 export class BitrateController {
   readonly #limits: BitrateLimits;
@@ -61,7 +61,7 @@ export class BitrateController {
     this.#fullBps = limits.startBps;
   }
 
-  /** Bit rate for the full rung, bit/s. */
+  /** Bit rate for the full rendition, bit/s. */
   get fullBps(): number {
     return this.#fullBps;
   }
@@ -73,7 +73,7 @@ export class BitrateController {
   /**
    * Once a second.
    * @param reported of every connected viewer
-   * @returns the viewers that belong on the low rung
+   * @returns the viewers that belong on the low rendition
    */
   update(reported: ReadonlyMap<string, ViewerReport>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
     for (const id of this.#viewers.keys()) if (!reported.has(id)) this.#viewers.delete(id);
@@ -89,7 +89,7 @@ export class BitrateController {
     const low = new Set<string>();
     const full: number[] = [];
     for (const [id, estimateBps] of estimates) {
-      if (this.#viewers.get(id)?.rung === 'low') low.add(id);
+      if (this.#viewers.get(id)?.rendition === 'low') low.add(id);
       else full.push(estimateBps);
     }
     const shared = percentile(full, SHARED_PERCENTILE);
@@ -104,7 +104,7 @@ export class BitrateController {
     if (viewer === undefined) {
       const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined };
       const rates = { carried: new CarriedRate(), overloaded: undefined };
-      viewer = { rung: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since, ...rates };
+      viewer = { rendition: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since, ...rates };
       this.#viewers.set(id, viewer);
     }
     return viewer;
@@ -130,9 +130,9 @@ export class BitrateController {
 
   #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
     const viewer = this.#viewer(id, nowUs);
-    if (viewer.rung === 'low') {
+    if (viewer.rendition === 'low') {
       if (nowUs - viewer.sinceUs < viewer.retryUs) return;
-      Object.assign(viewer, { rung: 'full', sinceUs: nowUs, trying: true, tooSmallSinceUs: undefined });
+      Object.assign(viewer, { rendition: 'full', sinceUs: nowUs, trying: true, tooSmallSinceUs: undefined });
       return;
     }
     if (!tooSmall) {
@@ -144,7 +144,7 @@ export class BitrateController {
     if (nowUs - viewer.tooSmallSinceUs < DOWN_AFTER_US) return;
     const failedAgain = viewer.trying && nowUs - viewer.sinceUs < SETTLED_US;
     const retryUs = failedAgain ? Math.min(MAX_RETRY_US, viewer.retryUs * 2) : FIRST_RETRY_US;
-    Object.assign(viewer, { rung: 'low', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs });
+    Object.assign(viewer, { rendition: 'low', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs });
   }
 }
 

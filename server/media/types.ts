@@ -55,12 +55,12 @@ export interface FrameTrace {
 }
 
 /** `full`: the upscaled picture; `low`: the same picture at the source's size, for viewers on thin links. */
-export type Rung = 'full' | 'low';
+export type Rendition = 'full' | 'low';
 
 /** One complete compressed picture for viewers. H264: Annex B; VP8: the bare frame. */
 export interface EncodedFrame {
   readonly codec: ResultCodec;
-  readonly rung: Rung;
+  readonly rendition: Rendition;
   readonly data: Uint8Array;
   readonly mediaTime: MediaTime;
   readonly keyframe: boolean;
@@ -78,4 +78,4 @@ export type DropReason =
   | 'queue-full' // the upscaler or encoder is busy and a newer frame is there
   | 'phase' // a chunked stream's first frames, left out so that its chunks do not wait for those of other streams
   | 'pace-late' // its presentation time passed by more than the budget
-  | 'no-viewer'; // nobody takes this codec or rung
+  | 'no-viewer'; // nobody takes this codec or rendition

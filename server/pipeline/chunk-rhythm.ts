@@ -1,8 +1,9 @@
-import type { Picture, UpscalerInfo } from '../upscalers/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import { leastWaitShift, type ChunkPhase } from './chunk-phase.ts';
 import type { EngineShare } from './engine-share.ts';
+import type { Picture } from '../media/picture.ts';
 
 /**
  * Keeps the chunks of streams that share one engine out of each other's way: a new stream leaves out a few of its first

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { Decoder } from '../codec/decoder.ts';
 import { FrameRateMeter } from '../codec/frame-rate.ts';
 import { createUpscaler } from '../upscalers/create-upscaler.ts';
-import type { Picture, Upscaler } from '../upscalers/upscaler.ts';
+import type { Upscaler } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
@@ -14,6 +14,7 @@ import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace-stage.ts';
 import { UpscaleStage } from './upscale-stage.ts';
+import type { Picture } from '../media/picture.ts';
 
 export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
 
@@ -111,7 +112,7 @@ export class PipelineCore {
         this.#encoders.set(message.encoders);
         break;
       case 'keyframe':
-        this.#encoders.requestKeyframe(message.codec, message.rung);
+        this.#encoders.requestKeyframe(message.codec, message.rendition);
         break;
       case 'reset':
         this.#reset();

@@ -1,10 +1,10 @@
 import { Encoder } from '../codec/encoder.ts';
 import { PictureScaler } from '../codec/scaler.ts';
-import type { Picture } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import type { EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+import type { EncodedFrame, ResultCodec, Rendition } from '../media/types.ts';
 import type { EncoderRequest } from './messages.ts';
+import type { Picture } from '../media/picture.ts';
 
 export interface EncoderBankOptions {
   readonly keyframeIntervalSeconds: number;
@@ -21,9 +21,9 @@ interface Slot {
   keyframeWanted: boolean;
 }
 
-const keyOf = (codec: ResultCodec, rung: Rung): string => `${codec}/${rung}`;
+const keyOf = (codec: ResultCodec, rendition: Rendition): string => `${codec}/${rendition}`;
 
-/** Encodes each result once per (codec, rung) that somebody watches, never per viewer. */
+/** Encodes each result once per (codec, rendition) that somebody watches, never per viewer. */
 export class EncoderBank {
   readonly #options: EncoderBankOptions;
   readonly #slots = new Map<string, Slot>();
@@ -41,7 +41,7 @@ export class EncoderBank {
 
   /** The complete list; encoders not in it are closed. */
   set(requests: readonly EncoderRequest[]): void {
-    const wanted = new Map(requests.map((request) => [keyOf(request.codec, request.rung), request]));
+    const wanted = new Map(requests.map((request) => [keyOf(request.codec, request.rendition), request]));
     for (const [key, slot] of this.#slots) {
       if (wanted.has(key)) continue;
       slot.encoder?.close();
@@ -59,26 +59,26 @@ export class EncoderBank {
   }
 
   /** Merged with other wishes until the next picture. Unknown encoders are ignored: they start with a keyframe anyway. */
-  requestKeyframe(codec: ResultCodec, rung: Rung): void {
-    const slot = this.#slots.get(keyOf(codec, rung));
+  requestKeyframe(codec: ResultCodec, rendition: Rendition): void {
+    const slot = this.#slots.get(keyOf(codec, rendition));
     if (slot !== undefined) slot.keyframeWanted = true;
   }
 
-  /** @param low size of the `low` rung: the source's. The picture stays the caller's. */
+  /** @param low size of the `low` rendition: the source's. The picture stays the caller's. */
   encode(picture: Picture, low: { readonly width: number; readonly height: number }): void {
     let lowPicture: Picture | undefined;
     for (const slot of this.#slots.values()) {
       try {
-        if (slot.request.rung === 'low') lowPicture ??= this.#scaleDown(picture, low.width, low.height);
-        const input = slot.request.rung === 'low' ? lowPicture : picture;
+        if (slot.request.rendition === 'low') lowPicture ??= this.#scaleDown(picture, low.width, low.height);
+        const input = slot.request.rendition === 'low' ? lowPicture : picture;
         if (input !== undefined) this.#encodeOne(slot, input);
       } catch (error) {
         // One encoder in trouble must not starve the viewers of the others; it is opened anew with the next picture.
         slot.encoder?.close();
         slot.encoder = undefined;
         const { message } = AppError.from(error);
-        const { codec, rung } = slot.request;
-        const what = `The ${codec} encoder (${rung}) failed and is opened anew: ${message}`;
+        const { codec, rendition } = slot.request;
+        const what = `The ${codec} encoder (${rendition}) failed and is opened anew: ${message}`;
         this.#options.onError(new AppError('internal', what, { cause: error, scope: 'frame' }));
       }
     }
@@ -100,11 +100,11 @@ export class EncoderBank {
     const encoded = encoder.encode(picture, keyframe);
     if (encoded.length > 0) slot.keyframeWanted = false;
     const encodedAtUs = monotonicUs();
-    const { codec, rung } = slot.request;
+    const { codec, rendition } = slot.request;
     for (const { data, mediaTime, keyframe: isKeyframe } of encoded) {
       const trace = { ...picture.trace, encodedAtUs };
       const { width, height } = encoder;
-      const frame: EncodedFrame = { codec, rung, data, mediaTime, keyframe: isKeyframe, width, height, trace };
+      const frame: EncodedFrame = { codec, rendition, data, mediaTime, keyframe: isKeyframe, width, height, trace };
       this.#options.onFrame(frame, encodedAtUs - startedAtUs);
     }
   }

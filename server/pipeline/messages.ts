@@ -3,13 +3,13 @@ import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
 import type { EnginePlace } from './engine-share.ts';
 import type { LadderStep } from './ladder.ts';
-import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rendition } from '../media/types.ts';
 
 /** What travels between the RTP thread and a broadcast's pipeline worker. Structured clone; `data` buffers are transferred. */
 
 export interface EncoderRequest {
   readonly codec: ResultCodec;
-  readonly rung: Rung;
+  readonly rendition: Rendition;
   readonly bitrateBps: number;
 }
 
@@ -38,7 +38,7 @@ export type ToPipeline =
   /** The complete list: encoders not named are closed, new ones opened, changed bit rates applied. */
   | { readonly type: 'encoders'; readonly encoders: readonly EncoderRequest[] }
   /** The next frame out of this encoder shall be a keyframe. */
-  | { readonly type: 'keyframe'; readonly codec: ResultCodec; readonly rung: Rung }
+  | { readonly type: 'keyframe'; readonly codec: ResultCodec; readonly rendition: Rendition }
   /** The publisher is gone for now: forget decoder state, deliver what is inside. */
   | { readonly type: 'reset' }
   | { readonly type: 'close' };
@@ -46,7 +46,7 @@ export type ToPipeline =
 export interface PipelineFormat {
   readonly sourceWidth: number;
   readonly sourceHeight: number;
-  /** What encoders of rung `full` produce: the upscaler's size, cropped to even sides. */
+  /** What encoders of rendition `full` produce: the upscaler's size, cropped to even sides. */
   readonly outputWidth: number;
   readonly outputHeight: number;
   /**

@@ -1,9 +1,10 @@
-import type { Picture, UpscalerInfo } from '../upscalers/upscaler.ts';
+import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import { monotonicUs } from '../media/clock.ts';
 import { DelayFinder } from '../media/delay-finder.ts';
 import { FramePacer } from '../media/pacer.ts';
 import type { DropReason, MonotonicUs } from '../media/types.ts';
 import { gatherDelayMs, presentationDelayMs } from './presentation.ts';
+import type { Picture } from '../media/picture.ts';
 
 export interface PaceStageOptions {
   readonly info: UpscalerInfo;

@@ -1,5 +1,5 @@
-import type { Picture } from '../upscalers/upscaler.ts';
 import type { DropReason, MonotonicUs } from '../media/types.ts';
+import type { Picture } from '../media/picture.ts';
 
 export type DropPicture = (picture: Picture, reason: DropReason) => void;
 

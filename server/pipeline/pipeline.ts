@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
-import type { AccessUnit, EncodedFrame, ResultCodec, Rung } from '../media/types.ts';
+import type { AccessUnit, EncodedFrame, ResultCodec, Rendition } from '../media/types.ts';
 import type { LadderStep } from './ladder.ts';
 import type {
   EncoderRequest,
@@ -78,8 +78,8 @@ export class Pipeline {
     this.#send({ type: 'encoders', encoders });
   }
 
-  requestKeyframe(codec: ResultCodec, rung: Rung): void {
-    this.#send({ type: 'keyframe', codec, rung });
+  requestKeyframe(codec: ResultCodec, rendition: Rendition): void {
+    this.#send({ type: 'keyframe', codec, rendition });
   }
 
   reset(): void {

@@ -1,5 +1,5 @@
 import { PictureScaler } from '../codec/scaler.ts';
-import type { Picture, Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
+import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { DropReason, MonotonicUs } from '../media/types.ts';
@@ -8,6 +8,7 @@ import type { EngineShare } from './engine-share.ts';
 import { GrowthWatch, type Size } from './growth.ts';
 import type { PipelineFormat } from './messages.ts';
 import { PictureQueue } from './picture-queue.ts';
+import type { Picture } from '../media/picture.ts';
 
 export interface UpscaleStageOptions {
   readonly maxQueueMs: number;
@@ -95,7 +96,7 @@ export class UpscaleStage {
     return this.#queue.length;
   }
 
-  /** Size of the `low` rung: the stream's source, even because encoders need it. */
+  /** Size of the `low` rendition: the stream's source, even because encoders need it. */
   get lowSize(): Size {
     const { width, height } = this.#streamSize ?? { width: 16, height: 16 };
     return { width: width & ~1, height: height & ~1 };

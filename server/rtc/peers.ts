@@ -49,7 +49,7 @@ export interface PublisherListener {
   onAudioPacket(packet: ForwardPacket): void;
   onDrop(reason: DropReason, count: number): void;
   /** A local candidate found after the answer was sent (trickle ICE); without it late ones are not announced. */
-  onCandidate?(candidate: IceCandidateJson): void;
+  onCandidate?(candidate: IceCandidate): void;
 }
 
 /** Totals since the peer connected; rates over the last second. */
@@ -72,7 +72,7 @@ export interface PublisherPeer {
   accept(offerSdp: string): Promise<string>;
   /** ICE restart: a new offer of the same session (RFC 8839 section 4.4.1.1.1). */
   restart(offerSdp: string): Promise<string>;
-  addCandidate(candidate: IceCandidateJson): Promise<void>;
+  addCandidate(candidate: IceCandidate): Promise<void>;
   /**
    * PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. Losses and the start need no
    * call (the peer asks itself); a decoder error and a viewer of the source do.
@@ -83,7 +83,7 @@ export interface PublisherPeer {
   close(): Promise<void>;
 }
 
-export interface IceCandidateJson {
+export interface IceCandidate {
   readonly candidate: string;
   readonly sdpMid?: string | null | undefined;
   readonly sdpMLineIndex?: number | null | undefined;
@@ -97,7 +97,7 @@ export interface ViewerListener {
   /** PLI of the viewer for one of its video tracks. */
   onKeyframeRequest(track: 'result' | 'source'): void;
   /** As PublisherListener.onCandidate. */
-  onCandidate?(candidate: IceCandidateJson): void;
+  onCandidate?(candidate: IceCandidate): void;
 }
 
 export interface ViewerStats {
@@ -126,7 +126,7 @@ export interface ViewerPeer {
    *  @throws AppError sdp.invalid | sdp.unsupported */
   accept(offerSdp: string): Promise<string>;
   restart(offerSdp: string): Promise<string>;
-  addCandidate(candidate: IceCandidateJson): Promise<void>;
+  addCandidate(candidate: IceCandidate): Promise<void>;
   /** One frame, packetized once for all viewers (`packetized` is shared and never changed). */
   sendResult(frame: PacketizedFrame): void;
   sendSource(packet: ForwardPacket, codec: SourceCodec): void;
@@ -135,7 +135,7 @@ export interface ViewerPeer {
   close(): Promise<void>;
 }
 
-/** An encoded frame cut into RTP payloads, once, for every viewer of its codec and rung. */
+/** An encoded frame cut into RTP payloads, once, for every viewer of its codec and rendition. */
 export interface PacketizedFrame {
   readonly frame: EncodedFrame;
   readonly mediaTime: MediaTime;

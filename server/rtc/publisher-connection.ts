@@ -12,14 +12,7 @@ import { findExtension, parseRtp, type RtpPacket } from '../media/rtp.ts';
 import { TransportFeedbackBuilder } from '../media/transport-cc.ts';
 import { AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, type MonotonicUs, type SourceCodec } from '../media/types.ts';
 import { planPublisher, type PublisherPlan } from './negotiate.ts';
-import type {
-  IceCandidateJson,
-  PeerState,
-  PublisherListener,
-  PublisherPeer,
-  PublisherStats,
-  RtcOptions,
-} from './peers.ts';
+import type { IceCandidate, PeerState, PublisherListener, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
 import { ReceiveStream } from './receive-stream.ts';
 import { buildAnswer, parseOffer } from './sdp.ts';
@@ -124,7 +117,7 @@ export class PublisherConnection implements PublisherPeer {
     return answer(local);
   }
 
-  addCandidate(candidate: IceCandidateJson): Promise<void> {
+  addCandidate(candidate: IceCandidate): Promise<void> {
     return this.#transport.addCandidate(candidate);
   }
 

@@ -29,7 +29,7 @@ import {
 } from './candidates.ts';
 import { certificate, fingerprintMatches } from './dtls-certificate.ts';
 import { ALERT, hasForgedRecord, safely, type RecordCipher } from './dtls-records.ts';
-import type { IceCandidateJson, PeerState, RtcOptions } from './peers.ts';
+import type { IceCandidate, PeerState, RtcOptions } from './peers.ts';
 import { SrtpReceiver, SrtpSender, saltBytes, type SrtpKeys, type SrtpProfile } from './srtp.ts';
 import { UdpSocket, type Address } from './udp-socket.ts';
 
@@ -64,7 +64,7 @@ export interface TransportListener {
   onRtp(packet: Buffer, arrivedAtUs: MonotonicUs): void;
   onRtcp(packet: Buffer, arrivedAtUs: MonotonicUs): void;
   /** Candidates found after the answer was made. */
-  onCandidate(candidate: IceCandidateJson): void;
+  onCandidate(candidate: IceCandidate): void;
 }
 
 export interface TransportCounters {
@@ -217,7 +217,7 @@ export class SecureTransport {
     return this.#local();
   }
 
-  async addCandidate(json: IceCandidateJson): Promise<void> {
+  async addCandidate(json: IceCandidate): Promise<void> {
     if (this.#state === 'closed' || json.candidate === '') return;
     const candidate = parseCandidate(json.candidate);
     // Names (mDNS) are not resolved: the browser's own checks arrive here and make a peer-reflexive pair at once.

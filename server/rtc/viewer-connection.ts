@@ -8,13 +8,13 @@ import {
   VIDEO_CLOCK_HZ,
   type MonotonicUs,
   type ResultCodec,
-  type Rung,
+  type Rendition,
   type SourceCodec,
 } from '../media/types.ts';
 import { planViewer, type ViewerPlan, type ViewerTrackPlan } from './negotiate.ts';
 import type {
   ForwardPacket,
-  IceCandidateJson,
+  IceCandidate,
   PacketizedFrame,
   PeerState,
   RtcOptions,
@@ -57,15 +57,15 @@ export class ViewerConnection implements ViewerPeer {
   readonly #rtcpSsrc = randomSsrc();
   /**
    * RTP timestamp - media time, random (RFC 3550 section 5.1) but one for result and source: equal pictures have equal
-   * timestamps on both, whatever rung, codec or publisher they come from, and a page can show them side by side.
+   * timestamps on both, whatever rendition, codec or publisher they come from, and a page can show them side by side.
    */
   readonly #videoOffset = randomInt(0, 0x7fffffff);
   #plan: ViewerPlan | undefined;
   #result: Track | undefined;
   #source: Track | undefined;
   #audio: Track | undefined;
-  /** The rung the viewer is decoding; undefined until its first keyframe. */
-  #rung: Rung | undefined;
+  /** The rendition the viewer is decoding; undefined until its first keyframe. */
+  #rendition: Rendition | undefined;
   #estimateBps: number | undefined;
   #keyframeRequests = 0;
   #mediaOriginUs: number | undefined;
@@ -130,7 +130,7 @@ export class ViewerConnection implements ViewerPeer {
     return buildAnswer(offer, this.#answerMedia(), local, this.#session);
   }
 
-  addCandidate(candidate: IceCandidateJson): Promise<void> {
+  addCandidate(candidate: IceCandidate): Promise<void> {
     return this.#transport.addCandidate(candidate);
   }
 
@@ -138,9 +138,9 @@ export class ViewerConnection implements ViewerPeer {
     const track = this.#result;
     const codec = track?.plan.payloadTypes.get(frame.codec);
     if (track === undefined || codec === undefined || this.#transport.state !== 'connected') return;
-    // A decoder can change rung, and start at all, only at a keyframe.
-    if (frame.keyframe) this.#rung = frame.rung;
-    if (frame.rung !== this.#rung) return;
+    // A decoder can change rendition, and start at all, only at a keyframe.
+    if (frame.keyframe) this.#rendition = frame.rendition;
+    if (frame.rendition !== this.#rendition) return;
     const nowUs = monotonicUs();
     this.#originate(mediaTime);
     const timestamp = mediaTime + this.#videoOffset;
@@ -316,7 +316,7 @@ export class ViewerConnection implements ViewerPeer {
       this.#spreader.clear();
       this.#owner.onClosed(this);
     } else if (state === 'disconnected') {
-      this.#rung = undefined; // what is not sent meanwhile is missing: begin again with a keyframe
+      this.#rendition = undefined; // what is not sent meanwhile is missing: begin again with a keyframe
     } else if (state === 'connected') {
       this.#call(() => this.#listener.onKeyframeRequest('result'));
       if (this.#source !== undefined) this.#call(() => this.#listener.onKeyframeRequest('source'));

@@ -1,7 +1,9 @@
 import type { AppError } from '../errors.ts';
 import type { SessionSink } from '../broadcast/sessions.ts';
-import type { BroadcastStats, IceCandidate, ServerMessage, SessionState, ViewerSessionStats } from './protocol.ts';
+import type { ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
+import type { BroadcastStats, SessionState, ViewerSessionStats } from '../broadcast/statistics.ts';
+import type { IceCandidate } from '../rtc/peers.ts';
 
 interface ChannelHost {
   send(message: ServerMessage): void;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { RateLimit } from '../access/limits.ts';
 import { SessionChannel } from './channel.ts';
-import type { LeaveCause, SignalingPort } from '../broadcast/sessions.ts';
+import type { LeaveCause, SessionService } from '../broadcast/sessions.ts';
 import { PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
 
@@ -24,15 +24,15 @@ const MAX_WATCHES_PER_SOCKET = 16;
 const SKIP_PUSHES_ABOVE_BYTES = 64 * 1024;
 const CUT_ABOVE_BYTES = 4 * 1024 * 1024;
 
-export interface ConnectionOptions {
+export interface ClientSocketOptions {
   readonly socket: WebSocket;
-  readonly port: SignalingPort;
+  readonly sessions: SessionService;
   readonly remoteAddress: string;
   readonly serverName: string;
   readonly maxMessageBytes: number;
   readonly maxMessagesPerSecond: number;
   readonly helloTimeoutMs: number;
-  readonly onError: (error: AppError, connection: Connection) => void;
+  readonly onError: (error: AppError, connection: ClientSocket) => void;
 }
 
 type Request<T extends ClientMessage['type']> = Extract<ClientMessage, { type: T }>;
@@ -40,8 +40,8 @@ type Reply = Exclude<ServerMessage, { type: 'error' | 'candidate' | 'state' | 's
 type State = { kind: 'greeting'; timer: NodeJS.Timeout } | { kind: 'open' } | { kind: 'closed' };
 
 /** One socket: reads requests, answers each exactly once, and owns the sessions it made. */
-export class Connection {
-  readonly #options: ConnectionOptions;
+export class ClientSocket {
+  readonly #options: ClientSocketOptions;
   readonly #sessions = new Map<string, SessionChannel>();
   /** The last ones that the server ended, newest first. */
   #ended: readonly string[] = [];
@@ -54,7 +54,7 @@ export class Connection {
   #subscribed = false;
   #missedPongs = 0;
 
-  constructor(options: ConnectionOptions) {
+  constructor(options: ClientSocketOptions) {
     this.#options = options;
     const { socket, maxMessagesPerSecond } = options;
     this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
@@ -160,12 +160,12 @@ export class Connection {
           return await this.#watch(message);
         case 'restart': {
           this.#own(message.session);
-          const sdp = await this.#options.port.restart(message.session, message.sdp);
+          const sdp = await this.#options.sessions.restart(message.session, message.sdp);
           return this.#reply({ type: 'restarted', re: message.id, session: message.session, sdp });
         }
         case 'candidate':
           this.#own(message.session);
-          await this.#options.port.addCandidate(message.session, message.candidate);
+          await this.#options.sessions.addCandidate(message.session, message.candidate);
           return this.#reply({ type: 'ok', re: message.id });
         case 'leave':
           // The server may have ended it in the same moment.
@@ -176,7 +176,7 @@ export class Connection {
           return this.#reply({ type: 'ok', re: message.id });
         case 'list':
           if (message.subscribe !== undefined) this.#subscribed = message.subscribe;
-          return this.#reply({ type: 'broadcasts', re: message.id, ...this.#options.port.list() });
+          return this.#reply({ type: 'broadcasts', re: message.id, ...this.#options.sessions.list() });
         case 'ping':
           return this.#reply({ type: 'pong', re: message.id });
       }
@@ -196,8 +196,14 @@ export class Connection {
       clearTimeout(this.#state.timer);
       this.#state = { kind: 'open' };
     }
-    const { port, serverName } = this.#options;
-    this.#reply({ type: 'welcome', re: message.id, version: PROTOCOL_VERSION, server: serverName, ...port.welcome() });
+    const { sessions, serverName } = this.#options;
+    this.#reply({
+      type: 'welcome',
+      re: message.id,
+      version: PROTOCOL_VERSION,
+      server: serverName,
+      ...sessions.welcome(),
+    });
   }
 
   async #publish({ id, name, sdp, resumeToken }: Request<'publish'>): Promise<void> {
@@ -207,12 +213,12 @@ export class Connection {
         remedy: 'Leave the first session, or open another connection.',
       });
     }
-    const { port, remoteAddress } = this.#options;
+    const { sessions, remoteAddress } = this.#options;
     const channel = new SessionChannel('publish', this.#channelHost);
     const reply = await this.#whilePending(
       'publish',
       channel,
-      port.publish({ name, sdp, resumeToken, remoteAddress }, channel),
+      sessions.publish({ name, sdp, resumeToken, remoteAddress }, channel),
     );
     if (reply === undefined) return;
     this.#reply({ type: 'published', re: id, name, ...reply });
@@ -224,9 +230,9 @@ export class Connection {
     if (watching + this.#pending.watch >= MAX_WATCHES_PER_SOCKET) {
       throw new AppError('request.tooMany', `One connection may watch ${MAX_WATCHES_PER_SOCKET} broadcasts.`);
     }
-    const { port, remoteAddress } = this.#options;
+    const { sessions, remoteAddress } = this.#options;
     const channel = new SessionChannel('watch', this.#channelHost);
-    const reply = await this.#whilePending('watch', channel, port.watch({ name, sdp, remoteAddress }, channel));
+    const reply = await this.#whilePending('watch', channel, sessions.watch({ name, sdp, remoteAddress }, channel));
     if (reply === undefined) return;
     this.#reply({ type: 'watching', re: id, name, ...reply });
     channel.open(reply.session);
@@ -243,7 +249,7 @@ export class Connection {
       const reply = await request;
       if (this.#state.kind === 'closed') {
         channel.close();
-        await this.#options.port.leave(reply.session, 'disconnected');
+        await this.#options.sessions.leave(reply.session, 'disconnected');
         return undefined;
       }
       this.#sessions.set(reply.session, channel);
@@ -273,7 +279,7 @@ export class Connection {
   async #end(session: string, cause: LeaveCause): Promise<void> {
     this.#sessions.get(session)?.close();
     this.#sessions.delete(session);
-    await this.#options.port.leave(session, cause);
+    await this.#options.sessions.leave(session, cause);
   }
 
   #closed(): void {

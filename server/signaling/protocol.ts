@@ -1,4 +1,25 @@
 import { z } from 'zod';
+import type {
+  BroadcastList,
+  BroadcastStats,
+  ModelSummary,
+  SessionState,
+  ViewerSessionStats,
+} from '../broadcast/statistics.ts';
+import { broadcastName } from '../broadcast/name.ts';
+import type { IceServer } from '../rtc/peers.ts';
+import type { WireError } from '../wire-error.ts';
+
+export type { WireError } from '../wire-error.ts';
+
+export type {
+  BroadcastList,
+  BroadcastStats,
+  BroadcastSummary,
+  ModelSummary,
+  SessionState,
+  ViewerSessionStats,
+} from '../broadcast/statistics.ts';
 
 /**
  * The WebSocket protocol of /ws, version 1: JSON text messages, each validated here. The page imports the types only.
@@ -23,16 +44,6 @@ const sdp = z
   .max(64 * 1024);
 const session = z.string().min(1).max(64);
 
-/** A broadcast's name: part of links and metrics labels. */
-export const broadcastName = z
-  .string()
-  .min(1)
-  .max(64)
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
-    'letters, digits, dot, dash and underscore only, starting with a letter or digit',
-  );
-
 /** An ICE candidate as RTCIceCandidate.toJSON() gives it; an empty `candidate` string means end of candidates. */
 export const candidate = z.object({
   candidate: z.string().max(1024),
@@ -56,90 +67,6 @@ export const clientMessage = z.discriminatedUnion('type', [
 ]);
 export type ClientMessage = z.infer<typeof clientMessage>;
 
-export interface BroadcastSummary {
-  name: string;
-  state: 'waiting' | 'live' | 'paused';
-  viewers: number;
-  sourceWidth: number;
-  sourceHeight: number;
-  outputWidth: number;
-  outputHeight: number;
-  startedAt: string;
-}
-
-/** `capacity`: broadcasts running and the most this server takes at once, so that a page can say "full" before trying. */
-export interface BroadcastList {
-  broadcasts: BroadcastSummary[];
-  capacity: { used: number; total: number };
-}
-
-export interface WelcomeIceServer {
-  urls: string;
-  username?: string | undefined;
-  credential?: string | undefined;
-}
-
-export interface ModelSummary {
-  kind: 'resize' | 'onnx' | 'flashvsr';
-  label: string;
-  superResolution: boolean;
-  scale: number;
-  device: string;
-}
-
-export interface StepTimes {
-  assembleMs: number;
-  decodeMs: number;
-  queueMs: number;
-  upscaleMs: number;
-  paceMs: number;
-  encodeMs: number;
-  sendMs: number;
-}
-
-/** Pushed once a second to publishers and viewers of a broadcast. Times in ms, rates in bit/s. */
-export interface BroadcastStats {
-  source: {
-    width: number;
-    height: number;
-    framesPerSecond: number;
-    bitrateBps: number;
-    codec: string;
-    packetsLost: number;
-  };
-  output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
-  /** `rungCause`, when the rung is not 0: the machine's load, or a source too large for the rungs before. */
-  model: ModelSummary & { rung: number; rungLabel: string; rungCause: 'load' | 'size' };
-  /** Server-side, last packet of the frame in -> first packet of the upscaled frame out, over the last second. */
-  addedLatencyMs: { p50: number; p95: number };
-  /** Medians over the last second, in the order of the frame's way (docs/life-of-a-frame.md). */
-  steps: StepTimes;
-  stepsP95: StepTimes;
-  drops: Record<string, number>;
-  /** 0..1 of the upscaler's time; of an engine that several broadcasts share: by all of them. */
-  load: number;
-  /** The presentation delay the pictures are paced by, and how many left more than 15 ms after their time. */
-  pace: { delayMs: number; framesLate: number };
-  viewers: number;
-  audio: { present: boolean; delayMs: number };
-}
-
-export interface ViewerSessionStats {
-  bitrateBps: number;
-  fractionLost: number;
-  roundTripMs: number | null;
-  estimateBps: number | null;
-  rung: 'full' | 'low';
-}
-
-/** Why a request failed or a session ended: errors.ts, without what only the log should know. */
-export interface WireError {
-  code: string;
-  message: string;
-  remedy: string;
-  retryable: boolean;
-}
-
 export type ServerMessage =
   | {
       type: 'welcome';
@@ -148,7 +75,7 @@ export type ServerMessage =
       /** Product and version, for example `FlashVSR Live 0.1.0`. */
       server: string;
       model: ModelSummary;
-      iceServers: readonly WelcomeIceServer[];
+      iceServers: readonly IceServer[];
     }
   | { type: 'published'; re: number; session: string; name: string; resumeToken: string; sdp: string }
   | { type: 'watching'; re: number; session: string; name: string; sdp: string; state: SessionState }
@@ -163,6 +90,3 @@ export type ServerMessage =
   /** `error`: only with `ended`, when it was not the client's wish; retryable says whether coming back is worth a try. */
   | { type: 'state'; session: string; state: SessionState; reason: string; error?: WireError }
   | { type: 'stats'; session: string; broadcast: BroadcastStats; viewer?: ViewerSessionStats };
-
-/** waiting: no publisher yet or gone for now; live; paused: publisher connected but sends nothing; ended: session is over. */
-export type SessionState = 'waiting' | 'live' | 'paused' | 'ended';

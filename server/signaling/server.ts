@@ -5,10 +5,10 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { clientAddress } from '../access/client-address.ts';
 import type { Config } from '../config/config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { CLOSE, Connection } from './client-socket.ts';
+import { CLOSE, ClientSocket } from './client-socket.ts';
 import { AddressCount } from '../access/limits.ts';
 import { checkOrigin, isLoopbackHost } from '../access/origin.ts';
-import type { SignalingPort } from '../broadcast/sessions.ts';
+import type { SessionService } from '../broadcast/sessions.ts';
 import type { ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
 
@@ -19,7 +19,7 @@ const HARD_LIMIT_FACTOR = 4;
 export interface SignalingOptions {
   /** The HTTP(S) server whose upgrades to /ws are taken; others get 404. */
   readonly server: Server;
-  readonly port: SignalingPort;
+  readonly sessions: SessionService;
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Logger, 'info' | 'warn'>;
   /** Sent in `welcome`, for example `FlashVSR Live 0.1.0`. */
@@ -42,7 +42,7 @@ export interface SignalingObserver {
 export class SignalingServer {
   readonly #options: SignalingOptions;
   readonly #webSockets: WebSocketServer;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<ClientSocket>();
   readonly #addresses: AddressCount;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #unsubscribe: () => void;
@@ -63,7 +63,7 @@ export class SignalingServer {
     this.#heartbeat = setInterval(() => {
       for (const connection of this.#connections) connection.heartbeat();
     }, options.heartbeatMs ?? 15_000);
-    this.#unsubscribe = options.port.onListChanged(() => this.#pushList());
+    this.#unsubscribe = options.sessions.onListChanged(() => this.#pushList());
   }
 
   get connections(): number {
@@ -141,10 +141,10 @@ export class SignalingServer {
       socket.close(CLOSE.tryAgainLater, 'too many connections');
       return;
     }
-    const connection = new Connection({
+    const connection = new ClientSocket({
       socket,
       remoteAddress,
-      port: this.#options.port,
+      sessions: this.#options.sessions,
       serverName: this.#options.serverName,
       maxMessageBytes: limits.maxMessageBytes,
       maxMessagesPerSecond: limits.maxMessagesPerSecond,
@@ -164,7 +164,7 @@ export class SignalingServer {
   #pushList(): void {
     const subscribers = [...this.#connections].filter((connection) => connection.subscribed);
     if (subscribers.length === 0) return;
-    const message: ServerMessage = { type: 'broadcasts', ...this.#options.port.list() };
+    const message: ServerMessage = { type: 'broadcasts', ...this.#options.sessions.list() };
     const text = JSON.stringify(message);
     for (const connection of subscribers) connection.pushText(text);
   }

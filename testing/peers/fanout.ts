@@ -172,7 +172,7 @@ function syntheticFrame(bytes: number, keyframe: boolean, mediaTime: number): En
   const data = Buffer.concat([Buffer.from([0, 0, 0, 1, keyframe ? 0x65 : 0x41]), body]);
   const at = monotonicUs();
   const trace = traceAt(at);
-  return { codec: 'H264', rung: 'full', data, mediaTime, keyframe, width: 1280, height: 720, trace };
+  return { codec: 'H264', rendition: 'full', data, mediaTime, keyframe, width: 1280, height: 720, trace };
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

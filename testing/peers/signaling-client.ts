@@ -1,10 +1,6 @@
 import { WebSocket } from 'ws';
-import {
-  PROTOCOL_VERSION,
-  type BroadcastStats,
-  type ServerMessage,
-  type SessionState,
-} from '../../server/signaling/protocol.ts';
+import { PROTOCOL_VERSION, type ServerMessage } from '../../server/signaling/protocol.ts';
+import type { BroadcastStats, SessionState } from '../../server/broadcast/statistics.ts';
 
 type Reply<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>;
 

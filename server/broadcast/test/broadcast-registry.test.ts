@@ -147,7 +147,7 @@ describe('viewers', () => {
     const { peer } = await world.watch('a');
     expect(world.pipelines[0]?.encoders).toEqual([]);
     peer.connect();
-    expect(world.pipelines[0]?.encoders).toMatchObject([{ codec: 'H264', rung: 'full' }]);
+    expect(world.pipelines[0]?.encoders).toMatchObject([{ codec: 'H264', rendition: 'full' }]);
     expect(world.pipelines[0]?.keyframes).toEqual(['H264 full']);
     world.frame('H264', 'full', false);
     expect(peer.results).toHaveLength(0);
@@ -174,7 +174,7 @@ describe('viewers', () => {
     expect(world.viewers.map(({ results }) => results.length)).toEqual([1, 0, 0, 1, 0]);
   });
 
-  it('on a thin link move to the low rung without a gap, and nobody else changes', async () => {
+  it('on a thin link move to the low rendition without a gap, and nobody else changes', async () => {
     const world = new World();
     await world.publish('a');
     const viewers = [await world.watch('a'), await world.watch('a'), await world.watch('a')];
@@ -183,15 +183,15 @@ describe('viewers', () => {
     const thin = viewers[2]?.peer;
     viewers.forEach(({ peer }, index) => (peer.estimateBps = index === 2 ? 350_000 : 4_000_000));
     world.pass(8);
-    const rungs = (): string[] => world.pipelines[0]?.encoders.map(({ rung }) => rung) ?? [];
-    expect(rungs()).toEqual(['full', 'low']);
-    // Until the low keyframe arrives it goes on with the full rung.
+    const renditions = (): string[] => world.pipelines[0]?.encoders.map(({ rendition }) => rendition) ?? [];
+    expect(renditions()).toEqual(['full', 'low']);
+    // Until the low keyframe arrives it goes on with the full rendition.
     world.frame('H264', 'full', false);
     world.frame('H264', 'low', true);
     world.frame('H264', 'full', false);
     world.frame('H264', 'low', false);
-    expect(thin?.results.map(({ rung }) => rung)).toEqual(['full', 'full', 'low', 'low']);
-    expect(viewers[0]?.peer.results.every(({ rung }) => rung === 'full')).toBe(true);
+    expect(thin?.results.map(({ rendition }) => rendition)).toEqual(['full', 'full', 'low', 'low']);
+    expect(viewers[0]?.peer.results.every(({ rendition }) => rendition === 'full')).toBe(true);
   });
 
   it('of the source make the publisher send a keyframe and get its packets untouched', async () => {

@@ -2,7 +2,7 @@ import { loadConfig, type Config } from '../../config/config.ts';
 import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { createLog } from '../../log.ts';
 import { traceAt } from '../../media/trace.ts';
-import type { AccessUnit, EncodedFrame, ResultCodec, Rung, SourceCodec } from '../../media/types.ts';
+import type { AccessUnit, EncodedFrame, ResultCodec, Rendition, SourceCodec } from '../../media/types.ts';
 import { Metrics } from '../../metrics.ts';
 import type { EncoderRequest } from '../../pipeline/messages.ts';
 import type {
@@ -15,9 +15,9 @@ import type {
   ViewerPeer,
 } from '../../rtc/peers.ts';
 import type { SessionSink } from '../sessions.ts';
-import type { BroadcastStats, SessionState } from '../../signaling/protocol.ts';
 import type { PipelineListener, PipelinePort } from '../ports.ts';
-import { Registry } from '../broadcast-registry.ts';
+import { BroadcastRegistry } from '../broadcast-registry.ts';
+import type { BroadcastStats, SessionState } from '../statistics.ts';
 
 /** The domain with everything around it faked: time, peers and pipelines are driven by the test. */
 
@@ -128,8 +128,8 @@ export class FakePipeline implements PipelinePort {
   setEncoders(encoders: readonly EncoderRequest[]): void {
     this.encoders = encoders;
   }
-  requestKeyframe(codec: ResultCodec, rung: Rung): void {
-    this.keyframes.push(`${codec} ${rung}`);
+  requestKeyframe(codec: ResultCodec, rendition: Rendition): void {
+    this.keyframes.push(`${codec} ${rendition}`);
   }
   reset(): void {
     this.resets += 1;
@@ -172,7 +172,7 @@ export class World {
   readonly publishers: FakePublisher[] = [];
   readonly viewers: FakeViewer[] = [];
   readonly pipelines: FakePipeline[] = [];
-  readonly registry: Registry;
+  readonly registry: BroadcastRegistry;
   readonly metrics = new Metrics();
   readonly engineFailures: string[] = [];
 
@@ -193,7 +193,7 @@ export class World {
       onError: () => {},
       close: async () => {},
     };
-    this.registry = new Registry({
+    this.registry = new BroadcastRegistry({
       rtc,
       config,
       log: createLog({ level: 'silent', format: 'json' }),
@@ -234,12 +234,12 @@ export class World {
   }
 
   private nextMediaTime = 0;
-  frame(codec: ResultCodec, rung: Rung, keyframe: boolean, pipeline = this.pipelines.at(-1)): void {
+  frame(codec: ResultCodec, rendition: Rendition, keyframe: boolean, pipeline = this.pipelines.at(-1)): void {
     this.nextMediaTime += 3000;
     const at = this.nowUs;
     pipeline?.listener.onFrame({
       codec,
-      rung,
+      rendition,
       keyframe,
       data: new Uint8Array(100),
       mediaTime: this.nextMediaTime,

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Colour, Picture } from '../../upscalers/upscaler.ts';
 import { ColourConverter } from '../colour-converter.ts';
 import { Decoder } from '../decoder.ts';
 import { Encoder, type EncodedPicture } from '../encoder.ts';
@@ -7,6 +6,8 @@ import type { FramePicture } from '../frame-picture.ts';
 import { RgbReader, RgbWriter } from '../rgb.ts';
 import { PictureScaler } from '../scaler.ts';
 import { BT601, makePicture } from './material.ts';
+import type { Picture } from '../../media/picture.ts';
+import type { Colour } from '../../media/types.ts';
 
 /** 75 % colour bars: red, green, blue of each, 0..1. */
 const BARS: readonly (readonly [number, number, number])[] = [

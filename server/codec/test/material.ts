@@ -1,8 +1,8 @@
-import type { Colour, Picture } from '../../upscalers/upscaler.ts';
-import type { AccessUnit, ResultCodec } from '../../media/types.ts';
+import type { AccessUnit, ResultCodec, Colour } from '../../media/types.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { newTrace } from '../../media/trace.ts';
 import { Encoder } from '../encoder.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /** Pictures and streams made in memory for tests. */
 

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema } from '../../config/config.ts';
 import { SignalingServer } from '../../signaling/server.ts';
 import { TestClient } from '../../signaling/test/client.ts';
-import { FakePort } from '../../signaling/test/fake-port.ts';
+import { FakeSessions } from '../../signaling/test/fake-sessions.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
 import { selfSignedCertificate } from './certificate.ts';
 
@@ -173,7 +173,13 @@ describe('HTTPS', () => {
     expect(status).toBe(200);
     const config = configSchema.parse({ http: files('server') });
     const log = { info: () => {}, warn: () => {} };
-    const signaling = new SignalingServer({ server: http.server, port: new FakePort(), config, log, serverName: 't' });
+    const signaling = new SignalingServer({
+      server: http.server,
+      sessions: new FakeSessions(),
+      config,
+      log,
+      serverName: 't',
+    });
     const address = url.replace('https', 'wss').replace('localhost', '127.0.0.1');
     const client = await TestClient.greeted(`${address}/ws`, { ca, origin: address.replace('wss', 'https') });
     await client.stillUsable();

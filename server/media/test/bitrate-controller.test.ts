@@ -74,7 +74,7 @@ it('takes the 20th percentile of many viewers', () => {
   expect(controller.fullBps).toBe(3_400_000);
 });
 
-it('moves a viewer that stays far below the others to the low rung, and the others keep their bit rate', () => {
+it('moves a viewer that stays far below the others to the low rendition, and the others keep their bit rate', () => {
   const controller = new BitrateController(limits);
   const estimates = { a: 4_000_000, b: 4_000_000, thin: 500_000 };
   expect([...run(controller, estimates, 0, 6)]).toEqual([]);
@@ -82,7 +82,7 @@ it('moves a viewer that stays far below the others to the low rung, and the othe
   expect(controller.fullBps).toBe(3_400_000);
 });
 
-it('tries the full rung again after 15 s, and after 30 s when that failed', () => {
+it('tries the full rendition again after 15 s, and after 30 s when that failed', () => {
   const controller = new BitrateController(limits);
   const thin = { a: 4_000_000, b: 4_000_000, thin: 350_000 };
   run(controller, thin, 0, 8);
@@ -93,7 +93,7 @@ it('tries the full rung again after 15 s, and after 30 s when that failed', () =
   expect([...run(controller, { ...thin, thin: 4_000_000 }, 46, 15)]).toEqual([]);
 });
 
-it('keeps a lone viewer on the low rung when its link cannot take the smallest full bit rate', () => {
+it('keeps a lone viewer on the low rendition when its link cannot take the smallest full bit rate', () => {
   const controller = new BitrateController(limits);
   expect([...run(controller, { only: 200_000 }, 0, 8)]).toEqual(['only']);
 });

@@ -1,7 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { makePicture } from '../../codec/test/material.ts';
 import type {
-  Picture,
   PushResult,
   StreamFormat,
   Upscaler,
@@ -14,6 +13,7 @@ import { monotonicUs } from '../../media/clock.ts';
 import type { DropReason } from '../../media/types.ts';
 import type { PipelineFormat } from '../messages.ts';
 import { UpscaleStage } from '../upscale-stage.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /** An upscaler in FlashVSR's rhythm: 25 in before the first 21 out, then 8 for 8, work done when the test says so. */
 class ChunkedUpscaler implements Upscaler {

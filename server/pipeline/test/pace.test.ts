@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makePicture } from '../../codec/test/material.ts';
-import type { Picture, UpscalerInfo } from '../../upscalers/upscaler.ts';
+import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { quantile } from '../../media/quantile.ts';
 import { EnginePlaces } from '../engine-share.ts';
 import { PaceStage, type PaceStageOptions } from '../pace-stage.ts';
 import { SimulatedBroadcast, SimulatedEngine } from './simulated-engine.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /**
  * Queue, upscale stage and pace stage around an engine simulated in time: what a viewer of FlashVSR waits. 352x192 at 30 fps

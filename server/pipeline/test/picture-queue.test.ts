@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { makePicture } from '../../codec/test/material.ts';
-import type { Picture } from '../../upscalers/upscaler.ts';
 import type { DropReason } from '../../media/types.ts';
 import { PictureQueue } from '../picture-queue.ts';
+import type { Picture } from '../../media/picture.ts';
 
 function at(number: number, assembledAtUs: number): Picture {
   const picture = makePicture(16, 16, number);

@@ -93,9 +93,9 @@ async function feed(pipeline: Pipeline, units: readonly AccessUnit[], intervalMs
 it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger H264 and VP8 frames', async (codec) => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([
-    { codec: 'H264', rung: 'full', bitrateBps: 2_500_000 },
-    { codec: 'VP8', rung: 'full', bitrateBps: 2_500_000 },
-    { codec: 'VP8', rung: 'low', bitrateBps: 250_000 },
+    { codec: 'H264', rendition: 'full', bitrateBps: 2_500_000 },
+    { codec: 'VP8', rendition: 'full', bitrateBps: 2_500_000 },
+    { codec: 'VP8', rendition: 'low', bitrateBps: 250_000 },
   ]);
   const units = makeStream({ codec, width: 320, height: 180, frames: 20 });
   await feed(pipeline, units);
@@ -104,12 +104,12 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
   expect(recorder.formats).toEqual([
     { sourceWidth: 320, sourceHeight: 180, outputWidth: 1280, outputHeight: 720, presentationDelayMs: 10 },
   ]);
-  for (const [resultCodec, rung, width] of [
+  for (const [resultCodec, rendition, width] of [
     ['H264', 'full', 1280],
     ['VP8', 'full', 1280],
     ['VP8', 'low', 320],
   ] as const) {
-    const frames = recorder.frames.filter((frame) => frame.codec === resultCodec && frame.rung === rung);
+    const frames = recorder.frames.filter((frame) => frame.codec === resultCodec && frame.rendition === rendition);
     expect(frames.map((frame) => frame.mediaTime)).toEqual(units.map((unit) => unit.mediaTime));
     expect(frames.map((frame) => frame.width)).toEqual(units.map(() => width));
     expect(frames.map((frame) => frame.keyframe)).toEqual(units.map((_, index) => index === 0));
@@ -121,7 +121,7 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
   }
 });
 
-const H264_FULL = { codec: 'H264', rung: 'full', bitrateBps: 2_500_000 } as const;
+const H264_FULL = { codec: 'H264', rendition: 'full', bitrateBps: 2_500_000 } as const;
 const sizes = (frames: readonly EncodedFrame[]): string[] => [...new Set(frames.map((f) => `${f.width}x${f.height}`))];
 const total = (recorder: Recorder): number => recorder.frames.length;
 
@@ -189,9 +189,9 @@ it('opens a new stream when the aspect changes', async () => {
   expect(recorder.formats.at(-1)).toMatchObject({ outputWidth: 720, outputHeight: 1280 });
 });
 
-it('makes even sides of an odd product, and a low rung of the source size', async () => {
+it('makes even sides of an odd product, and a low rendition of the source size', async () => {
   const { pipeline, recorder } = await start({ upscaler: { kind: 'resize', scale: 1.5, filter: 'bicubic' } });
-  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'low', bitrateBps: 200_000 }]);
+  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rendition: 'low', bitrateBps: 200_000 }]);
   await feed(pipeline, makeStream({ codec: 'VP8', width: 98, height: 54, frames: 4 }));
   await until(() => total(recorder) >= 8, '8 frames');
   expect(recorder.errors).toEqual([]);
@@ -224,7 +224,7 @@ it('tells a publisher that is too large, and nothing else', async () => {
 
 it('makes a keyframe with the next frame when asked, on the asked encoder only', async () => {
   const { pipeline, recorder } = await start();
-  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'full', bitrateBps: 2_500_000 }]);
+  pipeline.setEncoders([H264_FULL, { codec: 'VP8', rendition: 'full', bitrateBps: 2_500_000 }]);
   const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 10 });
   await feed(pipeline, units.slice(0, 5));
   await until(() => total(recorder) >= 10, 'the first frames');
@@ -291,7 +291,7 @@ it('runs an ONNX model in its own thread beside the encoders, and closes both', 
     writeFileSync(file, planarModel(4));
     const model = { file, label: 'planar', valueRange: [0, 255] as const };
     const { pipeline, recorder } = await start({ upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] } });
-    pipeline.setEncoders([H264_FULL, { codec: 'VP8', rung: 'low', bitrateBps: 200_000 }]);
+    pipeline.setEncoders([H264_FULL, { codec: 'VP8', rendition: 'low', bitrateBps: 200_000 }]);
     const units = makeStream({ codec: 'VP8', width: 320, height: 180, frames: 8 });
     // One at a time: a frame that finds the model busy may be replaced by the next.
     for (const [index, unit] of units.entries()) {

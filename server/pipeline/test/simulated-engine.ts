@@ -1,6 +1,5 @@
 import { makePicture } from '../../codec/test/material.ts';
 import type {
-  Picture,
   PushResult,
   StreamFormat,
   Upscaler,
@@ -13,6 +12,7 @@ import type { DropReason, MonotonicUs } from '../../media/types.ts';
 import { EngineShare, type EnginePlaces } from '../engine-share.ts';
 import { PaceStage } from '../pace-stage.ts';
 import { UpscaleStage } from '../upscale-stage.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /**
  * FlashVSR's engine in time, not in pixels: chunk 0 of five real frames, then eight for eight with a look-ahead of four; one

@@ -440,7 +440,7 @@ function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
   const at = unit.assembledAtUs;
   return {
     codec,
-    rung: 'full',
+    rendition: 'full',
     data: unit.data,
     mediaTime: unit.mediaTime,
     keyframe: unit.keyframe,

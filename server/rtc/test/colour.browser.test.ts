@@ -4,10 +4,10 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchBrowser } from '../../../testing/browser.ts';
 import { Decoder } from '../../codec/decoder.ts';
-import type { Picture } from '../../upscalers/upscaler.ts';
 import type { AccessUnit, SourceCodec } from '../../media/types.ts';
 import type { PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /**
  * Chromium publishes flat colour bars off a canvas; what the publisher peer and the decoder make of them has the colours

@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { Message, classes, methods, parseMessage } from 'werift';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { IceCandidateJson, PublisherListener, RtcOptions } from '../peers.ts';
+import type { IceCandidate, PublisherListener, RtcOptions } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
 import { CHROMIUM_PUBLISH } from './offers.ts';
 
@@ -79,7 +79,7 @@ describe('ICE options', () => {
   it('do not let a slow STUN server hold the answer up: its candidate trickles', async () => {
     const server = await stunServer(1600);
     sockets.push(server);
-    const late: IceCandidateJson[] = [];
+    const late: IceCandidate[] = [];
     const stack = stackWith({ iceServers: [{ urls: `stun:127.0.0.1:${server.address().port}` }] });
     const peer = stack.createPublisher({ ...LISTENER, onCandidate: (candidate) => late.push(candidate) });
     const startedAt = performance.now();

@@ -8,7 +8,7 @@ import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { RtpClock } from '../../media/rtp-clock.ts';
 import { traceAt } from '../../media/trace.ts';
-import type { AccessUnit, EncodedFrame, Rung } from '../../media/types.ts';
+import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
 import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from './offers.ts';
@@ -38,11 +38,11 @@ async function until(what: string, probe: () => boolean, withinMs = 10_000): Pro
   }
 }
 
-function asResult(unit: AccessUnit, rung: Rung = 'full'): EncodedFrame {
+function asResult(unit: AccessUnit, rendition: Rendition = 'full'): EncodedFrame {
   const at = unit.assembledAtUs;
   return {
     codec: unit.codec === 'H264' ? 'H264' : 'VP8',
-    rung,
+    rendition,
     data: unit.data,
     mediaTime: unit.mediaTime,
     keyframe: unit.keyframe,
@@ -256,7 +256,7 @@ describe('peers', () => {
     }
   });
 
-  it('change rung at a keyframe only', async () => {
+  it('change rendition at a keyframe only', async () => {
     await publish({ clip: clip('VP8') });
     const { node, viewer } = await watch({ codecs: ['VP8'] });
     await node.waitForFrames(5);
@@ -265,13 +265,16 @@ describe('peers', () => {
     const before = node.getStats().frames;
     const delta = units.find(({ keyframe }) => !keyframe) as AccessUnit;
     const key = units.find(({ keyframe }) => keyframe) as AccessUnit;
-    const at = (unit: AccessUnit, frames: number, rung: Rung) =>
-      stack.packetize({ ...asResult(unit, rung), mediaTime: (units.at(-1)?.mediaTime ?? 0) + 90_000 + frames * 3000 });
+    const at = (unit: AccessUnit, frames: number, rendition: Rendition) =>
+      stack.packetize({
+        ...asResult(unit, rendition),
+        mediaTime: (units.at(-1)?.mediaTime ?? 0) + 90_000 + frames * 3000,
+      });
     viewer.sendResult(at(delta, 0, 'low'));
     viewer.sendResult(at(key, 1, 'low'));
     viewer.sendResult(at(delta, 2, 'full'));
     viewer.sendResult(at(delta, 3, 'low'));
-    await until('two frames of the low rung', () => node.getStats().frames >= before + 2);
+    await until('two frames of the low rendition', () => node.getStats().frames >= before + 2);
     await wait(100);
     expect(node.getStats().frames).toBe(before + 2);
     expect(node.frames.at(-2)?.keyframe).toBe(true);

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { WebSocket } from 'ws';
-import { Connection } from '../client-socket.ts';
+import { ClientSocket } from '../client-socket.ts';
 import type { ServerMessage } from '../protocol.ts';
-import { FakePort, someStats } from './fake-port.ts';
+import { FakeSessions, someStats } from './fake-sessions.ts';
 
 /** A socket whose send buffer is as full as a test says. */
 class FakeSocket extends EventEmitter {
@@ -26,12 +26,12 @@ class FakeSocket extends EventEmitter {
 let socket: FakeSocket;
 afterEach(() => socket.terminate());
 
-async function watching(): Promise<{ port: FakePort; connection: Connection }> {
+async function watching(): Promise<{ sessions: FakeSessions; connection: ClientSocket }> {
   socket = new FakeSocket();
-  const port = new FakePort();
-  const connection = new Connection({
+  const sessions = new FakeSessions();
+  const connection = new ClientSocket({
     socket: socket as unknown as WebSocket,
-    port,
+    sessions,
     remoteAddress: '127.0.0.1',
     serverName: 'test',
     maxMessageBytes: 1000,
@@ -48,13 +48,13 @@ async function watching(): Promise<{ port: FakePort; connection: Connection }> {
   await new Promise((resolve) => setImmediate(resolve));
   expect(socket.sent).toEqual(['welcome', 'watching']);
   socket.sent.length = 0;
-  return { port, connection };
+  return { sessions, connection };
 }
 
 describe('a client that reads slowly', () => {
   it('misses stats and lists, which come again, but no state', async () => {
-    const { port, connection } = await watching();
-    const [sink] = port.sinks.values();
+    const { sessions, connection } = await watching();
+    const [sink] = sessions.sinks.values();
     socket.bufferedAmount = 100 * 1024;
     sink?.onStats(someStats);
     connection.pushText('{"type":"broadcasts"}');
@@ -66,11 +66,11 @@ describe('a client that reads slowly', () => {
   });
 
   it('is cut when megabytes wait for it, and its session ends', async () => {
-    const { port } = await watching();
-    const [sink] = port.sinks.values();
+    const { sessions } = await watching();
+    const [sink] = sessions.sinks.values();
     socket.bufferedAmount = 5 * 1024 * 1024;
     sink?.onState('live', 'picture');
     expect(socket.terminated).toBe(true);
-    expect(port.left).toMatchObject([{ cause: 'disconnected' }]);
+    expect(sessions.left).toMatchObject([{ cause: 'disconnected' }]);
   });
 });

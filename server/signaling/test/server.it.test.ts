@@ -5,10 +5,10 @@ import { configSchema } from '../../config/config.ts';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { SignalingServer, type SignalingOptions } from '../server.ts';
 import { TestClient } from './client.ts';
-import { FakePort, someStats } from './fake-port.ts';
+import { FakeSessions, someStats } from './fake-sessions.ts';
 
 let http: Server;
-let port: FakePort;
+let sessions: FakeSessions;
 let signaling: SignalingServer;
 let url: string;
 let errors: ErrorCode[];
@@ -17,12 +17,12 @@ type Limits = Partial<SignalingOptions['config']['limits']>;
 
 async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {}, httpConfig = {}): Promise<void> {
   const config = configSchema.parse({ limits, http: httpConfig });
-  port = new FakePort();
+  sessions = new FakeSessions();
   errors = [];
   http = createServer((_request, response) => response.end('page'));
   signaling = new SignalingServer({
     server: http,
-    port,
+    sessions,
     config,
     log: { info: () => {}, warn: () => {} },
     serverName: 'FlashVSR Live test',
@@ -60,7 +60,7 @@ describe('requests and replies', () => {
     client.send({ type: 'publish', id: 2, name: 'stage', sdp: 'offer' });
     const published = await client.get('published');
     expect(published).toMatchObject({ re: 2, name: 'stage', sdp: 'answer', resumeToken: 'token-of-stage' });
-    expect(port.requests[0]).toMatchObject({ name: 'stage', remoteAddress: '127.0.0.1' });
+    expect(sessions.requests[0]).toMatchObject({ name: 'stage', remoteAddress: '127.0.0.1' });
 
     client.send({ type: 'watch', id: 3, name: 'stage', sdp: 'offer' });
     expect(await client.get('watching')).toMatchObject({ re: 3, state: 'live' });
@@ -71,21 +71,21 @@ describe('requests and replies', () => {
     const candidate = { candidate: 'candidate:1 1 udp 1 127.0.0.1 9 typ host', sdpMid: '0', sdpMLineIndex: 0 };
     client.send({ type: 'candidate', id: 5, session: published.session, candidate });
     await client.get('ok', (ok) => ok.re === 5);
-    expect(port.candidates).toEqual([{ session: published.session, candidate }]);
+    expect(sessions.candidates).toEqual([{ session: published.session, candidate }]);
 
     client.send({ type: 'list', id: 6 });
     expect(await client.get('broadcasts')).toMatchObject({ re: 6, capacity: { used: 1, total: 2 } });
 
     client.send({ type: 'leave', id: 7, session: published.session });
     await client.get('ok', (ok) => ok.re === 7);
-    expect(port.left).toEqual([{ session: published.session, cause: 'request' }]);
+    expect(sessions.left).toEqual([{ session: published.session, cause: 'request' }]);
     client.send({ type: 'leave', id: 8, session: published.session });
     expect(await client.get('error')).toMatchObject({ re: 8, code: 'request.unknownSession' });
   });
 
   it('sends errors of the domain with code, remedy and retryable, and hides what a defect says', async () => {
     const client = await TestClient.greeted(url);
-    port.capacity = 0;
+    sessions.capacity = 0;
     client.send({ type: 'publish', id: 1, name: 'a', sdp: 'offer' });
     expect(await client.get('error')).toMatchObject({ re: 1, code: 'server.full', retryable: true });
     client.send({ type: 'publish', id: 2, name: 'a', sdp: 'crash' });
@@ -114,7 +114,7 @@ describe('requests and replies', () => {
     expect(await client.get('error')).toMatchObject({ re: 2, code: 'request.state' });
     for (let id = 10; id < 27; id += 1) client.send({ type: 'watch', id, name: 'a', sdp: 'offer' });
     expect(await client.get('error')).toMatchObject({ re: 26, code: 'request.tooMany' });
-    expect(port.requests).toHaveLength(17);
+    expect(sessions.requests).toHaveLength(17);
   });
 });
 
@@ -191,8 +191,8 @@ describe('bad input: an error with a code, and the socket stays usable', () => {
       thief.send(attempt);
       expect(await thief.get('error')).toMatchObject({ re: attempt.id, code: 'request.unknownSession' });
     }
-    expect(port.left).toEqual([]);
-    expect(port.candidates).toEqual([]);
+    expect(sessions.left).toEqual([]);
+    expect(sessions.candidates).toEqual([]);
   });
 });
 
@@ -247,8 +247,8 @@ describe('limits', () => {
     dead.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
     const { session } = await dead.get('watching');
     expect(await dead.closed).toMatchObject({ code: 1006 });
-    await until(() => port.left.length > 0);
-    expect(port.left).toEqual([{ session, cause: 'disconnected' }]);
+    await until(() => sessions.left.length > 0);
+    expect(sessions.left).toEqual([{ session, cause: 'disconnected' }]);
     await alive.stillUsable();
   });
 
@@ -256,7 +256,7 @@ describe('limits', () => {
     const client = await TestClient.greeted(url);
     client.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
     const { session } = await client.get('watching');
-    const sink = port.sinks.get(session);
+    const sink = sessions.sinks.get(session);
     client.socket.pause();
     // Kernel buffers take a few MB; the server must neither hold the rest in memory nor wait for ever.
     const huge = 'x'.repeat(256 * 1024);
@@ -266,13 +266,13 @@ describe('limits', () => {
     }
     client.socket.resume();
     await until(() => signaling.connections === 0);
-    expect(port.left).toEqual([{ session, cause: 'disconnected' }]);
+    expect(sessions.left).toEqual([{ session, cause: 'disconnected' }]);
   });
 });
 
 describe('pushes', () => {
   it('delivers what came before the reply after it, then stats, states and the end', async () => {
-    port.beforeReply = async (sink) => {
+    sessions.beforeReply = async (sink) => {
       sink.onCandidate({ candidate: 'early' });
       sink.onState('live', 'early');
     };
@@ -281,7 +281,7 @@ describe('pushes', () => {
     await until(() => client.messages.length === 3);
     expect(client.messages.map(({ type }) => type)).toEqual(['watching', 'candidate', 'state']);
     const { session } = await client.get('watching');
-    const sink = port.sinks.get(session);
+    const sink = sessions.sinks.get(session);
     sink?.onStats(someStats);
     expect(await client.get('stats')).toMatchObject({ session, broadcast: { addedLatencyMs: { p50: 9 } } });
     sink?.onState('ended', 'replaced', new AppError('broadcast.nameTaken', 'Published from elsewhere.'));
@@ -293,15 +293,15 @@ describe('pushes', () => {
     await client.get('ok', ({ re }) => re === 2);
     client.send({ type: 'restart', id: 3, session, sdp: 'offer' });
     expect(await client.get('error')).toMatchObject({ re: 3, code: 'request.unknownSession' });
-    expect(port.left).toEqual([]);
+    expect(sessions.left).toEqual([]);
   });
 
   it('pushes the list to subscribers only, on every change', async () => {
     const [subscriber, other] = [await TestClient.greeted(url), await TestClient.greeted(url)];
     subscriber.send({ type: 'list', id: 1, subscribe: true });
     await subscriber.get('broadcasts');
-    port.capacity = 7;
-    port.changeList();
+    sessions.capacity = 7;
+    sessions.changeList();
     const push = await subscriber.get('broadcasts');
     expect(push.re).toBeUndefined();
     expect(push.capacity.total).toBe(7);
@@ -309,7 +309,7 @@ describe('pushes', () => {
     expect(other.messages).toEqual([]);
     subscriber.send({ type: 'list', id: 2, subscribe: false });
     await subscriber.get('broadcasts');
-    port.changeList();
+    sessions.changeList();
     await subscriber.stillUsable();
     expect(subscriber.messages).toEqual([]);
   });
@@ -321,15 +321,15 @@ describe('the end', () => {
     const client = await TestClient.greeted(url);
     client.send({ type: 'watch', id: 1, name: 'a', sdp: 'offer' });
     await client.get('watching');
-    port.beforeReply = () => new Promise((resolve) => (release = resolve));
+    sessions.beforeReply = () => new Promise((resolve) => (release = resolve));
     client.send({ type: 'publish', id: 2, name: 'b', sdp: 'offer' });
-    await until(() => port.requests.length === 2);
+    await until(() => sessions.requests.length === 2);
     client.socket.terminate();
-    await until(() => port.left.length === 1);
+    await until(() => sessions.left.length === 1);
     release();
-    await until(() => port.left.length === 2);
-    expect(port.left.map(({ cause }) => cause)).toEqual(['disconnected', 'disconnected']);
-    expect(port.sinks.size).toBe(0);
+    await until(() => sessions.left.length === 2);
+    expect(sessions.left.map(({ cause }) => cause)).toEqual(['disconnected', 'disconnected']);
+    expect(sessions.sinks.size).toBe(0);
   });
 
   it('says 1001 to all on close, even if one does not answer, and leaves nothing behind', async () => {
@@ -339,7 +339,7 @@ describe('the end', () => {
     await signaling.close(100);
     expect(await polite.closed).toMatchObject({ code: 1001 });
     expect(signaling.connections).toBe(0);
-    expect(port.listListeners).toBe(0);
+    expect(sessions.listListeners).toBe(0);
     stubborn.socket.terminate();
   });
 });

@@ -20,7 +20,8 @@ import type {
   StreamStats,
 } from './native-types.ts';
 import { checkEngineOptions, checkStreamOptions, checkStreamSettings } from './options.ts';
-import type { Picture, PushResult } from '../upscaler.ts';
+import type { PushResult } from '../upscaler.ts';
+import type { Picture } from '../../media/picture.ts';
 
 export type * from './native-types.ts';
 

@@ -1,7 +1,7 @@
 import { RgbReader, RgbWriter, type RgbLayout } from '../../codec/rgb.ts';
 import type { OnnxLayout } from '../spec.ts';
-import type { Picture } from '../upscaler.ts';
 import { newSamples, type Samples } from './samples.ts';
+import type { Picture } from '../../media/picture.ts';
 
 /** Turns pictures into a model's samples and back. One per model and stream. */
 export interface FrameFormat {

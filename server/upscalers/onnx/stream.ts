@@ -2,10 +2,11 @@ import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { OnnxModel } from '../spec.ts';
-import type { Picture, PushResult, StreamFormat, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import type { PushResult, StreamFormat, UpscalerListener, UpscalerStream } from '../upscaler.ts';
 import { createFrameFormat, type FrameFormat } from './frame-format.ts';
 import type { Inference, InferenceResult } from './inference.ts';
 import type { Samples } from './samples.ts';
+import type { Picture } from '../../media/picture.ts';
 
 export interface OnnxStreamOptions {
   readonly id: number;

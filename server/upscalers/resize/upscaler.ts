@@ -3,7 +3,6 @@ import { monotonicUs } from '../../media/clock.ts';
 import { AppError } from '../../errors.ts';
 import type { UpscalerSpec } from '../spec.ts';
 import type {
-  Picture,
   PushResult,
   StreamFormat,
   Upscaler,
@@ -11,6 +10,7 @@ import type {
   UpscalerListener,
   UpscalerStream,
 } from '../upscaler.ts';
+import type { Picture } from '../../media/picture.ts';
 
 type ResizeSpec = Extract<UpscalerSpec, { kind: 'resize' }>;
 

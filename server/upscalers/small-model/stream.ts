@@ -1,6 +1,7 @@
 import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
-import type { Picture, PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import type { PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import type { Picture } from '../../media/picture.ts';
 
 export interface SmallModelStreamOptions {
   readonly main: Upscaler;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { newTrace } from '../../../media/trace.ts';
-import type { Picture } from '../../upscaler.ts';
+import type { Picture } from '../../../media/picture.ts';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 

@@ -6,11 +6,12 @@ import { AppError } from '../../../errors.ts';
 import { importOfficial } from '../../../models/import.ts';
 import { createUpscaler } from '../../create-upscaler.ts';
 import { resolveModel } from '../../../models/resolve.ts';
-import type { Picture, Upscaler, UpscalerStream } from '../../upscaler.ts';
+import type { Upscaler, UpscalerStream } from '../../upscaler.ts';
 import { loadAddon } from '../binding.ts';
 import { modelPlace, sparseRatios, type FlashVsrSpec } from '../upscaler.ts';
 import { configSchema } from '../../../config/config.ts';
 import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from './material.ts';
+import type { Picture } from '../../../media/picture.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'flashvsr-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

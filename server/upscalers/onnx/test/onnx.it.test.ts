@@ -6,9 +6,10 @@ import { afterAll, afterEach, expect, it } from 'vitest';
 import { BT601, makePicture, lumaDifference } from '../../../codec/test/material.ts';
 import { AppError } from '../../../errors.ts';
 import type { OnnxModel } from '../../spec.ts';
-import type { Picture, UpscalerStream } from '../../upscaler.ts';
+import type { UpscalerStream } from '../../upscaler.ts';
 import { OnnxUpscaler } from '../upscaler.ts';
 import { delayModel, nearestModel, onnxFile, planarModel } from './onnx-file.ts';
+import type { Picture } from '../../../media/picture.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'onnx-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

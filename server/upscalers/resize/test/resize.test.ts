@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { makePicture } from '../../../codec/test/material.ts';
-import type { Picture } from '../../upscaler.ts';
 import { ResizeUpscaler, scaledSize } from '../upscaler.ts';
+import type { Picture } from '../../../media/picture.ts';
 
 const spec = { kind: 'resize', scale: 4, filter: 'lanczos' } as const;
 

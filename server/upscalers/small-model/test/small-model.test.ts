@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { makePicture } from '../../../codec/test/material.ts';
 import { AppError } from '../../../errors.ts';
-import type { Picture, PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../../upscaler.ts';
+import type { PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../../upscaler.ts';
 import { SmallModelUpscaler } from '../upscaler.ts';
+import type { Picture } from '../../../media/picture.ts';
 
 /** Holds pictures back like a chunked model: only `give` or a flush lets them out. One picture of room: like a small model. */
 class FakeStream implements UpscalerStream {

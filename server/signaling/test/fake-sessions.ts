@@ -4,14 +4,15 @@ import type {
   PublishReply,
   PublishRequest,
   SessionSink,
-  SignalingPort,
+  SessionService,
   WatchReply,
   WatchRequest,
 } from '../../broadcast/sessions.ts';
-import type { BroadcastList, BroadcastStats, IceCandidate } from '../protocol.ts';
+import type { BroadcastList, BroadcastStats } from '../../broadcast/statistics.ts';
+import type { IceCandidate } from '../../rtc/peers.ts';
 
 /** The domain without WebRTC: remembers what it was asked and lets a test push anything to any session. */
-export class FakePort implements SignalingPort {
+export class FakeSessions implements SessionService {
   readonly sinks = new Map<string, SessionSink>();
   readonly left: { session: string; cause: LeaveCause }[] = [];
   readonly candidates: { session: string; candidate: IceCandidate }[] = [];
