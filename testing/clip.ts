@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ffmpeg from '@ffmpeg-installer/ffmpeg';
-import { NAL_AUD, NAL_IDR, splitAnnexB } from '../server/media/h264.ts';
+import { NAL_IDR } from '../server/media/h264-parameter-sets.ts';
+import { NAL_AUD, splitAnnexB } from '../server/media/h264.ts';
 
 /** Pre-encoded pictures for NodePublisher: encoded once by ffmpeg, sent as often as wanted without any encoder. */
 export interface Clip {

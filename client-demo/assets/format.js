@@ -77,6 +77,7 @@ export function rungNote({ label, rung, rungLabel, rungCause }) {
 /** What the server calls its reasons (server/media/types.ts DropReason), for people. */
 const DROP_REASONS = /** @type {Record<string, string>} */ ({
   incomplete: 'packets lost on the way here',
+  oversize: 'pictures larger than any real one',
   'awaiting-keyframe': 'waiting for a whole picture after a loss',
   'decode-error': 'damaged pictures',
   stale: 'too old before their turn came',

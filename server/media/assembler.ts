@@ -1,3 +1,4 @@
+import { MAX_UNIT_BYTES, MAX_UNIT_PACKETS, type Depacketizer } from './depacketizer.ts';
 import { H264Depacketizer } from './h264.ts';
 import { startsPicture } from './picture-start.ts';
 import type { RtpPacket } from './rtp.ts';
@@ -19,7 +20,7 @@ export interface AssemblerPacket {
   readonly receivedAtUs: MonotonicUs;
   /** Packets given up directly before this one. */
   readonly lostBefore: number;
-  /** If this packet tells it. */
+  /** Of the packet's header extension, if it has one. */
   readonly colour?: Colour | undefined;
 }
 
@@ -28,21 +29,16 @@ interface OpenUnit {
   readonly mediaTime: MediaTime;
   receivedAtUs: MonotonicUs;
   bytes: number;
+  packets: number;
   colour: Colour | undefined;
 }
-
-interface Depacketizer {
-  add(packet: Pick<RtpPacket, 'payload'>): void;
-  finish(): { data: Buffer; keyframe: boolean } | undefined;
-  reset(): void;
-}
-
-/** More than any picture of a live source needs; past it the sender is broken or hostile. */
-const MAX_UNIT_BYTES = 4 * 1024 * 1024;
 
 /**
  * Ordered packets in, access units out. A unit ends at the marker or when the timestamp changes. After a loss every unit
  * up to the next keyframe is dropped: decoding on without the reference shows garbage that the upscaler then sharpens.
+ *
+ * Worst case: O(1) a packet, linear in a unit's bytes at its end. A unit of more than 4 MiB or 8192 packets is dropped as
+ * `oversize`, and what it held is released at once.
  */
 export class FrameAssembler {
   readonly #events: AssemblerEvents;
@@ -54,6 +50,7 @@ export class FrameAssembler {
   #codec: SourceCodec | undefined;
   #open: OpenUnit | undefined;
   #damaged = false;
+  #oversize = false;
   #awaitingKeyframe = true;
 
   constructor(events: AssemblerEvents) {
@@ -75,15 +72,17 @@ export class FrameAssembler {
       this.#codec = codec;
     }
     if (this.#open === undefined) {
-      this.#open = { timestamp: packet.timestamp, mediaTime, receivedAtUs, bytes: 0, colour: undefined };
+      this.#open = { timestamp: packet.timestamp, mediaTime, receivedAtUs, bytes: 0, packets: 0, colour: undefined };
       this.#damaged = lostBefore > 0 && !startsPicture(codec, packet.payload);
     }
     this.#open.bytes += packet.payload.length;
+    this.#open.packets += 1;
     if (colour !== undefined) this.#open.colour = colour;
     // Retransmissions make a unit's first packet arrive last; its reception counts from the earliest.
     if (receivedAtUs < this.#open.receivedAtUs) this.#open.receivedAtUs = receivedAtUs;
-    if (this.#open.bytes > MAX_UNIT_BYTES) this.#damaged = true;
-    if (!this.#damaged) this.#depacketizers[codec].add(packet);
+    if (this.#open.bytes > MAX_UNIT_BYTES || this.#open.packets > MAX_UNIT_PACKETS) this.#oversize = true;
+    if (this.#damaged || this.#oversize) this.#depacketizers[codec].reset();
+    else this.#depacketizers[codec].add(packet);
     if (packet.marker) this.#finish(nowUs);
   }
 
@@ -91,7 +90,7 @@ export class FrameAssembler {
   restart(): void {
     if (this.#open !== undefined) this.#events.onDrop('incomplete', 1);
     this.#open = undefined;
-    this.#damaged = false;
+    this.#damaged = this.#oversize = false;
     this.#awaitingKeyframe = true;
     for (const depacketizer of Object.values(this.#depacketizers)) depacketizer.reset();
   }
@@ -112,12 +111,13 @@ export class FrameAssembler {
     const codec = this.#codec;
     if (open === undefined || codec === undefined) return;
     const result = this.#depacketizers[codec].finish();
-    const damaged = this.#damaged || result === undefined;
+    const oversize = this.#oversize || result === 'oversize';
+    const damaged = this.#damaged;
     this.#open = undefined;
-    this.#damaged = false;
-    if (damaged) {
+    this.#damaged = this.#oversize = false;
+    if (oversize || damaged || result === 'damaged') {
       this.#awaitingKeyframe = true;
-      this.#events.onDrop('incomplete', 1);
+      this.#events.onDrop(oversize ? 'oversize' : 'incomplete', 1);
       this.#events.onKeyframeNeeded();
       return;
     }

@@ -1,15 +1,15 @@
+import { MAX_UNIT_BYTES, type DepacketizedUnit, type Depacketizer } from './depacketizer.ts';
+import { NAL_IDR, NAL_PPS, NAL_SPS, ParameterSets, ppsIds, slicePpsId, spsIds } from './h264-parameter-sets.ts';
 import type { RtpPacket } from './rtp.ts';
 
 /** H264 over RTP (RFC 6184): single NAL unit packets, STAP-A and FU-A in both directions (packetization-mode 1). */
 
-export const NAL_SLICE = 1;
-export const NAL_IDR = 5;
-export const NAL_SPS = 7;
-export const NAL_PPS = 8;
 export const NAL_AUD = 9;
 const STAP_A = 24;
 const FU_A = 28;
 const START_CODE = Buffer.from([0, 0, 0, 1]);
+/** NAL units of one access unit. A 4K keyframe cut into a slice a packet has about 1000. */
+const MAX_NAL_UNITS = 4096;
 
 /** NAL units of an Annex B stream (3 and 4 byte start codes), without start codes, as views. */
 export function splitAnnexB(data: Uint8Array): Uint8Array[] {
@@ -40,21 +40,32 @@ function push(units: Uint8Array[], data: Uint8Array, start: number, end: number)
   if (last > start) units.push(data.subarray(start, last));
 }
 
-/** Collects the packets of one access unit; the result is Annex B. Parameter sets are remembered across units. */
-export class H264Depacketizer {
-  #parts: Uint8Array[] = [];
+/**
+ * Collects the packets of one access unit; the result is Annex B. Parameter sets are remembered across units.
+ * Worst case: linear in the unit's bytes (two copies), which the assembler limits; at most 4096 NAL units; what goes in front
+ * of an IDR is at most the 64 KiB that ParameterSets holds; the whole is at most MAX_UNIT_BYTES.
+ */
+export class H264Depacketizer implements Depacketizer {
+  readonly #sets = new ParameterSets();
+  #units: Uint8Array[] = [];
+  #bytes = 0;
   #fragment: Uint8Array[] | undefined;
-  #keyframe = false;
   #damaged = false;
-  #hasSps = false;
-  #hasPps = false;
-  #sps = new Map<number, Uint8Array>();
-  #pps = new Map<number, Uint8Array>();
+  #oversize = false;
+  readonly #sps = new Set<number>();
+  readonly #pps = new Set<number>();
+  /** PPS that the unit's IDR slices refer to; undefined: it has no IDR slice. */
+  #idrPps: Set<number> | undefined;
+
+  /** Parameter sets that were too large or too many to remember. */
+  get refusedParameterSets(): number {
+    return this.#sets.refused;
+  }
 
   /** Adds the next packet of the unit. Nonsense (a truncated aggregate, an orphan fragment) marks the unit damaged. */
   add(packet: Pick<RtpPacket, 'payload'>): void {
     const payload = packet.payload;
-    if (payload.length === 0) return;
+    if (payload.length === 0 || this.#oversize) return;
     const type = (payload[0] as number) & 0x1f;
     if (type === FU_A) {
       this.#addFragment(payload);
@@ -67,37 +78,38 @@ export class H264Depacketizer {
   }
 
   /**
-   * Ends the access unit. @returns undefined when it held nothing decodable or was damaged.
-   * An IDR without parameter sets in its unit gets the remembered ones in front (RFC 6184 section 8.4: senders may send
-   * them once, in their own packets).
+   * Ends the access unit. An IDR without parameter sets in its unit gets those its slices refer to in front (RFC 6184
+   * section 8.4: senders may send them once, in their own packets).
    */
-  finish(): { data: Buffer; keyframe: boolean } | undefined {
-    const parts = this.#parts;
-    const keyframe = this.#keyframe;
-    const damaged = this.#damaged || this.#fragment !== undefined || parts.length === 0;
-    const missingSps = !this.#hasSps;
-    const missingPps = !this.#hasPps;
+  finish(): DepacketizedUnit {
+    const front = this.#idrPps === undefined ? [] : this.#missingSets(this.#idrPps);
+    const parts = front.length === 0 ? this.#units : [...front, ...this.#units];
+    const bytes = front.reduce((sum, unit) => sum + unit.length + START_CODE.length, this.#bytes);
+    const keyframe = this.#idrPps !== undefined;
+    const oversize = this.#oversize || bytes > MAX_UNIT_BYTES;
+    const damaged = this.#damaged || this.#fragment !== undefined || this.#units.length === 0;
     this.reset();
-    if (damaged) return undefined;
-    if (keyframe) {
-      const front: Uint8Array[] = [];
-      if (missingSps) front.push(...this.#sps.values());
-      if (missingPps) front.push(...this.#pps.values());
-      parts.unshift(...front);
-    }
+    if (oversize) return 'oversize';
+    if (damaged) return 'damaged';
     const chunks: Uint8Array[] = [];
     for (const part of parts) chunks.push(START_CODE, part);
-    return { data: Buffer.concat(chunks), keyframe };
+    return { data: Buffer.concat(chunks, bytes), keyframe };
   }
 
   /** Forgets the unit in progress, not the parameter sets. */
   reset(): void {
-    this.#parts = [];
+    this.#units = [];
+    this.#bytes = 0;
     this.#fragment = undefined;
-    this.#keyframe = false;
     this.#damaged = false;
-    this.#hasSps = false;
-    this.#hasPps = false;
+    this.#oversize = false;
+    this.#sps.clear();
+    this.#pps.clear();
+    this.#idrPps = undefined;
+  }
+
+  #missingSets(idrPps: ReadonlySet<number>): Uint8Array[] {
+    return this.#sets.neededFor(idrPps, { sps: this.#sps, pps: this.#pps });
   }
 
   #addFragment(payload: Buffer): void {
@@ -136,52 +148,29 @@ export class H264Depacketizer {
   }
 
   #addUnit(unit: Uint8Array): void {
-    const type = (unit[0] as number) & 0x1f;
-    if (type === NAL_SPS) {
-      this.#hasSps = true;
-      remember(this.#sps, spsId(unit), unit);
-    } else if (type === NAL_PPS) {
-      this.#hasPps = true;
-      remember(this.#pps, ppsId(unit), unit);
-    } else if (type === NAL_IDR) {
-      this.#keyframe = true;
+    if (this.#units.length >= MAX_NAL_UNITS) {
+      this.#oversize = true;
+      this.#units = [];
+      return;
     }
-    this.#parts.push(unit);
+    this.#units.push(unit);
+    this.#bytes += unit.length + START_CODE.length;
+    const type = (unit[0] as number) & 0x1f;
+    if (type === NAL_SPS || type === NAL_PPS) {
+      this.#sets.remember(unit);
+      const ids = type === NAL_SPS ? spsIds(unit) : ppsIds(unit);
+      if (ids !== undefined) (type === NAL_SPS ? this.#sps : this.#pps).add(ids.id);
+    } else if (type === NAL_IDR) {
+      this.#idrPps ??= new Set();
+      const id = slicePpsId(unit);
+      if (id !== undefined) this.#idrPps.add(id);
+    }
   }
 
   #damage(): void {
     this.#fragment = undefined;
     this.#damaged = true;
   }
-}
-
-/** Copies: the unit is a view on a packet, and the set must outlive it. Ids are bounded by the standard (32 and 256). */
-function remember(sets: Map<number, Uint8Array>, id: number | undefined, unit: Uint8Array): void {
-  if (id !== undefined) sets.set(id, Uint8Array.from(unit));
-}
-
-/** seq_parameter_set_id follows profile_idc, constraint flags and level_idc (H.264 section 7.3.2.1.1). */
-function spsId(unit: Uint8Array): number | undefined {
-  const id = readUe(unit, 4 * 8);
-  return id !== undefined && id < 32 ? id : undefined;
-}
-
-function ppsId(unit: Uint8Array): number | undefined {
-  const id = readUe(unit, 8);
-  return id !== undefined && id < 256 ? id : undefined;
-}
-
-/** Exp-Golomb ue(v) at a bit offset (H.264 section 9.1). */
-function readUe(data: Uint8Array, bitOffset: number): number | undefined {
-  const bit = (at: number) => (((data[at >> 3] ?? 0) >> (7 - (at & 7))) & 1) as 0 | 1;
-  let zeros = 0;
-  while (bit(bitOffset + zeros) === 0) {
-    zeros += 1;
-    if (zeros > 16 || bitOffset + zeros >= data.length * 8) return undefined;
-  }
-  let value = 0;
-  for (let index = 0; index <= zeros; index += 1) value = value * 2 + bit(bitOffset + zeros + index);
-  return value - 1;
 }
 
 /** Cuts an Annex B access unit into payloads of at most maxBytes: parameter sets and small units in STAP-A, large in FU-A. */

@@ -1,3 +1,4 @@
+import { TokenBucket } from './token-bucket.ts';
 import type { MonotonicUs } from './types.ts';
 
 export interface Ordered<T> {
@@ -22,8 +23,14 @@ interface Missing {
   requests: number;
 }
 
-/** A gap wider than this is a restarted sender, not loss (RFC 3550 appendix A.1, MAX_DROPOUT). */
-const MAX_GAP_PACKETS = 3000;
+/**
+ * Missing packets tracked at once. A wider gap is an outage or a restarted sender: a retransmission of all of it would come
+ * after the wait, so the buffer starts again at the newest packet (RFC 3550 appendix A.1 does so from 3000 on).
+ */
+export const MAX_MISSING = 500;
+/** Missing packets that may be newly tracked: at once, and per second. A link that loses more is beyond repair. */
+const GAP_BURST = MAX_MISSING;
+const GAPS_PER_SECOND = 1000;
 const MAX_REQUESTS = 10;
 /** Reordering on the path is common within a few milliseconds; a first NACK waits that long (RFC 4585 section 3.5.2). */
 const FIRST_REQUEST_AFTER_US = 3_000;
@@ -33,10 +40,14 @@ const MIN_REQUEST_INTERVAL_US = 20_000;
  * Puts packets back in order. Nothing is held while packets arrive in order, so it adds no delay without loss; at a gap
  * it waits `waitUs`, asks for retransmission (takeRequests) and then gives up. No timers: call drain() after every
  * insert() and every few milliseconds.
+ *
+ * Worst case, whatever sequence numbers arrive: a packet costs O(1) plus the gap entries it creates, and those are limited
+ * to 500 at once and 1000 a second; takeRequests() goes through at most 500 entries; at most maxPackets + 1 packets are held.
  */
 export class JitterBuffer<T> {
   #waitUs: number;
   readonly #maxPackets: number;
+  readonly #gapBudget = new TokenBucket({ burst: GAP_BURST, perSecond: GAPS_PER_SECOND });
   #stored = new Map<number, { item: T; receivedAtUs: MonotonicUs }>();
   #missing = new Map<number, Missing>();
   #next: number | undefined;
@@ -63,10 +74,13 @@ export class JitterBuffer<T> {
     return this.#missing.size;
   }
 
-  /** @returns `late`: given up before it came; `restart`: a jump so wide that everything held was dropped */
+  /**
+   * @returns `late`: given up before it came; `restart`: a gap too wide to wait for, everything held was dropped and the
+   *   order begins with this packet
+   */
   insert(sequence: number, item: T, nowUs: MonotonicUs): 'new' | 'duplicate' | 'late' | 'restart' {
     let result: 'new' | 'restart' = 'new';
-    if (this.#next !== undefined && Math.abs(sequence - this.#next) > MAX_GAP_PACKETS + this.#maxPackets) {
+    if (this.#next !== undefined && this.#isRestart(sequence, this.#next, nowUs)) {
       this.reset();
       result = 'restart';
     }
@@ -83,6 +97,14 @@ export class JitterBuffer<T> {
     if (sequence > this.#newest) this.#newest = sequence;
     this.#stored.set(sequence, { item, receivedAtUs: nowUs });
     return result;
+  }
+
+  /** A retransmission: it fills a gap that is waited for, and never opens one. */
+  repair(sequence: number, item: T, nowUs: MonotonicUs): 'new' | 'duplicate' | 'late' {
+    if (this.#stored.has(sequence)) return 'duplicate';
+    if (!this.#missing.delete(sequence)) return 'late';
+    this.#stored.set(sequence, { item, receivedAtUs: nowUs });
+    return 'new';
   }
 
   /** Everything that is in order by now, or whose gap has been given up. */
@@ -133,5 +155,12 @@ export class JitterBuffer<T> {
     this.#stored.clear();
     this.#missing.clear();
     this.#next = undefined;
+  }
+
+  #isRestart(sequence: number, next: number, nowUs: MonotonicUs): boolean {
+    if (next - sequence > this.#maxPackets) return true;
+    const gap = sequence - this.#newest - 1;
+    if (gap <= 0) return false;
+    return this.#missing.size + gap > MAX_MISSING || !this.#gapBudget.take(nowUs, gap);
   }
 }

@@ -47,13 +47,18 @@ const PSFB = 206;
 /** A REMB's identifier (draft-alvestrand-rmcat-remb-03 section 2.2). */
 const REMB_ID = 0x52454d42;
 
+/** Parts of a compound packet that are read. Browsers send up to six. */
+const MAX_PARTS = 32;
+/** Entries read of one NACK (17 sequence numbers each), FIR, REMB or BYE. */
+const MAX_ENTRIES = 256;
+
 /**
- * Reads a compound packet. Unknown and malformed parts are skipped; whatever follows a part with a wrong length is lost.
- * Never throws.
+ * Reads a compound packet. Unknown and malformed parts are skipped; what follows a part with a wrong length is ignored.
+ * Never throws. Worst case: 32 parts with 256 entries or 31 report blocks each, however large the packet.
  */
 export function parseRtcp(data: Buffer): RtcpMessage[] {
   const messages: RtcpMessage[] = [];
-  for (let offset = 0; offset + 4 <= data.length;) {
+  for (let offset = 0, parts = 0; offset + 4 <= data.length && parts < MAX_PARTS; parts += 1) {
     const first = data[offset] as number;
     const length = (data.readUInt16BE(offset + 2) + 1) * 4;
     if (first >> 6 !== 2 || offset + length > data.length) break;
@@ -100,7 +105,8 @@ function parsePart(part: Buffer, count: number, type: number): RtcpMessage | und
     if (count === 1) return { kind: 'pictureLoss', mediaSsrc: part.readUInt32BE(8) };
     if (count === 4) {
       const mediaSsrcs: number[] = [];
-      for (let at = 12; at + 8 <= part.length; at += 8) mediaSsrcs.push(part.readUInt32BE(at));
+      for (let at = 12; at + 8 <= part.length && mediaSsrcs.length < MAX_ENTRIES; at += 8)
+        mediaSsrcs.push(part.readUInt32BE(at));
       return { kind: 'fullIntraRequest', mediaSsrcs };
     }
     if (count === 15) return parseRemb(part);
@@ -126,7 +132,8 @@ function parseReports(part: Buffer, start: number, count: number): ReportBlock[]
 
 function parseNack(part: Buffer): number[] {
   const numbers: number[] = [];
-  for (let at = 12; at + 4 <= part.length; at += 4) {
+  const end = Math.min(part.length, 12 + 4 * MAX_ENTRIES);
+  for (let at = 12; at + 4 <= end; at += 4) {
     const first = part.readUInt16BE(at);
     const mask = part.readUInt16BE(at + 2);
     numbers.push(first);
@@ -225,31 +232,6 @@ export function buildPictureLoss(senderSsrc: number, mediaSsrc: number): Buffer 
   writeHeader(packet, 1, PSFB);
   packet.writeUInt32BE(senderSsrc, 4);
   packet.writeUInt32BE(mediaSsrc, 8);
-  return packet;
-}
-
-export function buildRemb(senderSsrc: number, bitrateBps: number, ssrcs: readonly number[]): Buffer {
-  let exponent = 0;
-  let mantissa = Math.round(bitrateBps);
-  while (mantissa >= 2 ** 18) {
-    mantissa = Math.floor(mantissa / 2);
-    exponent += 1;
-  }
-  const packet = Buffer.alloc(20 + ssrcs.length * 4);
-  writeHeader(packet, 15, PSFB);
-  packet.writeUInt32BE(senderSsrc, 4);
-  packet.writeUInt32BE(REMB_ID, 12);
-  packet[16] = ssrcs.length;
-  packet[17] = (exponent << 2) | (mantissa >> 16);
-  packet.writeUInt16BE(mantissa & 0xffff, 18);
-  ssrcs.forEach((ssrc, index) => packet.writeUInt32BE(ssrc, 20 + index * 4));
-  return packet;
-}
-
-export function buildBye(ssrcs: readonly number[]): Buffer {
-  const packet = Buffer.alloc(4 + ssrcs.length * 4);
-  writeHeader(packet, ssrcs.length, BYE);
-  ssrcs.forEach((ssrc, index) => packet.writeUInt32BE(ssrc, 4 + index * 4));
   return packet;
 }
 

@@ -7,80 +7,129 @@ import type { MonotonicUs } from './types.ts';
  * arrived, so that the sender's estimator sees queues grow before they overflow.
  */
 
-const DELTA_UNIT_US = 250;
-const REFERENCE_UNIT_US = 64_000;
+export const DELTA_UNIT_US = 250;
+export const REFERENCE_UNIT_US = 64_000;
 /** Feedback about more packets at once than this is split: the packet stays well under the MTU. */
 const MAX_STATUSES = 400;
-/** Arrivals older than this relative to the newest reported are not reported again (the sender has forgotten them). */
-const MAX_GAP = 0x2000;
+/** Of a wider gap only the last so many packets are reported as lost: the sender's estimator has seen enough by then. */
+const MAX_REPORTED_GAP = 400;
+/** Arrivals further behind the reported ones are not reported (the sender has forgotten them). */
+const MAX_BEHIND = 0x2000;
+/** Arrivals held between two builds, 50 ms apart: 80 000 packets/s. More are not reported. */
+const MAX_PENDING = 4096;
+/** Feedback packets of one build. Honest streams need one, after an outage two; a stream of gaps would need one a packet. */
+const MAX_PACKETS = 16;
 
-const NOT_RECEIVED = 0;
-const SMALL_DELTA = 1;
-const LARGE_DELTA = 2;
+export const NOT_RECEIVED = 0;
+export const SMALL_DELTA = 1;
+export const LARGE_DELTA = 2;
 
+interface Arrival {
+  readonly sequence: number;
+  readonly atUs: MonotonicUs;
+}
+
+/**
+ * Worst case, whatever sequence numbers arrive: onPacket() costs O(1); build() sorts at most 4096 arrivals once and writes at
+ * most 16 packets of at most 800 statuses each. Arrivals beyond that are dropped and counted.
+ */
 export class TransportFeedbackBuilder {
   readonly #unwrapper = new Unwrapper(16);
-  #arrivals = new Map<number, MonotonicUs>();
+  readonly #arrivals = new Map<number, MonotonicUs>();
   /** First sequence the next feedback reports on. */
   #next: number | undefined;
   #count = 0;
+  #dropped = 0;
 
   get pending(): number {
     return this.#arrivals.size;
   }
 
+  /** Arrivals that no feedback reports. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   /** @param sequenceNumber the header extension's 16 bits */
   onPacket(sequenceNumber: number, arrivedAtUs: MonotonicUs): void {
     const sequence = this.#unwrapper.unwrap(sequenceNumber);
-    if (this.#next !== undefined && sequence < this.#next - MAX_GAP) return;
-    if (!this.#arrivals.has(sequence)) this.#arrivals.set(sequence, arrivedAtUs);
+    const tooOld = this.#next !== undefined && sequence < this.#next - MAX_BEHIND;
+    if (tooOld || this.#arrivals.size >= MAX_PENDING) this.#dropped += 1;
+    else if (!this.#arrivals.has(sequence)) this.#arrivals.set(sequence, arrivedAtUs);
   }
 
   /** All feedback that is due: usually one packet, several after a burst, none without arrivals. */
   build(senderSsrc: number, mediaSsrc: number): Buffer[] {
+    if (this.#arrivals.size === 0) return [];
+    const arrivals = Array.from(this.#arrivals, ([sequence, atUs]): Arrival => ({ sequence, atUs }));
+    this.#arrivals.clear();
+    arrivals.sort((a, b) => a.sequence - b.sequence);
     const packets: Buffer[] = [];
-    while (this.#arrivals.size > 0) {
-      const sequences = [...this.#arrivals.keys()].sort((a, b) => a - b);
-      const lowest = sequences[0] as number;
-      // A packet that comes after it was reported as lost gets a feedback of its own, which corrects the report.
-      const base = this.#next === undefined || lowest - this.#next > MAX_GAP ? lowest : Math.min(this.#next, lowest);
-      const feedback = this.#buildOne(senderSsrc, mediaSsrc, base, sequences);
+    let at = 0;
+    while (at < arrivals.length && packets.length < MAX_PACKETS) {
+      const feedback = this.#buildOne(senderSsrc, mediaSsrc, arrivals, at);
       packets.push(feedback.packet);
+      at = feedback.end;
       this.#next = Math.max(this.#next ?? 0, feedback.next);
       this.#count = (this.#count + 1) & 0xff;
     }
+    this.#dropped += arrivals.length - at;
     return packets;
   }
 
+  /**
+   * @param arrivals in ascending order; those before `at` are reported
+   * @returns the packet, the first arrival it does not report, and the first sequence number behind it
+   */
   #buildOne(
     senderSsrc: number,
     mediaSsrc: number,
-    base: number,
-    sequences: readonly number[],
-  ): { packet: Buffer; next: number } {
-    const firstArrival = this.#arrivals.get(sequences[0] as number) as number;
-    const reference = Math.floor(firstArrival / REFERENCE_UNIT_US);
+    arrivals: readonly Arrival[],
+    at: number,
+  ): { packet: Buffer; end: number; next: number } {
+    const first = arrivals[at] as Arrival;
+    // A packet that comes after it was reported as lost gets a feedback of its own, which corrects the report.
+    const base = Math.min(first.sequence, Math.max(this.#next ?? first.sequence, first.sequence - MAX_REPORTED_GAP));
+    const reference = Math.floor(first.atUs / REFERENCE_UNIT_US);
     // The first delta counts from the floored reference itself; what rounding leaves is carried, not lost.
     let clockUs = reference * REFERENCE_UNIT_US;
     const statuses: number[] = [];
     const deltas: number[] = [];
+    let deltaBytes = 0;
     let expected = base;
-    for (const sequence of sequences) {
-      if (sequence - base >= MAX_STATUSES && deltas.length > 0) break;
+    let end = at;
+    for (; end < arrivals.length; end += 1) {
+      const { sequence, atUs } = arrivals[end] as Arrival;
+      if (deltas.length > 0 && sequence - base >= MAX_STATUSES) break;
       // Numbers in between have been reported before, maybe as received: nothing is said about them again.
-      if (expected < (this.#next ?? 0) && sequence > expected && deltas.length > 0) break;
-      const arrivedAtUs = this.#arrivals.get(sequence) as number;
-      const delta = Math.round((arrivedAtUs - clockUs) / DELTA_UNIT_US);
+      if (deltas.length > 0 && expected < (this.#next ?? 0) && sequence > expected) break;
+      const delta = Math.round((atUs - clockUs) / DELTA_UNIT_US);
       if (delta < -0x8000 || delta > 0x7fff) break; // over 8 s apart: needs a reference of its own
       for (; expected < sequence; expected += 1) statuses.push(NOT_RECEIVED);
-      statuses.push(delta >= 0 && delta <= 0xff ? SMALL_DELTA : LARGE_DELTA);
+      const status = delta >= 0 && delta <= 0xff ? SMALL_DELTA : LARGE_DELTA;
+      statuses.push(status);
       deltas.push(delta);
+      deltaBytes += status;
       clockUs += delta * DELTA_UNIT_US;
       expected += 1;
-      this.#arrivals.delete(sequence);
     }
+    const packet = this.#write(senderSsrc, mediaSsrc, { base, reference, statuses, deltas, deltaBytes });
+    return { packet, end, next: expected };
+  }
+
+  #write(
+    senderSsrc: number,
+    mediaSsrc: number,
+    feedback: {
+      readonly base: number;
+      readonly reference: number;
+      readonly statuses: readonly number[];
+      readonly deltas: readonly number[];
+      readonly deltaBytes: number;
+    },
+  ): Buffer {
+    const { base, reference, statuses, deltas, deltaBytes } = feedback;
     const chunks = encodeChunks(statuses);
-    const deltaBytes = statuses.reduce((sum, status) => sum + status, 0);
     const length = 20 + chunks.length * 2 + deltaBytes;
     const padded = (length + 3) & ~3;
     const packet = Buffer.alloc(padded);
@@ -103,7 +152,7 @@ export class TransportFeedbackBuilder {
       if (status === SMALL_DELTA) offset = packet.writeUInt8(deltas[index++] as number, offset);
       else if (status === LARGE_DELTA) offset = packet.writeInt16BE(deltas[index++] as number, offset);
     }
-    return { packet, next: expected };
+    return packet;
   }
 }
 
@@ -131,53 +180,4 @@ function encodeChunks(statuses: readonly number[]): number[] {
     at += width;
   }
   return chunks;
-}
-
-export interface TransportFeedback {
-  readonly baseSequence: number;
-  readonly feedbackCount: number;
-  readonly referenceTimeUs: number;
-  /** One per sequence number from baseSequence on; undefined: not received. Microseconds on the reference's clock. */
-  readonly arrivalsUs: readonly (number | undefined)[];
-}
-
-/** @returns undefined when the packet is not well-formed */
-export function parseTransportFeedback(packet: Buffer): TransportFeedback | undefined {
-  if (packet.length < 20) return undefined;
-  let end = packet.length;
-  if (((packet[0] as number) & 0x20) !== 0) end -= packet[end - 1] as number;
-  const baseSequence = packet.readUInt16BE(12);
-  const count = packet.readUInt16BE(14);
-  const referenceTimeUs = packet.readUIntBE(16, 3) * REFERENCE_UNIT_US;
-  const statuses: number[] = [];
-  let offset = 20;
-  while (statuses.length < count) {
-    if (offset + 2 > end) return undefined;
-    const chunk = packet.readUInt16BE(offset);
-    offset += 2;
-    if ((chunk & 0x8000) === 0) {
-      const run = Math.min(chunk & 0x1fff, count - statuses.length);
-      for (let index = 0; index < run; index += 1) statuses.push((chunk >> 13) & 3);
-      if (run === 0) return undefined;
-    } else if ((chunk & 0x4000) === 0) {
-      for (let bit = 13; bit >= 0; bit -= 1) statuses.push((chunk >> bit) & 1);
-    } else {
-      for (let bit = 12; bit >= 0; bit -= 2) statuses.push((chunk >> bit) & 3);
-    }
-  }
-  statuses.length = count;
-  const arrivalsUs: (number | undefined)[] = [];
-  let clockUs = referenceTimeUs;
-  for (const status of statuses) {
-    if (status === NOT_RECEIVED) {
-      arrivalsUs.push(undefined);
-      continue;
-    }
-    const bytes = status === SMALL_DELTA ? 1 : 2;
-    if (status > LARGE_DELTA || offset + bytes > end) return undefined;
-    clockUs += (bytes === 1 ? packet.readUInt8(offset) : packet.readInt16BE(offset)) * DELTA_UNIT_US;
-    offset += bytes;
-    arrivalsUs.push(clockUs);
-  }
-  return { baseSequence, feedbackCount: packet[19] as number, referenceTimeUs, arrivalsUs };
 }

@@ -72,6 +72,7 @@ export interface EncodedFrame {
 /** Where frames may be dropped, and why. The strings are label values of `flashvsr_frames_dropped_total`. */
 export type DropReason =
   | 'incomplete' // packets missing for longer than the jitter buffer waits
+  | 'oversize' // more bytes or packets than any real picture
   | 'awaiting-keyframe' // not decodable until the next keyframe
   | 'decode-error'
   | 'stale' // older than the latency budget before the upscaler started on it

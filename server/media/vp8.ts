@@ -1,3 +1,4 @@
+import type { DepacketizedUnit, Depacketizer } from './depacketizer.ts';
 import type { RtpPacket } from './rtp.ts';
 
 /** VP8 over RTP (RFC 7741). */
@@ -12,7 +13,7 @@ export interface Vp8Descriptor {
   readonly bytes: number;
 }
 
-/** The payload descriptor (RFC 7741 section 4.2). @returns undefined when truncated */
+/** The payload descriptor (RFC 7741 section 4.2). @returns undefined when truncated. Reads at most six bytes. */
 export function parseVp8Descriptor(payload: Uint8Array): Vp8Descriptor | undefined {
   const first = payload[0];
   if (first === undefined) return undefined;
@@ -48,7 +49,8 @@ export function parseVp8Descriptor(payload: Uint8Array): Vp8Descriptor | undefin
   };
 }
 
-export class Vp8Depacketizer {
+/** Collects the packets of one frame. Linear in the frame's bytes and packets, which the assembler limits. */
+export class Vp8Depacketizer implements Depacketizer {
   #parts: Uint8Array[] = [];
   #damaged = false;
 
@@ -65,13 +67,13 @@ export class Vp8Depacketizer {
   }
 
   /** A VP8 frame tag's lowest bit is 0 on keyframes (RFC 6386 section 9.1). */
-  finish(): { data: Buffer; keyframe: boolean } | undefined {
+  finish(): DepacketizedUnit {
     const parts = this.#parts;
     const damaged = this.#damaged || parts.length === 0;
     this.reset();
-    if (damaged) return undefined;
+    if (damaged) return 'damaged';
     const data = Buffer.concat(parts);
-    if (data.length < 3) return undefined;
+    if (data.length < 3) return 'damaged';
     return { data, keyframe: ((data[0] as number) & 1) === 0 };
   }
 

@@ -1,3 +1,4 @@
+import type { DepacketizedUnit, Depacketizer } from './depacketizer.ts';
 import type { RtpPacket } from './rtp.ts';
 
 /** VP9 over RTP (RFC 9628), one spatial layer: what browsers send without SVC. */
@@ -10,7 +11,7 @@ interface Vp9Descriptor {
   readonly bytes: number;
 }
 
-/** The payload descriptor (RFC 9628 section 4.2). @returns undefined when truncated */
+/** The payload descriptor (RFC 9628 section 4.2). @returns undefined when truncated. Reads at most what the payload holds, each byte once. */
 export function parseVp9Descriptor(payload: Uint8Array): Vp9Descriptor | undefined {
   const first = payload[0];
   if (first === undefined) return undefined;
@@ -57,7 +58,8 @@ export function parseVp9Descriptor(payload: Uint8Array): Vp9Descriptor | undefin
   };
 }
 
-export class Vp9Depacketizer {
+/** Collects the packets of one frame. Linear in the frame's bytes and packets, which the assembler limits. */
+export class Vp9Depacketizer implements Depacketizer {
   #parts: Uint8Array[] = [];
   #damaged = false;
   #keyframe = false;
@@ -76,12 +78,12 @@ export class Vp9Depacketizer {
     this.#parts.push(packet.payload.subarray(descriptor.bytes));
   }
 
-  finish(): { data: Buffer; keyframe: boolean } | undefined {
+  finish(): DepacketizedUnit {
     const parts = this.#parts;
     const keyframe = this.#keyframe;
     const damaged = this.#damaged || parts.length === 0;
     this.reset();
-    return damaged ? undefined : { data: Buffer.concat(parts), keyframe };
+    return damaged ? 'damaged' : { data: Buffer.concat(parts), keyframe };
   }
 
   reset(): void {

@@ -221,7 +221,7 @@ export class PublisherConnection implements PublisherPeer {
       this.#alignment.restart('video');
     }
     const sequence = stream.onPacket(packet.sequenceNumber, packet.timestamp, nowUs);
-    this.#insert(stream, sequence, { packet, codec }, nowUs);
+    this.#onInserted(stream, this.#jitter.insert(sequence, { packet, codec }, nowUs), nowUs);
   }
 
   /** RFC 4588: the payload begins with the original sequence number; empty ones are bandwidth probes. */
@@ -231,11 +231,11 @@ export class PublisherConnection implements PublisherPeer {
     if (stream === undefined || codec === undefined || packet.payload.length <= 2) return;
     const sequenceNumber = packet.payload.readUInt16BE(0);
     const original = { ...packet, payloadType, sequenceNumber, ssrc: stream.ssrc, payload: packet.payload.subarray(2) };
-    this.#insert(stream, stream.onRepaired(sequenceNumber), { packet: original, codec }, nowUs);
+    const sequence = stream.onRepaired(sequenceNumber);
+    this.#onInserted(stream, this.#jitter.repair(sequence, { packet: original, codec }, nowUs), nowUs);
   }
 
-  #insert(stream: ReceiveStream, sequence: number, item: VideoPacket, nowUs: MonotonicUs): void {
-    const result = this.#jitter.insert(sequence, item, nowUs);
+  #onInserted(stream: ReceiveStream, result: 'new' | 'duplicate' | 'late' | 'restart', nowUs: MonotonicUs): void {
     if (result === 'duplicate' || result === 'late') {
       stream.onDuplicate();
       return;

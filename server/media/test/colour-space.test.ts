@@ -1,9 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { FrameAssembler } from '../assembler.ts';
 import { parseColourSpace } from '../colour-space.ts';
 import { buildRtpHeader, findExtension, parseRtp } from '../rtp.ts';
-import type { AccessUnit } from '../types.ts';
-import { packetizeVp8 } from '../vp8.ts';
 
 const BT709_FULL = { matrix: 'bt709', range: 'full' } as const;
 
@@ -64,48 +61,5 @@ describe('the color-space header extension', () => {
       matrix: 'bt2020',
       range: 'full',
     });
-  });
-});
-
-describe('FrameAssembler with colours', () => {
-  function assemble(frames: readonly { keyframe: boolean; told: 'no' | 'first packet' | 'last packet' }[]) {
-    const units: AccessUnit[] = [];
-    const assembler = new FrameAssembler({
-      onAccessUnit: (unit) => units.push(unit),
-      onDrop: () => undefined,
-      onKeyframeNeeded: () => undefined,
-    });
-    frames.forEach(({ keyframe, told }, index) => {
-      const data = Buffer.alloc(3000, 1);
-      data[0] = keyframe ? 0x10 : 0x11;
-      const payloads = packetizeVp8(data, index, 1200);
-      payloads.forEach((payload, at) => {
-        const last = at === payloads.length - 1;
-        const colour = (told === 'first packet' && at === 0) || (told === 'last packet' && last);
-        assembler.add(
-          {
-            packet: { payload: Buffer.from(payload), marker: last, timestamp: index * 3000 },
-            codec: 'VP8',
-            mediaTime: index * 3000,
-            receivedAtUs: index,
-            lostBefore: 0,
-            colour: colour ? BT709_FULL : undefined,
-          },
-          index,
-        );
-      });
-    });
-    return units.map(({ colour }) => colour);
-  }
-
-  it('puts a colour on the unit whose packets tell it, whichever of them does, and on no other', () => {
-    expect(
-      assemble([
-        { keyframe: true, told: 'last packet' },
-        { keyframe: false, told: 'no' },
-        { keyframe: false, told: 'first packet' },
-        { keyframe: true, told: 'no' },
-      ]),
-    ).toEqual([BT709_FULL, undefined, BT709_FULL, undefined]);
   });
 });

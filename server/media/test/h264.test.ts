@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { countWork } from '../../../testing/count-work.ts';
+import { MAX_UNIT_BYTES, type DepacketizedUnit } from '../depacketizer.ts';
 import { H264Depacketizer, packetizeH264, splitAnnexB } from '../h264.ts';
-import { startsPicture } from '../picture-start.ts';
 
 const SPS = Buffer.from([0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40]);
 const PPS = Buffer.from([0x68, 0xce, 0x3c, 0x80]);
+/** A slice: first_mb_in_slice 0, slice_type 7, PPS 0 (bits 1, 0001000, 1). */
 const nal = (header: number, bytes: number) =>
-  Buffer.concat([Buffer.from([header, 0x88]), randomBytes(bytes).map((byte) => byte | 1)]);
+  Buffer.concat([Buffer.from([header, 0x88, 0x80]), randomBytes(bytes).map((byte) => byte | 1)]);
 const annexB = (...units: Uint8Array[]) =>
   Buffer.concat(units.flatMap((unit) => [Buffer.from([0, 0, 0, 1]), Buffer.from(unit)]));
 
-function reassemble(payloads: readonly Buffer[], depacketizer = new H264Depacketizer()) {
+function reassemble(payloads: readonly Buffer[], depacketizer = new H264Depacketizer()): DepacketizedUnit {
   for (const payload of payloads) depacketizer.add({ payload });
   return depacketizer.finish();
 }
@@ -27,15 +29,25 @@ describe('splitAnnexB', () => {
   });
 });
 
+/** A PPS of this id for SPS 0, padded to a size. */
+function pps(id: number, bytes: number): Buffer {
+  const code = (id + 1).toString(2);
+  const bits = `${'0'.repeat(code.length - 1)}${code}1`; // ue(id), ue(0)
+  const head = bits.match(/.{1,8}/g)?.map((byte) => parseInt(byte.padEnd(8, '1'), 2)) ?? [];
+  return Buffer.concat([Buffer.of(0x68, ...head), Buffer.alloc(bytes, 0xa5)]);
+}
+
+/** As a sender of large units does: fragments of 1150 bytes. */
+const send = (depacketizer: H264Depacketizer, unit: Buffer): DepacketizedUnit =>
+  reassemble(packetizeH264(annexB(unit), 1150), depacketizer);
+
 describe('packetizeH264 and H264Depacketizer', () => {
   it('cut and join any access unit to the same bytes (single, STAP-A, FU-A)', () => {
     for (const bytes of [1, 10, 500, 1196, 1197, 1198, 1199, 1200, 1201, 5000, 60_000]) {
       const unit = annexB(SPS, PPS, nal(0x65, bytes), nal(0x41, 300));
       const payloads = packetizeH264(unit, 1200);
       expect(Math.max(...payloads.map((payload) => payload.length))).toBeLessThanOrEqual(1200);
-      const joined = reassemble(payloads);
-      expect(joined?.keyframe).toBe(true);
-      expect(joined?.data.equals(unit)).toBe(true);
+      expect(reassemble(payloads)).toEqual({ data: unit, keyframe: true });
     }
   });
 
@@ -52,18 +64,19 @@ describe('packetizeH264 and H264Depacketizer', () => {
   });
 
   it('knows a keyframe inside a STAP-A, and that parameter sets alone are none', () => {
-    expect(reassemble(packetizeH264(annexB(SPS, PPS, nal(0x65, 50)), 1200))?.keyframe).toBe(true);
-    expect(reassemble(packetizeH264(annexB(SPS, PPS, nal(0x41, 50)), 1200))?.keyframe).toBe(false);
+    expect(reassemble(packetizeH264(annexB(SPS, PPS, nal(0x65, 50)), 1200))).toMatchObject({ keyframe: true });
+    expect(reassemble(packetizeH264(annexB(SPS, PPS, nal(0x41, 50)), 1200))).toMatchObject({ keyframe: false });
   });
 
   it('prepends remembered parameter sets to an IDR that comes without, once', () => {
     const depacketizer = new H264Depacketizer();
-    expect(reassemble(packetizeH264(annexB(SPS, PPS, nal(0x41, 20)), 1200), depacketizer)?.keyframe).toBe(false);
+    const first = reassemble(packetizeH264(annexB(SPS, PPS, nal(0x41, 20)), 1200), depacketizer);
+    expect(first).toMatchObject({ keyframe: false });
     const idr = nal(0x65, 2000);
     const bare = reassemble(packetizeH264(annexB(idr), 1200), depacketizer);
-    expect(bare?.data.equals(annexB(SPS, PPS, idr))).toBe(true);
+    expect(bare).toEqual({ data: annexB(SPS, PPS, idr), keyframe: true });
     const complete = reassemble(packetizeH264(annexB(SPS, PPS, idr), 1200), depacketizer);
-    expect(complete?.data.equals(annexB(SPS, PPS, idr))).toBe(true);
+    expect(complete).toEqual({ data: annexB(SPS, PPS, idr), keyframe: true });
   });
 
   it('remembers by id: a new version replaces the old one', () => {
@@ -72,15 +85,15 @@ describe('packetizeH264 and H264Depacketizer', () => {
     reassemble([SPS, PPS], depacketizer);
     reassemble([newer], depacketizer);
     const idr = nal(0x65, 5);
-    expect(reassemble([idr], depacketizer)?.data.equals(annexB(newer, PPS, idr))).toBe(true);
+    expect(reassemble([idr], depacketizer)).toEqual({ data: annexB(newer, PPS, idr), keyframe: true });
   });
 
   it('gives no unit for a missing fragment, an orphan fragment or a truncated aggregate', () => {
     const payloads = packetizeH264(annexB(nal(0x65, 5000)), 1200);
-    expect(reassemble(payloads.slice(1))).toBeUndefined();
-    expect(reassemble(payloads.slice(0, -1))).toBeUndefined();
-    expect(reassemble([Buffer.from([0x78, 0, 200, 1, 2])])).toBeUndefined();
-    expect(reassemble([])).toBeUndefined();
+    expect(reassemble(payloads.slice(1))).toBe('damaged');
+    expect(reassemble(payloads.slice(0, -1))).toBe('damaged');
+    expect(reassemble([Buffer.from([0x78, 0, 200, 1, 2])])).toBe('damaged');
+    expect(reassemble([])).toBe('damaged');
   });
 
   it('survives noise', () => {
@@ -92,15 +105,41 @@ describe('packetizeH264 and H264Depacketizer', () => {
   });
 });
 
-describe('startsPicture', () => {
-  it('tells a first slice from a later one, in every kind of packet', () => {
-    const first = nal(0x41, 3000); // 0x88: first_mb_in_slice is 0
-    const later = Buffer.concat([Buffer.from([0x41, 0x42]), randomBytes(100)]);
-    expect(startsPicture('H264', first)).toBe(true);
-    expect(startsPicture('H264', later)).toBe(false);
-    const fragments = packetizeH264(annexB(first), 1200);
-    expect(fragments.map((payload) => startsPicture('H264', payload))).toEqual([true, false, false]);
-    expect(startsPicture('H264', packetizeH264(annexB(SPS, PPS), 1200)[0] ?? Buffer.alloc(0))).toBe(true);
-    expect(startsPicture('H264', Buffer.alloc(0))).toBe(false);
+describe('what a hostile sender can make H264Depacketizer do', () => {
+  const TINY_IDR = Buffer.of(0x65, 0x88, 0x80, 0x10);
+
+  it('puts no more in front of an IDR than the sets its slices refer to', () => {
+    const depacketizer = new H264Depacketizer();
+    send(depacketizer, SPS);
+    for (let id = 0; id < 256; id += 1) send(depacketizer, pps(id, 20));
+    const unit = send(depacketizer, TINY_IDR);
+    expect(unit).toEqual({ data: annexB(SPS, pps(0, 20), TINY_IDR), keyframe: true });
+  });
+
+  it('remembers no set larger than 1 KiB, not more than 64 KiB in all, and counts what it refuses', () => {
+    const depacketizer = new H264Depacketizer();
+    send(depacketizer, SPS);
+    send(depacketizer, PPS);
+    for (let id = 0; id < 250; id += 1) send(depacketizer, pps(id, 200 * 1024));
+    expect(depacketizer.refusedParameterSets).toBe(250);
+    // PPS 0 was replaced by one that was not kept: the old one is not in front either.
+    expect(send(depacketizer, TINY_IDR)).toEqual({ data: annexB(TINY_IDR), keyframe: true });
+    for (let id = 0; id < 256; id += 1) send(depacketizer, pps(id, 1000));
+    expect(depacketizer.refusedParameterSets).toBeGreaterThan(250 + 190);
+    const work = countWork(() => send(depacketizer, TINY_IDR));
+    expect(work).toBeLessThan(2500); // one PPS of 1 kB and the slice; 51 MB before
+  });
+
+  it('drops a unit of more than 4096 NAL units as oversize and goes on with the next', () => {
+    const depacketizer = new H264Depacketizer();
+    const aggregate = Buffer.concat([Buffer.of(24), ...Array.from({ length: 390 }, () => Buffer.of(0, 1, 0x41))]);
+    expect(reassemble(Array(11).fill(aggregate) as Buffer[], depacketizer)).toBe('oversize');
+    expect(reassemble([TINY_IDR], depacketizer)).toMatchObject({ keyframe: true });
+  });
+
+  it('never builds more than the bound', () => {
+    const part = Buffer.alloc(1000, 0x41);
+    const many = Array(Math.ceil(MAX_UNIT_BYTES / 1000)).fill(part) as Buffer[];
+    expect(reassemble(many)).toBe('oversize');
   });
 });

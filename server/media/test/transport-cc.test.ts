@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { countWork } from '../../../testing/count-work.ts';
+import { parseTransportFeedback } from '../../../testing/rtcp.ts';
 import { parseRtcp } from '../rtcp.ts';
-import { TransportFeedbackBuilder, parseTransportFeedback } from '../transport-cc.ts';
+import { TransportFeedbackBuilder } from '../transport-cc.ts';
 
 const SENDER = 11;
 const MEDIA = 22;
@@ -14,8 +16,8 @@ function readBack(packets: readonly Buffer[]): Map<number, number> {
     expect((packet.readUInt16BE(2) + 1) * 4, 'and say so').toBe(packet.length);
     expect(parseRtcp(packet)[0]).toMatchObject({ kind: 'transportFeedback' });
     const feedback = parseTransportFeedback(packet);
-    expect(feedback).toBeDefined();
-    feedback?.arrivalsUs.forEach((arrivalUs, index) => {
+    if (feedback === undefined) throw new Error(`malformed feedback: ${packet.toString('hex')}`);
+    feedback.arrivalsUs.forEach((arrivalUs, index) => {
       if (arrivalUs !== undefined) arrivals.set((feedback.baseSequence + index) & 0xffff, arrivalUs);
     });
   }
@@ -95,7 +97,7 @@ describe('TransportFeedbackBuilder', () => {
     builder.onPacket(12, 1_060_000);
     const third = parseTransportFeedback(builder.build(SENDER, MEDIA)[0] as Buffer);
     expect(third?.baseSequence).toBe(12);
-    expect(third?.arrivalsUs[0]).toBeDefined();
+    expect(third?.arrivalsUs.map((arrival) => arrival !== undefined)).toEqual([true]);
     // Late 11 together with new 15: 12 and 13 were received and must not be called lost now.
     builder.onPacket(15, 1_070_000);
     builder.onPacket(11, 1_071_000);
@@ -127,8 +129,50 @@ describe('TransportFeedbackBuilder', () => {
       roundTrip(arrivals);
     }
   });
+});
 
-  it('refuses malformed feedback without throwing', () => {
-    for (let round = 0; round < 5000; round += 1) parseTransportFeedback(randomBytes(round % 80));
+describe('what a hostile sender can make TransportFeedbackBuilder do', () => {
+  /** Packets whose sequence numbers are `step` apart, 0.1 ms from each other, with feedback after every `perBuild`. */
+  const flood = (packets: number, perBuild: number, step: number) => {
+    let sent = 0;
+    const work = countWork(() => {
+      const builder = new TransportFeedbackBuilder();
+      for (let index = 0; index < packets; index += 1) {
+        builder.onPacket((index * step) & 0xffff, 1_000_000 + index * 100);
+        if (index % perBuild === perBuild - 1) sent = Math.max(sent, builder.build(SENDER, MEDIA).length);
+      }
+      expect(builder.pending).toBe(0);
+    });
+    return { perBuild: work / (packets / perBuild), sent };
+  };
+
+  it.each([1, 2, 401, 8000, 8193, 20_000, 32_767])('steps of %i cost a bounded number of statuses a build', (step) => {
+    for (const perBuild of [50, 125, 500, 2000]) {
+      const { perBuild: work, sent } = flood(4 * perBuild, perBuild, step);
+      expect(sent).toBeLessThanOrEqual(16);
+      // Sorted once; at most 16 packets of 800 statuses, each written and encoded. A million for 125 packets, step 8000, before.
+      expect(work, `${perBuild} a build`).toBeLessThan(60 * perBuild + 16 * 800 * 4);
+    }
+  });
+
+  it('reports the last 400 losses of an outage, and what came after it', () => {
+    const builder = new TransportFeedbackBuilder();
+    builder.onPacket(1, 1_000_000);
+    builder.build(SENDER, MEDIA);
+    builder.onPacket(3000, 2_000_000);
+    builder.onPacket(3001, 2_001_000);
+    const read = builder.build(SENDER, MEDIA).map((packet) => parseTransportFeedback(packet));
+    expect(read.map((feedback) => [feedback?.baseSequence, feedback?.arrivalsUs.length])).toEqual([
+      [2600, 401],
+      [3001, 1],
+    ]);
+  });
+
+  it('holds at most 4096 arrivals and counts the others', () => {
+    const builder = new TransportFeedbackBuilder();
+    for (let index = 0; index < 10_000; index += 1) builder.onPacket(index, index);
+    expect(builder.pending).toBe(4096);
+    expect(builder.dropped).toBe(10_000 - 4096);
+    expect(builder.build(SENDER, MEDIA).length).toBeLessThanOrEqual(16);
   });
 });

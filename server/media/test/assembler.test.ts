@@ -1,92 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { FrameAssembler } from '../assembler.ts';
-import { JitterBuffer } from '../jitter-buffer.ts';
-import { KeyframeRequests } from '../keyframe-requests.ts';
 import type { AccessUnit, DropReason } from '../types.ts';
 import { packetizeVp8 } from '../vp8.ts';
 
-const MS = 1000;
-
-describe('JitterBuffer', () => {
-  const buffer = () => new JitterBuffer<number>({ waitUs: 80 * MS });
-  const sequences = (ordered: readonly { readonly sequence: number }[]) => ordered.map(({ sequence }) => sequence);
-
-  it('adds no delay while packets come in order', () => {
-    const jitter = buffer();
-    for (let sequence = 5; sequence < 50; sequence += 1) {
-      jitter.insert(sequence, sequence, sequence * MS);
-      expect(sequences(jitter.drain(sequence * MS))).toEqual([sequence]);
-    }
-    expect(jitter.size).toBe(0);
-  });
-
-  it('puts reordered packets right and refuses duplicates', () => {
-    const jitter = buffer();
-    jitter.insert(1, 1, 0);
-    jitter.drain(0);
-    jitter.insert(3, 3, MS);
-    expect(jitter.drain(MS)).toEqual([]);
-    expect(jitter.insert(3, 3, MS)).toBe('duplicate');
-    jitter.insert(2, 2, 2 * MS);
-    expect(sequences(jitter.drain(2 * MS))).toEqual([2, 3]);
-    expect(jitter.insert(2, 2, 3 * MS)).toBe('late');
-  });
-
-  it('waits for a gap as long as told, then gives it up and says how many are missing', () => {
-    const jitter = buffer();
-    for (const sequence of [1, 2, 6, 7]) jitter.insert(sequence, sequence, 10 * MS);
-    expect(sequences(jitter.drain(10 * MS))).toEqual([1, 2]);
-    expect(jitter.drain(89 * MS)).toEqual([]);
-    const [six, seven] = jitter.drain(90 * MS);
-    expect([six?.sequence, six?.lostBefore]).toEqual([6, 3]);
-    expect([seven?.sequence, seven?.lostBefore]).toEqual([7, 0]);
-    expect(jitter.missing).toBe(0);
-  });
-
-  it('asks for missing packets soon, once a round trip, and not when the answer would be too late', () => {
-    const jitter = buffer();
-    jitter.insert(1, 1, 0);
-    jitter.insert(4, 4, 0);
-    jitter.drain(0);
-    const roundTrip = 30 * MS;
-    expect(jitter.takeRequests(1 * MS, roundTrip), 'reordering gets a moment').toEqual([]);
-    expect(jitter.takeRequests(5 * MS, roundTrip)).toEqual([2, 3]);
-    expect(jitter.takeRequests(10 * MS, roundTrip)).toEqual([]);
-    jitter.insert(2, 2, 35 * MS);
-    expect(jitter.takeRequests(45 * MS, roundTrip)).toEqual([3]);
-    expect(jitter.takeRequests(79 * MS, roundTrip), 'only 1 ms left').toEqual([]);
-  });
-
-  it('does not storm: at most ten requests for a packet however long it waits', () => {
-    const jitter = new JitterBuffer<number>({ waitUs: 10_000 * MS });
-    jitter.insert(1, 1, 0);
-    jitter.insert(3, 3, 0);
-    let requests = 0;
-    for (let nowMs = 0; nowMs < 5000; nowMs += 5) requests += jitter.takeRequests(nowMs * MS, 0).length;
-    expect(requests).toBe(10);
-  });
-
-  it('is bounded: a full buffer gives up its oldest gap at once', () => {
-    const jitter = new JitterBuffer<number>({ waitUs: 1e9, maxPackets: 100 });
-    jitter.insert(0, 0, 0);
-    jitter.drain(0);
-    let out = 0;
-    for (let sequence = 2; sequence < 1000; sequence += 1) {
-      jitter.insert(sequence, sequence, 0);
-      out += jitter.drain(0).length;
-      expect(jitter.size).toBeLessThanOrEqual(101);
-    }
-    expect(out).toBeGreaterThan(800);
-  });
-
-  it('takes a jump of thousands for a restarted sender', () => {
-    const jitter = buffer();
-    jitter.insert(10, 10, 0);
-    jitter.drain(0);
-    expect(jitter.insert(30_000, 1, MS)).toBe('restart');
-    expect(sequences(jitter.drain(MS))).toEqual([30_000]);
-  });
-});
+const BT709_FULL = { matrix: 'bt709', range: 'full' } as const;
 
 describe('FrameAssembler', () => {
   function assemble() {
@@ -198,22 +115,60 @@ describe('FrameAssembler', () => {
     );
     feed(3000, endless);
     expect(units).toHaveLength(0);
-    expect(drops).toEqual(['incomplete']);
+    expect(drops).toEqual(['oversize']);
+  });
+
+  it('bounds the packets of a unit, too, and goes on with the next', () => {
+    const { assembler, units, drops, feed, frame } = assemble();
+    feed(3000, frame(true));
+    const tail = Buffer.of(0x80, 0x80, 0x80, 0x01, 0x55);
+    feed(6000, [packetizeVp8(Buffer.alloc(10, 1), 1, 1200)[0] as Buffer, ...(Array(9000).fill(tail) as Buffer[])]);
+    expect(drops).toEqual(['oversize']);
+    expect(assembler.awaitingKeyframe).toBe(true);
+    feed(9000, frame(true));
+    expect(units.map(({ mediaTime }) => mediaTime)).toEqual([3000, 9000]);
   });
 });
 
-describe('KeyframeRequests', () => {
-  it('merges requests within the interval into one at its end, unless a keyframe came', () => {
-    const requests = new KeyframeRequests(500);
-    expect(requests.request(0)).toBe(true);
-    expect(requests.request(100 * MS)).toBe(false);
-    expect(requests.request(200 * MS)).toBe(false);
-    expect(requests.poll(499 * MS)).toBe(false);
-    expect(requests.poll(500 * MS)).toBe(true);
-    expect(requests.poll(2000 * MS)).toBe(false);
-    expect(requests.request(2000 * MS)).toBe(true);
-    requests.request(2100 * MS);
-    requests.satisfied();
-    expect(requests.poll(3000 * MS)).toBe(false);
+describe('FrameAssembler with colours', () => {
+  function assemble(frames: readonly { keyframe: boolean; colourOn: 'none' | 'first packet' | 'last packet' }[]) {
+    const units: AccessUnit[] = [];
+    const assembler = new FrameAssembler({
+      onAccessUnit: (unit) => units.push(unit),
+      onDrop: () => undefined,
+      onKeyframeNeeded: () => undefined,
+    });
+    frames.forEach(({ keyframe, colourOn }, index) => {
+      const data = Buffer.alloc(3000, 1);
+      data[0] = keyframe ? 0x10 : 0x11;
+      const payloads = packetizeVp8(data, index, 1200);
+      payloads.forEach((payload, at) => {
+        const last = at === payloads.length - 1;
+        const colour = (colourOn === 'first packet' && at === 0) || (colourOn === 'last packet' && last);
+        assembler.add(
+          {
+            packet: { payload: Buffer.from(payload), marker: last, timestamp: index * 3000 },
+            codec: 'VP8',
+            mediaTime: index * 3000,
+            receivedAtUs: index,
+            lostBefore: 0,
+            colour: colour ? BT709_FULL : undefined,
+          },
+          index,
+        );
+      });
+    });
+    return units.map(({ colour }) => colour);
+  }
+
+  it('puts a colour on the unit that has it on any of its packets, and on no other', () => {
+    expect(
+      assemble([
+        { keyframe: true, colourOn: 'last packet' },
+        { keyframe: false, colourOn: 'none' },
+        { keyframe: false, colourOn: 'first packet' },
+        { keyframe: true, colourOn: 'none' },
+      ]),
+    ).toEqual([BT709_FULL, undefined, BT709_FULL, undefined]);
   });
 });
