@@ -1,15 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from './app.ts';
 import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config/config.ts';
-import { leaveProcess } from './upscalers/flashvsr/binding.ts';
+import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from './exit.ts';
 import { modelList } from './models/list.ts';
 import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { VERSION } from './version.ts';
 
-/** Exit codes for a supervisor: 1 = do not restart before something was changed, 70 = restart (EX_SOFTWARE). */
-const EXIT_CONFIG = 1;
-const EXIT_RESTART = 70;
+/** The longest that closing may take after the drain. */
+const STOP_CLOSE_MS = 4500;
 
 function help(): string {
   const short = Object.entries(SHORT_FLAGS).map(([flag, key]) => `  --${flag.padEnd(12)} ${key}`);
@@ -47,13 +46,14 @@ function banner({ url, model }: App): string {
   ].join('\n');
 }
 
+/** Ends within `drainSeconds` + STOP_CLOSE_MS, whatever a client, a pipeline or a device does. */
 async function stop(app: App, log: Log, drainSeconds: number, signal: string): Promise<void> {
   log.info({ signal, drainSeconds }, 'server.draining');
   app.drain();
-  const end = Date.now() + drainSeconds * 1000;
-  while (app.registry.sessionCount > 0 && Date.now() < end) await delay(100);
-  await app.close();
-  log.info({}, 'server.stopped');
+  const end = performance.now() + drainSeconds * 1000;
+  while (app.registry.sessionCount > 0 && performance.now() < end) await delay(100);
+  const closed = app.close().then(() => log.info({}, 'server.stopped'));
+  leaveAfter(closed, { code: 0, mostMs: STOP_CLOSE_MS });
 }
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -74,19 +74,19 @@ async function main(argv: readonly string[]): Promise<void> {
 
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals): void => {
-    // A second signal does not wait for anybody.
-    if (stopping) leaveProcess(EXIT_RESTART);
+    // A second signal ends the process without waiting for sessions or devices.
+    if (stopping) leaveNow(EXIT_RESTART);
     stopping = true;
-    void stop(app, log, config.drainSeconds, signal).then(() => process.exit(0));
+    void stop(app, log, config.drainSeconds, signal);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   app.onFatal((error) => {
     log.fatal({ code: error.code, reason: error.message, remedy: error.remedy }, 'engine.failed');
-    // Everybody hears why before the process ends; a device that hangs may not hold it up.
-    void Promise.race([app.close(), delay(5000)]).finally(() => leaveProcess(EXIT_RESTART));
+    // Clients learn the reason before the process ends; a device that hangs may not hold it up.
+    leaveAfter(app.close(), { code: EXIT_RESTART, mostMs: FATAL_CLOSE_MS });
   });
-  // One stream's defect must not end the others; what is left in an unknown state is told loudly.
+  // An unhandled rejection in one stream must not end the others; it is logged and counted.
   process.on('unhandledRejection', (reason) => {
     const error = AppError.from(reason);
     app.metrics.error(error.code);
@@ -94,7 +94,7 @@ async function main(argv: readonly string[]): Promise<void> {
   });
   process.on('uncaughtException', (error) => {
     log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
-    void app.close().finally(() => leaveProcess(EXIT_RESTART));
+    leaveAfter(app.close(), { code: EXIT_RESTART, mostMs: FATAL_CLOSE_MS });
   });
 }
 

@@ -1,6 +1,7 @@
 import type { RawData, WebSocket } from 'ws';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
+import { parseBoundedJson } from '../access/bounded-json.ts';
 import { RateLimit } from '../access/limits.ts';
 import { SessionChannel } from './channel.ts';
 import type { LeaveCause, SessionService } from '../broadcast/sessions.ts';
@@ -12,6 +13,7 @@ export const CLOSE = {
   normal: 1000,
   goingAway: 1001,
   tooLarge: 1009,
+  internal: 1011,
   tryAgainLater: 1013,
   versionMismatch: 4400,
   noHello: 4408,
@@ -59,14 +61,18 @@ export class ClientSocket {
     const { socket, maxMessagesPerSecond } = options;
     this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
     this.#rejects = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
-    const timer = setTimeout(() => {
-      this.#report(new AppError('request.state', 'No hello within the time allowed.'));
-      this.close(CLOSE.noHello, 'no hello');
-    }, options.helloTimeoutMs);
+    const timer = setTimeout(
+      () =>
+        this.#guard(() => {
+          this.#report(new AppError('request.state', 'No hello within the time allowed.'));
+          this.close(CLOSE.noHello, 'no hello');
+        }),
+      options.helloTimeoutMs,
+    );
     this.#state = { kind: 'greeting', timer };
-    socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
+    socket.on('message', (data, isBinary) => this.#guard(() => this.#receive(data, isBinary)));
     socket.on('pong', () => (this.#missedPongs = 0));
-    socket.on('close', () => this.#closed());
+    socket.on('close', () => this.#guard(() => this.#closed()));
     // Frames against RFC 6455, or larger than the hard limit: ws closes with the right code, the count is ours.
     socket.on('error', (cause) =>
       options.onError(new AppError('request.malformed', `WebSocket: ${cause.message}`, { cause }), this),
@@ -109,6 +115,19 @@ export class ClientSocket {
     this.#options.socket.terminate();
   }
 
+  /**
+   * Runs one socket event. An exception that left an event handler would end the process and with it everybody's sessions:
+   * a defect met while reading one client's frame ends that client's socket only.
+   */
+  #guard(handle: () => void): void {
+    try {
+      handle();
+    } catch (thrown) {
+      this.#report(AppError.from(thrown));
+      this.#options.socket.close(CLOSE.internal, 'internal error');
+    }
+  }
+
   #receive(data: RawData, isBinary: boolean): void {
     if (this.#state.kind === 'closed') return;
     const nowMs = Date.now();
@@ -133,9 +152,9 @@ export class ClientSocket {
     }
     let json: unknown;
     try {
-      json = JSON.parse(text(data));
-    } catch {
-      this.#fail(new AppError('request.malformed', 'The message is not JSON.'));
+      json = parseBoundedJson(text(data));
+    } catch (thrown) {
+      this.#fail(AppError.from(thrown));
       return;
     }
     const parsed = clientMessage.safeParse(json);
@@ -332,12 +351,20 @@ function requestId(json: unknown): number | undefined {
 
 const TYPES = clientMessage.options.map((option) => option.shape.type.value);
 
+/** The shape of a value whose content is not shown, because its size and depth are the client's choice. */
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
 /** One sentence that names the field, what was wrong and what is allowed. */
 function describe(error: z.ZodError, json: unknown): string {
   if (typeof json !== 'object' || json === null) return 'The message must be a JSON object.';
   const type = (json as { type?: unknown }).type;
   if (!TYPES.some((known) => known === type)) {
-    const given = JSON.stringify(type)?.slice(0, 64) ?? 'nothing';
+    const given = typeof type === 'string' ? JSON.stringify(type.slice(0, 64)) : kindOf(type);
     return `type: ${given} is not one of ${TYPES.join(', ')}.`;
   }
   const issues = error.issues.slice(0, 3).map((issue) => `${issue.path.join('.')}: ${issue.message}`);

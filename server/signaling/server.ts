@@ -61,9 +61,9 @@ export class SignalingServer {
     });
     options.server.on('upgrade', this.#onUpgrade);
     this.#heartbeat = setInterval(() => {
-      for (const connection of this.#connections) connection.heartbeat();
+      for (const connection of this.#connections) this.#guard(() => connection.heartbeat());
     }, options.heartbeatMs ?? 15_000);
-    this.#unsubscribe = options.sessions.onListChanged(() => this.#pushList());
+    this.#unsubscribe = options.sessions.onListChanged(() => this.#guard(() => this.#pushList()));
   }
 
   get connections(): number {
@@ -102,8 +102,24 @@ export class SignalingServer {
     });
   }
 
+  /** An exception that left an event handler or timer would end the process: it is reported here instead. */
+  #guard(handle: () => void, remoteAddress = ''): boolean {
+    try {
+      handle();
+      return true;
+    } catch (thrown) {
+      this.#onError(AppError.from(thrown), remoteAddress);
+      return false;
+    }
+  }
+
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
+    const handled = this.#guard(() => this.#upgrade(request, socket, head), request.socket.remoteAddress);
+    if (!handled) socket.destroy();
+  };
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { config } = this.#options;
     try {
       if (pathOf(request) !== PATH)
@@ -121,7 +137,7 @@ export class SignalingServer {
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
       this.#accept(webSocket, this.#addressOf(request)),
     );
-  };
+  }
 
   #addressOf({ socket, headers }: IncomingMessage): string {
     const forwarded = headers['x-forwarded-for'];

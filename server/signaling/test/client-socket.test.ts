@@ -12,6 +12,10 @@ class FakeSocket extends EventEmitter {
   bufferedAmount = 0;
   readonly sent: ServerMessage['type'][] = [];
   terminated = false;
+  closeCode: number | undefined;
+  close(code: number): void {
+    this.closeCode = code;
+  }
   send(text: string): void {
     this.sent.push((JSON.parse(text) as ServerMessage).type);
   }
@@ -26,9 +30,10 @@ class FakeSocket extends EventEmitter {
 let socket: FakeSocket;
 afterEach(() => socket.terminate());
 
-async function watching(): Promise<{ sessions: FakeSessions; connection: ClientSocket }> {
+async function watching(): Promise<{ sessions: FakeSessions; connection: ClientSocket; errors: string[] }> {
   socket = new FakeSocket();
   const sessions = new FakeSessions();
+  const errors: string[] = [];
   const connection = new ClientSocket({
     socket: socket as unknown as WebSocket,
     sessions,
@@ -37,7 +42,7 @@ async function watching(): Promise<{ sessions: FakeSessions; connection: ClientS
     maxMessageBytes: 1000,
     maxMessagesPerSecond: 20,
     helloTimeoutMs: 1000,
-    onError: () => {},
+    onError: ({ code }) => errors.push(code),
   });
   for (const message of [
     { type: 'hello', id: 1, version: 1 },
@@ -48,7 +53,7 @@ async function watching(): Promise<{ sessions: FakeSessions; connection: ClientS
   await new Promise((resolve) => setImmediate(resolve));
   expect(socket.sent).toEqual(['welcome', 'watching']);
   socket.sent.length = 0;
-  return { sessions, connection };
+  return { sessions, connection, errors };
 }
 
 describe('a client that reads slowly', () => {
@@ -72,5 +77,17 @@ describe('a client that reads slowly', () => {
     sink?.onState('live', 'picture');
     expect(socket.terminated).toBe(true);
     expect(sessions.left).toMatchObject([{ cause: 'disconnected' }]);
+  });
+});
+
+describe('a defect while one frame is handled', () => {
+  it('is reported and closes this socket with 1011 instead of leaving the event handler', async () => {
+    const { errors } = await watching();
+    socket.send = () => {
+      throw new RangeError('Maximum call stack size exceeded');
+    };
+    expect(() => socket.emit('message', Buffer.from('not json'), false)).not.toThrow();
+    expect(errors).toEqual(['request.malformed', 'internal']);
+    expect(socket.closeCode).toBe(1011);
   });
 });
