@@ -40,7 +40,8 @@ const COSTS: readonly (readonly [object, readonly string[], Cost])[] = [
   [Set.prototype, ['clear'], ownLength],
   [String.prototype, ['split', 'includes', 'indexOf', 'toLowerCase', 'toUpperCase', 'replace', 'trim'], ownLength],
   [String.prototype, ['startsWith'], one],
-  [RegExp.prototype, ['exec', 'test'], (_, args) => lengthOf(args[0])],
+  // A sticky search looks at one place: split() makes one for each character.
+  [RegExp.prototype, ['exec'], (self, args) => ((self as RegExp).sticky ? 1 : lengthOf(args[0]))],
   [Buffer, ['concat', 'from'], firstLength],
   [Buffer, ['alloc', 'allocUnsafe'], one],
   [Buffer.prototype, ['readUInt16BE', 'readUInt32BE', 'readIntBE', 'writeUInt16BE', 'subarray'], one],

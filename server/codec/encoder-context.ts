@@ -3,7 +3,7 @@ import { Codec, CodecContext, Rational } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { VIDEO_CLOCK_HZ, type ResultCodec, type Colour } from '../media/types.ts';
 import { libavColour } from './colour.ts';
-import { h264LevelFor } from './h264-level.ts';
+import { h264LevelFor } from '../media/h264-level.ts';
 import { check } from './native.ts';
 
 /** What stays the same while an encoder is open. */

@@ -11,7 +11,7 @@ import type { MediaTime, ResultCodec } from '../media/types.ts';
 import { VIDEO_CLOCK_HZ } from '../media/types.ts';
 import { openEncoderContext, setX264Bitrate, type EncoderFormat } from './encoder-context.ts';
 import { FrameRateMeter } from './frame-rate.ts';
-import { h264LevelFor } from './h264-level.ts';
+import { h264LevelFor } from '../media/h264-level.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import type { Picture } from '../media/picture.ts';

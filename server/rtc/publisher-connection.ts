@@ -11,11 +11,12 @@ import { RtpClock } from '../media/rtp-clock.ts';
 import { findExtension, parseRtp, type RtpPacket } from '../media/rtp.ts';
 import { TransportFeedbackBuilder } from '../media/transport-cc.ts';
 import { AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, type MonotonicUs, type SourceCodec } from '../media/types.ts';
-import { planPublisher, type PublisherPlan } from './negotiate.ts';
+import { buildAnswer } from './sdp/answer.ts';
+import { parseOffer } from './sdp/offer.ts';
+import { planPublisher, type PublisherPlan } from './sdp/publisher-plan.ts';
 import type { IceCandidate, PeerState, PublisherListener, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
 import { ReceiveStream } from './receive-stream.ts';
-import { buildAnswer, parseOffer } from './sdp.ts';
 import { SecureTransport, randomSsrc } from './transport.ts';
 
 const FEEDBACK_INTERVAL_US = 50_000;

@@ -11,7 +11,9 @@ import {
   type Rendition,
   type SourceCodec,
 } from '../media/types.ts';
-import { planViewer, type ViewerPlan, type ViewerTrackPlan } from './negotiate.ts';
+import { buildAnswer, type AnswerMedia } from './sdp/answer.ts';
+import { parseOffer } from './sdp/offer.ts';
+import { planViewer, type ViewerPlan, type ViewerTrackPlan } from './sdp/viewer-plan.ts';
 import type {
   ForwardPacket,
   IceCandidate,
@@ -25,7 +27,6 @@ import type {
 } from './peers.ts';
 import type { PeerOwner } from './publisher-connection.ts';
 import { RateMeter } from './rate-meter.ts';
-import { buildAnswer, parseOffer, type AnswerMedia } from './sdp.ts';
 import { SendStream, type OutgoingPacket } from './send-stream.ts';
 import { SecureTransport, randomSsrc } from './transport.ts';
 

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Decoder } from '../decoder.ts';
 import { Encoder, type EncodedPicture, type EncoderOptions } from '../encoder.ts';
 import type { FramePicture } from '../frame-picture.ts';
-import { h264LevelFor } from '../h264-level.ts';
+import { h264LevelFor } from '../../media/h264-level.ts';
 import { BT601, lumaDifference, makePicture, movingBar } from './material.ts';
 
 const open: Encoder[] = [];
@@ -160,13 +160,4 @@ it('raises the level once when pictures come faster than announced, and never fo
   expect(levels(30)).toEqual([30]);
   expect(levels(10)).toEqual([30]);
   expect(levels(60)).toEqual([30, 31]);
-});
-
-it('chooses the level by size, rate and shape', () => {
-  expect(h264LevelFor(1280, 720, 30, 4_000_000)).toBe(31);
-  expect(h264LevelFor(1408, 768, 30, 4_000_000)).toBe(32);
-  expect(h264LevelFor(1280, 720, 60, 4_000_000)).toBe(32);
-  expect(h264LevelFor(320, 180, 30, 250_000)).toBe(13);
-  expect(h264LevelFor(1920, 1080, 30, 6_000_000)).toBe(40);
-  expect(h264LevelFor(3840, 2160, 30, 20_000_000)).toBe(51);
 });

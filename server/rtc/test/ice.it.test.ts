@@ -4,7 +4,7 @@ import { Message, classes, methods, parseMessage } from 'werift';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { IceCandidate, PublisherListener, RtcOptions } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
-import { CHROMIUM_PUBLISH } from './offers.ts';
+import { CHROMIUM_PUBLISH } from '../../../testing/offers.ts';
 
 const OPTIONS: RtcOptions = {
   iceServers: [],

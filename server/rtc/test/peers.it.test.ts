@@ -11,7 +11,7 @@ import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
 import { WeriftStack } from '../werift-stack.ts';
-import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from './offers.ts';
+import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from '../../../testing/offers.ts';
 
 /** Publisher and viewer peers against werift's own peer connection, over real sockets on 127.0.0.1. */
 

@@ -34,9 +34,11 @@ const LEVELS: readonly Level[] = [
 
 /**
  * The lowest level_idc that carries such a stream (ITU-T H.264 A.3.1: frame size, a side at most sqrt(8 * MaxFS)
- * macroblocks, macroblock rate, bit rate). 31 is level 3.1, what RTP's profile-level-id says as 0x1f. Beyond the table: 5.2.
+ * macroblocks, macroblock rate, bit rate). 31 is level 3.1, what RTP's profile-level-id says as 0x1f. Beyond the table: 5.2,
+ * the highest that the encoder makes.
+ * @param bitrateBps 0: whatever the level allows
  */
-export function h264LevelFor(width: number, height: number, framesPerSecond: number, bitrateBps: number): number {
+export function h264LevelFor(width: number, height: number, framesPerSecond: number, bitrateBps = 0): number {
   const columns = Math.ceil(width / 16);
   const rows = Math.ceil(height / 16);
   const macroblocks = columns * rows;
