@@ -83,6 +83,7 @@ const DROP_REASONS = /** @type {Record<string, string>} */ ({
   stale: 'too old before their turn came',
   'queue-full': 'a newer picture was there already',
   'pace-late': 'ready too late to be shown',
+  'egress-slow': 'a recording or relay could not keep up',
   phase: 'first pictures, left out to fit between other broadcasts',
 });
 

@@ -2,36 +2,41 @@ import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
 import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
 import { KeyframeRequests } from '../media/keyframe-requests.ts';
-import type { MonotonicUs, ResultCodec, Rendition, SourceCodec } from '../media/types.ts';
+import type { DropReason, EncodedFrame, MonotonicUs, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
-import type { ForwardPacket, PacketizedFrame } from '../rtc/peers.ts';
-import type { Viewer } from './viewer.ts';
+import type { ForwardPacket } from '../rtc/peers.ts';
 import type { BroadcastStats, SessionState } from './statistics.ts';
+import type { Subscriber, Subscription } from './subscriber.ts';
 
-/** What the audience asks of the broadcast. */
+/** Requests the audience makes of its broadcast. */
 export interface AudienceRequests {
   setEncoders(encoders: readonly EncoderRequest[]): void;
   requestResultKeyframe(codec: ResultCodec, rendition: Rendition): void;
   requestSourceKeyframe(reason: string): void;
+  dropped(reason: DropReason, frames: number): void;
+  /** A subscriber ended by itself; it has been removed. */
+  onEnded(subscriber: Subscriber): void;
 }
 
 type EncoderKey = `${ResultCodec} ${Rendition}`;
 
 /**
- * The viewers of one broadcast, and what follows from who they are: which encoders run, at which bit rate, and when they
+ * The subscribers of one broadcast, and what follows from who they are: which encoders run, at which bit rate, and when they
  * make a keyframe. One encode per codec and rendition serves everybody on it.
  */
 export class Audience {
   readonly #media: Config['media'];
   readonly #requests: AudienceRequests;
-  readonly #viewers = new Map<string, Viewer>();
+  readonly #nowUs: () => MonotonicUs;
+  readonly #subscribers = new Map<string, Subscriber>();
   readonly #bitrate: BitrateController;
   readonly #keyframes = new Map<EncoderKey, KeyframeRequests>();
   #encoders: readonly EncoderRequest[] = [];
 
-  constructor(media: Config['media'], requests: AudienceRequests) {
+  constructor(media: Config['media'], requests: AudienceRequests, nowUs: () => MonotonicUs) {
     this.#media = media;
     this.#requests = requests;
+    this.#nowUs = nowUs;
     this.#bitrate = new BitrateController({
       minBps: media.minBitrateBps,
       startBps: media.startBitrateBps,
@@ -40,82 +45,98 @@ export class Audience {
   }
 
   get size(): number {
-    return this.#viewers.size;
+    return this.#subscribers.size;
   }
   /** The codec most viewers take; what statistics call the output's codec. */
   get mainCodec(): ResultCodec | undefined {
     return this.#encoders[0]?.codec;
   }
 
-  get(session: string): Viewer | undefined {
-    return this.#viewers.get(session);
+  /** @param open makes the subscriber, which counts from here on and may report `started` at any time */
+  subscribe<T extends Subscriber>(open: (subscription: Subscription) => T): T {
+    let current: T | undefined;
+    const known = (act: (subscriber: T) => void): void => {
+      if (current !== undefined && this.#subscribers.get(current.id) === current) act(current);
+    };
+    const subscriber = open({
+      started: () => known((started) => this.#onStarted(started)),
+      interrupted: () => known(({ id }) => this.#onInterrupted(id)),
+      requestKeyframe: (track) => known((asking) => this.#onKeyframeRequest(asking, track)),
+      dropped: (reason, frames) => this.#requests.dropped(reason, frames),
+      ended: () =>
+        known((ended) => {
+          this.remove(ended.id);
+          this.#requests.onEnded(ended);
+        }),
+    });
+    current = subscriber;
+    this.#subscribers.set(subscriber.id, subscriber);
+    return subscriber;
   }
 
-  add(viewer: Viewer): void {
-    this.#viewers.set(viewer.session, viewer);
-  }
-
-  remove(session: string): Viewer | undefined {
-    const viewer = this.#viewers.get(session);
-    if (viewer === undefined) return undefined;
-    this.#viewers.delete(session);
-    this.#bitrate.forget(session);
-    viewer.setConnected(false);
+  /** @returns the subscriber, which is the caller's to close */
+  remove(id: string): Subscriber | undefined {
+    const subscriber = this.#subscribers.get(id);
+    if (subscriber === undefined) return undefined;
+    this.#subscribers.delete(id);
+    this.#bitrate.forget(id);
     this.#plan();
-    return viewer;
+    return subscriber;
   }
 
-  /** The viewer's transport is up: it gets a picture with the next frame, which therefore is a keyframe. */
-  connected(viewer: Viewer, nowUs: MonotonicUs): void {
-    // Also after an ICE restart; the peer reports `connected` again and its decoder may have starved.
-    viewer.setConnected(true);
+  /** The one keyframe request of a join, or of a return after an interruption. */
+  #onStarted(subscriber: Subscriber): void {
     this.#plan();
-    this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
-    if (viewer.wantsSource) this.#requests.requestSourceKeyframe('viewer joined');
+    this.#requestKeyframe(subscriber.codec, subscriber.renditions, this.#nowUs());
+    if (subscriber.wantsSource) this.#requests.requestSourceKeyframe('a viewer of the source joined');
   }
 
-  onKeyframeRequest(session: string, track: 'result' | 'source', nowUs: MonotonicUs): void {
-    const viewer = this.#viewers.get(session);
-    if (viewer === undefined) return;
-    if (track === 'source') this.#requests.requestSourceKeyframe('viewer asked');
-    else this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
+  #onInterrupted(id: string): void {
+    this.#bitrate.forget(id);
+    this.#plan();
   }
 
-  sendResult(packetized: PacketizedFrame, nowUs: MonotonicUs): void {
-    const { codec, rendition, keyframe } = packetized.frame;
+  #onKeyframeRequest(subscriber: Subscriber, track: 'result' | 'source'): void {
+    if (track === 'source') this.#requests.requestSourceKeyframe('a viewer of the source asked');
+    else this.#requestKeyframe(subscriber.codec, subscriber.renditions, this.#nowUs());
+  }
+
+  sendResult(frame: EncodedFrame): void {
+    const { codec, rendition, keyframe } = frame;
     if (keyframe) this.#keyframes.get(`${codec} ${rendition}`)?.satisfied();
     let switched = false;
-    for (const viewer of this.#viewers.values()) {
-      const before = viewer.neededRenditions.length;
-      viewer.sendResult(packetized);
-      switched ||= viewer.neededRenditions.length !== before;
+    for (const subscriber of this.#subscribers.values()) {
+      const before = subscriber.renditions.length;
+      subscriber.onResult(frame);
+      switched ||= subscriber.renditions.length !== before;
     }
     // The last viewer has left a rendition with this keyframe: its encoder is not needed any more.
     if (switched) this.#plan();
-    this.#pollKeyframes(nowUs);
+    this.#pollKeyframes(this.#nowUs());
   }
 
   sendSource(packet: ForwardPacket, codec: SourceCodec): void {
-    for (const viewer of this.#viewers.values()) viewer.sendSource(packet, codec);
+    for (const subscriber of this.#subscribers.values()) subscriber.onSource(packet, codec);
   }
 
   sendAudio(packet: ForwardPacket): void {
-    for (const viewer of this.#viewers.values()) viewer.sendAudio(packet);
+    for (const subscriber of this.#subscribers.values()) subscriber.onAudio(packet);
   }
 
   /** Once a second: the shared bit rate and who belongs on the low rendition. */
   adapt(nowUs: MonotonicUs): void {
     const reports = new Map<string, ViewerReport>();
-    for (const viewer of this.#viewers.values()) {
-      if (viewer.connected) reports.set(viewer.session, viewer.peer.getStats());
+    for (const subscriber of this.#subscribers.values()) {
+      const report = subscriber.report();
+      if (report !== undefined) reports.set(subscriber.id, report);
     }
     const { low } = this.#bitrate.update(reports, nowUs);
-    const switching: Viewer[] = [];
-    for (const viewer of this.#viewers.values()) {
-      if (viewer.setRendition(low.has(viewer.session) ? 'low' : 'full')) switching.push(viewer);
+    const switching: Subscriber[] = [];
+    for (const subscriber of this.#subscribers.values()) {
+      if (subscriber.want(low.has(subscriber.id) ? 'low' : 'full')) switching.push(subscriber);
     }
     this.#plan();
-    for (const viewer of switching) this.#requestKeyframe(viewer.codec, viewer.rendition, nowUs);
+    for (const { codec, renditions } of switching) this.#requestKeyframe(codec, renditions, nowUs);
     this.#pollKeyframes(nowUs);
   }
 
@@ -125,7 +146,7 @@ export class Audience {
     }
   }
 
-  /** A new pipeline begins: it is told what is wanted, and every viewer waits for its first keyframe. */
+  /** A new pipeline begins: it gets the list of encoders, and every subscriber waits for its first keyframe. */
   reapply(): void {
     this.restart();
     this.#encoders = [];
@@ -133,25 +154,27 @@ export class Audience {
   }
 
   restart(): void {
-    for (const viewer of this.#viewers.values()) viewer.restart();
+    for (const subscriber of this.#subscribers.values()) subscriber.restart();
   }
 
   pushState(state: SessionState, reason: string): void {
-    for (const viewer of this.#viewers.values()) viewer.pushState(state, reason);
+    for (const subscriber of this.#subscribers.values()) subscriber.onState(state, reason);
   }
 
   pushStats(stats: BroadcastStats): void {
-    for (const viewer of this.#viewers.values()) viewer.pushStats(stats);
+    for (const subscriber of this.#subscribers.values()) subscriber.onStats(stats);
   }
 
   async close(reason: string, error: AppError): Promise<void> {
-    const viewers = [...this.#viewers.values()];
-    this.#viewers.clear();
-    for (const viewer of viewers) viewer.pushState('ended', reason, error);
-    await Promise.all(viewers.map((viewer) => viewer.peer.close()));
+    const subscribers = [...this.#subscribers.values()];
+    this.#subscribers.clear();
+    for (const subscriber of subscribers) subscriber.onState('ended', reason, error);
+    await Promise.all(subscribers.map((subscriber) => subscriber.close()));
   }
 
-  #requestKeyframe(codec: ResultCodec, rendition: Rendition, nowUs: MonotonicUs): void {
+  /** @param renditions of the subscriber that needs one; the first is the one it wants */
+  #requestKeyframe(codec: ResultCodec, [rendition]: readonly Rendition[], nowUs: MonotonicUs): void {
+    if (rendition === undefined) return;
     const key: EncoderKey = `${codec} ${rendition}`;
     let requests = this.#keyframes.get(key);
     if (requests === undefined) {
@@ -168,10 +191,9 @@ export class Audience {
 
   #plan(): void {
     const count = new Map<EncoderKey, number>();
-    for (const viewer of this.#viewers.values()) {
-      if (!viewer.connected) continue;
-      for (const rendition of viewer.neededRenditions) {
-        const key: EncoderKey = `${viewer.codec} ${rendition}`;
+    for (const subscriber of this.#subscribers.values()) {
+      for (const rendition of subscriber.renditions) {
+        const key: EncoderKey = `${subscriber.codec} ${rendition}`;
         count.set(key, (count.get(key) ?? 0) + 1);
       }
     }
@@ -191,7 +213,7 @@ export class Audience {
   }
 }
 
-/** Bit rates closer than this are the same: encoders need not be bothered every second. */
+/** Bit rates closer than this count as equal: encoders are not changed every second. */
 const BITRATE_TOLERANCE = 0.03;
 
 function sameEncoders(a: readonly EncoderRequest[], b: readonly EncoderRequest[]): boolean {

@@ -133,7 +133,7 @@ export class BroadcastRegistry implements SessionService {
     if (known === undefined) return;
     this.#sessions.delete(session);
     if (known.role === 'publisher') await known.broadcast.unpublish(known.publisher, cause);
-    else await known.broadcast.unwatch(session);
+    else await known.broadcast.unsubscribe(session);
     this.#forgetIdle(known.broadcast);
   }
 

@@ -16,6 +16,7 @@ import { FrameMeter, STEPS } from './frame-meter.ts';
 import type { PipelineFactory, PipelinePort } from './ports.ts';
 import { Publisher } from './publisher.ts';
 import { summarize, type PipelineView } from './summary.ts';
+import type { Subscriber, Subscription } from './subscriber.ts';
 import { Viewer } from './viewer.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from './statistics.ts';
 
@@ -94,11 +95,17 @@ export class Broadcast {
     this.#deps = deps;
     this.#log = deps.log.child({ broadcast: name });
     this.#meter = new FrameMeter(deps.nowUs());
-    this.#audience = new Audience(deps.config.media, {
-      setEncoders: (encoders) => this.#pipeline?.setEncoders(encoders),
-      requestResultKeyframe: (codec, rendition) => this.#pipeline?.requestKeyframe(codec, rendition),
-      requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
-    });
+    this.#audience = new Audience(
+      deps.config.media,
+      {
+        setEncoders: (encoders) => this.#pipeline?.setEncoders(encoders),
+        requestResultKeyframe: (codec, rendition) => this.#pipeline?.requestKeyframe(codec, rendition),
+        requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
+        dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
+        onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
+      },
+      deps.nowUs,
+    );
     this.#audio = new AudioRelay(
       deps.nowUs,
       (packet) => this.#audience.sendAudio(packet),
@@ -316,8 +323,7 @@ export class Broadcast {
   }
 
   #onFrame(frame: EncodedFrame): void {
-    const packetized = this.#deps.rtc.packetize(frame);
-    this.#audience.sendResult(packetized, this.#deps.nowUs());
+    this.#audience.sendResult(frame);
     // One picture may be encoded for several codecs and rungs; it is metered once.
     if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
@@ -387,47 +393,35 @@ export class Broadcast {
     const output = this.#pipelineView.format;
     const size =
       output === undefined ? { width: 2560, height: 1440 } : { width: output.outputWidth, height: output.outputHeight };
-    const peer = this.#deps.rtc.createViewer(
-      {
-        onState: (state) => this.#onViewerState(session, state),
-        onKeyframeRequest: (track) => this.#audience.onKeyframeRequest(session, track, this.#deps.nowUs()),
-        onCandidate: (candidate) => sink.onCandidate(candidate),
-      },
-      size,
-    );
-    const viewer = new Viewer(session, peer, sink);
-    // Entered before the answer is made: the peer may report `connected` before accept() resolves.
-    this.#audience.add(viewer);
+    const viewer = this.subscribe((subscription) => new Viewer(session, this.#deps.rtc, size, sink, subscription));
     try {
-      const answer = await peer.accept(sdp);
+      const answer = await viewer.peer.accept(sdp);
       viewer.knowState(this.#state);
       this.#deps.metrics.session('viewer');
       this.#log.info({ viewers: this.#audience.size }, 'viewer.joined');
-      this.#deps.onChange();
       return { sdp: answer, state: this.#state, viewer };
     } catch (error) {
-      await this.unwatch(session);
+      await this.unsubscribe(session);
       throw error;
     }
   }
 
-  #onViewerState(session: string, state: PeerState): void {
-    const viewer = this.#audience.get(session);
-    if (viewer === undefined) return;
-    if (state === 'connected') this.#audience.connected(viewer, this.#deps.nowUs());
-    if (state === 'closed') {
-      const error = new AppError('peer.connection', 'The connection to the viewer was lost.');
-      viewer.pushState('ended', 'connection lost', error);
-      void this.unwatch(session);
-    }
+  /** A viewer, a recorder, a relay: it gets frames as soon as it says that it has started. */
+  subscribe<T extends Subscriber>(open: (subscription: Subscription) => T): T {
+    const subscriber = this.#audience.subscribe(open);
+    this.#deps.onChange();
+    return subscriber;
   }
 
-  async unwatch(session: string): Promise<void> {
-    const viewer = this.#audience.remove(session);
-    if (viewer === undefined) return;
+  async unsubscribe(id: string): Promise<void> {
+    const subscriber = this.#audience.remove(id);
+    if (subscriber !== undefined) await this.#onSubscriberGone(subscriber);
+  }
+
+  async #onSubscriberGone(subscriber: Subscriber): Promise<void> {
     this.#log.info({ viewers: this.#audience.size }, 'viewer.left');
     this.#deps.onChange();
-    await viewer.peer.close();
+    await subscriber.close();
   }
 
   // --- time ---

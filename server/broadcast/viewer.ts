@@ -1,107 +1,132 @@
-import type { AppError } from '../errors.ts';
-import type { ResultCodec, Rendition, SourceCodec } from '../media/types.ts';
-import type { ForwardPacket, PacketizedFrame, ViewerPeer } from '../rtc/peers.ts';
+import { AppError } from '../errors.ts';
+import { packetize } from '../media/packetizer.ts';
+import type { ViewerReport } from '../media/bitrate-controller.ts';
+import type { EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
+import type { ForwardPacket, PeerState, RtcStack, ViewerPeer } from '../rtc/peers.ts';
+import { KeyframeGate } from './keyframe-gate.ts';
 import type { SessionSink } from './sessions.ts';
 import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
+import type { Subscriber, SubscriberState, Subscription } from './subscriber.ts';
 
-/** One watcher of a broadcast: which rendition it is on, and whether it still waits for a keyframe to begin with. */
-export class Viewer {
-  readonly session: string;
-  readonly #peer: ViewerPeer;
+/** The subscriber behind a WebRTC peer: the gate decides, the peer writes. */
+export class Viewer implements Subscriber {
+  readonly id: string;
+  readonly peer: ViewerPeer;
   readonly #sink: SessionSink;
-  #connected = false;
-  #rendition: Rendition = 'full';
-  /** The rendition whose frames this viewer decodes now; differs from #rendition until the new rendition's keyframe arrives. */
-  #playing: Rendition | undefined;
-  #state: SessionState | undefined;
+  readonly #subscription: Subscription;
+  readonly #gate = new KeyframeGate();
+  #sessionState: SessionState | undefined;
 
-  constructor(session: string, peer: ViewerPeer, sink: SessionSink) {
-    this.session = session;
-    this.#peer = peer;
+  /** @param maxOutput the result's size, so that the answer offers a sufficient H264 level */
+  constructor(
+    id: string,
+    rtc: RtcStack,
+    maxOutput: { readonly width: number; readonly height: number },
+    sink: SessionSink,
+    subscription: Subscription,
+  ) {
+    this.id = id;
     this.#sink = sink;
+    this.#subscription = subscription;
+    this.peer = rtc.createViewer(
+      {
+        onState: (state) => this.#onPeerState(state),
+        onKeyframeRequest: (track) => subscription.requestKeyframe(track),
+        onCandidate: (candidate) => sink.onCandidate(candidate),
+      },
+      maxOutput,
+    );
   }
 
-  get peer(): ViewerPeer {
-    return this.#peer;
-  }
-  get connected(): boolean {
-    return this.#connected;
+  get state(): SubscriberState {
+    return this.#gate.state;
   }
   get codec(): ResultCodec {
-    return this.#peer.resultCodec;
+    return this.peer.resultCodec;
   }
-  get rendition(): Rendition {
-    return this.#rendition;
-  }
-  /** Renditions whose encoder must run for this viewer: during a switch both, so that the picture never stops. */
-  get neededRenditions(): readonly Rendition[] {
-    return this.#playing === undefined || this.#playing === this.#rendition
-      ? [this.#rendition]
-      : [this.#rendition, this.#playing];
+  get renditions(): readonly Rendition[] {
+    return this.#gate.renditions;
   }
   get wantsSource(): boolean {
-    return this.#peer.sourceCodecs.length > 0;
+    return this.peer.sourceCodecs.length > 0;
   }
 
-  setConnected(connected: boolean): void {
-    this.#connected = connected;
-    if (!connected) this.#playing = undefined;
+  report(): ViewerReport | undefined {
+    return this.#gate.open ? this.peer.getStats() : undefined;
   }
 
-  /** The stream behind it starts anew (pipeline restarted): the next frame this viewer gets is a keyframe. */
+  want(rendition: Rendition): boolean {
+    return this.#gate.want(rendition);
+  }
+
   restart(): void {
-    this.#playing = undefined;
+    this.#gate.restart();
   }
 
-  /** @returns true when the rendition changed and its encoder should make a keyframe */
-  setRendition(rendition: Rendition): boolean {
-    if (rendition === this.#rendition) return false;
-    this.#rendition = rendition;
-    return true;
+  onResult(frame: EncodedFrame): void {
+    if (this.#gate.open && frame.codec === this.codec && this.#gate.admits(frame))
+      this.peer.sendResult(packetize(frame));
   }
 
-  /** Sends the frame if it belongs to what this viewer decodes. @returns true when it was sent */
-  sendResult(packetized: PacketizedFrame): boolean {
-    const { frame } = packetized;
-    if (!this.#connected || frame.codec !== this.codec) return false;
-    // A keyframe of the wanted rendition switches over; anything before the first keyframe is undecodable for this viewer.
-    if (frame.keyframe && frame.rendition === this.#rendition) this.#playing = this.#rendition;
-    if (frame.rendition !== this.#playing) return false;
-    this.#peer.sendResult(packetized);
-    return true;
+  onSource(packet: ForwardPacket, codec: SourceCodec): void {
+    if (this.#gate.open && this.peer.sourceCodecs.includes(codec)) this.peer.sendSource(packet, codec);
   }
 
-  sendSource(packet: ForwardPacket, codec: SourceCodec): void {
-    if (this.#connected && this.#peer.sourceCodecs.includes(codec)) this.#peer.sendSource(packet, codec);
+  onAudio(packet: ForwardPacket): void {
+    if (this.#gate.open) this.peer.sendAudio(packet);
   }
 
-  sendAudio(packet: ForwardPacket): void {
-    if (this.#connected) this.#peer.sendAudio(packet);
-  }
-
-  pushState(state: SessionState, reason: string, error?: AppError): void {
-    if (state === this.#state) return;
-    this.#state = state;
+  onState(state: SessionState, reason: string, error?: AppError): void {
+    if (state === this.#sessionState) return;
+    this.#sessionState = state;
     this.#sink.onState(state, reason, error);
   }
 
-  /** The state the reply of `watch` already told. */
+  /** Records the state that the reply of `watch` has already sent. */
   knowState(state: SessionState): void {
-    this.#state = state;
+    this.#sessionState = state;
   }
 
-  pushStats(broadcast: BroadcastStats): void {
+  onStats(broadcast: BroadcastStats): void {
     this.#sink.onStats(broadcast, this.stats());
   }
 
   stats(): ViewerSessionStats {
-    const { bitrateBps, fractionLost, roundTripMs, estimateBps } = this.#peer.getStats();
+    const { bitrateBps, fractionLost, roundTripMs, estimateBps } = this.peer.getStats();
     return {
       bitrateBps,
       fractionLost,
       roundTripMs: roundTripMs ?? null,
       estimateBps: estimateBps ?? null,
-      rendition: this.#rendition,
+      rendition: this.#gate.wanted,
     };
+  }
+
+  close(): Promise<void> {
+    this.#gate.close();
+    return this.peer.close();
+  }
+
+  #onPeerState(state: PeerState): void {
+    if (this.#gate.state.kind === 'closed') return;
+    switch (state) {
+      case 'connected':
+        if (this.#gate.connected()) this.#subscription.started();
+        break;
+      case 'disconnected':
+        if (this.#gate.interrupted()) this.#subscription.interrupted();
+        break;
+      case 'closed':
+        this.#gate.close();
+        this.onState(
+          'ended',
+          'connection lost',
+          new AppError('peer.connection', 'The connection to the viewer was lost.'),
+        );
+        this.#subscription.ended();
+        break;
+      case 'connecting':
+        break;
+    }
   }
 }

@@ -83,19 +83,26 @@ export class Vp8Depacketizer implements Depacketizer {
   }
 }
 
-/** Payloads with a 4 byte descriptor: S on the first, a 15 bit picture id on all (RFC 7741 section 4.2). */
-export function packetizeVp8(frame: Uint8Array, pictureId: number, maxBytes: number): Buffer[] {
-  const room = maxBytes - 4;
+/**
+ * Payloads with the descriptor of RFC 7741 section 4.2: S on the first.
+ * @param pictureId 15 bits, on all payloads, or undefined: then the descriptor is one byte
+ */
+export function packetizeVp8(frame: Uint8Array, pictureId: number | undefined, maxBytes: number): Buffer[] {
+  const descriptorBytes = pictureId === undefined ? 1 : 4;
+  const room = maxBytes - descriptorBytes;
   const count = Math.max(1, Math.ceil(frame.length / room));
   const payloads: Buffer[] = [];
   for (let index = 0; index < count; index += 1) {
     const start = Math.floor((frame.length * index) / count);
     const end = Math.floor((frame.length * (index + 1)) / count);
-    const payload = Buffer.allocUnsafe(4 + end - start);
-    payload[0] = 0x80 | (index === 0 ? 0x10 : 0);
-    payload[1] = 0x80;
-    payload.writeUInt16BE(0x8000 | (pictureId & 0x7fff), 2);
-    payload.set(frame.subarray(start, end), 4);
+    const payload = Buffer.allocUnsafe(descriptorBytes + end - start);
+    payload[0] = index === 0 ? 0x10 : 0;
+    if (pictureId !== undefined) {
+      payload[0] |= 0x80;
+      payload[1] = 0x80;
+      payload.writeUInt16BE(0x8000 | (pictureId & 0x7fff), 2);
+    }
+    payload.set(frame.subarray(start, end), descriptorBytes);
     payloads.push(payload);
   }
   return payloads;

@@ -1,12 +1,5 @@
-import type {
-  AccessUnit,
-  DropReason,
-  EncodedFrame,
-  MediaTime,
-  MonotonicUs,
-  ResultCodec,
-  SourceCodec,
-} from '../media/types.ts';
+import type { AccessUnit, DropReason, MediaTime, MonotonicUs, ResultCodec, SourceCodec } from '../media/types.ts';
+import type { PacketizedFrame } from '../media/packetizer.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import type { AppError } from '../errors.ts';
 
@@ -94,7 +87,7 @@ export type ViewerTrack = 'result' | 'source' | 'audio';
 
 export interface ViewerListener {
   onState(state: PeerState): void;
-  /** PLI of the viewer for one of its video tracks. */
+  /** PLI or FIR of the viewer for one of its video tracks; nothing else makes the peer ask. */
   onKeyframeRequest(track: 'result' | 'source'): void;
   /** As PublisherListener.onCandidate. */
   onCandidate?(candidate: IceCandidate): void;
@@ -127,20 +120,15 @@ export interface ViewerPeer {
   accept(offerSdp: string): Promise<string>;
   restart(offerSdp: string): Promise<string>;
   addCandidate(candidate: IceCandidate): Promise<void>;
-  /** One frame, packetized once for all viewers (`packetized` is shared and never changed). */
+  /**
+   * Writes the frame, packetized once for all viewers (shared and never changed), if the connection is up. Whether this
+   * viewer's decoder can use it is the caller's decision (broadcast/keyframe-gate.ts).
+   */
   sendResult(frame: PacketizedFrame): void;
   sendSource(packet: ForwardPacket, codec: SourceCodec): void;
   sendAudio(packet: ForwardPacket): void;
   getStats(): ViewerStats;
   close(): Promise<void>;
-}
-
-/** An encoded frame cut into RTP payloads, once, for every viewer of its codec and rendition. */
-export interface PacketizedFrame {
-  readonly frame: EncodedFrame;
-  readonly mediaTime: MediaTime;
-  /** In order; the last one carries the marker. */
-  readonly payloads: readonly Uint8Array[];
 }
 
 export interface IceServer {
@@ -173,8 +161,6 @@ export interface RtcStack {
   createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer;
   /** @param maxOutput size of the result so that the answer offers a sufficient H264 level (RFC 6184 section 8.1) */
   createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer;
-  /** Payloads of at most `maxPayloadBytes`; H264 as FU-A/STAP-A (RFC 6184), VP8 with its descriptor (RFC 7741). */
-  packetize(frame: EncodedFrame): PacketizedFrame;
   onError(listener: (error: AppError) => void): void;
   close(): Promise<void>;
 }

@@ -2,13 +2,13 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import { BurstSpreader } from '../media/burst-spreader.ts';
 import { monotonicUs } from '../media/clock.ts';
+import type { PacketizedFrame } from '../media/packetizer.ts';
 import { buildSourceDescription, parseRtcp, type RtcpMessage } from '../media/rtcp.ts';
 import {
   AUDIO_CLOCK_HZ,
   VIDEO_CLOCK_HZ,
   type MonotonicUs,
   type ResultCodec,
-  type Rendition,
   type SourceCodec,
 } from '../media/types.ts';
 import { buildAnswer, type AnswerMedia } from './sdp/answer.ts';
@@ -17,7 +17,6 @@ import { planViewer, type ViewerPlan, type ViewerTrackPlan } from './sdp/viewer-
 import type {
   ForwardPacket,
   IceCandidate,
-  PacketizedFrame,
   PeerState,
   RtcOptions,
   ViewerListener,
@@ -65,8 +64,6 @@ export class ViewerConnection implements ViewerPeer {
   #result: Track | undefined;
   #source: Track | undefined;
   #audio: Track | undefined;
-  /** The rendition the viewer is decoding; undefined until its first keyframe. */
-  #rendition: Rendition | undefined;
   #estimateBps: number | undefined;
   #keyframeRequests = 0;
   #mediaOriginUs: number | undefined;
@@ -135,13 +132,11 @@ export class ViewerConnection implements ViewerPeer {
     return this.#transport.addCandidate(candidate);
   }
 
-  sendResult({ frame, mediaTime, payloads }: PacketizedFrame): void {
+  sendResult({ frame, payloads }: PacketizedFrame): void {
     const track = this.#result;
     const codec = track?.plan.payloadTypes.get(frame.codec);
     if (track === undefined || codec === undefined || this.#transport.state !== 'connected') return;
-    // A decoder can change rendition, and start at all, only at a keyframe.
-    if (frame.keyframe) this.#rendition = frame.rendition;
-    if (frame.rendition !== this.#rendition) return;
+    const { mediaTime } = frame;
     const nowUs = monotonicUs();
     this.#originate(mediaTime);
     const timestamp = mediaTime + this.#videoOffset;
@@ -316,11 +311,6 @@ export class ViewerConnection implements ViewerPeer {
       for (const track of this.#tracks) track.stream.clear();
       this.#spreader.clear();
       this.#owner.onClosed(this);
-    } else if (state === 'disconnected') {
-      this.#rendition = undefined; // what is not sent meanwhile is missing: begin again with a keyframe
-    } else if (state === 'connected') {
-      this.#call(() => this.#listener.onKeyframeRequest('result'));
-      if (this.#source !== undefined) this.#call(() => this.#listener.onKeyframeRequest('source'));
     }
   }
 

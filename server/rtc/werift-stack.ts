@@ -1,27 +1,14 @@
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import { packetizeH264 } from '../media/h264.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
-import type { EncodedFrame } from '../media/types.ts';
-import { packetizeVp8 } from '../media/vp8.ts';
 import { readIceServers } from './candidates.ts';
-import type {
-  PacketizedFrame,
-  PublisherListener,
-  PublisherPeer,
-  RtcOptions,
-  RtcStack,
-  ViewerListener,
-  ViewerPeer,
-} from './peers.ts';
+import type { PublisherListener, PublisherPeer, RtcOptions, RtcStack, ViewerListener, ViewerPeer } from './peers.ts';
 import { PublisherConnection } from './publisher-connection.ts';
 import { ViewerConnection } from './viewer-connection.ts';
 
 /** One timer for all peers: retransmission requests, feedback, reports and silence are looked after this often. */
 const TICK_MS = 10;
 const PUMP_MS = 2;
-/** With RTP header, extension, SRTP tag and UDP/IPv6 headers this stays under 1280 bytes, the least any path carries. */
-export const MAX_PAYLOAD_BYTES = 1180;
 
 interface Ticking {
   readonly id: string;
@@ -37,7 +24,6 @@ export class WeriftStack implements RtcStack {
   readonly #viewers = new Map<string, ViewerConnection>();
   #timer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
-  #pictureId = 0;
 
   /** @throws AppError config.invalid for ICE servers that cannot be used */
   constructor(options: RtcOptions) {
@@ -58,15 +44,6 @@ export class WeriftStack implements RtcStack {
     const viewer = this.#add(new ViewerConnection(this.#options, listener, maxOutput, this.#owner));
     this.#viewers.set(viewer.id, viewer);
     return viewer;
-  }
-
-  packetize(frame: EncodedFrame): PacketizedFrame {
-    this.#pictureId = (this.#pictureId + 1) & 0x7fff;
-    const payloads =
-      frame.codec === 'H264'
-        ? packetizeH264(frame.data, MAX_PAYLOAD_BYTES)
-        : packetizeVp8(frame.data, this.#pictureId, MAX_PAYLOAD_BYTES);
-    return { frame, mediaTime: frame.mediaTime, payloads };
   }
 
   onError(listener: (error: AppError) => void): void {

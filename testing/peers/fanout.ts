@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { monotonicUs } from '../../server/media/clock.ts';
+import { packetize } from '../../server/media/packetizer.ts';
 import { quantile } from '../../server/media/quantile.ts';
 import { traceAt } from '../../server/media/trace.ts';
 import type { EncodedFrame } from '../../server/media/types.ts';
@@ -74,7 +75,7 @@ export async function measureFanout(options: FanoutOptions): Promise<FanoutResul
     }
     for (let waited = 0; settled < viewers && waited < 20_000; waited += 50) await sleep(50);
 
-    const { frames, packets, cpuUs, wallUs, sendMs } = await sendFrames(stack, [...peers.values()], options);
+    const { frames, packets, cpuUs, wallUs, sendMs } = await sendFrames([...peers.values()], options);
     await sleep(500);
     const reported = new Promise<void>((resolve) => (onReport = resolve));
     post({ kind: 'report' });
@@ -102,7 +103,7 @@ export async function measureFanout(options: FanoutOptions): Promise<FanoutResul
     });
   }
 
-  async function sendFrames(rtc: RtcStack, targets: readonly ViewerPeer[], of: FanoutOptions) {
+  async function sendFrames(targets: readonly ViewerPeer[], of: FanoutOptions) {
     const { keyframeEveryFrames = 0, keyframeRatio = 8 } = of;
     const meanBytes = Math.round(bitrateBps / 8 / framesPerSecond);
     const sent: { mediaTime: number; payloads: number; sentAtMs: number }[] = [];
@@ -117,7 +118,7 @@ export async function measureFanout(options: FanoutOptions): Promise<FanoutResul
       const keyframe = number === 0 || (keyframeEveryFrames > 0 && number % keyframeEveryFrames === 0);
       const bytes = keyframe && keyframeEveryFrames > 0 ? meanBytes * keyframeRatio : meanBytes;
       const mediaTime = Math.round((number * 90_000) / framesPerSecond);
-      const packetized = rtc.packetize(syntheticFrame(bytes, keyframe, mediaTime));
+      const packetized = packetize(syntheticFrame(bytes, keyframe, mediaTime));
       const at = performance.now();
       for (const target of targets) target.sendResult(packetized);
       durations.push(performance.now() - at);

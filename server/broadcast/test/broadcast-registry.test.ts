@@ -2,6 +2,16 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../errors.ts';
 import { INFO, World, recordingSink } from './fakes.ts';
 
+const PACKET = {
+  stream: 1,
+  payload: new Uint8Array(3),
+  marker: true,
+  sequence: 1,
+  timestamp: 2,
+  mediaTime: 2,
+  receivedAtUs: 3,
+};
+
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
@@ -194,12 +204,59 @@ describe('viewers', () => {
     expect(viewers[0]?.peer.results.every(({ rendition }) => rendition === 'full')).toBe(true);
   });
 
+  it('ask for exactly one keyframe a join, the source’s too', async () => {
+    const world = new World();
+    await world.publish('a');
+    const { peer } = await world.watch('a', 'H264 source');
+    peer.connect();
+    world.pass(2);
+    expect(world.pipelines[0]?.keyframes).toEqual(['H264 full']);
+    expect(world.publishers[0]?.keyframeRequests).toHaveLength(1);
+  });
+
+  it('whose connection is interrupted cost no encoder and have no say in the bit rate; back again they wait for a keyframe', async () => {
+    const world = new World();
+    await world.publish('a');
+    const [gone, good] = [await world.watch('a', 'VP8'), await world.watch('a', 'H264')];
+    for (const { peer } of [gone, good]) peer.connect();
+    world.frame('VP8', 'full', true);
+    world.frame('H264', 'full', true);
+    // Two viewers: the slower one's estimate counts.
+    gone.peer.estimateBps = 1_000_000;
+    good.peer.estimateBps = 5_000_000;
+    world.pass(6);
+    const bitrates = () => world.pipelines[0]?.encoders.map(({ codec, bitrateBps }) => [codec, bitrateBps]);
+    expect(bitrates()).toEqual([
+      ['H264', 850_000],
+      ['VP8', 850_000],
+    ]);
+    gone.peer.become('disconnected');
+    expect(world.pipelines[0]?.encoders.map(({ codec }) => codec)).toEqual(['H264']);
+    world.pass(1);
+    expect(bitrates()).toEqual([['H264', 4_250_000]]);
+    const before = world.pipelines[0]?.keyframes.length ?? NaN;
+    world.frame('VP8', 'full', true);
+    expect(gone.peer.results).toHaveLength(1);
+    world.publishers[0]?.listener.onAudioPacket({ ...PACKET, receivedAtUs: world.nowUs });
+    expect(gone.peer.audio).toHaveLength(0);
+    expect(good.peer.audio).toHaveLength(1);
+
+    gone.peer.become('connected');
+    expect(world.pipelines[0]?.encoders.map(({ codec }) => codec)).toEqual(['H264', 'VP8']);
+    expect(world.pipelines[0]?.keyframes.slice(before)).toEqual(['VP8 full']);
+    world.frame('VP8', 'full', false);
+    expect(gone.peer.results).toHaveLength(1);
+    world.frame('VP8', 'full', true);
+    world.frame('VP8', 'full', false);
+    expect(gone.peer.results.map(({ keyframe }) => keyframe)).toEqual([true, true, false]);
+  });
+
   it('of the source make the publisher send a keyframe and get its packets untouched', async () => {
     const world = new World();
     await world.publish('a');
     const { peer } = await world.watch('a', 'H264 source');
     peer.connect();
-    expect(world.publishers[0]?.keyframeRequests).toEqual(['viewer joined']);
+    expect(world.publishers[0]?.keyframeRequests).toEqual(['a viewer of the source joined']);
     const packet = {
       stream: 1,
       payload: new Uint8Array(3),

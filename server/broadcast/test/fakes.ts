@@ -3,11 +3,11 @@ import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { createLog } from '../../log.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rendition, SourceCodec } from '../../media/types.ts';
+import type { PacketizedFrame } from '../../media/packetizer.ts';
 import { Metrics } from '../../metrics.ts';
 import type { EncoderRequest } from '../../pipeline/messages.ts';
 import type {
   ForwardPacket,
-  PacketizedFrame,
   PublisherListener,
   PublisherPeer,
   RtcStack,
@@ -107,8 +107,11 @@ export class FakeViewer implements ViewerPeer {
     this.state = 'closed';
   };
   connect(): void {
-    this.state = 'connected';
-    this.listener.onState('connected');
+    this.become('connected');
+  }
+  become(state: 'connected' | 'disconnected' | 'closed'): void {
+    this.state = state;
+    this.listener.onState(state);
   }
 }
 
@@ -189,7 +192,6 @@ export class World {
         this.viewers.push(peer);
         return peer;
       },
-      packetize: (frame) => ({ frame, mediaTime: frame.mediaTime, payloads: [frame.data] }),
       onError: () => {},
       close: async () => {},
     };

@@ -5,6 +5,7 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Link } from '../../../testing/link.ts';
 import { monotonicUs } from '../../media/clock.ts';
+import { packetize } from '../../media/packetizer.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
 import type { PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
@@ -214,7 +215,7 @@ describe('Chromium', () => {
       onState: () => undefined,
       onAccessUnit: (unit) => {
         units.push(unit);
-        if (unit.codec !== 'VP9') viewer?.sendResult(stack.packetize(asResult(unit, unit.codec)));
+        if (unit.codec !== 'VP9') viewer?.sendResult(packetize(asResult(unit, unit.codec)));
       },
       onVideoPacket: (packet, codec) => viewer?.sendSource(packet, codec),
       onAudioPacket: (packet) => {
@@ -229,7 +230,7 @@ describe('Chromium', () => {
   function acceptViewer(sdp: string): Promise<string> {
     viewer = stack.createViewer(
       {
-        onState: () => undefined,
+        onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
       },
       { width: 320, height: 180 },

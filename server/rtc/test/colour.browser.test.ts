@@ -169,7 +169,7 @@ describe('colours of a canvas published by Chromium', () => {
     }
     viewer = stack.createViewer(
       {
-        onState: () => undefined,
+        onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
       },
       { width: WIDTH, height: HEIGHT },

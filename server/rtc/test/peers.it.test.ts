@@ -7,6 +7,7 @@ import { NodeViewer, type NodeViewerOptions } from '../../../testing/peers/node-
 import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { RtpClock } from '../../media/rtp-clock.ts';
+import { packetize } from '../../media/packetizer.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
@@ -62,6 +63,7 @@ describe('peers', () => {
   let audioTimes: number[];
   let publisher: PublisherPeer;
   let viewers: ViewerPeer[];
+  let started: Set<ViewerPeer>;
   let ends: { stop(): Promise<void> }[];
 
   beforeAll(async () => {
@@ -77,6 +79,7 @@ describe('peers', () => {
     unitsBeforeDrop = undefined;
     audioTimes = [];
     viewers = [];
+    started = new Set();
     ends = [];
   });
 
@@ -92,8 +95,12 @@ describe('peers', () => {
     onAccessUnit: (unit) => {
       units.push(unit);
       if (unit.codec === 'VP9') return;
-      const packetized = stack.packetize(asResult(unit));
-      for (const viewer of viewers) viewer.sendResult(packetized);
+      const packetized = packetize(asResult(unit));
+      for (const viewer of viewers) {
+        // In the server broadcast/keyframe-gate.ts decides this; the peer writes what it is given.
+        if (unit.keyframe && viewer.state === 'connected') started.add(viewer);
+        if (started.has(viewer)) viewer.sendResult(packetized);
+      }
     },
     onVideoPacket: (packet, codec) => {
       for (const viewer of viewers) viewer.sendSource(packet, codec);
@@ -121,7 +128,10 @@ describe('peers', () => {
     const states: string[] = [];
     const viewer = stack.createViewer(
       {
-        onState: (state) => states.push(state),
+        onState: (state) => {
+          states.push(state);
+          if (state === 'connected') publisher.requestKeyframe('a viewer joined');
+        },
         onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
       },
       { width: 320, height: 180 },
@@ -256,7 +266,7 @@ describe('peers', () => {
     }
   });
 
-  it('change rendition at a keyframe only', async () => {
+  it('write every frame they are given, in order, whatever its rendition: the domain has chosen', async () => {
     await publish({ clip: clip('VP8') });
     const { node, viewer } = await watch({ codecs: ['VP8'] });
     await node.waitForFrames(5);
@@ -266,18 +276,33 @@ describe('peers', () => {
     const delta = units.find(({ keyframe }) => !keyframe) as AccessUnit;
     const key = units.find(({ keyframe }) => keyframe) as AccessUnit;
     const at = (unit: AccessUnit, frames: number, rendition: Rendition) =>
-      stack.packetize({
+      packetize({
         ...asResult(unit, rendition),
         mediaTime: (units.at(-1)?.mediaTime ?? 0) + 90_000 + frames * 3000,
       });
-    viewer.sendResult(at(delta, 0, 'low'));
+    viewer.sendResult(at(delta, 0, 'full'));
     viewer.sendResult(at(key, 1, 'low'));
-    viewer.sendResult(at(delta, 2, 'full'));
-    viewer.sendResult(at(delta, 3, 'low'));
-    await until('two frames of the low rendition', () => node.getStats().frames >= before + 2);
+    viewer.sendResult(at(delta, 2, 'low'));
+    await until('three frames', () => node.getStats().frames >= before + 3);
+    expect(node.frames.slice(before).map(({ keyframe }) => keyframe)).toEqual([false, true, false]);
+    expect(node.getStats().packetsLost).toBe(0);
+  });
+
+  it('ask for no keyframe by themselves: the decoder’s PLI is passed on, a join is the domain’s to see', async () => {
+    await publish({ clip: clip('VP8') });
+    const asked: string[] = [];
+    const states: string[] = [];
+    const viewer = stack.createViewer(
+      { onState: (state) => states.push(state), onKeyframeRequest: (track) => asked.push(track) },
+      { width: 320, height: 180 },
+    );
+    const node = new NodeViewer({ codecs: ['VP8'] });
+    ends.push(node);
+    await node.start((offer) => viewer.accept(offer));
+    await until('connected', () => states.includes('connected'));
     await wait(100);
-    expect(node.getStats().frames).toBe(before + 2);
-    expect(node.frames.at(-2)?.keyframe).toBe(true);
+    expect(asked).toEqual([]);
+    expect(viewer.getStats().keyframeRequestsReceived).toBe(0);
   });
 
   it('take garbage as H264 without harm to others', async () => {
@@ -482,7 +507,7 @@ describe('fifty cycles of publishing, watching and leaving', () => {
         onState: () => undefined,
         onAccessUnit: (unit) => {
           units += 1;
-          for (const viewer of watching) viewer.sendResult(stack.packetize(asResult(unit)));
+          for (const viewer of watching) viewer.sendResult(packetize(asResult(unit)));
         },
         onVideoPacket: () => undefined,
         onAudioPacket: () => undefined,
@@ -494,7 +519,7 @@ describe('fifty cycles of publishing, watching and leaving', () => {
       const to = new NodeViewer({ codecs: ['VP8'] });
       const accepted = stack.createViewer(
         {
-          onState: () => undefined,
+          onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
           onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
         },
         { width: 320, height: 180 },
