@@ -63,6 +63,12 @@ export const ERRORS = {
     'Check that UDP between the two sides is open (ice.portRange, TURN), then connect again.',
     true,
   ),
+  'peer.handshake': entry(
+    'stream',
+    502,
+    'Use a peer that speaks DTLS 1.2 with ECDHE, AES-GCM or ChaCha20-Poly1305, and a certificate; then connect again.',
+    true,
+  ),
   'media.decode': entry(
     'frame',
     500,
