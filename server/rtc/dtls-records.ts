@@ -1,15 +1,13 @@
-/** DTLS 1.2 records (RFC 6347 section 4.1) as they come from the network: what werift is not to see. */
+import { safely } from './safely.ts';
+import type { RecordCipher } from './werift-internals.ts';
+
+/** DTLS 1.2 records (RFC 6347 section 4.1) as they come from the network: which of them werift must not see. */
 
 const CHANGE_CIPHER_SPEC = 20;
 export const ALERT = 21;
 const HANDSHAKE = 22;
 const APPLICATION_DATA = 23;
 const CLIENT_HELLO = 1;
-
-/** werift's CipherContext, of which only this is used here. */
-export interface RecordCipher {
-  decryptPacket(record: unknown): Buffer;
-}
 
 /**
  * Records that would end or reset an established session without proof of where they come from. werift takes every record
@@ -36,13 +34,4 @@ function authentic(data: Buffer, at: number, cipher: RecordCipher): boolean {
   };
   const fragment = data.subarray(at + 13, at + 13 + data.readUInt16BE(at + 11));
   return safely(() => cipher.decryptPacket({ recordLayerHeader, fragment })) !== undefined;
-}
-
-/** What a parser of foreign bytes throws means that they are broken. @returns undefined then */
-export function safely<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
 }

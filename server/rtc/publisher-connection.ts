@@ -17,7 +17,8 @@ import { planPublisher, type PublisherPlan } from './sdp/publisher-plan.ts';
 import type { IceCandidate, PeerState, PublisherListener, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
 import { ReceiveStream } from './receive-stream.ts';
-import { SecureTransport, randomSsrc } from './transport.ts';
+import { SecureTransport } from './secure-transport.ts';
+import { randomSsrc } from './ssrc.ts';
 
 const FEEDBACK_INTERVAL_US = 50_000;
 const REPORT_INTERVAL_US = 1_000_000;

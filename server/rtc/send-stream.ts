@@ -2,7 +2,8 @@ import { randomInt } from 'node:crypto';
 import { NTP_EPOCH_OFFSET_US, buildSenderReport, type ReportBlock } from '../media/rtcp.ts';
 import { buildRtpHeader, low32 } from '../media/rtp.ts';
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
-import { randomSsrc, type SecureTransport } from './transport.ts';
+import type { SecureTransport } from './secure-transport.ts';
+import { randomSsrc } from './ssrc.ts';
 
 /** Packets kept for retransmission: 1 s at 4 Mbit/s, keyframe bursts included. A power of two. */
 const HISTORY_PACKETS = 512;

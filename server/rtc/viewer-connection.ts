@@ -27,7 +27,8 @@ import type {
 import type { PeerOwner } from './publisher-connection.ts';
 import { RateMeter } from './rate-meter.ts';
 import { SendStream, type OutgoingPacket } from './send-stream.ts';
-import { SecureTransport, randomSsrc } from './transport.ts';
+import { SecureTransport } from './secure-transport.ts';
+import { randomSsrc } from './ssrc.ts';
 
 const REPORT_INTERVAL_US = 1_000_000;
 /** The first reports follow quickly, so that a viewer can align audio and video from the start. */

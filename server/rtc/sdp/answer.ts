@@ -1,4 +1,4 @@
-import type { LocalTransportParameters } from '../transport.ts';
+import type { LocalTransportParameters } from '../transport-parameters.ts';
 import type { Offer, OfferedMedia } from './offer.ts';
 
 /** The answer to an offer (RFC 9429 section 5.3, RFC 8866). */

@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts';
-import type { RemoteTransportParameters } from '../transport.ts';
+import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import type { Offer, OfferedMedia } from './offer.ts';
 
 /** Which sections of an offer can be used, and the one transport they share. */

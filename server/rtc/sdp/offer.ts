@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts';
-import type { RemoteTransportParameters } from '../transport.ts';
+import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import { splitSections, type SdpSection } from './sections.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors.ts';
 import type { SourceCodec } from '../../media/types.ts';
-import type { RemoteTransportParameters } from '../transport.ts';
+import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import type { AnswerMedia } from './answer.ts';
 import { commonTransport, sectionAt, usableSections } from './bundle.ts';
 import { answerOpus, answerVideo, findOpus, usableVideoCodecs } from './codecs.ts';

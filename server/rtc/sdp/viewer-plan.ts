@@ -1,7 +1,7 @@
 import { AppError } from '../../errors.ts';
 import { h264LevelFor } from '../../media/h264-level.ts';
 import type { ResultCodec, SourceCodec } from '../../media/types.ts';
-import type { RemoteTransportParameters } from '../transport.ts';
+import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import type { AnswerCodec, AnswerMedia } from './answer.ts';
 import { commonTransport, sectionAt, usableSections, type Section } from './bundle.ts';
 import { answerOpus, answerVideo, findOpus, usableVideoCodecs, type UsableCodec } from './codecs.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { findExtension, parseRtp } from '../../media/rtp.ts';
 import { SendStream, type ExtensionIds, type OutgoingPacket } from '../send-stream.ts';
-import type { SecureTransport } from '../transport.ts';
+import type { SecureTransport } from '../secure-transport.ts';
 
 const COLOUR = Uint8Array.of(1, 13, 1, 0x20);
 

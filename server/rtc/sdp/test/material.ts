@@ -1,5 +1,5 @@
 import { AppError } from '../../../errors.ts';
-import type { LocalTransportParameters } from '../../transport.ts';
+import type { LocalTransportParameters } from '../../transport-parameters.ts';
 import { buildAnswer } from '../answer.ts';
 import { parseOffer } from '../offer.ts';
 import { planPublisher, type PublisherLimits } from '../publisher-plan.ts';
