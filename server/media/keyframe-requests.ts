@@ -2,7 +2,7 @@ import type { MonotonicUs } from './types.ts';
 
 /**
  * Merges keyframe requests: at most one passes per interval, later ones wait for its end, and one that a keyframe has
- * meanwhile answered is forgotten. Used towards the publisher (PLI) and towards the encoder (viewers' requests).
+ * meanwhile answered is forgotten. Alone towards the publisher, behind the viewers' budgets in ViewerKeyframeRequests.
  */
 export class KeyframeRequests {
   readonly #intervalUs: number;
@@ -11,6 +11,11 @@ export class KeyframeRequests {
 
   constructor(intervalMs = 500) {
     this.#intervalUs = intervalMs * 1000;
+  }
+
+  /** Before this no request passes. */
+  get nextAtUs(): MonotonicUs {
+    return this.#passedAtUs + this.#intervalUs;
   }
 
   /** @returns true if the request shall go out now */

@@ -6,6 +6,9 @@ export interface TokenBucketOptions {
   readonly perSecond: number;
 }
 
+/** Rounding of times: this much of a token is not missing. */
+const EPSILON = 1e-6;
+
 /** A budget for work that a peer can cause: `burst` at once, `perSecond` in the long run. O(1) a call; time is an argument. */
 export class TokenBucket {
   readonly #options: TokenBucketOptions;
@@ -20,21 +23,22 @@ export class TokenBucket {
   /** Takes all of `count` tokens or none. */
   take(nowUs: MonotonicUs, count = 1): boolean {
     this.#fill(nowUs);
-    if (this.#tokens < count) return false;
-    this.#tokens -= count;
+    if (this.#tokens < count - EPSILON) return false;
+    this.#tokens = Math.max(0, this.#tokens - count);
     return true;
   }
 
   /** When `count` tokens will be there; now or earlier if they are. */
   availableAtUs(nowUs: MonotonicUs, count = 1): MonotonicUs {
     this.#fill(nowUs);
-    return nowUs + (Math.max(0, count - this.#tokens) * 1e6) / this.#options.perSecond;
+    const missing = count - this.#tokens;
+    return missing <= EPSILON ? nowUs : nowUs + (missing * 1e6) / this.#options.perSecond;
   }
 
   /** Nothing has been taken lately: the bucket is as good as a new one. */
   isFull(nowUs: MonotonicUs): boolean {
     this.#fill(nowUs);
-    return this.#tokens >= this.#options.burst;
+    return this.#tokens >= this.#options.burst - EPSILON;
   }
 
   #fill(nowUs: MonotonicUs): void {
