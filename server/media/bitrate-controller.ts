@@ -15,41 +15,67 @@ export interface BitrateLimits {
 
 /** One encode serves all: the bit rate that four viewers of five can take. */
 const SHARED_PERCENTILE = 0.2;
-/** A receiver's first estimates tell its start value, not its link: they are not believed when they are low. */
+/** A receiver's first estimates reflect its initial value; low ones are ignored while it settles. */
 const SETTLING_US = 3_000_000;
-/** With so much loss, what arrives is what the link can take; more than that is tried again step by step. */
+/** With so much loss, the delivered rate is what the link can take; more is tried again step by step. */
 const OVERLOADED_LOST = 0.1;
 const GROWTH_PER_SECOND = 1.08;
 /** Room for retransmissions and audio below a viewer's estimate. */
 const HEADROOM = 0.85;
-/** A viewer below this share of the median would drag all others down. */
+/**
+ * A viewer below this share of what the upper viewers can take is served the low rendition instead of slowing the others
+ * down. The upper quartile is the measure, not the median: of two viewers one may lie, of four two.
+ */
 const FAR_BELOW = 0.4;
+const UPPER_QUANTILE = 0.75;
+/** With this share of the start bit rate a viewer always deserves the full rendition, however fast the others are. */
+const GOOD_ENOUGH = 0.6;
 const DOWN_AFTER_US = 3_000_000;
 const FIRST_RETRY_US = 15_000_000;
 const MAX_RETRY_US = 240_000_000;
 /** A try of the full rendition that lasted this long has succeeded. */
 const SETTLED_US = 30_000_000;
+/** RFC 3550 section 6.2: receivers report every 5 s at least. One that does not has nothing to support its estimate. */
+const REPORTS_MISSING_US = 8_000_000;
+/** Without reports, a viewer whose estimate is below this share of the upper ones is served the low rendition. */
+const UNSUPPORTED_BELOW = 0.75;
 
 interface ViewerRecord {
   rendition: 'full' | 'low';
   readonly firstSeenUs: MonotonicUs;
   readonly carried: CarriedRate;
-  /** What arrived of too much, until growth from there reaches what is believed otherwise. */
+  /** The delivered rate while overloaded; grows from there until it exceeds the normal estimate. */
   overloaded: { readonly bps: number; readonly atUs: MonotonicUs } | undefined;
   sinceUs: MonotonicUs;
   /** It is on the full rendition as a try after having been on the low one. */
   trying: boolean;
-  /** Since when its estimate is too small for the full rendition. */
-  tooSmallSinceUs: MonotonicUs | undefined;
+  /** Since when it is too slow for the full rendition. */
+  slowSinceUs: MonotonicUs | undefined;
   retryUs: number;
 }
 
+/** What is believed of one viewer's link. */
+interface Link {
+  readonly bps: number;
+  /** It sends receiver reports, so that what it claims can be compared with what arrived. */
+  readonly supported: boolean;
+  /** Its first seconds are over; until then it does not count where others do. */
+  readonly settled: boolean;
+}
+
 /**
- * The bit rate of one encode shared by all viewers, and who belongs on the low rendition instead: from their REMB estimates, or what
- * their links have been seen to carry if that is more, or what has arrived of too much if that is less.
+ * The bit rate of one encode shared by all viewers, and who belongs on the low rendition instead: from their REMB estimates,
+ * or the rate their links have carried if that is higher, capped by the delivered rate after heavy loss.
  *
  * A viewer on the low rendition cannot show that its link has recovered: a receiver's estimate does not grow past about 1.5
  * times what arrives. So it is tried on the full rendition again after 15 s, and after twice as long whenever that failed.
+ *
+ * Viewers may lie. A low estimate is not believed when the viewer's own reports show that more arrived undamaged; without
+ * reports it moves that viewer alone to the low rendition; with reports that agree it is a thin link, and those are moved, too,
+ * when they are far below the others. While a viewer is too slow it does not count in the shared rate, on a try neither: the
+ * others see no dip. What remains: a viewer that claims at least GOOD_ENOUGH and reports loss to match slows the others to that.
+ *
+ * Worst case: n log n in the viewers, once a second.
  */
 export class BitrateController {
   readonly #limits: BitrateLimits;
@@ -77,32 +103,53 @@ export class BitrateController {
    */
   update(reported: ReadonlyMap<string, ViewerReport>, nowUs: MonotonicUs): { readonly low: ReadonlySet<string> } {
     for (const id of this.#viewers.keys()) if (!reported.has(id)) this.#viewers.delete(id);
-    const estimates = new Map<string, number>();
+    const links = new Map<string, Link>();
     for (const [id, report] of reported) {
-      const estimateBps = this.#believable(id, report, nowUs);
-      if (estimateBps !== undefined) estimates.set(id, estimateBps);
+      const bps = this.#believable(id, report, nowUs);
+      if (bps === undefined) continue;
+      const { firstSeenUs, overloaded } = this.#viewer(id, nowUs);
+      const settlingUs = report.reportedAtUs === undefined ? REPORTS_MISSING_US : SETTLING_US;
+      const settled = nowUs - firstSeenUs >= settlingUs || overloaded !== undefined;
+      const supported = nowUs - (report.reportedAtUs ?? -Infinity) < REPORTS_MISSING_US;
+      links.set(id, { bps, supported, settled });
     }
-    const median = percentile([...estimates.values()], 0.5);
-    const floor = Math.max(this.#limits.minBps / HEADROOM, median === undefined ? 0 : median * FAR_BELOW);
-    for (const [id, estimateBps] of estimates) this.#judge(id, estimateBps < floor, nowUs);
+    const slow = this.#slow(links);
+    for (const id of links.keys()) this.#judge(id, slow.has(id), nowUs);
 
     const low = new Set<string>();
-    const full: number[] = [];
-    for (const [id, estimateBps] of estimates) {
+    const full: [string, Link][] = [];
+    for (const [id, link] of links) {
       if (this.#viewers.get(id)?.rendition === 'low') low.add(id);
-      else full.push(estimateBps);
+      else full.push([id, link]);
     }
-    const shared = percentile(full, SHARED_PERCENTILE);
+    const fast = full.filter(([id]) => !slow.has(id));
+    const shared = sharedRate((fast.length > 0 ? fast : full).map(([, link]) => link));
     const { minBps, startBps, maxBps } = this.#limits;
     if (shared !== undefined) this.#fullBps = Math.round(Math.min(maxBps, Math.max(minBps, shared * HEADROOM)));
-    else if (estimates.size === 0) this.#fullBps = startBps;
+    else if (links.size === 0) this.#fullBps = startBps;
     return { low };
+  }
+
+  /** Viewers that are far below what the others can take, or below the smallest full bit rate. */
+  #slow(links: ReadonlyMap<string, Link>): ReadonlySet<string> {
+    const { minBps, startBps, maxBps } = this.#limits;
+    const useful = [...links.values()]
+      .filter(({ settled }) => settled)
+      .map(({ bps }) => Math.min(bps, maxBps / HEADROOM));
+    const upperBps = percentile(useful, UPPER_QUANTILE) ?? 0;
+    const farBelowBps = Math.min(upperBps * FAR_BELOW, (startBps * GOOD_ENOUGH) / HEADROOM);
+    const slow = new Set<string>();
+    for (const [id, { bps, supported, settled }] of links) {
+      const floorBps = supported ? farBelowBps : upperBps * UNSUPPORTED_BELOW;
+      if (settled && bps < Math.max(minBps / HEADROOM, floorBps)) slow.add(id);
+    }
+    return slow;
   }
 
   #viewer(id: string, nowUs: MonotonicUs): ViewerRecord {
     let viewer = this.#viewers.get(id);
     if (viewer === undefined) {
-      const since = { firstSeenUs: nowUs, sinceUs: nowUs, tooSmallSinceUs: undefined };
+      const since = { firstSeenUs: nowUs, sinceUs: nowUs, slowSinceUs: undefined };
       const rates = { carried: new CarriedRate(), overloaded: undefined };
       viewer = { rendition: 'full', trying: false, retryUs: FIRST_RETRY_US, ...since, ...rates };
       this.#viewers.set(id, viewer);
@@ -128,24 +175,36 @@ export class BitrateController {
     return Math.min(takenBps, believedBps);
   }
 
-  #judge(id: string, tooSmall: boolean, nowUs: MonotonicUs): void {
+  #judge(id: string, slow: boolean, nowUs: MonotonicUs): void {
     const viewer = this.#viewer(id, nowUs);
     if (viewer.rendition === 'low') {
       if (nowUs - viewer.sinceUs < viewer.retryUs) return;
-      Object.assign(viewer, { rendition: 'full', sinceUs: nowUs, trying: true, tooSmallSinceUs: undefined });
+      Object.assign(viewer, { rendition: 'full', sinceUs: nowUs, trying: true, slowSinceUs: undefined });
       return;
     }
-    if (!tooSmall) {
-      viewer.tooSmallSinceUs = undefined;
+    if (!slow) {
+      viewer.slowSinceUs = undefined;
       if (nowUs - viewer.sinceUs > SETTLED_US) viewer.retryUs = FIRST_RETRY_US;
       return;
     }
-    viewer.tooSmallSinceUs ??= nowUs;
-    if (nowUs - viewer.tooSmallSinceUs < DOWN_AFTER_US) return;
+    viewer.slowSinceUs ??= nowUs;
+    if (nowUs - viewer.slowSinceUs < DOWN_AFTER_US) return;
     const failedAgain = viewer.trying && nowUs - viewer.sinceUs < SETTLED_US;
     const retryUs = failedAgain ? Math.min(MAX_RETRY_US, viewer.retryUs * 2) : FIRST_RETRY_US;
-    Object.assign(viewer, { rendition: 'low', sinceUs: nowUs, trying: false, tooSmallSinceUs: undefined, retryUs });
+    Object.assign(viewer, { rendition: 'low', sinceUs: nowUs, trying: false, slowSinceUs: undefined, retryUs });
   }
+}
+
+/** Claims without reports count only when no viewer has reports, and then the highest do. */
+function sharedRate(links: readonly Link[]): number | undefined {
+  const settled = links.filter((link) => link.settled);
+  const known = settled.length > 0 ? settled : links;
+  const supported = known.filter((link) => link.supported);
+  const counted = supported.length > 0 ? supported : known;
+  return percentile(
+    counted.map(({ bps }) => bps),
+    supported.length > 0 ? SHARED_PERCENTILE : UPPER_QUANTILE,
+  );
 }
 
 /** Nearest rank from below, so that of two viewers the slower one counts. */

@@ -12,20 +12,20 @@ export interface LinkReport {
 }
 
 const MAX_LOST = 0.02;
-/** A queue that grows shows in the round trip: so much above the least seen is none, but jitter. */
+/** A round trip up to this much above the minimum is jitter; more means a growing queue. */
 const MAX_QUEUE_MS = 50;
-/** The least round trip may rise by so much a second: paths change. */
+/** The minimum round trip may drift up this much per second, so that route changes are followed. */
 const DRIFT_MS = 1;
 const MAX_REPORT_AGE_US = 2_500_000;
-/** Single reports swing with what the encoder made. */
+/** Single reports vary with the encoder's output. */
 const AVERAGED_REPORTS = 3;
 const REMEMBERED_US = 10_000_000;
 
 /**
- * The rate that a link has been seen to carry, and not under protest: a bound from below for what its receiver estimates.
+ * Lower bound for a viewer's bandwidth: the highest rate recently delivered without loss or queueing.
  * Chromium's estimate starts at what came in during the first instants when its detector takes their jitter for congestion, and
  * grows by 8 % a second from there: 170 kbit/s after a second, 0.9 Mbit/s after 24 s, while the link carried 2.9 Mbit/s.
- * Loss and a growing queue end it at once: then the estimate alone counts.
+ * Loss and a growing queue end it at once: then the estimate alone counts. It holds one entry a second for ten seconds.
  */
 export class CarriedRate {
   readonly #recent: number[] = [];

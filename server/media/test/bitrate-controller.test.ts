@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { BitrateController, type ViewerReport } from '../bitrate-controller.ts';
 
 const limits = { minBps: 300_000, startBps: 2_500_000, maxBps: 6_000_000 };
@@ -103,4 +103,104 @@ it('forgets viewers that left', () => {
   run(controller, { a: 1_000_000 }, 0, 1);
   run(controller, {}, 1, 1);
   expect(controller.fullBps).toBe(limits.startBps);
+});
+
+describe('viewers that lie', () => {
+  const GOOD = { fractionLost: 0, roundTripMs: 20 };
+  type Reports = Record<string, Partial<ViewerReport>>;
+
+  /** Updates once a second; every viewer reports unless it says otherwise. @returns the rates and who was low, by second */
+  function watch(controller: BitrateController, seconds: number, reports: (second: number) => Reports, from = 0) {
+    return Array.from({ length: seconds }, (_, index) => {
+      const second = from + index;
+      const given = Object.entries(reports(second)).map(([id, report]): [string, ViewerReport] => [
+        id,
+        { ...UNKNOWN, estimateBps: undefined, reportedAtUs: second * SECOND, ...report },
+      ]);
+      const { low } = controller.update(new Map(given), second * SECOND);
+      return { bps: controller.fullBps, low: [...low].sort() };
+    });
+  }
+  const settledHonest = (honest: readonly string[]) => {
+    const controller = new BitrateController({ ...limits, maxBps: 8_000_000 });
+    watch(controller, 10, () => Object.fromEntries(honest.map((id) => [id, { ...GOOD, estimateBps: 8e6 }])));
+    expect(controller.fullBps).toBe(6_800_000);
+    return controller;
+  };
+
+  it.each([
+    ['1 of 2', ['h'], ['x']],
+    ['1 of 3', ['h', 'i'], ['x']],
+    ['2 of 4', ['h', 'i'], ['x', 'y']],
+    ['5 of 15', [...'abcdefghij'], [...'uvxyz']],
+  ])('%s claiming 1, 360 or 1000 kbit/s never slow the others, on their tries neither', (_, honest, liars) => {
+    for (const claimBps of [1000, 360_000, 1_000_000]) {
+      // With reports that agree (loss), and without any: as a hostile viewer that only sends REMB.
+      for (const lie of [{ fractionLost: 0.5, deliveredBps: claimBps }, { reportedAtUs: undefined }]) {
+        const controller = settledHonest(honest);
+        const seen = watch(
+          controller,
+          120,
+          () => ({
+            ...Object.fromEntries(honest.map((id) => [id, { ...GOOD, estimateBps: 8e6 }])),
+            ...Object.fromEntries(liars.map((id) => [id, { estimateBps: claimBps, ...lie }])),
+          }),
+          10,
+        );
+        expect(Math.min(...seen.map(({ bps }) => bps)), `${claimBps}`).toBe(6_800_000);
+        expect(seen.filter(({ low }) => low.length === liars.length).length).toBeGreaterThan(95);
+        expect(seen.every(({ low }) => low.every((id) => liars.includes(id)))).toBe(true);
+      }
+    }
+  });
+
+  it('does not believe a low estimate that the viewer’s own reports contradict', () => {
+    const controller = settledHonest(['h']);
+    const seen = watch(
+      controller,
+      60,
+      () => ({
+        h: { ...GOOD, estimateBps: 8e6, deliveredBps: 6.8e6 },
+        x: { ...GOOD, estimateBps: 2e6, deliveredBps: 6.8e6 },
+      }),
+      10,
+    );
+    expect(Math.min(...seen.slice(1).map(({ bps }) => bps))).toBe(6_800_000);
+    expect(seen.at(-1)?.low).toEqual([]);
+  });
+
+  it('serves honest viewers without reports by what they claim, and a liar among them alone the low rendition', () => {
+    const controller = new BitrateController({ ...limits, maxBps: 8_000_000 });
+    const silent = { reportedAtUs: undefined };
+    const honest = { h: { ...silent, estimateBps: 8e6 } };
+    watch(controller, 20, () => honest);
+    for (const claimBps of [360_000, 3_000_000, 5_000_000]) {
+      const seen = watch(controller, 40, () => ({ ...honest, x: { ...silent, estimateBps: claimBps } }), 20);
+      expect(Math.min(...seen.map(({ bps }) => bps)), `${claimBps}`).toBe(6_800_000);
+      controller.forget('x');
+    }
+  });
+
+  it('does not let one that claims 10 Gbit/s push viewers of decent links to the low rendition', () => {
+    const controller = new BitrateController({ ...limits, maxBps: 8_000_000 });
+    const seen = watch(controller, 60, () => ({
+      x: { ...GOOD, estimateBps: 1e10 },
+      h: { ...GOOD, estimateBps: 2e6, deliveredBps: 1.7e6 },
+    }));
+    expect(seen.at(-1)).toEqual({ bps: 1_700_000, low: [] });
+  });
+
+  it('does not follow one that swings between high and low claims', () => {
+    const controller = settledHonest(['h']);
+    const seen = watch(
+      controller,
+      60,
+      (second) => ({
+        h: { ...GOOD, estimateBps: 8e6 },
+        x: { ...GOOD, estimateBps: second % 4 < 2 ? 8e6 : 100_000 },
+      }),
+      10,
+    );
+    expect(Math.min(...seen.map(({ bps }) => bps))).toBe(6_800_000);
+  });
 });
