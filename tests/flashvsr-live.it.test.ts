@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../server/app.ts';
 import { loadConfig } from '../server/config/config.ts';
-import { HAVE_ADDON } from '../server/upscalers/flashvsr/test/material.ts';
+import { HAVE_ADDON } from '../testing/micro-flashvsr.ts';
 import { createLog } from '../server/log.ts';
 import { importOfficial } from '../server/models/import.ts';
 import { encodeClip } from '../testing/clip.ts';

@@ -4,7 +4,7 @@ import ffmpeg from '@ffmpeg-installer/ffmpeg';
 import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type App } from '../../server/app.ts';
-import { selfSignedCertificate } from '../../server/http/test/certificate.ts';
+import { selfSignedCertificate } from '../../testing/certificate.ts';
 import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../testing/browser.ts';

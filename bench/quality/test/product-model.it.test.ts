@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { planarModel } from '../../../server/upscalers/onnx/test/onnx-file.ts';
+import { planarModel } from '../../../testing/onnx-file.ts';
 import { timeMethods, timingFrame } from '../timing.ts';
 import { loadMethods } from '../methods.ts';
 import { loadProductModel } from '../product-model.ts';

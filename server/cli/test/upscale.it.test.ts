@@ -9,7 +9,7 @@ import ffmpegInstaller from '@ffmpeg-installer/ffmpeg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { VideoReader } from '../../codec/video-reader.ts';
 import { configSchema } from '../../config/config.ts';
-import { delayModel, nearestModel } from '../../upscalers/onnx/test/onnx-file.ts';
+import { delayModel, nearestModel } from '../../../testing/onnx-file.ts';
 import { AppError } from '../../errors.ts';
 import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../upscale.ts';
 

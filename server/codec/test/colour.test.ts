@@ -5,7 +5,7 @@ import { Encoder, type EncodedPicture } from '../encoder.ts';
 import type { FramePicture } from '../frame-picture.ts';
 import { RgbReader, RgbWriter } from '../rgb.ts';
 import { PictureScaler } from '../scaler.ts';
-import { BT601, makePicture } from './material.ts';
+import { BT601, makePicture } from '../../../testing/pictures.ts';
 import type { Picture } from '../../media/picture.ts';
 import type { Colour } from '../../media/types.ts';
 

@@ -3,7 +3,7 @@ import { AppError } from '../../errors.ts';
 import type { AccessUnit, ResultCodec } from '../../media/types.ts';
 import { Decoder } from '../decoder.ts';
 import type { FramePicture } from '../frame-picture.ts';
-import { lumaDifference, makePicture, makeStream, movingBar } from './material.ts';
+import { lumaDifference, makePicture, makeStream, movingBar } from '../../../testing/pictures.ts';
 
 const open: Decoder[] = [];
 afterEach(() => {

@@ -3,7 +3,7 @@ import { Decoder } from '../decoder.ts';
 import { Encoder, type EncodedPicture, type EncoderOptions } from '../encoder.ts';
 import type { FramePicture } from '../frame-picture.ts';
 import { h264LevelFor } from '../../media/h264-level.ts';
-import { BT601, lumaDifference, makePicture, movingBar } from './material.ts';
+import { BT601, lumaDifference, makePicture, movingBar } from '../../../testing/pictures.ts';
 
 const open: Encoder[] = [];
 afterEach(() => {

@@ -3,7 +3,7 @@ import { Decoder } from '../decoder.ts';
 import { Encoder } from '../encoder.ts';
 import { RgbReader, RgbWriter } from '../rgb.ts';
 import { PictureScaler } from '../scaler.ts';
-import { BT601, makeStream } from './material.ts';
+import { BT601, makeStream } from '../../../testing/pictures.ts';
 
 /**
  * Native memory does not show in V8's heap: what is watched is the process. The allocator keeps a pool for each thread that

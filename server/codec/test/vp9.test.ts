@@ -5,7 +5,7 @@ import type { AccessUnit } from '../../media/types.ts';
 import { AppError } from '../../errors.ts';
 import { Decoder } from '../decoder.ts';
 import { FramePool, frameOf } from '../frame-picture.ts';
-import { lumaDifference, makePicture, movingBar } from './material.ts';
+import { lumaDifference, makePicture, movingBar } from '../../../testing/pictures.ts';
 
 /** VP9 comes in but never goes out, so the product has no encoder for it. */
 function makeVp9(width: number, height: number, frames: number): AccessUnit[] {

@@ -10,7 +10,7 @@ import { SignalingServer } from '../../signaling/server.ts';
 import { TestClient } from '../../signaling/test/client.ts';
 import { FakeSessions } from '../../signaling/test/fake-sessions.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
-import { selfSignedCertificate } from './certificate.ts';
+import { selfSignedCertificate } from '../../../testing/certificate.ts';
 
 let http: HttpServer;
 let readiness = { ready: true, reason: '' };

@@ -1,5 +1,5 @@
 import { expect, it, vi } from 'vitest';
-import { makePicture } from '../../codec/test/material.ts';
+import { makePicture } from '../../../testing/pictures.ts';
 import type {
   PushResult,
   StreamFormat,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { makePicture } from '../../codec/test/material.ts';
+import { makePicture } from '../../../testing/pictures.ts';
 import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { quantile } from '../../media/quantile.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { makePicture } from '../../codec/test/material.ts';
+import { makePicture } from '../../../testing/pictures.ts';
 import type { DropReason } from '../../media/types.ts';
 import { PictureQueue } from '../picture-queue.ts';
 import type { Picture } from '../../media/picture.ts';

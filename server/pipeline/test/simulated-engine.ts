@@ -1,4 +1,4 @@
-import { makePicture } from '../../codec/test/material.ts';
+import { makePicture } from '../../../testing/pictures.ts';
 import type {
   PushResult,
   StreamFormat,

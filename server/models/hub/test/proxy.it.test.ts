@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { selfSignedCertificate } from '../../../http/test/certificate.ts';
+import { selfSignedCertificate } from '../../../../testing/certificate.ts';
 import { fetchWithProxy, proxyFor } from '../proxy.ts';
 
 describe('proxyFor', () => {

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { GOLDEN_WEIGHTS, HAVE_ADDON } from '../../../upscalers/flashvsr/test/material.ts';
+import { GOLDEN_WEIGHTS, HAVE_ADDON } from '../../../../testing/micro-flashvsr.ts';
 import { availableModels } from '../../resolve.ts';
 import { AppError } from '../../../errors.ts';
 import { importOfficial } from '../../import.ts';

@@ -16,7 +16,7 @@ import {
   type StreamEvents,
   type StreamFrame,
 } from '../binding.ts';
-import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from './material.ts';
+import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from '../../../../testing/micro-flashvsr.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'binding-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

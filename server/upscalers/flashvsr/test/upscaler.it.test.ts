@@ -10,7 +10,7 @@ import type { Upscaler, UpscalerStream } from '../../upscaler.ts';
 import { loadAddon } from '../binding.ts';
 import { modelPlace, sparseRatios, type FlashVsrSpec } from '../upscaler.ts';
 import { configSchema } from '../../../config/config.ts';
-import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from './material.ts';
+import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from '../../../../testing/micro-flashvsr.ts';
 import type { Picture } from '../../../media/picture.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'flashvsr-test-'));

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, expect, it } from 'vitest';
-import { BT601, makePicture, lumaDifference } from '../../../codec/test/material.ts';
+import { BT601, makePicture, lumaDifference } from '../../../../testing/pictures.ts';
 import { AppError } from '../../../errors.ts';
 import type { OnnxModel } from '../../spec.ts';
 import type { UpscalerStream } from '../../upscaler.ts';
 import { OnnxUpscaler } from '../upscaler.ts';
-import { delayModel, nearestModel, onnxFile, planarModel } from './onnx-file.ts';
+import { delayModel, nearestModel, onnxFile, planarModel } from '../../../../testing/onnx-file.ts';
 import type { Picture } from '../../../media/picture.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'onnx-test-'));

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { makePicture } from '../../../codec/test/material.ts';
+import { makePicture } from '../../../../testing/pictures.ts';
 import { AppError } from '../../../errors.ts';
 import type { PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../../upscaler.ts';
 import { SmallModelUpscaler } from '../upscaler.ts';

@@ -1,6 +1,6 @@
 /** Ends in the middle of something; the exit code and the time it takes are what the test looks at. */
 import { FlashVsrEngine, importModel, leaveProcess } from '../../binding.ts';
-import { GOLDEN_WEIGHTS, ramp } from '../material.ts';
+import { GOLDEN_WEIGHTS, ramp } from '../../../../../testing/micro-flashvsr.ts';
 
 const moment = process.argv[2] ?? 'idle';
 const micro = { kind: 'synthetic', path: 'micro' } as const;

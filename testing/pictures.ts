@@ -1,8 +1,8 @@
-import type { AccessUnit, ResultCodec, Colour } from '../../media/types.ts';
-import { monotonicUs } from '../../media/clock.ts';
-import { newTrace } from '../../media/trace.ts';
-import { Encoder } from '../encoder.ts';
-import type { Picture } from '../../media/picture.ts';
+import type { AccessUnit, ResultCodec, Colour } from '../server/media/types.ts';
+import { monotonicUs } from '../server/media/clock.ts';
+import { newTrace } from '../server/media/trace.ts';
+import { Encoder } from '../server/codec/encoder.ts';
+import type { Picture } from '../server/media/picture.ts';
 
 /** Pictures and streams made in memory for tests. */
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { newTrace } from '../../../media/trace.ts';
-import type { Picture } from '../../../media/picture.ts';
+import { newTrace } from '../server/media/trace.ts';
+import type { Picture } from '../server/media/picture.ts';
 
-const root = fileURLToPath(new URL('../../../../', import.meta.url));
+const root = fileURLToPath(new URL('../', import.meta.url));
 
 export const GOLDEN_WEIGHTS = `${root}testdata/golden/weights`;
 
