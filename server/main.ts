@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from './app.ts';
 import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config/config.ts';
 import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from './exit.ts';
-import { modelList } from './models/list.ts';
+import { modelHelp } from './models/catalogue.ts';
 import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { VERSION } from './version.ts';
@@ -62,7 +62,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   if (wantsModelList(argv)) {
-    process.stdout.write(`${modelList()}\n`);
+    process.stdout.write(`${modelHelp()}\n`);
     return;
   }
   const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });

@@ -1,15 +1,13 @@
-import { statSync } from 'node:fs';
 import path from 'node:path';
 import cliProgress from 'cli-progress';
 import { Option, type Command } from 'commander';
-import type { ModelVariant } from '../upscalers/flashvsr/native-types.ts';
-import { availableModels, modelRoots, type AvailableModel } from '../models/resolve.ts';
 import { AppError } from '../errors.ts';
+import { LOCAL_MODELS, availableModels, modelRoots, modelRows, modelTable } from '../models/catalogue.ts';
 import { importOfficial, type ImportResult, type StepProgress } from '../models/import.ts';
-import { LOCAL_MODELS } from '../models/names.ts';
 import { HUB_ENDPOINT, PROMPT_URL, PUBLISHED } from '../models/hub/official.ts';
 import { pullModel } from '../models/hub/pull.ts';
 import { verifyModel } from '../models/verify.ts';
+import type { ModelVariant } from '../upscalers/spec.ts';
 
 const VERBS: Readonly<Record<string, string>> = {
   download: 'Downloading',
@@ -20,15 +18,15 @@ const VERBS: Readonly<Record<string, string>> = {
 const LINE_INTERVAL_MS = 5_000;
 const MIB = 2 ** 20;
 
-/** A bar per step on a terminal, a line now and then elsewhere. */
+/** A bar per step on a terminal, a line every few seconds elsewhere. */
 function stepProgress(stream: NodeJS.WriteStream = process.stderr): { report: StepProgress; stop: () => void } {
   let current = '';
   let bar: cliProgress.SingleBar | undefined;
-  let toldAt = 0;
+  let reportedAt = 0;
   const start = (step: string, total: number): void => {
     bar?.stop();
     current = step;
-    toldAt = 0;
+    reportedAt = 0;
     if (!stream.isTTY) return;
     const format = `${(VERBS[step] ?? step).padEnd(17)} {bar} {percentage} %  {value}/{total} MiB  {eta_formatted} left`;
     bar = new cliProgress.SingleBar({ format, stream, hideCursor: true }, cliProgress.Presets.shades_classic);
@@ -40,8 +38,8 @@ function stepProgress(stream: NodeJS.WriteStream = process.stderr): { report: St
       if (step !== current) start(step, total);
       bar?.setTotal(Math.ceil(total / MIB));
       bar?.update(Math.floor(done / MIB));
-      if (stream.isTTY || done === 0 || (done < total && Date.now() - toldAt < LINE_INTERVAL_MS)) return;
-      toldAt = Date.now();
+      if (stream.isTTY || done === 0 || (done < total && Date.now() - reportedAt < LINE_INTERVAL_MS)) return;
+      reportedAt = Date.now();
       const share = total === 0 ? 100 : Math.floor((100 * done) / total);
       stream.write(`${VERBS[step]}: ${Math.floor(done / MIB)} of ${Math.ceil(total / MIB)} MiB (${share} %)\n`);
     },
@@ -49,7 +47,7 @@ function stepProgress(stream: NodeJS.WriteStream = process.stderr): { report: St
   };
 }
 
-function tellImported({ folder, manifest, warnings }: ImportResult): void {
+function printImported({ folder, manifest, warnings }: ImportResult): void {
   const { name, variant, bytes } = manifest;
   process.stdout.write(`${name} (${variant}, ${Math.ceil(bytes / MIB)} MiB) is in ${folder}\n`);
   const known = modelRoots().some((root) => path.resolve(root) === path.dirname(folder));
@@ -60,34 +58,6 @@ function tellImported({ folder, manifest, warnings }: ImportResult): void {
 function rootsOf(modelsDir: string): string[] {
   const folder = path.resolve(modelsDir);
   return [...new Set([...modelRoots().map((root) => path.resolve(root)), folder])];
-}
-
-interface Row {
-  readonly name: string;
-  readonly kind: string;
-  readonly detail: string;
-  readonly mib: number;
-  readonly folder: string;
-}
-
-function rowOf({ name, folder, manifest }: AvailableModel): Row {
-  const loose = manifest as Record<string, unknown>;
-  const file = typeof loose['file'] === 'string' ? path.join(folder, loose['file']) : undefined;
-  const bytes = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false })?.size;
-  const { variant } = loose;
-  const detail = manifest.kind === 'onnx' ? `x${manifest.scale}` : typeof variant === 'string' ? variant : '';
-  return { name, kind: manifest.kind, detail, mib: (bytes ?? 0) / MIB, folder };
-}
-
-function printTable(rows: readonly Row[]): void {
-  const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length), 5);
-  const [names, kinds, details] = [width((row) => row.name), width((row) => row.kind), width((row) => row.detail)];
-  for (const row of rows) {
-    const size = `${row.mib < 10 ? row.mib.toFixed(1) : Math.round(row.mib)} MiB`;
-    process.stdout.write(
-      `${row.name.padEnd(names)}  ${row.kind.padEnd(kinds)}  ${row.detail.padEnd(details)}  ${size.padStart(9)}  ${row.folder}\n`,
-    );
-  }
 }
 
 interface CommonFlags {
@@ -110,11 +80,13 @@ interface PullFlags extends CommonFlags {
 async function runImport(from: string, flags: ImportFlags): Promise<void> {
   const { name, variant, prompt, replace, modelsDir } = flags;
   if (variant === undefined) {
-    process.stderr.write('Taking the files for v1.1; v1 cannot be told from them: --variant v1 if they are that.\n');
+    process.stderr.write(
+      'Taking the files for v1.1; their tensors do not show the variant: add --variant v1 if they are v1.\n',
+    );
   }
   const progress = stepProgress();
   try {
-    tellImported(
+    printImported(
       await importOfficial({
         from,
         name,
@@ -134,7 +106,7 @@ async function runPull(model: string, flags: PullFlags): Promise<void> {
   const { modelsDir, ...rest } = flags;
   const progress = stepProgress();
   try {
-    tellImported(
+    printImported(
       await pullModel({
         ...rest,
         model,
@@ -201,10 +173,10 @@ export function registerModels(program: Command): void {
     .option('--json', 'as JSON')
     .addOption(modelsDir())
     .action((flags: CommonFlags & { json?: boolean }) => {
-      const rows = availableModels(rootsOf(flags.modelsDir)).map(rowOf);
+      const rows = modelRows(rootsOf(flags.modelsDir));
       if (flags.json === true) process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`);
       else if (rows.length === 0) process.stdout.write('No models yet: npm run cli -- models pull flashvsr-v1.1\n');
-      else printTable(rows);
+      else process.stdout.write(`${modelTable(rows).join('\n')}\n`);
     });
 
   models

@@ -2,16 +2,16 @@ import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
-import type { Logger } from 'pino';
 import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
 import { wireError } from '../wire-error.ts';
 import { registerPage } from './page.ts';
 import { readTlsFiles } from './tls.ts';
 
 export interface HttpServerOptions {
   readonly config: Pick<Config, 'http'>;
-  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
   /** For /readyz; `reason` tells the operator what is missing (draining, loading the model, full). */
   readonly readiness: () => { readonly ready: boolean; readonly reason: string };
   /** For /metrics: the text exposition of prom-client's registry. */

@@ -1,15 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { importModel, type ModelVariant } from '../upscalers/flashvsr/binding.ts';
-import { availableModels } from './resolve.ts';
 import { AppError } from '../errors.ts';
-import {
-  parseImportedManifest,
-  readImportedManifest,
-  variantConflicts,
-  type ImportedManifest,
-} from './imported-manifest.ts';
-import { modelFolder } from './names.ts';
+import { importModel } from '../upscalers/flashvsr/binding.ts';
+import type { ModelVariant } from '../upscalers/spec.ts';
+import { availableModels, modelFolder } from './catalogue.ts';
+import { parseManifest, variantConflicts, type FlashVsrManifest } from './manifest.ts';
 import { OFFICIAL_FILES, type ModelPart } from './hub/official.ts';
 
 /** `step` is `download`, `check`, `write` or `hash`; bytes. */
@@ -31,7 +26,7 @@ export interface ImportOptions {
 
 export interface ImportResult {
   readonly folder: string;
-  readonly manifest: ImportedManifest;
+  readonly manifest: FlashVsrManifest;
   /** Sentences a person should read: files that were imported before as the other variant. */
   readonly warnings: readonly string[];
 }
@@ -74,17 +69,14 @@ export async function importOfficial(options: ImportOptions): Promise<ImportResu
     },
     onProgress,
   );
-  const manifest = parseImportedManifest(text, folder);
+  const manifest = parseManifest(text, folder);
+  if (manifest.kind !== 'flashvsr')
+    throw new AppError('internal', `The importer wrote a manifest of kind ${manifest.kind}.`);
   return { folder, manifest, warnings: variantConflicts(manifest, otherImports(modelsFolder, name)) };
 }
 
-function otherImports(modelsFolder: string, name: string): ImportedManifest[] {
-  return availableModels([modelsFolder]).flatMap((model) => {
-    if (model.name === name || model.manifest.kind !== 'flashvsr') return [];
-    try {
-      return [readImportedManifest(model.folder)];
-    } catch {
-      return [];
-    }
-  });
+function otherImports(modelsFolder: string, name: string): FlashVsrManifest[] {
+  return availableModels([modelsFolder]).flatMap(({ name: other, manifest }) =>
+    other !== name && manifest.kind === 'flashvsr' ? [manifest] : [],
+  );
 }

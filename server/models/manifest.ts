@@ -5,21 +5,28 @@ import { AppError } from '../errors.ts';
 import type { OnnxModel } from '../upscalers/spec.ts';
 
 /**
- * manifest.json beside a model's files. Only what is needed to run the model is named here; licence, source and
- * training are there for people, so other keys are allowed.
+ * manifest.json beside a model's files, of every kind. Only what the server needs is named here; sources and training are there
+ * for people, so other keys are allowed.
  */
+
+export const MANIFEST_FILE = 'manifest.json';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');
+const bytes = z.number().int().nonnegative();
+const fileOfFolder = z
+  .string()
+  .refine((file) => file !== '' && path.basename(file) === file, 'must be a file of this folder');
+
 const onnxManifest = z.looseObject({
+  kind: z.literal('onnx'),
   name: z.string().min(1),
   /** Name for people; `name` when absent. */
   label: z.string().min(1).optional(),
-  kind: z.literal('onnx'),
   file: z.string().min(1),
   scale: z.number().int().min(1).max(8),
   /** Of `file`, checked whenever the model is loaded. */
-  sha256: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits')
-    .optional(),
+  sha256: sha256.optional(),
+  bytes: bytes.optional(),
   /** `--model auto` takes this model for its scale. */
   auto: z.boolean().default(false),
   valueRange: z
@@ -42,26 +49,41 @@ const onnxManifest = z.looseObject({
   licence: z.string().optional(),
 });
 
+/** As the native importer writes it (native/weights/importer.cpp). */
 const flashVsrManifest = z.looseObject({
-  name: z.string().min(1),
-  label: z.string().optional(),
   kind: z.literal('flashvsr'),
+  formatVersion: z.literal(1),
+  name: z.string().min(1),
+  label: z.string().min(1).optional(),
+  variant: z.enum(['v1', 'v1.1']),
+  origin: z.string(),
+  licence: z.string(),
+  createdAt: z.string(),
+  file: fileOfFolder,
+  bytes,
+  sha256,
+  /** The official files it was made from. */
+  sources: z.array(
+    z.looseObject({
+      part: z.enum(['transformer', 'projector', 'decoder', 'prompt']),
+      file: z.string(),
+      bytes,
+      sha256,
+    }),
+  ),
 });
 
 const manifestSchema = z.discriminatedUnion('kind', [onnxManifest, flashVsrManifest]);
 
 export type Manifest = z.infer<typeof manifestSchema>;
 export type OnnxManifest = z.infer<typeof onnxManifest>;
+export type FlashVsrManifest = z.infer<typeof flashVsrManifest>;
 
-export const MANIFEST_FILE = 'manifest.json';
-
-/** @returns undefined when the folder has no manifest. @throws AppError model.invalid */
-export function readManifest(folder: string): Manifest | undefined {
-  const file = path.join(folder, MANIFEST_FILE);
-  if (!existsSync(file)) return undefined;
+/** @param file for the message @throws AppError model.invalid */
+export function parseManifest(text: string, file: string): Manifest {
   let json: unknown;
   try {
-    json = JSON.parse(readFileSync(file, 'utf8'));
+    json = JSON.parse(text);
   } catch (cause) {
     throw new AppError('model.invalid', `${file} is not valid JSON: ${(cause as Error).message}`, {
       cause,
@@ -69,34 +91,31 @@ export function readManifest(folder: string): Manifest | undefined {
     });
   }
   const parsed = manifestSchema.safeParse(json);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top level)'}: ${issue.message}`);
-    throw new AppError('model.invalid', `${file} is not a model manifest: ${problems.join('; ')}`, {
-      context: { file },
-    });
-  }
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top level)'}: ${issue.message}`);
+  throw new AppError('model.invalid', `${file} is not a model manifest: ${problems.join('; ')}`, { context: { file } });
+}
+
+/** @returns undefined when the folder has no manifest. @throws AppError model.invalid */
+export function readManifest(folder: string): Manifest | undefined {
+  const file = path.join(folder, MANIFEST_FILE);
+  return existsSync(file) ? parseManifest(readFileSync(file, 'utf8'), file) : undefined;
 }
 
 /** The runnable model of a folder. @throws AppError model.invalid when the file it names is missing */
 export function onnxModelOf(folder: string, manifest: OnnxManifest): OnnxModel {
   const file = path.resolve(folder, manifest.file);
   if (!existsSync(file)) {
-    throw new AppError(
-      'model.invalid',
-      `${path.join(folder, MANIFEST_FILE)} names ${manifest.file}, which is not there.`,
-      {
-        context: { file },
-      },
-    );
+    const what = `${path.join(folder, MANIFEST_FILE)} names ${manifest.file}, which is not there.`;
+    throw new AppError('model.invalid', what, { context: { file } });
   }
-  const { label, name, valueRange, layout, scale, sha256, sizeMultiple, recurrentState } = manifest;
+  const { label, name, valueRange, layout, scale, sha256: hash, sizeMultiple, recurrentState } = manifest;
   return {
     file,
     label: label ?? name,
     valueRange,
     scale,
-    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(hash === undefined ? {} : { sha256: hash }),
     ...(layout === undefined ? {} : { layout }),
     ...(sizeMultiple === undefined ? {} : { sizeMultiple }),
     ...(recurrentState === undefined
@@ -109,4 +128,24 @@ export function onnxModelOf(folder: string, manifest: OnnxManifest): OnnxModel {
           })),
         }),
   };
+}
+
+/**
+ * Tensors do not show whether files are v1 or v1.1, and a mixture ghosts. Files that another model was imported from under the
+ * other variant show it.
+ *
+ * @returns a sentence for each file that contradicts an earlier import
+ */
+export function variantConflicts(manifest: FlashVsrManifest, others: readonly FlashVsrManifest[]): string[] {
+  return manifest.sources.flatMap(({ part, file, sha256: hash }) => {
+    // The decoder and the prompt are the same in both.
+    if (part !== 'transformer' && part !== 'projector') return [];
+    const other = others.find(
+      (candidate) =>
+        candidate.variant !== manifest.variant &&
+        candidate.sources.some((source) => source.part === part && source.sha256 === hash),
+    );
+    if (other === undefined) return [];
+    return [`${file} is the file that ${other.name} was imported with as ${other.variant}, not ${manifest.variant}.`];
+  });
 }

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
-import { onnxModelOf, readManifest, type Manifest, type OnnxManifest } from './manifest.ts';
-import type { OnnxModel, UpscalerSpec } from '../upscalers/spec.ts';
+import type { FlashVsrSpec, ModelLocation, OnnxModel, UpscalerSpec } from '../upscalers/spec.ts';
+import { availableModels, modelRoots } from './catalogue.ts';
+import { onnxModelOf, readManifest, type FlashVsrManifest, type OnnxManifest } from './manifest.ts';
 
 /** What resolving a model needs of the configuration. */
 export type ModelConfig = Pick<Config, 'model'>;
@@ -12,47 +12,17 @@ export type ModelConfig = Pick<Config, 'model'>;
 /** A rung of the overload ladder that will not be there. */
 export type LeftOut = (name: string, reason: string) => void;
 
-interface Places {
+interface ResolveContext {
   readonly config: ModelConfig;
   readonly roots: readonly string[];
   readonly onLeftOut: LeftOut;
-}
-
-/** Folders that hold models, one folder each: shipped ones, and those imported or downloaded on this machine. */
-export function modelRoots(): string[] {
-  const shipped = fileURLToPath(new URL('../../models/', import.meta.url));
-  return [shipped, path.join(shipped, 'local')];
-}
-
-export interface AvailableModel {
-  readonly name: string;
-  readonly folder: string;
-  readonly manifest: Manifest;
-}
-
-/** Every model with a readable manifest; broken ones are left out here and complained about when they are named. */
-export function availableModels(roots: readonly string[] = modelRoots()): AvailableModel[] {
-  return roots.flatMap((root) => {
-    if (!existsSync(root)) return [];
-    return readdirSync(root, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .flatMap((entry) => {
-        const folder = path.join(root, entry.name);
-        try {
-          const manifest = readManifest(folder);
-          return manifest === undefined ? [] : [{ name: entry.name, folder, manifest }];
-        } catch {
-          return [];
-        }
-      });
-  });
 }
 
 /**
  * Turns --model into a spec: `auto` (an imported FlashVSR where CUDA is usable, else the model of the wanted scale whose
  * manifest says `auto`, else resize), `resize`, a name from `models list`, a folder with manifest.json, or an .onnx file.
  *
- * @param onLeftOut told of every cheaper model the overload ladder could have used and does not, with the reason
+ * @param onLeftOut called for every cheaper model the overload ladder could have used and does not, with the reason
  * @throws AppError model.notFound (the message lists what there is) | model.invalid
  */
 export async function resolveModel(
@@ -62,23 +32,25 @@ export async function resolveModel(
   cudaUsable: () => Promise<boolean> = findCuda,
 ): Promise<UpscalerSpec> {
   const { name } = config.model;
-  const places = { config, roots, onLeftOut };
+  const context = { config, roots, onLeftOut };
   if (name === 'resize') return resizeSpec(config);
-  if (name === 'auto') return autoSpec(places, cudaUsable);
-  if (name === 'flashvsr-synthetic') return flashVsrSpec(places, 'synthetic', 'FlashVSR (synthetic weights)');
+  if (name === 'auto') return autoSpec(context, cudaUsable);
+  if (name === 'flashvsr-synthetic') {
+    return flashVsrSpec(context, { kind: 'synthetic', path: 'official' }, 'FlashVSR (synthetic weights)');
+  }
   const known = availableModels(roots).find((model) => model.name === name || model.manifest.name === name);
   const folder = known?.folder ?? roots.map((root) => path.join(root, name)).find((candidate) => existsSync(candidate));
-  return fromPath(places, folder ?? path.resolve(name));
+  return fromPath(context, folder ?? path.resolve(name));
 }
 
-function fromPath(places: Places, place: string): UpscalerSpec {
-  const { config, roots } = places;
-  if (!existsSync(place)) throw notFound(config.model.name, roots);
-  if (!statSync(place).isDirectory()) return fromFile(config, place);
-  const manifest = readManifest(place);
-  if (manifest === undefined) return fromBareFolder(config, place);
-  if (manifest.kind === 'flashvsr') return flashVsrSpec(places, place, manifest.label ?? manifest.name);
-  return onnxSpec(config, onnxModelOf(place, manifest), fallbacksOf(places, place, manifest));
+function fromPath(context: ResolveContext, location: string): UpscalerSpec {
+  const { config, roots } = context;
+  if (!existsSync(location)) throw notFound(config.model.name, roots);
+  if (!statSync(location).isDirectory()) return fromFile(config, location);
+  const manifest = readManifest(location);
+  if (manifest === undefined) return fromBareFolder(config, location);
+  if (manifest.kind === 'flashvsr') return importedSpec(context, location, manifest);
+  return onnxSpec(config, onnxModelOf(location, manifest), fallbacksOf(context, location, manifest));
 }
 
 /** A lone file: everything not in it comes from the configuration or from the probe. */
@@ -110,20 +82,19 @@ function fromBareFolder(config: ModelConfig, folder: string): UpscalerSpec {
   throw new AppError('model.invalid', `${folder} has no manifest.json and ${found}.`, { context: { folder } });
 }
 
-async function autoSpec(places: Places, cudaUsable: () => Promise<boolean>): Promise<UpscalerSpec> {
-  const { config, roots } = places;
+async function autoSpec(context: ResolveContext, cudaUsable: () => Promise<boolean>): Promise<UpscalerSpec> {
+  const { config, roots } = context;
   const { device } = config.model;
   // The newest variant by name; asked for the device only when there is something to run on it.
   const [flashVsr] = availableModels(roots)
-    .filter(({ manifest }) => manifest.kind === 'flashvsr')
+    .flatMap(({ name, folder, manifest }) => (manifest.kind === 'flashvsr' ? [{ name, folder, manifest }] : []))
     .sort((a, b) => b.name.localeCompare(a.name, 'en', { numeric: true }));
   if (flashVsr !== undefined && (device === 'auto' || device === 'cuda') && (await cudaUsable())) {
-    const { label, name } = flashVsr.manifest;
-    return flashVsrSpec(places, flashVsr.folder, label ?? name);
+    return importedSpec(context, flashVsr.folder, flashVsr.manifest);
   }
-  const auto = autoModel(places);
+  const auto = autoModel(context);
   if (auto === undefined) return resizeSpec(config);
-  return onnxSpec(config, onnxModelOf(auto.folder, auto.manifest), fallbacksOf(places, auto.folder, auto.manifest));
+  return onnxSpec(config, onnxModelOf(auto.folder, auto.manifest), fallbacksOf(context, auto.folder, auto.manifest));
 }
 
 /** Whether the FlashVSR engine has a GPU here; false also when the addon is not built. */
@@ -137,8 +108,8 @@ async function findCuda(): Promise<boolean> {
   }
 }
 
-/** The model of the configured scale whose manifest says it is for everybody. */
-function autoModel({ config, roots }: Places): { folder: string; manifest: OnnxManifest } | undefined {
+/** The model of the configured scale whose manifest says `auto`. */
+function autoModel({ config, roots }: ResolveContext): { folder: string; manifest: OnnxManifest } | undefined {
   for (const { folder, manifest } of availableModels(roots)) {
     if (manifest.kind === 'onnx' && manifest.auto && manifest.scale === config.model.scale) return { folder, manifest };
   }
@@ -149,7 +120,7 @@ function autoModel({ config, roots }: Places): { folder: string; manifest: OnnxM
  * The cheaper models a manifest names: by name, beside it or in any root, of its scale or a smaller one. The ladder does
  * without those that are not here.
  */
-function fallbacksOf({ roots, onLeftOut }: Places, folder: string, manifest: OnnxManifest): OnnxModel[] {
+function fallbacksOf({ roots, onLeftOut }: ResolveContext, folder: string, manifest: OnnxManifest): OnnxModel[] {
   const models = availableModels([path.dirname(folder), ...roots]);
   return (manifest.fallbacks ?? []).flatMap((name) => {
     const model = models.find((candidate) => candidate.name === name);
@@ -173,13 +144,17 @@ function onnxSpec({ model }: ModelConfig, onnx: OnnxModel, fallbacks: readonly O
   return { kind: 'onnx', model: onnx, threads: model.threads, fallbacks };
 }
 
-function flashVsrSpec(places: Places, folder: string, label: string): UpscalerSpec {
-  const { model } = places.config;
+function importedSpec(context: ResolveContext, folder: string, { file, label, name }: FlashVsrManifest): UpscalerSpec {
+  return flashVsrSpec(context, { kind: 'imported', path: path.join(folder, file) }, label ?? name);
+}
+
+function flashVsrSpec(context: ResolveContext, location: ModelLocation, label: string): UpscalerSpec {
+  const { model } = context.config;
   const { scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision } = model;
   const device = model.device === 'cpu' ? 'reference' : model.device;
   return {
     kind: 'flashvsr',
-    model: folder,
+    model: location,
     label,
     device,
     scale,
@@ -189,13 +164,13 @@ function flashVsrSpec(places: Places, folder: string, label: string): UpscalerSp
     seed,
     colourMatch,
     precision,
-    ...smallModelOf(places),
+    ...smallModelOf(context),
   };
 }
 
-function smallModelOf(places: Places): Pick<Extract<UpscalerSpec, { kind: 'flashvsr' }>, 'smallModel'> {
-  const { config, onLeftOut } = places;
-  const small = autoModel(places);
+function smallModelOf(context: ResolveContext): Pick<FlashVsrSpec, 'smallModel'> {
+  const { config, onLeftOut } = context;
+  const small = autoModel(context);
   if (small === undefined) {
     onLeftOut('small model', `no model of scale ${config.model.scale} says "auto" in its manifest here`);
     return {};

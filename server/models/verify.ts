@@ -1,12 +1,11 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { checkModel } from '../upscalers/flashvsr/binding.ts';
-import { MANIFEST_FILE, readManifest } from './manifest.ts';
-import type { AvailableModel } from './resolve.ts';
 import { AppError } from '../errors.ts';
+import { checkModel } from '../upscalers/flashvsr/binding.ts';
+import type { AvailableModel } from './catalogue.ts';
 import { sha256OfFile } from './hub/download.ts';
 import type { StepProgress } from './import.ts';
-import { readImportedManifest } from './imported-manifest.ts';
+import type { FlashVsrManifest, OnnxManifest } from './manifest.ts';
 
 export interface Verdict {
   readonly name: string;
@@ -17,27 +16,28 @@ export interface Verdict {
 }
 
 /** Size, sha256, and for FlashVSR every tensor's name, shape, type and values. Never throws for a bad model. */
-export async function verifyModel({ name, folder }: AvailableModel, onProgress?: StepProgress): Promise<Verdict> {
+export async function verifyModel(
+  { name, folder, manifest }: AvailableModel,
+  onProgress?: StepProgress,
+): Promise<Verdict> {
   const problems: string[] = [];
   const checked: string[] = [];
   try {
-    const manifest = readManifest(folder);
-    if (manifest === undefined) throw new AppError('model.invalid', `${folder} has no ${MANIFEST_FILE}.`);
-    if (manifest.kind === 'flashvsr') await verifyImported(folder, problems, checked, onProgress);
-    else await verifyFiles(folder, problems, checked, onProgress);
+    if (manifest.kind === 'flashvsr') await verifyFlashVsr(folder, manifest, problems, checked, onProgress);
+    else await verifyOnnx(folder, manifest, problems, checked, onProgress);
   } catch (error) {
     problems.push(AppError.from(error).message);
   }
   return { name, problems, checked };
 }
 
-async function verifyImported(
+async function verifyFlashVsr(
   folder: string,
+  manifest: FlashVsrManifest,
   problems: string[],
   checked: string[],
   onProgress?: StepProgress,
 ): Promise<void> {
-  const manifest = readImportedManifest(folder);
   const file = path.join(folder, manifest.file);
   const before = problems.length;
   await verifyFile(file, manifest.bytes, manifest.sha256, problems, onProgress);
@@ -50,25 +50,21 @@ async function verifyImported(
   }
 }
 
-/** Shipped models state a sha256 for their file, or for several in `files`. */
-async function verifyFiles(
+/** An ONNX model's manifest may state a sum; shipped ones do. */
+async function verifyOnnx(
   folder: string,
+  manifest: OnnxManifest,
   problems: string[],
   checked: string[],
   onProgress?: StepProgress,
 ): Promise<void> {
-  const json = JSON.parse(readFileSync(path.join(folder, MANIFEST_FILE), 'utf8')) as {
-    file?: string;
-    sha256?: string;
-    bytes?: number;
-  };
-  const file = path.join(folder, json.file ?? '');
-  if (json.sha256 === undefined) {
+  const file = path.join(folder, manifest.file);
+  if (manifest.sha256 === undefined) {
     if (!existsSync(file)) problems.push(`${file} is missing.`);
     checked.push('presence');
     return;
   }
-  await verifyFile(file, json.bytes, json.sha256, problems, onProgress);
+  await verifyFile(file, manifest.bytes, manifest.sha256, problems, onProgress);
   checked.push('sha256');
 }
 

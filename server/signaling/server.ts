@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Logger } from 'pino';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { clientAddress } from '../access/client-address.ts';
 import type { Config } from '../config/config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
+import type { Log } from '../log.ts';
 import { CLOSE, ClientSocket } from './client-socket.ts';
 import { AddressCount } from '../access/limits.ts';
 import { checkOrigin, isLoopbackHost } from '../access/origin.ts';
@@ -21,7 +21,7 @@ export interface SignalingOptions {
   readonly server: Server;
   readonly sessions: SessionService;
   readonly config: Pick<Config, 'http' | 'limits'>;
-  readonly log: Pick<Logger, 'info' | 'warn'>;
+  readonly log: Pick<Log, 'info' | 'warn'>;
   /** Sent in `welcome`, for example `FlashVSR Live 0.1.0`. */
   readonly serverName: string;
   /** Counters for /metrics. */

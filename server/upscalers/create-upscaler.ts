@@ -1,14 +1,12 @@
 import { AppError } from '../errors.ts';
-import type { UpscalerSpec } from './spec.ts';
+import type { FlashVsrSpec, UpscalerSpec } from './spec.ts';
 import type { Upscaler } from './upscaler.ts';
 
-export { resolveModel } from '../models/resolve.ts';
-
-type SmallModel = NonNullable<Extract<UpscalerSpec, { kind: 'flashvsr' }>['smallModel']>;
+type SmallModel = NonNullable<FlashVsrSpec['smallModel']>;
 
 /** What server/upscalers/flashvsr/upscaler.ts must export. */
 interface FlashVsrModule {
-  createFlashVsrUpscaler(spec: Extract<UpscalerSpec, { kind: 'flashvsr' }>): Promise<Upscaler>;
+  createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscaler>;
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * A serialisable description of an upscaler: what main resolves from --model once, and what a pipeline worker turns into
- * an `Upscaler` by `createUpscaler(spec)` (registry.ts).
+ * an `Upscaler` by `createUpscaler(spec)` (create-upscaler.ts).
  */
 export type UpscalerSpec =
   | { readonly kind: 'resize'; readonly scale: number; readonly filter: 'bicubic' | 'lanczos' }
@@ -14,8 +14,7 @@ export type UpscalerSpec =
     }
   | {
       readonly kind: 'flashvsr';
-      /** Folder of an imported model, or `synthetic` for benchmarks. */
-      readonly model: string;
+      readonly model: ModelLocation;
       readonly label: string;
       readonly device: 'auto' | 'cuda' | 'reference';
       readonly scale: number;
@@ -27,11 +26,24 @@ export type UpscalerSpec =
       readonly precision: 'bf16' | 'fp32' | 'fp8';
       /** A small model of the same scale, for overload: behind the cheaper attention, before plain resize. */
       readonly smallModel?: { readonly model: OnnxModel; readonly threads: number };
-      /** Real frames before the first picture; absent: few, for live streams. 25 is what the official code waits for. */
+      /** Real frames before the first picture; absent: the engine's default for live streams. The official code waits for 25. */
       readonly coldStartFrames?: number;
-      /** A chunk is filled with repeats after this; absent: the live default. 0: never, as files want it. */
+      /** A chunk that is not full after this is filled with repeats; absent: the live default. 0: never (files). */
       readonly gatherDeadlineMs?: number;
     };
+
+export type FlashVsrSpec = Extract<UpscalerSpec, { kind: 'flashvsr' }>;
+
+/** Where the engine finds its weights. */
+export type ModelLocation =
+  /** A model.safetensors that the importer wrote. */
+  | { readonly kind: 'imported'; readonly path: string }
+  /** A folder with the four official files. */
+  | { readonly kind: 'official'; readonly path: string; readonly variant: ModelVariant }
+  /** Random weights. `micro`: the goldens' sizes, seconds on a CPU; `official`: 3.5 GB. */
+  | { readonly kind: 'synthetic'; readonly path: 'micro' | 'official' };
+
+export type ModelVariant = 'v1' | 'v1.1';
 
 /**
  * How a model takes and gives pictures. `rgb`: one float32 tensor [1, 3, H, W]. `yuv420p`: two uint8 tensors, luma
@@ -47,19 +59,19 @@ export interface RecurrentState {
   readonly divisor?: number;
 }
 
-/** One .onnx file and what must be known to run it; from its manifest.json, or found by its names and a probe. */
+/** One .onnx file and what is needed to run it, from its manifest.json or from the graph's names and a probe run. */
 export interface OnnxModel {
   /** Absolute path of the .onnx file. */
   readonly file: string;
   /** Name for people. */
   readonly label: string;
-  /** Absent: told by the graph's inputs. */
+  /** Absent: derived from the graph's inputs. */
   readonly layout?: OnnxLayout;
   /** `rgb` only: range of the model's input and output values, black and white. */
   readonly valueRange: readonly [number, number];
   /** What the manifest promises; the probe run must agree. Absent: the probe decides. */
   readonly scale?: number;
-  /** Of the file, in hexadecimal; a file with another one is refused. Absent: not checked. */
+  /** Of the file, in hexadecimal; a file with another sum is refused. Absent: not checked. */
   readonly sha256?: string;
   /** `rgb` only: sides given to the model are padded up to a multiple of this and the result cropped back. Default 1. */
   readonly sizeMultiple?: number;

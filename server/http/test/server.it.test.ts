@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema } from '../../config/config.ts';
 import { SignalingServer } from '../../signaling/server.ts';
-import { TestClient } from '../../signaling/test/client.ts';
-import { FakeSessions } from '../../signaling/test/fake-sessions.ts';
+import { TestClient } from '../../../testing/signaling/test-client.ts';
+import { FakeSessions } from '../../../testing/signaling/fake-sessions.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
 import { selfSignedCertificate } from '../../../testing/certificate.ts';
 

@@ -1,4 +1,4 @@
-import type { ModelVariant } from '../../upscalers/flashvsr/native-types.ts';
+import type { ModelVariant } from '../../upscalers/spec.ts';
 
 /** Where the published models are, and which files make one up (docs/models.md). */
 

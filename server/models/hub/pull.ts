@@ -12,7 +12,7 @@ import {
 } from './download.ts';
 import { describe, resolveUrl, type RemoteFile } from './hub.ts';
 import { importOfficial, type ImportResult, type StepProgress } from '../import.ts';
-import { modelFolder } from '../names.ts';
+import { modelFolder } from '../catalogue.ts';
 import { HUB_PARTS, OFFICIAL_FILES, PUBLISHED, type ModelPart, type PublishedModel } from './official.ts';
 
 export interface PullOptions {

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { configSchema, type Config } from '../../config/config.ts';
 import { AppError } from '../../errors.ts';
-import { modelList } from '../list.ts';
-import { availableModels, resolveModel } from '../resolve.ts';
+import { availableModels, modelHelp } from '../catalogue.ts';
+import { resolveModel } from '../resolve.ts';
 import type { UpscalerSpec } from '../../upscalers/spec.ts';
 
 const root = mkdtempSync(path.join(tmpdir(), 'resolve-test-'));
@@ -23,6 +23,7 @@ function addModel(folder: string, manifest: unknown, files: readonly string[] = 
   return place;
 }
 
+const SHA256 = 'ab'.repeat(32);
 const onnx = (name: string, scale: number, rest: object = {}): object => ({
   name,
   kind: 'onnx',
@@ -30,9 +31,23 @@ const onnx = (name: string, scale: number, rest: object = {}): object => ({
   scale,
   ...rest,
 });
+/** As the importer writes it. */
+const imported = (name: string, rest: object = {}): object => ({
+  kind: 'flashvsr',
+  formatVersion: 1,
+  name,
+  variant: 'v1.1',
+  origin: 'test',
+  licence: 'Apache-2.0',
+  createdAt: '2026-11-30T00:00:00.000Z',
+  file: 'model.safetensors',
+  bytes: 1,
+  sha256: SHA256,
+  sources: [],
+  ...rest,
+});
 const state = { input: 'hidden', output: 'hidden_out', channels: 16 };
 
-const SHA256 = 'ab'.repeat(32);
 addModel('mini', onnx('mini', 4, { label: 'mini x4' }));
 addModel(
   'nano',
@@ -49,7 +64,8 @@ addModel(
 addModel('nano-x2', onnx('nano-x2', 2, { auto: true }));
 addModel('short-hash', onnx('short-hash', 4, { sha256: 'abc' }));
 addModel('range', onnx('range', 3, { valueRange: [0, 255], sizeMultiple: 8 }));
-addModel('vsr', { name: 'vsr', label: 'FlashVSR v1.1', kind: 'flashvsr', weights: ['a'] });
+addModel('vsr', imported('vsr', { label: 'FlashVSR v1.1' }));
+addModel('elsewhere', imported('elsewhere', { file: '../vsr/model.safetensors' }));
 addModel('bare', undefined);
 addModel('two', undefined, ['a.onnx', 'b.onnx']);
 addModel('broken', '{ this is not JSON');
@@ -91,8 +107,8 @@ it('auto takes the model of the wanted scale whose manifest says so, with its fa
 });
 
 it('auto takes an imported FlashVSR where CUDA is usable, the newest, and asks for no device otherwise', async () => {
-  addModel('cuda/flashvsr-v1', { name: 'flashvsr-v1', kind: 'flashvsr' });
-  addModel('cuda/flashvsr-v1.1', { name: 'flashvsr-v1.1', kind: 'flashvsr' });
+  addModel('cuda/flashvsr-v1', imported('flashvsr-v1', { variant: 'v1' }));
+  addModel('cuda/flashvsr-v1.1', imported('flashvsr-v1.1'));
   const auto = (device: string, usable: boolean, place = 'cuda') =>
     resolveModel(
       { model: configSchema.shape.model.parse({ device }) },
@@ -153,18 +169,22 @@ it('gives FlashVSR the small model of its scale for overload, where there is one
 it('hands FlashVSR models on with their settings', async () => {
   expect(await resolve({ name: 'vsr', device: 'cpu', seed: 7 })).toMatchObject({
     kind: 'flashvsr',
-    model: path.join(root, 'vsr'),
+    model: { kind: 'imported', path: path.join(root, 'vsr', 'model.safetensors') },
     label: 'FlashVSR v1.1',
     device: 'reference',
     seed: 7,
   });
-  expect(await resolve({ name: 'flashvsr-synthetic' })).toMatchObject({ kind: 'flashvsr', model: 'synthetic' });
+  expect(await resolve({ name: 'flashvsr-synthetic' })).toMatchObject({
+    kind: 'flashvsr',
+    model: { kind: 'synthetic', path: 'official' },
+  });
 });
 
 it.each([
   ['nothing', 'model.notFound', /no model "nothing".*There are: auto, resize, .*nano \(x4\), nano-x2 \(x2\)/],
   ['broken', 'model.invalid', /broken.manifest\.json is not valid JSON/],
   ['wrong', 'model.invalid', /wrong.manifest\.json is not a model manifest: scale: /],
+  ['elsewhere', 'model.invalid', /file: must be a file of this folder/],
   ['short-hash', 'model.invalid', /sha256: must be 64/],
   ['gone', 'model.invalid', /names model\.onnx, which is not there/],
   ['two', 'model.invalid', /several \.onnx files \(a\.onnx, b\.onnx\)/],
@@ -181,10 +201,10 @@ it('refuses other files', async () => {
 });
 
 it('tells what --model may be, what auto takes and what comes below it', () => {
-  const text = modelList([root]);
+  const text = modelHelp([root]);
   expect(text).toMatch(/nano +ONNX x4; auto for --scale 4; under overload mini, then resize; Apache-2.0/);
   expect(text).toMatch(/vsr +FlashVSR, FlashVSR v1.1/);
-  expect(modelList([path.join(root, 'nothing')])).toMatch(/FlashVSR is not here yet: npm run cli -- models pull/);
+  expect(modelHelp([path.join(root, 'nothing')])).toMatch(/FlashVSR is not here yet: npm run cli -- models pull/);
 });
 
 it('lists what there is', () => {

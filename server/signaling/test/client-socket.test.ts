@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { WebSocket } from 'ws';
 import { ClientSocket } from '../client-socket.ts';
 import type { ServerMessage } from '../protocol.ts';
-import { FakeSessions, someStats } from './fake-sessions.ts';
+import { FakeSessions, someStats } from '../../../testing/signaling/fake-sessions.ts';
 
 /** A socket whose send buffer is as full as a test says. */
 class FakeSocket extends EventEmitter {

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { configSchema } from '../../config/config.ts';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { SignalingServer, type SignalingOptions } from '../server.ts';
-import { TestClient } from './client.ts';
-import { FakeSessions, someStats } from './fake-sessions.ts';
+import { TestClient } from '../../../testing/signaling/test-client.ts';
+import { FakeSessions, someStats } from '../../../testing/signaling/fake-sessions.ts';
 
 let http: Server;
 let sessions: FakeSessions;

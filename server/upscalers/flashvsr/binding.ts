@@ -9,7 +9,6 @@ import type {
   ImportRequest,
   MemoryPlan,
   ModelDims,
-  ModelPlace,
   NativeAddon,
   NativeEngine,
   NativeFrame,
@@ -20,6 +19,7 @@ import type {
   StreamStats,
 } from './native-types.ts';
 import { checkEngineOptions, checkStreamOptions, checkStreamSettings } from './options.ts';
+import type { ModelLocation } from '../spec.ts';
 import type { PushResult } from '../upscaler.ts';
 import type { Picture } from '../../media/picture.ts';
 
@@ -116,7 +116,7 @@ export async function listDevices(cudaLibraryPath?: string): Promise<DeviceRepor
 }
 
 /** Reads and checks every weight. @throws AppError weights.invalid with all problems in one message */
-export async function checkModel(model: ModelPlace, onProgress?: ProgressCallback): Promise<ModelDims> {
+export async function checkModel(model: ModelLocation, onProgress?: ProgressCallback): Promise<ModelDims> {
   return call(() => loadAddon().checkModel(model, onProgress));
 }
 
@@ -164,7 +164,11 @@ export class FlashVsrEngine {
   }
 
   /** @throws AppError config.invalid | engine.unavailable | engine.device | engine.memory | weights.invalid */
-  static async open(model: ModelPlace, options: EngineOptions, onProgress?: ProgressCallback): Promise<FlashVsrEngine> {
+  static async open(
+    model: ModelLocation,
+    options: EngineOptions,
+    onProgress?: ProgressCallback,
+  ): Promise<FlashVsrEngine> {
     const checked = checkEngineOptions(options);
     return new FlashVsrEngine(await call(() => loadAddon().openEngine(model, checked, onProgress)));
   }

@@ -1,16 +1,10 @@
+import type { ModelLocation, ModelVariant } from '../spec.ts';
+
 /** What native/addon exports, as it is: plain objects, promises and callbacks. Only binding.ts uses the functions. */
 
-export type ModelVariant = 'v1' | 'v1.1';
 export type DeviceName = 'auto' | 'reference' | 'cuda';
 export type Precision = 'fp32' | 'bf16' | 'fp8';
 export type ColourMatch = 'adain' | 'wavelet' | 'none';
-
-/** `imported`: a model.safetensors; `official`: a folder with the four official files; `synthetic`: random weights. */
-export type ModelPlace =
-  | { readonly kind: 'imported'; readonly path: string }
-  | { readonly kind: 'official'; readonly path: string; readonly variant: ModelVariant }
-  /** `micro`: the goldens' sizes, seconds on a CPU; `official`: 3.5 GB. */
-  | { readonly kind: 'synthetic'; readonly path: 'micro' | 'official' };
 
 export interface EngineOptions {
   readonly device: DeviceName;
@@ -204,9 +198,9 @@ export interface ImportRequest {
 export interface NativeAddon {
   readonly bindingVersion: number;
   devices(cudaLibraryPath?: string): Promise<DeviceReport[]>;
-  checkModel(model: ModelPlace, onProgress?: ProgressCallback): Promise<ModelDims>;
+  checkModel(model: ModelLocation, onProgress?: ProgressCallback): Promise<ModelDims>;
   importModel(request: ImportRequest, onProgress?: ProgressCallback): Promise<string>;
-  openEngine(model: ModelPlace, options: EngineOptions, onProgress?: ProgressCallback): Promise<NativeEngine>;
+  openEngine(model: ModelLocation, options: EngineOptions, onProgress?: ProgressCallback): Promise<NativeEngine>;
   releaseFrame(loan: object, data: ArrayBuffer): void;
   /** Ends the process without its 'exit' listeners and without waiting for a device. */
   leave(code: number): never;

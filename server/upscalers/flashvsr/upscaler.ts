@@ -1,13 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { AppError } from '../../errors.ts';
-import { MANIFEST_FILE } from '../../models/manifest.ts';
-import type { UpscalerSpec } from '../spec.ts';
+import type { FlashVsrSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
-import { FlashVsrEngine, listDevices, type EngineOptions, type ModelPlace } from './binding.ts';
+import { FlashVsrEngine, listDevices, type EngineOptions } from './binding.ts';
 import { FlashVsrUpscalerStream } from './stream.ts';
-
-export type FlashVsrSpec = Extract<UpscalerSpec, { kind: 'flashvsr' }>;
 
 /** Frames a steady chunk takes and gives, and frames beyond its last that must have arrived (flashvsr-model section 3). */
 const CHUNK_FRAMES = 8;
@@ -29,20 +24,6 @@ export function sparseRatios(sparseRatio: number): readonly number[] {
   return SPARSE_SHARES.map((share) => sparseRatio * share);
 }
 
-/** `synthetic`, `synthetic:micro`, an imported model's folder, its file, or a folder with the four official files (v1.1). */
-export function modelPlace(model: string): ModelPlace {
-  if (model === 'synthetic') return { kind: 'synthetic', path: 'official' };
-  if (model === 'synthetic:micro') return { kind: 'synthetic', path: 'micro' };
-  if (model.endsWith('.safetensors')) return { kind: 'imported', path: model };
-  const manifest = path.join(model, MANIFEST_FILE);
-  if (!existsSync(manifest)) return { kind: 'official', path: model, variant: 'v1.1' };
-  const file = (JSON.parse(readFileSync(manifest, 'utf8')) as { file?: unknown }).file;
-  if (typeof file !== 'string' || path.basename(file) !== file) {
-    throw new AppError('model.invalid', `${manifest} does not name the model's file.`, { context: { manifest } });
-  }
-  return { kind: 'imported', path: path.join(model, file) };
-}
-
 /** The reference backend computes in fp32 only; the configured precision is one of the GPU's. */
 async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
   const { device, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
@@ -61,7 +42,7 @@ async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
  * @throws AppError engine.unavailable | engine.device | engine.memory | weights.invalid | model.invalid
  */
 export async function createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscaler> {
-  return new FlashVsrUpscaler(spec, await FlashVsrEngine.open(modelPlace(spec.model), await engineOptions(spec)));
+  return new FlashVsrUpscaler(spec, await FlashVsrEngine.open(spec.model, await engineOptions(spec)));
 }
 
 /** FlashVSR in chunks: 5 frames until the first picture, then 8 for 8 with a look-ahead of 4. */

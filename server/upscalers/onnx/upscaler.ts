@@ -1,5 +1,5 @@
-import { resizeLabel, scaledSize } from '../resize/upscaler.ts';
 import { AppError } from '../../errors.ts';
+import { resizeLabel, scaledSize } from '../plain-resize.ts';
 import type { UpscalerSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
 import { Inference } from './inference.ts';

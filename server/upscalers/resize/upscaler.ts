@@ -1,6 +1,7 @@
 import { PictureScaler, type ScaleFilter } from '../../codec/scaler.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { AppError } from '../../errors.ts';
+import { resizeLabel, scaledSize } from '../plain-resize.ts';
 import type { UpscalerSpec } from '../spec.ts';
 import type {
   PushResult,
@@ -14,38 +15,10 @@ import type { Picture } from '../../media/picture.ts';
 
 type ResizeSpec = Extract<UpscalerSpec, { kind: 'resize' }>;
 
-const LABELS: Readonly<Record<ScaleFilter, string>> = {
-  lanczos: 'Lanczos resize',
-  bicubic: 'bicubic resize',
-  bilinear: 'bilinear resize',
-  fast_bilinear: 'fast bilinear resize',
-};
-
 /** Filters from the chosen one down to the cheapest: the ladder's rungs. */
 export function resizeFilters(filter: ResizeSpec['filter']): readonly ScaleFilter[] {
   const all: readonly ScaleFilter[] = ['lanczos', 'bicubic', 'fast_bilinear'];
   return all.slice(all.indexOf(filter));
-}
-
-export function resizeLabel(filter: ScaleFilter): string {
-  return LABELS[filter];
-}
-
-/** Enlarging beyond 4K would cost every core of the machine for a picture no browser shows in full. */
-const MAX_RESULT_PIXELS = 3840 * 2160;
-
-/**
- * Sides after scaling, even because 4:2:0 encoders need it: the nearest even number, so the aspect stays within a pixel.
- * Sources that would become larger than 4K are enlarged to that at most, never made smaller than they came.
- */
-export function scaledSize(
-  { sourceWidth, sourceHeight, maxResultPixels = MAX_RESULT_PIXELS }: StreamFormat,
-  scale: number,
-): { width: number; height: number } {
-  const largest = Math.sqrt(maxResultPixels / (sourceWidth * sourceHeight));
-  const used = Math.min(scale, Math.max(1, largest));
-  const even = (side: number): number => Math.max(2, 2 * Math.round((side * used) / 2));
-  return { width: even(sourceWidth), height: even(sourceHeight) };
 }
 
 /** swscale as an upscaler: synchronous, stateless, one picture out for one in. Not super-resolution, and never called so. */

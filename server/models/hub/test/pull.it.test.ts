@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GOLDEN_WEIGHTS, HAVE_ADDON } from '../../../../testing/micro-flashvsr.ts';
-import { availableModels } from '../../resolve.ts';
+import { availableModels } from '../../catalogue.ts';
 import { AppError } from '../../../errors.ts';
 import { importOfficial } from '../../import.ts';
 import { OFFICIAL_FILES } from '../official.ts';

@@ -8,7 +8,8 @@ import { createUpscaler } from '../../create-upscaler.ts';
 import { resolveModel } from '../../../models/resolve.ts';
 import type { Upscaler, UpscalerStream } from '../../upscaler.ts';
 import { loadAddon } from '../binding.ts';
-import { modelPlace, sparseRatios, type FlashVsrSpec } from '../upscaler.ts';
+import type { FlashVsrSpec } from '../../spec.ts';
+import { sparseRatios } from '../upscaler.ts';
 import { configSchema } from '../../../config/config.ts';
 import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from '../../../../testing/micro-flashvsr.ts';
 import type { Picture } from '../../../media/picture.ts';
@@ -18,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const SPEC: FlashVsrSpec = {
   kind: 'flashvsr',
-  model: 'synthetic:micro',
+  model: { kind: 'synthetic', path: 'micro' },
   label: 'FlashVSR (test)',
   device: 'reference',
   scale: 4,
@@ -65,10 +66,7 @@ async function pushWhenReady({ stream }: Opened, picture: Picture): Promise<void
 const times = (pictures: readonly Picture[]): number[] => pictures.map((picture) => picture.mediaTime / 3000);
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
 
-it('knows models by word, file and folder', () => {
-  expect(modelPlace('synthetic')).toEqual({ kind: 'synthetic', path: 'official' });
-  expect(modelPlace('/m/model.safetensors')).toEqual({ kind: 'imported', path: '/m/model.safetensors' });
-  expect(modelPlace(GOLDEN_WEIGHTS)).toEqual({ kind: 'official', path: GOLDEN_WEIGHTS, variant: 'v1.1' });
+it('steps the sparse ratio down by quarters', () => {
   expect(sparseRatios(2)).toEqual([2, 1.5, 1]);
 });
 
@@ -77,7 +75,8 @@ describe.skipIf(!HAVE_ADDON)('the FlashVSR upscaler', () => {
     await importOfficial({ from: GOLDEN_WEIGHTS, name: 'golden', variant: 'v1.1', modelsFolder: folder });
     const config = configSchema.parse({ model: { name: 'golden', device: 'cpu' } });
     const spec = await resolveModel(config, [folder]);
-    expect(spec).toMatchObject({ kind: 'flashvsr', device: 'reference', model: path.join(folder, 'golden') });
+    const model = { kind: 'imported', path: path.join(folder, 'golden', 'model.safetensors') };
+    expect(spec).toMatchObject({ kind: 'flashvsr', device: 'reference', model });
     const upscaler = await load(spec as FlashVsrSpec);
     expect(upscaler.info).toMatchObject({
       kind: 'flashvsr',
@@ -156,7 +155,8 @@ describe.skipIf(!HAVE_ADDON)('the FlashVSR upscaler', () => {
     await opened.stream.flush();
     expect(times(opened.results)).toEqual([0, 2]);
     expect(opened.errors.map((error) => error.scope)).toEqual(['frame']);
-    for (const bad of [{ model: path.join(folder, 'none') }, { device: 'cuda' as const }, { scale: 99 }]) {
+    const missing = { kind: 'imported', path: path.join(folder, 'none.safetensors') } as const;
+    for (const bad of [{ model: missing }, { device: 'cuda' as const }, { scale: 99 }]) {
       const error: unknown = await load({ ...SPEC, ...bad })
         .then((upscaler) => openStream(upscaler))
         .then(

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { makePicture } from '../../../../testing/pictures.ts';
-import { ResizeUpscaler, scaledSize } from '../upscaler.ts';
+import { scaledSize } from '../../plain-resize.ts';
+import { ResizeUpscaler } from '../upscaler.ts';
 import type { Picture } from '../../../media/picture.ts';
 
 const spec = { kind: 'resize', scale: 4, filter: 'lanczos' } as const;

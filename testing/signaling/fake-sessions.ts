@@ -1,4 +1,4 @@
-import { AppError } from '../../errors.ts';
+import { AppError } from '../../server/errors.ts';
 import type {
   LeaveCause,
   PublishReply,
@@ -7,9 +7,9 @@ import type {
   SessionService,
   WatchReply,
   WatchRequest,
-} from '../../broadcast/sessions.ts';
-import type { BroadcastList, BroadcastStats } from '../../broadcast/statistics.ts';
-import type { IceCandidate } from '../../rtc/peers.ts';
+} from '../../server/broadcast/sessions.ts';
+import type { BroadcastList, BroadcastStats } from '../../server/broadcast/statistics.ts';
+import type { IceCandidate } from '../../server/rtc/peers.ts';
 
 /** The domain without WebRTC: remembers what it was asked and lets a test push anything to any session. */
 export class FakeSessions implements SessionService {
