@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 
-/** What ESLint cannot see: rules over C++ and over the tree as a whole (docs/architecture.md). */
+/** Rules over C++ (docs/architecture.md); those over TypeScript are in imports.test.ts. */
 const root = new URL('..', import.meta.url).pathname;
 
 /** Files under `where` whose text matches; empty when none does. */

@@ -37,7 +37,7 @@ const MAX_SECONDS_UP = 160;
 const OTHERS_SETTLE_SECONDS = 2;
 
 /**
- * The overload ladder (docs/architecture.md): down one rung after two bad seconds, or at once when a rung's first pictures
+ * The overload ladder (docs/life-of-a-frame.md): down one rung after two bad seconds, or at once when a rung's first pictures
  * already take longer than there is time; up one after ten good seconds. A rung that turned out too dear soon after it was
  * climbed is tried again only after twice as long, so that it does not swing. Of streams that share an engine the one that is
  * best off goes down first, and the one that is worst off goes up first.

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestClient } from '../../server/signaling/test/client.ts';
+import { TestClient } from '../../testing/signaling/test-client.ts';
 import { ServerProcess } from '../../testing/server-process.ts';
 
 /** Attacks on /ws by a client that has not even greeted, against the server as a process. */
