@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { broadcastSection } from './sections/broadcast.ts';
+import { httpSection } from './sections/http.ts';
+import { iceSection } from './sections/ice.ts';
+import { limitsSection } from './sections/limits.ts';
+import { logSection } from './sections/log.ts';
+import { mediaSection } from './sections/media.ts';
+import { modelSection } from './sections/model.ts';
+
+/** Every section with its schema: the one list that the schema, the loader, --help and the documentation's test walk. */
+export const sections = {
+  http: httpSection,
+  model: modelSection,
+  media: mediaSection,
+  limits: limitsSection,
+  ice: iceSection,
+  broadcast: broadcastSection,
+  log: logSection,
+} as const;
+
+type Sections = typeof sections;
+
+/** A section that is not given has its defaults. */
+const withDefaults = Object.fromEntries(
+  Object.entries(sections).map(([name, section]) => [name, (section as z.ZodType<object, object>).prefault({})]),
+) as { [Name in keyof Sections]: z.ZodPrefault<Sections[Name]> };
+
+/**
+ * Everything that can be set. A class takes the slice it reads, `Config['media']` or a Pick of it, never the whole:
+ * what it depends on then shows in its constructor, and a test names those settings alone.
+ */
+export const configSchema = z.strictObject({
+  ...withDefaults,
+  /** Seconds that sessions get to end after SIGTERM. */
+  drainSeconds: z.number().min(0).max(600).default(3),
+});
+
+export type Config = z.infer<typeof configSchema>;

@@ -1,0 +1,17 @@
+import { z } from 'zod';
+import { count, positive } from './common.ts';
+
+/** What one client, one address and all of them together may take. */
+export const limitsSection = z.strictObject({
+  /** `auto`: as many as the machine's cores or the model's memory allow. */
+  maxBroadcasts: z.union([z.literal('auto'), count]).default('auto'),
+  maxViewersPerBroadcast: count.default(50),
+  maxViewers: count.default(100),
+  maxConnectionsPerAddress: count.default(64),
+  maxMessageBytes: count.default(128 * 1024),
+  /** Requests a second and socket, averaged over ten seconds. */
+  maxMessagesPerSecond: positive.default(20),
+  maxSourcePixels: count.default(1920 * 1088),
+  /** Of results: a source that would become larger gets a smaller scale. */
+  maxResultPixels: count.default(3840 * 2160),
+});
