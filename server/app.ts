@@ -28,8 +28,8 @@ export interface App {
   readonly registry: BroadcastRegistry;
   readonly metrics: Metrics;
   /**
-   * Called once when the process cannot go on (the device is gone): streams have been told; a supervisor should start the
-   * process anew.
+   * Called once on a fatal device failure, after the streams' clients learned of it; the supervisor should restart the
+   * process.
    */
   onFatal(listener: (error: AppError) => void): void;
   /** Takes no new sessions; /readyz answers 503. */
@@ -38,19 +38,10 @@ export interface App {
   close(): Promise<void>;
 }
 
+/** A server that only this machine can reach offers its loopback address alone. */
 function rtcOptions({ ice, media, http }: Config): RtcOptions {
-  const loopback = isLoopbackHost(http.host);
-  const interfaceAddresses = ice.interfaceAddresses.length === 0 && loopback ? ['127.0.0.1'] : ice.interfaceAddresses;
-  return {
-    iceServers: ice.servers,
-    portRange: ice.portRange,
-    additionalHostAddresses: ice.additionalHostAddresses,
-    ipv6: ice.ipv6,
-    interfaceAddresses,
-    jitterMs: media.jitterMs,
-    startBitrateBps: media.ingestStartBitrateBps,
-    maxIngestBitrateBps: media.maxIngestBitrateBps,
-  };
+  const onlyLoopback = ice.interfaceAddresses.length === 0 && isLoopbackHost(http.host);
+  return { ...ice, ...media, ...(onlyLoopback ? { interfaceAddresses: ['127.0.0.1'] } : {}) };
 }
 
 /**
@@ -62,7 +53,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const spec = await resolveModel(config, undefined, (rung, reason) =>
     log.info({ rung, reason }, 'ladder.rungLeftOut'),
   );
-  // Opened here once so that a wrong model is told before anything listens, and kept so that an engine that all streams of
+  // Opened here so that a wrong model is reported before anything listens, and kept so that an engine that all streams of
   // the process share (FlashVSR) is loaded and warm before the first publisher comes.
   const upscaler = await createUpscaler(spec);
   const model = modelSummary(upscaler.info);
@@ -95,18 +86,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     createPipeline: (name, listener) => {
       const enginePlace = upscaler.info.shared === true ? places.take() : undefined;
       return new Pipeline(
-        {
-          name,
-          upscaler: spec,
-          enginePlace,
-          maxQueueMs: media.maxQueueMs,
-          maxSourcePixels: limits.maxSourcePixels,
-          maxResultPixels: limits.maxResultPixels,
-          growAfterMs: media.growAfterMs,
-          keyframeIntervalSeconds: media.keyframeIntervalSeconds,
-          keyframeMaxRatio: media.keyframeMaxRatio,
-          ladder: media.ladder,
-        },
+        { name, upscaler: spec, enginePlace, ...media, ...limits },
         listener,
         () => enginePlace && places.release(enginePlace),
       );

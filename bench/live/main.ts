@@ -9,6 +9,7 @@ import { measureFanout } from '../../testing/peers/fanout.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
 import { NodeViewer } from '../../testing/peers/node-viewer.ts';
 import { SignalingClient } from '../../testing/peers/signaling-client.ts';
+import { testRtcOptions } from '../../testing/rtc-options.ts';
 import { provenance, writeResult } from '../machine.ts';
 import { printTable } from '../table.ts';
 import { clipFromFile, measureByStatistics, printStatistics, type StatisticsResult } from './by-statistics.ts';
@@ -78,16 +79,7 @@ async function measureFanouts(): Promise<unknown[]> {
   ];
   for (const viewers of values.viewers.split(',').map(Number)) {
     for (const keyframeEveryFrames of [0, 300]) {
-      const stack = new WeriftStack({
-        iceServers: [],
-        portRange: undefined,
-        additionalHostAddresses: [],
-        ipv6: false,
-        interfaceAddresses: ['127.0.0.1'],
-        jitterMs: 80,
-        startBitrateBps: 1_500_000,
-        maxIngestBitrateBps: undefined,
-      });
+      const stack = new WeriftStack(testRtcOptions());
       const result = await measureFanout({ stack, viewers, bitrateBps: 4_000_000, seconds: 20, keyframeEveryFrames });
       await stack.close();
       results.push({ ...result, keyframeEveryFrames });

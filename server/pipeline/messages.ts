@@ -1,3 +1,4 @@
+import type { Config } from '../config/config.ts';
 import type { AppErrorJson } from '../errors.ts';
 import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
@@ -13,24 +14,18 @@ export interface EncoderRequest {
   readonly bitrateBps: number;
 }
 
-export interface PipelineOptions {
+/** Settings of a pipeline, with the meaning that their sections give them. */
+type PipelineSettings = Pick<
+  Config['media'],
+  'maxQueueMs' | 'growAfterMs' | 'keyframeIntervalSeconds' | 'keyframeMaxRatio' | 'ladder'
+> &
+  Pick<Config['limits'], 'maxSourcePixels' | 'maxResultPixels'>;
+
+export interface PipelineOptions extends Readonly<PipelineSettings> {
   readonly name: string;
   readonly upscaler: UpscalerSpec;
-  /** A frame that waited longer than this before the upscaler could start on it is dropped as `stale`. */
-  readonly maxQueueMs: number;
-  readonly maxSourcePixels: number;
-  /** Models of several scales, and resizes, make no larger result. */
-  readonly maxResultPixels: number;
-  /** A source that stayed larger for so long gets a larger result; 0: never. */
-  readonly growAfterMs: number;
-  /** A keyframe at most this far apart, as a safety net; keyframes on demand are the normal way. */
-  readonly keyframeIntervalSeconds: number;
-  /** Upper bound of a keyframe's size as a multiple of the average frame (VBV), so that a join does not freeze everybody. */
-  readonly keyframeMaxRatio: number;
   /** Where this pipeline meets the others of the same engine. */
   readonly enginePlace?: EnginePlace | undefined;
-  /** False: never leave rung 0 (benchmarks, file mode). */
-  readonly ladder: boolean;
 }
 
 export type ToPipeline =

@@ -52,7 +52,7 @@ export function bindAddresses({ interfaceAddresses, ipv6 }: RtcOptions): readonl
 /** @throws AppError config.invalid */
 export function readIceServers(options: RtcOptions): ReturnType<typeof parseIceServers> {
   const refuse = (reason: string) => new AppError('config.invalid', `ice.servers: ${reason}`);
-  for (const { urls, username, credential } of options.iceServers) {
+  for (const { urls, username, credential } of options.servers) {
     // RFC 7064 and RFC 7065: scheme, host, optional port and transport.
     const match = /^(stun|stuns|turn|turns):(?:\[[\da-f:]+\]|[\w.-]+)(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?$/i.exec(
       urls,
@@ -63,5 +63,5 @@ export function readIceServers(options: RtcOptions): ReturnType<typeof parseIceS
       throw refuse(`"${urls}" needs a username and a credential.`);
     }
   }
-  return parseIceServers(options.iceServers.map((server) => ({ ...server })));
+  return parseIceServers(options.servers.map((server) => ({ ...server })));
 }

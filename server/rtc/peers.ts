@@ -1,6 +1,7 @@
 import type { AccessUnit, DropReason, MediaTime, MonotonicUs, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { PacketizedFrame } from '../media/packetizer.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
+import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
 
 /**
@@ -137,20 +138,12 @@ export interface IceServer {
   readonly credential?: string | undefined;
 }
 
-export interface RtcOptions {
-  readonly iceServers: readonly IceServer[];
-  readonly portRange: readonly [number, number] | undefined;
-  /** Public or other addresses added as host candidates (NAT, Docker). */
-  readonly additionalHostAddresses: readonly string[];
-  readonly ipv6: boolean;
-  /** Listen only on these IPv4 interface addresses; empty means all. Tests and loopback servers use ['127.0.0.1']. */
-  readonly interfaceAddresses: readonly string[];
-  /** How long the jitter buffer waits for a missing packet. */
-  readonly jitterMs: number;
-  /** Start bit rate offered to publishers (x-google-start-bitrate), and the cap (b=AS/TIAS) or undefined. */
-  readonly startBitrateBps: number;
-  readonly maxIngestBitrateBps: number | undefined;
-}
+/**
+ * The settings of WebRTC. `interfaceAddresses` is what the server listens on (empty: every IPv4 interface); tests and
+ * loopback servers use ['127.0.0.1'].
+ */
+export type RtcOptions = Config['ice'] &
+  Pick<Config['media'], 'jitterMs' | 'ingestStartBitrateBps' | 'maxIngestBitrateBps'>;
 
 /** The factory main hands to broadcast/. */
 export interface RtcStack {

@@ -173,7 +173,7 @@ export class PublisherConnection implements PublisherPeer {
   #read(offerSdp: string) {
     const offer = parseOffer(offerSdp);
     const plan = planPublisher(offer, {
-      startBitrateBps: this.#options.startBitrateBps,
+      startBitrateBps: this.#options.ingestStartBitrateBps,
       maxBitrateBps: this.#options.maxIngestBitrateBps,
     });
     const session = { id: String(this.#localSsrc), version: this.#version };

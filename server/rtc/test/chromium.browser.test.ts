@@ -8,7 +8,8 @@ import { monotonicUs } from '../../media/clock.ts';
 import { packetize } from '../../media/packetizer.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
-import type { PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
+import type { PublisherPeer, ViewerPeer } from '../peers.ts';
+import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { WeriftStack } from '../werift-stack.ts';
 
 /**
@@ -16,16 +17,7 @@ import { WeriftStack } from '../werift-stack.ts';
  * empty; its script is below. Signalling is a function call.
  */
 
-const OPTIONS: RtcOptions = {
-  iceServers: [],
-  portRange: undefined,
-  additionalHostAddresses: [],
-  ipv6: false,
-  interfaceAddresses: ['127.0.0.1'],
-  jitterMs: 80,
-  startBitrateBps: 1_500_000,
-  maxIngestBitrateBps: undefined,
-};
+const OPTIONS = testRtcOptions();
 
 /** Runs in the page. */
 const PAGE_SCRIPT = `

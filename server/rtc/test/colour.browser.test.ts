@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { launchBrowser } from '../../../testing/browser.ts';
 import { Decoder } from '../../codec/decoder.ts';
 import type { AccessUnit, SourceCodec } from '../../media/types.ts';
-import type { PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
+import type { PublisherPeer, ViewerPeer } from '../peers.ts';
+import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { WeriftStack } from '../werift-stack.ts';
 import type { Picture } from '../../media/picture.ts';
 
@@ -15,16 +16,7 @@ import type { Picture } from '../../media/picture.ts';
  * BT.709 full range, everything behind the decoder is BT.601 limited.
  */
 
-const OPTIONS: RtcOptions = {
-  iceServers: [],
-  portRange: undefined,
-  additionalHostAddresses: [],
-  ipv6: false,
-  interfaceAddresses: ['127.0.0.1'],
-  jitterMs: 80,
-  startBitrateBps: 2_500_000,
-  maxIngestBitrateBps: undefined,
-};
+const OPTIONS = testRtcOptions({ ingestStartBitrateBps: 2_500_000 });
 
 const WIDTH = 512;
 const HEIGHT = 128;

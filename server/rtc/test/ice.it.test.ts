@@ -3,19 +3,11 @@ import { networkInterfaces } from 'node:os';
 import { Message, classes, methods, parseMessage } from 'werift';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { IceCandidate, PublisherListener, RtcOptions } from '../peers.ts';
+import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { WeriftStack } from '../werift-stack.ts';
 import { CHROMIUM_PUBLISH } from '../../../testing/offers.ts';
 
-const OPTIONS: RtcOptions = {
-  iceServers: [],
-  portRange: undefined,
-  additionalHostAddresses: [],
-  ipv6: false,
-  interfaceAddresses: ['127.0.0.1'],
-  jitterMs: 80,
-  startBitrateBps: 1_500_000,
-  maxIngestBitrateBps: undefined,
-};
+const OPTIONS = testRtcOptions();
 const LISTENER: PublisherListener = {
   onState: () => undefined,
   onAccessUnit: () => undefined,
@@ -66,7 +58,7 @@ describe('ICE options', () => {
   it('put the STUN server’s view of us into the answer', async () => {
     const server = await stunServer(10);
     sockets.push(server);
-    const peer = stackWith({ iceServers: [{ urls: `stun:127.0.0.1:${server.address().port}` }] }).createPublisher(
+    const peer = stackWith({ servers: [{ urls: `stun:127.0.0.1:${server.address().port}` }] }).createPublisher(
       LISTENER,
     );
     const answer = await peer.accept(CHROMIUM_PUBLISH);
@@ -80,7 +72,7 @@ describe('ICE options', () => {
     const server = await stunServer(1600);
     sockets.push(server);
     const late: IceCandidate[] = [];
-    const stack = stackWith({ iceServers: [{ urls: `stun:127.0.0.1:${server.address().port}` }] });
+    const stack = stackWith({ servers: [{ urls: `stun:127.0.0.1:${server.address().port}` }] });
     const peer = stack.createPublisher({ ...LISTENER, onCandidate: (candidate) => late.push(candidate) });
     const startedAt = performance.now();
     const answer = await peer.accept(CHROMIUM_PUBLISH);
@@ -102,9 +94,9 @@ describe('ICE options', () => {
   });
 
   it('refuse servers that cannot be used, at once and by name', () => {
-    const refusal = (server: RtcOptions['iceServers'][number]) => {
+    const refusal = (server: RtcOptions['servers'][number]) => {
       try {
-        return String(stackWith({ iceServers: [server] }).size);
+        return String(stackWith({ servers: [server] }).size);
       } catch (error) {
         return String(error);
       }

@@ -10,22 +10,14 @@ import { RtpClock } from '../../media/rtp-clock.ts';
 import { packetize } from '../../media/packetizer.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
-import type { PublisherListener, PublisherPeer, RtcOptions, ViewerPeer } from '../peers.ts';
+import type { PublisherListener, PublisherPeer, ViewerPeer } from '../peers.ts';
+import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { WeriftStack } from '../werift-stack.ts';
 import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from '../../../testing/offers.ts';
 
 /** Publisher and viewer peers against werift's own peer connection, over real sockets on 127.0.0.1. */
 
-const OPTIONS: RtcOptions = {
-  iceServers: [],
-  portRange: undefined,
-  additionalHostAddresses: [],
-  ipv6: false,
-  interfaceAddresses: ['127.0.0.1'],
-  jitterMs: 150,
-  startBitrateBps: 1_500_000,
-  maxIngestBitrateBps: undefined,
-};
+const OPTIONS = testRtcOptions({ jitterMs: 150 });
 
 const clips = new Map<'H264' | 'VP8', Clip>();
 const clip = (codec: 'H264' | 'VP8') => clips.get(codec) as Clip;
