@@ -1,8 +1,8 @@
 // Attention of the transformer, head width 128: over the kept windows of 128 tokens, or dense over the prompt's tokens.
 #pragma once
 
-#include "taken.h"
-#include "types.h"
+#include "kernels/launched.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

@@ -2,7 +2,7 @@
 // windows' means; and for e4m3 attention the values with their tokens along the rows.
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

@@ -1,7 +1,7 @@
 // Colour match of a decoded picture to its LQ frame over the content rectangle (flashvsr-model.md section 7).
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

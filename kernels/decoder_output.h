@@ -1,7 +1,7 @@
 // The decoder's last convolution: 3x3, zero padded, to 3 channels, * 2 - 1, written as planes.
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

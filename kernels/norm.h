@@ -1,7 +1,7 @@
 // Normalisation of rows: LN with modulation (transformer), RMS over channels with SiLU (projector).
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

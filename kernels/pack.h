@@ -1,7 +1,7 @@
 // Weights into the form the products read. Sources are the tensors as stored in the files, copied to the device.
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

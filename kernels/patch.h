@@ -1,7 +1,7 @@
 // Between pictures of latents (channels, f, H/8, W/8) in fp32 and tokens in window order; the noise they start from.
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 
@@ -24,7 +24,7 @@ struct SubtractPatchesParams {
 };
 cudaError_t LaunchSubtractPatches(const SubtractPatchesParams& params, cudaStream_t stream);
 
-/// Standard normals of latent positions position .. position + frames - 1 (native/common/philox.h: same bits as the reference).
+/// Standard normals of latent positions position .. position + frames - 1 (common/philox.h: same bits as the reference).
 struct NoiseParams {
   uint64_t seed = 0;
   int64_t position = 0;

@@ -1,8 +1,8 @@
 // Which key windows each query window attends to (locality-constrained top-k, flashvsr-model.md section 4, steps 3 to 5).
 #pragma once
 
-#include "attention.h"
-#include "types.h"
+#include "kernels/attention.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

@@ -1,7 +1,7 @@
 // Bytes of a picture into network features: the projector's 16x16 unshuffle and the decoder's conditioned input.
 #pragma once
 
-#include "types.h"
+#include "kernels/types.h"
 
 namespace flashvsr::kernels {
 

@@ -37,7 +37,7 @@ function runs(command) {
 
 /** Every file that ends up in the addon. Tests, tools and fuzzing are not part of it. */
 function sources() {
-  const folders = ['addon', 'backend', 'common', 'engine', 'weights', ...(cuda ? ['../kernels'] : [])];
+  const folders = ['addon', 'backend', 'common', 'engine', 'weights', cuda ? '../kernels' : '../kernels/common'];
   const files = folders
     .map((folder) => path.join(root, 'native', folder))
     .filter((folder) => existsSync(folder))
@@ -46,7 +46,7 @@ function sources() {
         .filter((entry) => entry.isFile() && /\.(cpp|cu|cuh|h)$|^CMakeLists\.txt$/.test(entry.name))
         .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name)),
     )
-    .filter((file) => !/[\\/](tests|fuzz)[\\/]/.test(file) && (cuda || !/[\\/]backend[\\/]cuda[\\/]/.test(file)));
+    .filter((file) => !/[\\/](test|fuzz)[\\/]/.test(file) && (cuda || !/[\\/]backend[\\/]cuda[\\/]/.test(file)));
   return [path.join(root, 'native', 'CMakeLists.txt'), ...files].sort();
 }
 

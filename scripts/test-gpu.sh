@@ -32,10 +32,10 @@ fi
 
 for part in "${parts[@]}"; do
   case $part in
-    kernels) check kernels "$BUILD/kernels/tests/flashvsr_kernel_tests" ;;
+    kernels) check kernels "$BUILD/kernels/test/flashvsr_kernel_tests" ;;
     sanitize)
       for tool in memcheck racecheck; do
-        check "$tool" compute-sanitizer --tool $tool --error-exitcode 9 "$BUILD/kernels/tests/flashvsr_kernel_tests" --quick
+        check "$tool" compute-sanitizer --tool $tool --error-exitcode 9 "$BUILD/kernels/test/flashvsr_kernel_tests" --quick
       done
       ;;
     parity)
@@ -55,9 +55,9 @@ for part in "${parts[@]}"; do
         --library "$LIBRARY"
       ;;
     streams)
-      check streams "$BUILD/kernels/tests/flashvsr_cuda_stream_tests" --chunks 1000
+      check streams "$BUILD/backend/cuda/test/flashvsr_cuda_stream_tests" --chunks 1000
       ;;
-    hang) check "a kernel that hangs" timeout -s KILL 30 "$BUILD/kernels/tests/flashvsr_cuda_hang_test" "$LIBRARY" ;;
+    hang) check "a kernel that hangs" timeout -s KILL 30 "$BUILD/backend/cuda/test/flashvsr_cuda_hang_test" "$LIBRARY" ;;
     *) echo "unknown part $part"; exit 2 ;;
   esac
 done

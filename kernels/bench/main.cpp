@@ -11,18 +11,18 @@
 #include <string>
 #include <vector>
 
-#include "attention.h"
-#include "attention_input.h"
+#include "kernels/attention.h"
+#include "kernels/attention_input.h"
 #include "backend/cuda/cublaslt.h"
-#include "colour_match.h"
-#include "conv.h"
-#include "decoder_output.h"
-#include "gemm.h"
-#include "norm.h"
-#include "patch.h"
-#include "select.h"
-#include "shuffle.h"
-#include "sm90/linear.h"
+#include "kernels/colour_match.h"
+#include "kernels/convolution.h"
+#include "kernels/decoder_output.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "kernels/patch.h"
+#include "kernels/select.h"
+#include "kernels/shuffle.h"
+#include "kernels/sm90/linear_sm90.h"
 
 namespace {
 

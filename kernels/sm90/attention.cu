@@ -6,18 +6,18 @@
 //
 // Q is the left operand from registers too, so that Q*K^T reads 64 bytes a cycle of shared memory instead of 96. It comes through the
 // last stage's place for values and takes none of its own. Why two stages, and in which order the rows: below (kStagesOf, kHeadsTogether).
-#include "attention.h"
+#include "kernels/sm90/attention_sm90.h"
 
 #include <algorithm>
 
-#include "../smxx/epilogue.cuh"
+#include "kernels/common/epilogue.cuh"
 
 #ifdef FLASHVSR_SM90
-#include "attention_rows.cuh"
-#include "device.h"
-#include "softmax.cuh"
-#include "tensor_map.h"
-#include "tma.cuh"
+#include "kernels/sm90/attention_rows.cuh"
+#include "kernels/sm90/hopper.h"
+#include "kernels/sm90/softmax.cuh"
+#include "kernels/sm90/tensor_map.h"
+#include "kernels/sm90/tma.cuh"
 #endif
 
 namespace flashvsr::kernels {

@@ -11,12 +11,12 @@
 //
 // Here: which shapes, which variant, the launch. convolution_tile.cuh: tiles, rings, barriers; convolution_out.cuh: the ways out;
 // convolution_kernel.cuh: the roles and the kernel.
-#include "convolution.h"
+#include "kernels/sm90/convolution_sm90.h"
 
 #ifdef FLASHVSR_SM90
-#include "convolution_kernel.cuh"
-#include "device.h"
-#include "tensor_map.h"
+#include "kernels/sm90/convolution_kernel.cuh"
+#include "kernels/sm90/hopper.h"
+#include "kernels/sm90/tensor_map.h"
 #endif
 
 namespace flashvsr::kernels {

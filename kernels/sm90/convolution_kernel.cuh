@@ -1,7 +1,7 @@
 // The halo convolution's roles and the kernel (convolution.cu says how it works).
 #pragma once
 
-#include "convolution_out.cuh"
+#include "kernels/sm90/convolution_epilogue.cuh"
 
 namespace flashvsr::kernels::convolution {
 

@@ -3,8 +3,8 @@
 
 #include <cuda.h>
 
-#include "../conv.h"
-#include "tma.cuh"
+#include "kernels/convolution.h"
+#include "kernels/sm90/tma.cuh"
 
 namespace flashvsr::kernels::convolution {
 

@@ -10,16 +10,16 @@
 // under the next tile's first 16 steps, a piece a step, and residuals are loaded into the same registers during the last two. GELU's
 // two special functions an element are 4096 cycles a tile, so that much would show; its argument waits as fp16, whose rounding
 // (2^-12) is an eighth of the result's own.
-#include "linear.h"
+#include "kernels/sm90/linear_sm90.h"
 
-#include "../smxx/epilogue.cuh"
+#include "kernels/common/epilogue.cuh"
 
 #ifdef FLASHVSR_SM90
 #include <cuda_fp16.h>
 
-#include "device.h"
-#include "tensor_map.h"
-#include "tma.cuh"
+#include "kernels/sm90/hopper.h"
+#include "kernels/sm90/tensor_map.h"
+#include "kernels/sm90/tma.cuh"
 #endif
 
 namespace flashvsr::kernels {

@@ -1,7 +1,7 @@
 // The online softmax of the Hopper attentions, on a warpgroup's 64x128 scores as wgmma leaves them.
 #pragma once
 
-#include "wgmma.cuh"
+#include "kernels/sm90/wgmma.cuh"
 
 namespace flashvsr::kernels {
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "wgmma.cuh"
+#include "kernels/sm90/wgmma.cuh"
 
 namespace flashvsr::kernels {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "../smxx/mma.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace flashvsr::kernels {
 

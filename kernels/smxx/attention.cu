@@ -1,12 +1,12 @@
 // Portable block-sparse flash attention. 4 warps of 32 query rows each, so that every key and value fragment read from shared
 // memory feeds two tensor-core rows of tiles; keys come in tiles of 64. Q, one K and one V tile take 64 KB: two blocks share an
 // SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and P*V, V under Q*K.
-#include "../attention.h"
+#include "kernels/attention.h"
 
-#include "../sm90/attention.h"
-#include "element.cuh"
-#include "epilogue.cuh"
-#include "mma.cuh"
+#include "kernels/sm90/attention_sm90.h"
+#include "kernels/common/element.cuh"
+#include "kernels/common/epilogue.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace flashvsr::kernels {
 namespace {

@@ -1,7 +1,7 @@
-#include "../attention_input.h"
+#include "kernels/attention_input.h"
 
-#include "../window_order.h"
-#include "row.cuh"
+#include "kernels/window_order.h"
+#include "kernels/smxx/warp_row.cuh"
 
 namespace flashvsr::kernels {
 namespace {

@@ -1,4 +1,4 @@
-#include "../colour_match.h"
+#include "kernels/colour_match.h"
 
 namespace flashvsr::kernels {
 namespace {

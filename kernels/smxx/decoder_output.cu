@@ -1,11 +1,11 @@
 // Three output channels make this memory-bound, so every pixel of a tile and its border is read once, straight into registers, and
 // multiplied by all nine taps' weights at the same time: 27 columns of one product. The taps' sums lie in shared memory by column and
 // pixel; an output pixel adds up the nine that belong to it.
-#include "../conv.h"
-#include "../decoder_output.h"
+#include "kernels/convolution.h"
+#include "kernels/decoder_output.h"
 
-#include "element.cuh"
-#include "mma.cuh"
+#include "kernels/common/element.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace flashvsr::kernels {
 namespace {

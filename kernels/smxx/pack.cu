@@ -1,9 +1,9 @@
-#include "../pack.h"
+#include "kernels/pack.h"
 
 #include <cuda_fp16.h>
 
-#include "../conv.h"
-#include "element.cuh"
+#include "kernels/convolution.h"
+#include "kernels/common/element.cuh"
 
 namespace flashvsr::kernels {
 namespace {

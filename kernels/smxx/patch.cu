@@ -1,8 +1,8 @@
-#include "../patch.h"
+#include "kernels/patch.h"
 
-#include "../window_order.h"
-#include "common/philox.h"
-#include "element.cuh"
+#include "kernels/window_order.h"
+#include "kernels/common/philox.h"
+#include "kernels/common/element.cuh"
 
 namespace flashvsr::kernels {
 namespace {

@@ -1,4 +1,4 @@
-#include "../picture.h"
+#include "kernels/picture_conversion.h"
 
 namespace flashvsr::kernels {
 namespace {

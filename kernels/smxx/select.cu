@@ -1,6 +1,6 @@
-#include "../select.h"
+#include "kernels/select.h"
 
-#include "element.cuh"
+#include "kernels/common/element.cuh"
 
 namespace flashvsr::kernels {
 namespace {

@@ -1,6 +1,6 @@
-#include "../shuffle.h"
+#include "kernels/shuffle.h"
 
-#include "element.cuh"
+#include "kernels/common/element.cuh"
 
 namespace flashvsr::kernels {
 namespace {

@@ -20,7 +20,6 @@
 // Determinism: same calls, same data, same backend -> same bits. No float atomics, fixed split-K.
 // Each operation's specification is the reference backend (native/backend/reference/); its parts are free functions
 // there (reference/ops.h) that a kernel can be tested against one by one.
-// Changed since the first version: DecoderGrow makes one time step per call (20:58).
 // Errors: flashvsr::Error. Device errors are scope Engine, code "engine.failed", and are thrown by the call that notices.
 #pragma once
 
@@ -35,7 +34,7 @@
 
 #include "common/error.h"
 #include "common/picture.h"
-#include "engine/engine.h"
+#include "common/precision.h"
 #include "weights/model_weights.h"
 
 namespace flashvsr {
@@ -204,7 +203,7 @@ struct Head {
   Tensor latent;  // Float (16, f, H/8, W/8)
 };
 
-// Standard normals by Philox (native/engine/noise.h states the counters): (16, f, H/8, W/8) for latent positions
+// Standard normals by Philox (kernels/common/philox.h states the counters): (16, f, H/8, W/8) for latent positions
 // position .. position + f - 1.
 struct Noise {
   std::uint64_t seed = 0;

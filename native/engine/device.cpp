@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "engine/engine.h"
+
 namespace flashvsr {
 namespace {
 

@@ -19,12 +19,10 @@
 
 #include "common/error.h"
 #include "common/picture.h"
+#include "common/precision.h"
 #include "weights/model_weights.h"
 
 namespace flashvsr {
-
-enum class ColourMatch : std::uint8_t { None, Adain, Wavelet };  // flashvsr-model.md section 7
-enum class Precision : std::uint8_t { Fp32, Bf16, Fp8 };         // of weights and activations; sums and norms are fp32
 
 struct StreamOptions;
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/arena_layout.h"
+#include "engine/engine.h"
 #include "engine/kv_cache.h"
 
 namespace flashvsr {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "common/philox.h"
+#include "kernels/common/philox.h"
 
 namespace flashvsr {
 namespace {

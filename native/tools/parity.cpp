@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-#include "backend/reference/attention.h"
+#include "backend/reference/attention_ops.h"
 #include "backend/reference/picture_ops.h"
 #include "engine/constants.h"
 #include "engine/device.h"

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <tuple>
 
-#include "backend/cuda/linear.h"
+#include "backend/cuda/linear_runner.h"
 
 namespace flashvsr::cuda {
 

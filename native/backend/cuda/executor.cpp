@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "colour_match.h"
-#include "norm.h"
+#include "kernels/colour_match.h"
+#include "kernels/norm.h"
 
 namespace flashvsr::cuda {
 

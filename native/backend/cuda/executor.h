@@ -7,11 +7,11 @@
 #include <memory>
 #include <vector>
 
-#include "attention.h"
+#include "kernels/attention.h"
 #include "backend/cuda/fence.h"
 #include "backend/cuda/model.h"
 #include "backend/cuda/paths.h"
-#include "picture.h"
+#include "kernels/picture_conversion.h"
 
 namespace flashvsr::cuda {
 

@@ -3,10 +3,10 @@
 
 #include "backend/cuda/executor.h"
 #include "backend/reference/picture_ops.h"
-#include "colour_match.h"
-#include "conv.h"
-#include "decoder_output.h"
-#include "shuffle.h"
+#include "kernels/colour_match.h"
+#include "kernels/convolution.h"
+#include "kernels/decoder_output.h"
+#include "kernels/shuffle.h"
 
 namespace flashvsr::cuda {
 

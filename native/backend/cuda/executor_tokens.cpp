@@ -1,13 +1,13 @@
 // The transformer's and the projector's operations.
 #include <algorithm>
 
-#include "attention_input.h"
+#include "kernels/attention_input.h"
 #include "backend/cuda/executor.h"
-#include "conv.h"
-#include "norm.h"
-#include "patch.h"
-#include "select.h"
-#include "shuffle.h"
+#include "kernels/convolution.h"
+#include "kernels/norm.h"
+#include "kernels/patch.h"
+#include "kernels/select.h"
+#include "kernels/shuffle.h"
 
 namespace flashvsr::cuda {
 

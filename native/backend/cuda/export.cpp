@@ -1,4 +1,4 @@
-#include "backend/cuda/backend.h"
+#include "backend/cuda/cuda_backend.h"
 
 extern "C" __attribute__((visibility("default"))) flashvsr::Backend* flashvsr_create_cuda_backend(int abiVersion, int deviceIndex,
                                                                                                  char* reason, std::size_t reasonBytes) {

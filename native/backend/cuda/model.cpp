@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "attention.h"
+#include "kernels/attention.h"
 #include "backend/cuda/cublaslt.h"
-#include "conv.h"
-#include "norm.h"
+#include "kernels/convolution.h"
+#include "kernels/norm.h"
 
 namespace flashvsr::cuda {
 namespace {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/cuda/linear.h"
+#include "backend/cuda/linear_runner.h"
 #include "backend/float8.h"
-#include "pack.h"
+#include "kernels/pack.h"
 
 namespace flashvsr::cuda {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "backend/cuda/support.h"
-#include "taken.h"
+#include "kernels/launched.h"
 
 namespace flashvsr::cuda {
 

@@ -1,7 +1,7 @@
 // Every reference operation: the twins a CUDA kernel is tested against, on plain fp32 host memory.
 #pragma once
 
-#include "backend/reference/attention.h"
+#include "backend/reference/attention_ops.h"
 #include "backend/reference/decoder_ops.h"
 #include "backend/reference/matrix.h"
 #include "backend/reference/picture_ops.h"

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "common/picture.h"
+#include "common/precision.h"
 #include "common/threads.h"
-#include "engine/engine.h"
 
 namespace flashvsr::reference {
 

@@ -5,7 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/float8.h"
-#include "common/philox.h"
+#include "kernels/common/philox.h"
 
 namespace flashvsr::reference {
 namespace {

@@ -44,7 +44,7 @@ void PatchRows(Threads& threads, const float* latent, std::int64_t channels, std
 void SubtractPatches(Threads& threads, const float* rows, const float* base, std::int64_t channels, std::int64_t frames,
                      std::int64_t height, std::int64_t width, float* out);
 
-// Standard normals (channels, frames, height, width) for latent positions position.. (common/philox.h).
+// Standard normals (channels, frames, height, width) for latent positions position.. (kernels/common/philox.h).
 void NoiseFill(Threads& threads, std::uint64_t seed, std::int64_t position, std::int64_t channels, std::int64_t frames,
                std::int64_t height, std::int64_t width, float* out);
 

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "weights/safetensors.h"
-#include "weights/tests/builders.h"
+#include "weights/test/builders.h"
 
 using namespace flashvsr;
 using namespace flashvsr::test;

@@ -1,0 +1,32 @@
+// Linear layers: d = residual + activation(scale * a * b^T + bias) (gates are folded into b and bias): bf16 or e4m3 on tensor cores, or
+// fp32 for debugging.
+#pragma once
+
+#include "kernels/launched.h"
+#include "kernels/types.h"
+
+namespace flashvsr::kernels {
+
+struct GemmParams {
+  const void* a = nullptr;         ///< (m, k) of `type`, rows `lda` elements apart
+  const void* b = nullptr;         ///< (n, k) of `type` (a linear layer's weight as stored), rows `ldb` elements apart
+  const float* bias = nullptr;     ///< (n) or null
+  const void* residual = nullptr;  ///< (m, n) of `outputType`, rows `ldd` elements apart, or null; may be `d` itself
+  void* d = nullptr;               ///< (m, n) of `outputType`
+  int m = 0, n = 0, k = 0;         ///< tensor cores want k, lda, ldb % 8 == 0 and 16-byte aligned a, b
+  int64_t lda = 0, ldb = 0, ldd = 0;
+  DataType type = DataType::kBfloat16;        ///< of a and b; kFloat8 wants k, lda, ldb % 16 == 0 and a card of sm_89 or newer
+  DataType outputType = DataType::kBfloat16;  ///< kFloat8 only from kFloat8, without residual
+  float scale = 1.0f;                         ///< kFloat8: of the sums (the operands' scales, undone)
+  float outputScale = 1.0f;                   ///< outputType kFloat8: d = e4m3(outputScale * ..), saturating
+  Activation activation = Activation::kNone;
+  Path path = Path::kAuto;
+};
+
+/// Deterministic: one block computes one tile of d over the whole of k, in order. cudaErrorInvalidValue names a broken shape rule.
+cudaError_t LaunchGemm(const GemmParams& params, cudaStream_t stream);
+
+/// Whether the current device multiplies e4m3.
+bool Float8Suits();
+
+}  // namespace flashvsr::kernels
