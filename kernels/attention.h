@@ -47,7 +47,7 @@ struct AttentionParams {
 };
 
 /// Deterministic: one block owns one (query window, head) and walks its keys in list order with an online softmax.
-cudaError_t LaunchAttention(const AttentionParams& params, cudaStream_t stream);
+Launched LaunchAttention(const AttentionParams& params, cudaStream_t stream);
 
 /// Whether the current device has e4m3 attention: Hopper, with the library built for it.
 bool Float8AttentionSuits();

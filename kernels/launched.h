@@ -1,12 +1,17 @@
-// Which of several implementations a Launch took, for whoever keeps account (native/backend/cuda/paths.h).
+// What a launch that chose between several kernels reports back.
 #pragma once
+
+#include <cuda_runtime_api.h>
 
 namespace flashvsr::kernels {
 
+/// Who computes: a portable kernel (instructions of sm_80), a Hopper kernel, or the vendor's library (native/backend/cuda).
 enum class Taken : int { kPortable = 0, kSm90 = 1, kVendor = 2 };
 
-/// Of the last launch of this thread that had a choice; set by the launchers in sm90/ and by vendor products, read and set back to
-/// kPortable by the account.
-inline thread_local Taken taken = Taken::kPortable;
+/// `error` as of the launch; `by` means something only when it is cudaSuccess.
+struct Launched {
+  cudaError_t error = cudaSuccess;
+  Taken by = Taken::kPortable;
+};
 
 }  // namespace flashvsr::kernels

@@ -7,7 +7,7 @@
 
 namespace flashvsr::kernels {
 
-struct GemmParams {
+struct LinearParams {
   const void* a = nullptr;         ///< (m, k) of `type`, rows `lda` elements apart
   const void* b = nullptr;         ///< (n, k) of `type` (a linear layer's weight as stored), rows `ldb` elements apart
   const float* bias = nullptr;     ///< (n) or null
@@ -24,7 +24,10 @@ struct GemmParams {
 };
 
 /// Deterministic: one block computes one tile of d over the whole of k, in order. cudaErrorInvalidValue names a broken shape rule.
-cudaError_t LaunchGemm(const GemmParams& params, cudaStream_t stream);
+Launched LaunchLinear(const LinearParams& params, cudaStream_t stream);
+
+/// Whether LaunchLinear takes the Hopper layer kernel (sm90/linear.cu), whose epilogue runs under the next tile's products.
+bool LinearOverlapsEpilogue(const LinearParams& params);
 
 /// Whether the current device multiplies e4m3.
 bool Float8Suits();

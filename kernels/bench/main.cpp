@@ -17,6 +17,7 @@
 #include "kernels/colour_match.h"
 #include "kernels/convolution.h"
 #include "kernels/decoder_output.h"
+#include "kernels/dispatch/gemm.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/patch.h"
@@ -126,7 +127,7 @@ void Line(const std::string& name, double flop, double bytes, const std::functio
 void Linear(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, flashvsr::cuda::CublasLt* lt) {
   const Buffer a(m * k), b(static_cast<std::int64_t>(n) * k), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
   const double flop = 2.0 * static_cast<double>(m) * n * k, bytes = 2.0 * static_cast<double>(m * k + static_cast<std::int64_t>(n) * k + m * n * (residual ? 2 : 1));
-  GemmParams own;
+  LinearParams own;
   own.a = a.get(), own.b = b.get(), own.d = d.get(), own.bias = bias.floats();
   own.residual = residual ? d.get() : nullptr;
   own.m = static_cast<int>(m), own.n = n, own.k = k, own.lda = own.ldb = k, own.ldd = n;
@@ -148,21 +149,21 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
 }
 
 // e4m3 operands; random bytes would hold NaN, so they are rounded normals.
-void Linear8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, bool float8Out, flashvsr::cuda::CublasLt* lt) {
+void LinearFloat8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, bool float8Out, flashvsr::cuda::CublasLt* lt) {
   if (!Float8Suits()) return;
   const Buffer a(m * k, DataType::kFloat8), b(static_cast<std::int64_t>(n) * k, DataType::kFloat8), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
   const Buffer one(1, DataType::kFloat32);
   const double flop = 2.0 * static_cast<double>(m) * n * k;
   const double bytes = static_cast<double>(m * k + static_cast<std::int64_t>(n) * k) + static_cast<double>(m * n) * (float8Out ? 1 : residual ? 4 : 2);
   Line("linear e4m3 " + name + " portable", flop, bytes, [&] {
-    GemmParams p;
+    LinearParams p;
     p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
     p.residual = residual ? d.get() : nullptr;
     p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
     p.type = DataType::kFloat8, p.outputType = float8Out ? DataType::kFloat8 : DataType::kBfloat16;
     p.scale = 1.0F / 64;
     p.activation = activation;
-    LaunchGemm(p, nullptr);
+    LaunchLinear(p, nullptr);
   });
   if (lt == nullptr) return;
   flashvsr::cuda::DeviceLinear weight{b.get(), bias.floats(), stored.get(), n, k};
@@ -176,12 +177,12 @@ void Linear8(const std::string& name, std::int64_t m, int n, int k, Activation a
   if (!used) std::printf("  (not computed by cuBLASLt)\n");
 }
 
-void Conv(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
+void Convolution(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
   const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
   const int inputs = frames * kernelT;
-  const Buffer x(pixels * in * (inputs + 1)), weight(static_cast<std::int64_t>(out) * step * step * PackedConvDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
+  const Buffer x(pixels * in * (inputs + 1)), weight(static_cast<std::int64_t>(out) * step * step * PackedConvolutionDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
   const Buffer d(pixels * out * frames * step * step), add(pixels * out * frames), bias(out, DataType::kFloat32);
-  ConvParams p;
+  ConvolutionParams p;
   for (int i = 0; i < inputs; ++i) p.input[0][i] = static_cast<std::uint8_t*>(x.get()) + pixels * in * i * 2;
   p.input[1][0] = sources == 2 ? static_cast<std::uint8_t*>(x.get()) + pixels * in * 2 : nullptr;
   for (int o = 0; o < frames; ++o) p.output[o] = static_cast<std::uint8_t*>(d.get()) + pixels * out * step * step * o * 2;
@@ -200,8 +201,8 @@ void Conv(const std::string& name, int frames, int height, int width, int in, in
   const double taps = kernelT * kernel * kernel * sources * step * step;
   for (const Path path : {Path::kPortable, Path::kAuto}) {
     p.path = path;
-    Line("conv " + name + (path == Path::kAuto ? " auto" : ""), 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
-         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * step * step * (residual ? 2 : 1)), [&] { LaunchConv(p, nullptr); });
+    Line("convolution " + name + (path == Path::kAuto ? " auto" : ""), 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
+         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * step * step * (residual ? 2 : 1)), [&] { LaunchConvolution(p, nullptr); });
   }
 }
 
@@ -228,12 +229,12 @@ int main(int argc, char** argv) {
   Linear("o + residual", tokens, kDim, kDim, Activation::kNone, true, lt.get());
   Linear("ffn in + GELU", tokens, kFfn, kDim, Activation::kGeluTanh, false, lt.get());
   Linear("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, lt.get());
-  Linear8("q,k (n 3072)", tokens, 2 * kDim, kDim, Activation::kNone, false, false, lt.get());
-  Linear8("v to e4m3 (n 1536)", tokens, kDim, kDim, Activation::kNone, false, true, lt.get());
-  Linear8("o + residual", tokens, kDim, kDim, Activation::kNone, true, false, lt.get());
-  Linear8("ffn in + GELU to e4m3", tokens, kFfn, kDim, Activation::kGeluTanh, false, true, lt.get());
-  Linear8("ffn in + GELU to bf16", tokens, kFfn, kDim, Activation::kGeluTanh, false, false, lt.get());
-  Linear8("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, false, lt.get());
+  LinearFloat8("q,k (n 3072)", tokens, 2 * kDim, kDim, Activation::kNone, false, false, lt.get());
+  LinearFloat8("v to e4m3 (n 1536)", tokens, kDim, kDim, Activation::kNone, false, true, lt.get());
+  LinearFloat8("o + residual", tokens, kDim, kDim, Activation::kNone, true, false, lt.get());
+  LinearFloat8("ffn in + GELU to e4m3", tokens, kFfn, kDim, Activation::kGeluTanh, false, true, lt.get());
+  LinearFloat8("ffn in + GELU to bf16", tokens, kFfn, kDim, Activation::kGeluTanh, false, false, lt.get());
+  LinearFloat8("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, false, lt.get());
 
   {
     const int groups = 4, columns = groups * windows;
@@ -339,22 +340,22 @@ int main(int argc, char** argv) {
     Line("values to e4m3's order", 0, once, [&] { LaunchTransposeValues({x.get(), out.get(), windows, kHeads}, nullptr); });
   }
 
-  Conv("projector 1 (768 -> 2048), 4 outputs", 4, h, w, 768, 1, 2048, 4, 3, 1, false);
-  Conv("projector 2 (2048 -> 3072), 2 outputs", 2, h, w, 2048, 1, 3072, 4, 3, 1, false);
-  Conv("decoder 784 -> 512 at 1/8", 1, height / 8, width / 8, 784, 1, 512, 1, 3, 1, false);
-  Conv("decoder 2x512 -> 512 at 1/8", 1, height / 8, width / 8, 512, 2, 512, 1, 3, 1, false);
-  Conv("decoder 512 -> 512 + residual at 1/8", 1, height / 8, width / 8, 512, 1, 512, 1, 3, 1, true);
-  Conv("decoder grow 512 -> 256 to 1/4", 1, height / 8, width / 8, 512, 1, 256, 1, 2, 2, false);
-  Conv("decoder 2x256 -> 256 at 1/4", 1, height / 4, width / 4, 256, 2, 256, 1, 3, 1, false);
-  Conv("decoder 256 -> 256 + residual at 1/4", 1, height / 4, width / 4, 256, 1, 256, 1, 3, 1, true);
-  Conv("decoder grow 256 -> 128 to 1/2", 1, height / 4, width / 4, 256, 1, 128, 1, 2, 2, false);
-  Conv("decoder 2x128 -> 128 at 1/2", 1, height / 2, width / 2, 128, 2, 128, 1, 3, 1, false);
-  Conv("decoder 128 -> 128 + residual at 1/2", 1, height / 2, width / 2, 128, 1, 128, 1, 3, 1, true);
-  Conv("decoder grow 128 -> 128 to full size", 1, height / 2, width / 2, 128, 1, 128, 1, 2, 2, false);
-  Conv("decoder 128 -> 128 full size", 1, height, width, 128, 1, 128, 1, 3, 1, false);
+  Convolution("projector 1 (768 -> 2048), 4 outputs", 4, h, w, 768, 1, 2048, 4, 3, 1, false);
+  Convolution("projector 2 (2048 -> 3072), 2 outputs", 2, h, w, 2048, 1, 3072, 4, 3, 1, false);
+  Convolution("decoder 784 -> 512 at 1/8", 1, height / 8, width / 8, 784, 1, 512, 1, 3, 1, false);
+  Convolution("decoder 2x512 -> 512 at 1/8", 1, height / 8, width / 8, 512, 2, 512, 1, 3, 1, false);
+  Convolution("decoder 512 -> 512 + residual at 1/8", 1, height / 8, width / 8, 512, 1, 512, 1, 3, 1, true);
+  Convolution("decoder grow 512 -> 256 to 1/4", 1, height / 8, width / 8, 512, 1, 256, 1, 2, 2, false);
+  Convolution("decoder 2x256 -> 256 at 1/4", 1, height / 4, width / 4, 256, 2, 256, 1, 3, 1, false);
+  Convolution("decoder 256 -> 256 + residual at 1/4", 1, height / 4, width / 4, 256, 1, 256, 1, 3, 1, true);
+  Convolution("decoder grow 256 -> 128 to 1/2", 1, height / 4, width / 4, 256, 1, 128, 1, 2, 2, false);
+  Convolution("decoder 2x128 -> 128 at 1/2", 1, height / 2, width / 2, 128, 2, 128, 1, 3, 1, false);
+  Convolution("decoder 128 -> 128 + residual at 1/2", 1, height / 2, width / 2, 128, 1, 128, 1, 3, 1, true);
+  Convolution("decoder grow 128 -> 128 to full size", 1, height / 2, width / 2, 128, 1, 128, 1, 2, 2, false);
+  Convolution("decoder 128 -> 128 full size", 1, height, width, 128, 1, 128, 1, 3, 1, false);
   {
     const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
-    const Buffer x(pixels * 128), weight(3 * PackedConvDepth(9, 128, 0)), bias(4, DataType::kFloat32), out(pixels * 3, DataType::kFloat32);
+    const Buffer x(pixels * 128), weight(3 * PackedConvolutionDepth(9, 128, 0)), bias(4, DataType::kFloat32), out(pixels * 3, DataType::kFloat32);
     DecoderOutputParams p;
     p.x = x.get(), p.weight = weight.get(), p.bias = bias.floats(), p.out = out.floats();
     p.height = height, p.width = width, p.channels = 128;

@@ -1,30 +1,11 @@
-// What both tensor-core products share after the sums: bias, activation, residual, and whole 16-byte stores.
+// The epilogue that the tensor-core gemms share: bias, activation, residual, and whole 16-byte stores.
 #pragma once
 
-#include "kernels/types.h"
 #include "kernels/common/element.cuh"
+#include "kernels/common/gemm_operands.h"
 #include "kernels/common/mma.cuh"
 
 namespace flashvsr::kernels {
-
-/// The right operand: (n, k) rows, `ld` apart.
-struct ProductWeight {
-  const void* data;
-  int64_t ld;
-  int n;
-  int k;
-};
-
-/// What happens to a finished sum, in this order: * scale, + bias, activation (unless last), + residual, activation (if last),
-/// * outputScale where the output is e4m3. The scales are 1 but for e4m3 operands (a fused multiply-add by 1 is an add).
-struct ProductEpilogue {
-  const float* bias;
-  Activation activation;
-  bool activationLast;
-  bool vectorised;  // every row of output and residual, and the bias, is 16-byte aligned (e4m3 output: 8)
-  float scale = 1.0f;
-  float outputScale = 1.0f;
-};
 
 __device__ __forceinline__ float Activate(float x, Activation activation) {
   switch (activation) {
@@ -63,7 +44,7 @@ __device__ __forceinline__ void Activate8(float v[8], Activation activation) {
 
 /// The ragged edge, and rows that are not 16-byte aligned: one element at a time. `v` has its bias.
 template <typename Out>
-__device__ __noinline__ void FinishEdge(const ProductEpilogue& e, float4 low, float4 high, Out* out, const Out* residual,
+__device__ __noinline__ void FinishEdge(const GemmEpilogue& e, float4 low, float4 high, Out* out, const Out* residual,
                                         int columns) {
   const float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
@@ -132,8 +113,8 @@ __device__ __forceinline__ void TransposeQuad(float2 e[4], int lane) {
 /// Finishes and stores a warp's accumulators: kMt tiles of 16 rows, `rowStep` apart, from row `firstRow`; kNt tiles of 8 columns from
 /// column `firstOfTile`. Both tensor-core paths leave their sums in this layout.
 template <int kMt, int kNt, typename Rows, typename Out>
-__device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams, const ProductWeight& weight,
-                                          const ProductEpilogue& epilogue, const float (&acc)[kMt][kNt][4], int firstRow,
+__device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams, const GemmWeight& weight,
+                                          const GemmEpilogue& epilogue, const float (&acc)[kMt][kNt][4], int firstRow,
                                           int rowStep, int firstOfTile, int lane) {
   // A lane finishes 8 consecutive columns of a row at a time, the same columns for every row: their bias is loaded once. The
   // residuals of one m-tile are all in flight before the first store (stores and loads may alias, so the order is fixed here).

@@ -34,6 +34,13 @@ __device__ __forceinline__ void LoadMatrix4Transposed(uint32_t shared, uint32_t&
                : "r"(shared));
 }
 
+/// 2^x to 2 units in the last place, denormal results as zero.
+__device__ __forceinline__ float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// d(16x8) += a(16x16, rows) * b(16x8, columns). Lane l holds d rows l/4 and l/4+8, columns 2*(l%4) and +1.
 __device__ __forceinline__ void MultiplyAdd(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
   asm volatile(
@@ -44,7 +51,7 @@ __device__ __forceinline__ void MultiplyAdd(float d[4], const uint32_t a[4], uin
 
 /// The same on e4m3: d(16x8) += a(16x32) * b(32x8). A fragment's bytes lie as those of 16 bf16 would, so the loads are shared.
 /// Needs sm_89; elsewhere nothing launches it (Float8Suits) and it makes NaN.
-__device__ __forceinline__ void MultiplyAdd8(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+__device__ __forceinline__ void MultiplyAddFloat8(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
   asm volatile(
       "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"

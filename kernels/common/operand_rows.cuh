@@ -1,28 +1,18 @@
-// The left operand of a product, row by row: a plain matrix, or the pixels of frames under a moving tap. Every thread of a block
+// The left operand of a gemm, row by row: a plain matrix, or the pixels of frames under a moving tap. Every thread of a block
 // copies the same 16-byte chunk of up to kMaxPasses rows, k-block after k-block.
 #pragma once
 
-#include "kernels/convolution.h"
 #include "kernels/common/element.cuh"
+#include "kernels/common/gemm_operands.h"
 #include "kernels/common/mma.cuh"
 
 namespace flashvsr::kernels {
 
-inline constexpr int kBlockK = 32;  // elements: the unit convolution weights are packed in
 inline constexpr int kMaxPasses = 8;
-
-struct MatrixParams {
-  const void* a;
-  int64_t lda;
-  int m, k;
-  void* d;
-  const void* residual;
-  int64_t ldd;
-};
 
 /// Rows of a plain matrix.
 struct MatrixRows {
-  using Params = MatrixParams;
+  using Params = MatrixOperand;
   const Bf16* pointer[kMaxPasses];
   unsigned valid;
 
@@ -64,23 +54,8 @@ struct MatrixRows {
   }
 };
 
-/// A packed k position is (tap, source, channel); a segment is one (tap, source), whole k-blocks of its padded channels.
-struct PixelParams {
-  const void* input[2][kMaxConvFrames];
-  const void* residual[kMaxConvFrames];
-  void* output[kMaxConvFrames];
-  int channels[2];
-  int blocks[2];  // k-blocks of a segment, per source
-  int m;          // output pixels of all frames
-  int height, width, pixels;
-  int ldOut;
-  int kernelT, kernelY, kernelX, padY, padX, strideT;
-  int outStep, outY, outX;
-  bool replicate;
-};
-
 /// Input pixel of output pixel (y, x) under a tap; false when it is zero padding (`pixel` is then some pixel of the picture).
-__device__ __forceinline__ bool InputPixel(const PixelParams& p, int y, int x, int dy, int dx, int& pixel) {
+__device__ __forceinline__ bool InputPixel(const PixelOperand& p, int y, int x, int dy, int dx, int& pixel) {
   const int iy = y + dy - p.padY, ix = x + dx - p.padX;
   const int cy = min(max(iy, 0), p.height - 1), cx = min(max(ix, 0), p.width - 1);
   pixel = cy * p.width + cx;
@@ -89,7 +64,7 @@ __device__ __forceinline__ bool InputPixel(const PixelParams& p, int y, int x, i
 
 /// Rows that are output pixels: k walks the taps and sources, and each row's pointer moves only when the segment changes.
 struct PixelRows {
-  using Params = PixelParams;
+  using Params = PixelOperand;
   const Bf16* pointer[kMaxPasses];
   int frame[kMaxPasses];     // first input frame (o * strideT), or -1 outside
   int position[kMaxPasses];  // y << 16 | x

@@ -303,7 +303,6 @@ bool Sm90SuitsAttention(const AttentionParams& p) {
 }
 
 cudaError_t LaunchAttentionSm90(const AttentionParams& p, cudaStream_t stream) {
-  taken = Taken::kSm90;
   return p.entries != nullptr ? Launch<true>(p, stream) : Launch<false>(p, stream);
 }
 

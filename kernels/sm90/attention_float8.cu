@@ -36,7 +36,7 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const uint8_t* from, i
   for (int i = 0; i < kTile / 16; ++i) CopyAsync16(to + i * 16 * 128, source + i * 16 * ld, true);
 }
 
-__global__ void __launch_bounds__(kThreads, 1) HopperAttention8Kernel(const __grid_constant__ AttentionParams p, bool float8Out) {
+__global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const __grid_constant__ AttentionParams p, bool float8Out) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + kStages * kTileBytes;
   const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3;
@@ -179,22 +179,21 @@ __global__ void __launch_bounds__(kThreads, 1) HopperAttention8Kernel(const __gr
 
 }  // namespace
 
-bool Float8AttentionSuits() { return Sm90Present(); }
+bool Sm90HasFloat8Attention() { return Sm90Present(); }
 
-cudaError_t LaunchAttention8Sm90(const AttentionParams& p, cudaStream_t stream) {
-  taken = Taken::kSm90;
+cudaError_t LaunchFloat8AttentionSm90(const AttentionParams& p, cudaStream_t stream) {
   const cudaError_t error =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(HopperAttention8Kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(HopperFloat8AttentionKernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   if (error != cudaSuccess) return error;
-  HopperAttention8Kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kSharedBytes, stream>>>(
+  HopperFloat8AttentionKernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kSharedBytes, stream>>>(
       p, p.outputType == DataType::kFloat8);
   return cudaGetLastError();
 }
 
 #else  // built without 9.0 among the architectures
 
-bool Float8AttentionSuits() { return false; }
-cudaError_t LaunchAttention8Sm90(const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }
+bool Sm90HasFloat8Attention() { return false; }
+cudaError_t LaunchFloat8AttentionSm90(const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }
 
 #endif
 

@@ -10,7 +10,9 @@ bool Sm90SuitsAttention(const AttentionParams& params);
 /// bf16. Only after Sm90SuitsAttention.
 cudaError_t LaunchAttentionSm90(const AttentionParams& params, cudaStream_t stream);
 
-/// e4m3 (AttentionParams::type kFloat8), sparse. Only where Float8AttentionSuits.
-cudaError_t LaunchAttention8Sm90(const AttentionParams& params, cudaStream_t stream);
+/// Whether the current device is a Hopper and the library has code for it.
+bool Sm90HasFloat8Attention();
+/// e4m3 (AttentionParams::type kFloat8), sparse. Only where Sm90HasFloat8Attention.
+cudaError_t LaunchFloat8AttentionSm90(const AttentionParams& params, cudaStream_t stream);
 
 }  // namespace flashvsr::kernels

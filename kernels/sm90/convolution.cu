@@ -29,7 +29,7 @@ using namespace convolution;
 
 /// Output or residual picture, viewed as (channels, outStep, width, outStep, height) so that a sub-tile of one phase is a box with unit
 /// extents at 1 and 3. Nothing outside the picture or past outChannels is written. Strides are multiples of 16 bytes because ldOut is of 8.
-bool EncodeStaged(CUtensorMap& map, const void* data, const ConvParams& p, const Shape& shape) {
+bool EncodeStaged(CUtensorMap& map, const void* data, const ConvolutionParams& p, const Shape& shape) {
   const cuuint64_t step = static_cast<cuuint64_t>(p.outStep), width = static_cast<cuuint64_t>(p.width), pixel = static_cast<cuuint64_t>(p.ldOut) * 2;
   const cuuint64_t dims[5] = {static_cast<cuuint64_t>(p.outChannels), step, width, step, static_cast<cuuint64_t>(p.height)};
   const cuuint64_t strides[4] = {pixel, pixel * step, pixel * step * width, pixel * step * width * step};
@@ -37,10 +37,10 @@ bool EncodeStaged(CUtensorMap& map, const void* data, const ConvParams& p, const
   return EncodeTensorMap(map, data, 5, dims, strides, box);
 }
 
-int Inputs(const ConvParams& p) { return (p.frames - 1) * p.strideT + p.kernelT; }
+int Inputs(const ConvolutionParams& p) { return (p.frames - 1) * p.strideT + p.kernelT; }
 
 /// Of the two shapes of a sub-tile the one that covers the picture with fewer.
-void ChooseSubTile(const ConvParams& p, Shape& shape) {
+void ChooseSubTile(const ConvolutionParams& p, Shape& shape) {
   const int64_t tall = CeilDiv(p.height, 16) * CeilDiv(p.width, 8), wide = CeilDiv(p.height, 8) * CeilDiv(p.width, 16);
   shape.tileRows = tall <= wide ? 16 : 8;
   shape.tileColumns = 24 - shape.tileRows;
@@ -54,7 +54,7 @@ void ChooseSubTile(const ConvParams& p, Shape& shape) {
 }
 
 template <int kKernel, int kMaps, bool kStaged>
-cudaError_t Launch(const ConvParams& p, cudaStream_t stream) {
+cudaError_t Launch(const ConvolutionParams& p, cudaStream_t stream) {
   using Ring = Rings<kKernel, kStaged>;
   Shape shape{};
   ChooseSubTile(p, shape);
@@ -68,7 +68,7 @@ cudaError_t Launch(const ConvParams& p, cudaStream_t stream) {
   shape.height = p.height, shape.width = p.width, shape.outChannels = p.outChannels, shape.ldOut = p.ldOut;
   shape.outStep = p.outStep, shape.outY = p.outY, shape.outX = p.outX, shape.padY = p.padY, shape.padX = p.padX, shape.phases = p.phases;
   shape.replicate = p.replicate, shape.relu = p.activation == Activation::kRelu;
-  const cuuint64_t depth = static_cast<cuuint64_t>(PackedConvDepth(p.kernelT * kKernel * kKernel, p.channels[0], p.channels[1]));
+  const cuuint64_t depth = static_cast<cuuint64_t>(PackedConvolutionDepth(p.kernelT * kKernel * kKernel, p.channels[0], p.channels[1]));
   const int64_t pixelBytes = static_cast<int64_t>(shape.inputs) * p.height * p.width * (p.channels[0] + p.channels[1]);
   shape.channelsFirst = pixelBytes > static_cast<int64_t>(depth) * p.outChannels * p.phases;
   for (int o = 0; o < p.frames; ++o) shape.output[o] = p.output[o], shape.residual[o] = p.residual[o];
@@ -100,7 +100,7 @@ cudaError_t Launch(const ConvParams& p, cudaStream_t stream) {
 
 }  // namespace
 
-bool Sm90HasConvolution(const ConvParams& p) {
+bool Sm90HasConvolution(const ConvolutionParams& p) {
   const int kernel = p.kernelX, sources = p.channels[1] > 0 ? 2 : 1;
   const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
   bool suits = p.type == DataType::kBfloat16 && p.outputType == DataType::kBfloat16 && p.kernelY == kernel && (kernel == 2 || kernel == 3) &&
@@ -115,17 +115,17 @@ bool Sm90HasConvolution(const ConvParams& p) {
   return suits && Sm90Present() && TensorMapEncoder() != nullptr;
 }
 
-bool Sm90SuitsConvolution(const ConvParams& p) {
+bool Sm90SuitsConvolution(const ConvolutionParams& p) {
   if (p.outChannels < 96 || p.channels[0] < 64) return false;
   if (CeilDiv(static_cast<int64_t>(p.frames) * p.height * p.width, 256) * CeilDiv(p.outChannels, kTileN) * p.phases < 64) return false;
   return Sm90HasConvolution(p);
 }
 
-bool Sm90HasShortConvolution(const ConvParams& p) {
+bool Sm90HasShortConvolution(const ConvolutionParams& p) {
   return p.frames == 1 && !p.replicate && (p.channels[1] > 0 ? 2 : 1) * Inputs(p) <= kFewMaps;
 }
 
-ConvolutionVariant Sm90ChooseConvolution(const ConvParams& p) {
+ConvolutionVariant Sm90ChooseConvolution(const ConvolutionParams& p) {
   // Steps of 64 channels by one tap, 1024 cycles each. The decoder's tiles are 8 (growth 128 -> 128) to 144 (2x512 -> 512) steps and their
   // weights stay in L2; the projector's are 432 and 1152, and theirs come from memory.
   constexpr int64_t kShortSteps = 160;
@@ -134,8 +134,7 @@ ConvolutionVariant Sm90ChooseConvolution(const ConvParams& p) {
   return steps <= kShortSteps && Sm90HasShortConvolution(p) ? ConvolutionVariant::kShort : ConvolutionVariant::kDeep;
 }
 
-cudaError_t LaunchConvolutionSm90As(const ConvParams& p, ConvolutionVariant variant, cudaStream_t stream) {
-  taken = Taken::kSm90;
+cudaError_t LaunchConvolutionSm90As(const ConvolutionParams& p, ConvolutionVariant variant, cudaStream_t stream) {
   const bool few = !p.replicate && (p.channels[1] > 0 ? 2 : 1) * Inputs(p) <= kFewMaps;
   if (variant == ConvolutionVariant::kShort) {
     if (!Sm90HasShortConvolution(p)) return cudaErrorInvalidValue;
@@ -145,16 +144,16 @@ cudaError_t LaunchConvolutionSm90As(const ConvParams& p, ConvolutionVariant vari
   return few ? Launch<3, kFewMaps, false>(p, stream) : Launch<3, kManyMaps, false>(p, stream);
 }
 
-cudaError_t LaunchConvolutionSm90(const ConvParams& p, cudaStream_t stream) { return LaunchConvolutionSm90As(p, Sm90ChooseConvolution(p), stream); }
+cudaError_t LaunchConvolutionSm90(const ConvolutionParams& p, cudaStream_t stream) { return LaunchConvolutionSm90As(p, Sm90ChooseConvolution(p), stream); }
 
 #else  // built without 9.0 among the architectures
 
-bool Sm90HasConvolution(const ConvParams&) { return false; }
-bool Sm90SuitsConvolution(const ConvParams&) { return false; }
-bool Sm90HasShortConvolution(const ConvParams&) { return false; }
-ConvolutionVariant Sm90ChooseConvolution(const ConvParams&) { return ConvolutionVariant::kDeep; }
-cudaError_t LaunchConvolutionSm90As(const ConvParams&, ConvolutionVariant, cudaStream_t) { return cudaErrorNotSupported; }
-cudaError_t LaunchConvolutionSm90(const ConvParams&, cudaStream_t) { return cudaErrorNotSupported; }
+bool Sm90HasConvolution(const ConvolutionParams&) { return false; }
+bool Sm90SuitsConvolution(const ConvolutionParams&) { return false; }
+bool Sm90HasShortConvolution(const ConvolutionParams&) { return false; }
+ConvolutionVariant Sm90ChooseConvolution(const ConvolutionParams&) { return ConvolutionVariant::kDeep; }
+cudaError_t LaunchConvolutionSm90As(const ConvolutionParams&, ConvolutionVariant, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t LaunchConvolutionSm90(const ConvolutionParams&, cudaStream_t) { return cudaErrorNotSupported; }
 
 #endif
 

@@ -12,7 +12,7 @@ constexpr int kThreads = 384, kFixers = 96;
 constexpr int kTileN = 128, kBlockChannels = 64, kWeightBytes = kTileN * 128;
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
-constexpr int kFewMaps = 2, kManyMaps = kMaxConvFrames;
+constexpr int kFewMaps = 2, kManyMaps = kMaxConvolutionFrames;
 
 /// A warpgroup's staging area: its sub-tile's 128 pixels by 128 channels, as two boxes of 64 channels.
 constexpr int kStagedBoxBytes = 128 * 128, kStagedGroupBytes = 2 * kStagedBoxBytes;
@@ -39,10 +39,10 @@ struct Maps {
 
 struct Shape {
   const float* bias;
-  const void* residual[kMaxConvFrames];
-  void* output[kMaxConvFrames];
+  const void* residual[kMaxConvolutionFrames];
+  void* output[kMaxConvolutionFrames];
   int inputs, kernelT, strideT;
-  int sources, blocks[2], packed[2];  // 64-channel blocks; packed channels (conv.h)
+  int sources, blocks[2], packed[2];  // 64-channel blocks; packed channels (convolution.h)
   int height, width, outChannels, ldOut, outStep, outY, outX, padY, padX, phases;
   int tileRows, tileColumns, subsAcross, subsPerFrame, subs;  // sub-tiles
   int tiles, tilesM, tilesN, tilesNPhase;

@@ -4,6 +4,8 @@
 // barrier has told everybody that both warpgroups are done with it.
 #include "kernels/sm90/gemm_sm90.h"
 
+#include "kernels/common/epilogue.cuh"
+#include "kernels/common/operand_rows.cuh"
 #include "kernels/sm90/hopper.h"
 #include "kernels/sm90/wgmma.cuh"
 
@@ -24,8 +26,8 @@ namespace {
 
 template <typename Rows>
 __global__ void __launch_bounds__(HopperTile::kThreads, 1)
-    HopperProductKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ ProductWeight weight,
-                        const __grid_constant__ ProductEpilogue epilogue, int tilesM, int tilesN) {
+    HopperGemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
+                        const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   using Tile = HopperTile;
   extern __shared__ __align__(1024) unsigned char shared[];
   const int thread = threadIdx.x, lane = thread & 31, warpInGroup = (thread >> 5) & 3, group = thread >> 7;
@@ -90,11 +92,10 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
 }
 
 template <typename Rows>
-cudaError_t Launch(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
-                   cudaStream_t stream) {
+cudaError_t Launch(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
   using Tile = HopperTile;
-  const int tilesM = static_cast<int>(CeilDiv(m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
-  auto* kernel = HopperProductKernel<Rows>;
+  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
+  auto* kernel = HopperGemmKernel<Rows>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
   if (error != cudaSuccess) return error;
@@ -104,30 +105,22 @@ cudaError_t Launch(const typename Rows::Params& rows, const ProductWeight& weigh
 
 }  // namespace
 
-bool Sm90Suits(int m, int n, int k) {
+bool Sm90SuitsGemm(int m, int n, int k) {
   if (n < 96 || k < 128 || CeilDiv(m, HopperTile::kBm) * CeilDiv(n, HopperTile::kBn) < 64) return false;
   return Sm90Present();
 }
-cudaError_t LaunchProductSm90(const MatrixParams& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
-                              cudaStream_t stream) {
-  taken = Taken::kSm90;
-  return Launch<MatrixRows>(rows, weight, epilogue, m, stream);
+cudaError_t LaunchGemmSm90(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+  return Launch<MatrixRows>(rows, weight, epilogue, stream);
 }
-cudaError_t LaunchProductSm90(const PixelParams& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
-                              cudaStream_t stream) {
-  taken = Taken::kSm90;
-  return Launch<PixelRows>(rows, weight, epilogue, m, stream);
+cudaError_t LaunchGemmSm90(const PixelOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+  return Launch<PixelRows>(rows, weight, epilogue, stream);
 }
 
 #else  // built without 9.0 among the architectures
 
-bool Sm90Suits(int, int, int) { return false; }
-cudaError_t LaunchProductSm90(const MatrixParams&, const ProductWeight&, const ProductEpilogue&, int, cudaStream_t) {
-  return cudaErrorNotSupported;
-}
-cudaError_t LaunchProductSm90(const PixelParams&, const ProductWeight&, const ProductEpilogue&, int, cudaStream_t) {
-  return cudaErrorNotSupported;
-}
+bool Sm90SuitsGemm(int, int, int) { return false; }
+cudaError_t LaunchGemmSm90(const MatrixOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t LaunchGemmSm90(const PixelOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) { return cudaErrorNotSupported; }
 
 #endif
 

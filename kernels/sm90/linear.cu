@@ -28,7 +28,7 @@ namespace flashvsr::kernels {
 
 namespace {
 
-constexpr int kCluster = 2, kThreads = 384, kTileM = 128, kTileN = 256, kBlockK = 64, kStages = 4;
+constexpr int kCluster = 2, kThreads = 384, kTileM = 128, kTileN = 256, kTileK = 64, kStages = 4;
 constexpr int kBytesA = kTileM * 128, kStageBytes = kBytesA + kTileN * 128, kBoxRows = 128, kBoxBytes = kBoxRows * 128;
 constexpr int kBiases = kStages * kStageBytes, kBarriers = kBiases + 2 * 2 * kTileN * 4, kSharedBytes = kBarriers + 2 * kStages * 8;
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -68,8 +68,8 @@ __device__ __forceinline__ void Produce(const Maps& maps, const Shape& p, uint32
       const uint32_t slot = use % kStages, barrier = full + slot * 8, a = stages + slot * kStageBytes, b = a + kBytesA;
       BarrierWait(empty + slot * 8, static_cast<int>(use / kStages & 1) ^ 1);
       BarrierExpect(barrier, kStageBytes);
-      CopyBox(a, &maps.a, barrier, step * kBlockK, m0);
-      CopyBoxToCluster(b + rank * kBoxBytes, &maps.b, barrier, step * kBlockK, n0 + rank * kBoxRows, 3);
+      CopyBox(a, &maps.a, barrier, step * kTileK, m0);
+      CopyBoxToCluster(b + rank * kBoxBytes, &maps.b, barrier, step * kTileK, n0 + rank * kBoxRows, 3);
     }
   }
 }
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     const uint64_t a = firstA + slot * (kStageBytes >> 4), b = firstB + slot * (kStageBytes >> 4);
     WgmmaFence();
 #pragma unroll
-    for (int k = 0; k < kBlockK / 16; ++k) Wgmma256(acc, a + k * 2, b + k * 2, first && k == 0 ? 0 : 1);
+    for (int k = 0; k < kTileK / 16; ++k) Wgmma256(acc, a + k * 2, b + k * 2, first && k == 0 ? 0 : 1);
     WgmmaCommit();
   };
   const auto finishStep = [&](bool first) {
@@ -257,17 +257,17 @@ __global__ void __launch_bounds__(kThreads, 1)
 /// (k, rows) of bf16, rows `ld` elements apart, in boxes of 64 x 128.
 bool EncodeRows(CUtensorMap& map, const void* data, int k, int rows, int64_t ld) {
   const cuuint64_t dims[2] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)}, strides[1] = {static_cast<cuuint64_t>(ld) * 2};
-  const cuuint32_t box[2] = {kBlockK, kBoxRows};
+  const cuuint32_t box[2] = {kTileK, kBoxRows};
   return EncodeTensorMap(map, data, 2, dims, strides, box);
 }
 
 template <Finish kFinish>
-cudaError_t Launch(const GemmParams& g, int mostBlocks, cudaStream_t stream) {
+cudaError_t Launch(const LinearParams& g, int mostBlocks, cudaStream_t stream) {
   Maps maps{};
   if (!EncodeRows(maps.a, g.a, g.k, g.m, g.lda) || !EncodeRows(maps.b, g.b, g.k, g.n, g.ldb)) return cudaErrorInvalidValue;
   Shape p{};
   p.bias = g.bias, p.residual = static_cast<const Bf16*>(g.residual), p.d = static_cast<Bf16*>(g.d), p.ldd = g.ldd;
-  p.m = g.m, p.n = g.n, p.steps = static_cast<int>(CeilDiv(g.k, kBlockK));
+  p.m = g.m, p.n = g.n, p.steps = static_cast<int>(CeilDiv(g.k, kTileK));
   p.unitsM = static_cast<int>(CeilDiv(g.m, kTileM * kCluster)), p.tilesN = static_cast<int>(CeilDiv(g.n, kTileN));
   p.units = p.unitsM * p.tilesN;
   p.group = static_cast<int>(CeilDiv(p.unitsM, CeilDiv(p.unitsM, 16 / kCluster)));  // 16 tiles or a little less, all groups alike
@@ -297,19 +297,18 @@ cudaError_t Launch(const GemmParams& g, int mostBlocks, cudaStream_t stream) {
 
 }  // namespace
 
-bool Sm90SuitsLinear(const GemmParams& p) {
+bool Sm90SuitsLinear(const LinearParams& p) {
   const auto aligned = [](const void* pointer, uintptr_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; };
   if (p.type != DataType::kBfloat16 || p.outputType != DataType::kBfloat16 || p.scale != 1.0f || p.outputScale != 1.0f) return false;
   if (p.activation != Activation::kNone && (p.activation != Activation::kGeluTanh || p.residual != nullptr)) return false;
-  if (p.m < 1024 || p.n < 8 || p.k <= (kPieces + kLastSteps - 1) * kBlockK) return false;
+  if (p.m < 1024 || p.n < 8 || p.k <= (kPieces + kLastSteps - 1) * kTileK) return false;
   if (p.a == nullptr || p.b == nullptr || p.d == nullptr || p.lda < p.k || p.ldb < p.k || p.ldd < p.n) return false;
   if (p.n % 8 != 0 || p.k % 8 != 0 || p.lda % 8 != 0 || p.ldb % 8 != 0 || p.ldd % 8 != 0) return false;
   if (!aligned(p.a, 16) || !aligned(p.b, 16) || !aligned(p.d, 16) || !aligned(p.residual, 16) || !aligned(p.bias, 8)) return false;
   return Sm90Present() && TensorMapEncoder() != nullptr;
 }
 
-cudaError_t LaunchLinearSm90(const GemmParams& p, cudaStream_t stream, int mostBlocks) {
-  taken = Taken::kSm90;
+cudaError_t LaunchLinearSm90(const LinearParams& p, cudaStream_t stream, int mostBlocks) {
   if (p.residual != nullptr) return Launch<Finish::kResidual>(p, mostBlocks, stream);
   if (p.activation == Activation::kGeluTanh) return Launch<Finish::kGelu>(p, mostBlocks, stream);
   return Launch<Finish::kPlain>(p, mostBlocks, stream);
@@ -317,8 +316,8 @@ cudaError_t LaunchLinearSm90(const GemmParams& p, cudaStream_t stream, int mostB
 
 #else  // built without 9.0 among the architectures
 
-bool Sm90SuitsLinear(const GemmParams&) { return false; }
-cudaError_t LaunchLinearSm90(const GemmParams&, cudaStream_t, int) { return cudaErrorNotSupported; }
+bool Sm90SuitsLinear(const LinearParams&) { return false; }
+cudaError_t LaunchLinearSm90(const LinearParams&, cudaStream_t, int) { return cudaErrorNotSupported; }
 
 #endif
 

@@ -1,15 +1,10 @@
 // The online softmax of the Hopper attentions, on a warpgroup's 64x128 scores as wgmma leaves them.
 #pragma once
 
+#include "kernels/common/epilogue.cuh"
 #include "kernels/sm90/wgmma.cuh"
 
 namespace flashvsr::kernels {
-
-__device__ __forceinline__ float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /// One tile in place: s becomes 2^kBias * exp2(scale * (s - maximum)). Each thread holds parts of two rows; totals stay parts until the
 /// end. `maximum` moves only when a row's scores have outgrown it by more than 2^kSlack (always, below 0): then earlier sums must be

@@ -1,9 +1,8 @@
 // Portable block-sparse flash attention. 4 warps of 32 query rows each, so that every key and value fragment read from shared
 // memory feeds two tensor-core rows of tiles; keys come in tiles of 64. Q, one K and one V tile take 64 KB: two blocks share an
 // SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and P*V, V under Q*K.
-#include "kernels/attention.h"
+#include "kernels/smxx/attention_smxx.h"
 
-#include "kernels/sm90/attention_sm90.h"
 #include "kernels/common/element.cuh"
 #include "kernels/common/epilogue.cuh"
 #include "kernels/common/mma.cuh"
@@ -15,12 +14,6 @@ constexpr int kTileKeys = 64, kThreads = 128;
 constexpr int kQueryBytes = kWindowTokens * kHeadWidth * 2, kTileBytes = kTileKeys * kHeadWidth * 2;
 constexpr int kSharedBytes = kQueryBytes + 2 * kTileBytes;
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
-
-__device__ __forceinline__ float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /// Copies `kRows` rows of 128 elements, `ld` apart, into a swizzled tile; rows from `rows` on become zero.
 template <int kRows>
@@ -242,47 +235,10 @@ __global__ void __launch_bounds__(256) PlainAttentionKernel(const __grid_constan
   }
 }
 
-/// One warp a row: 32 columns at a time, kept ones take consecutive places.
-__global__ void __launch_bounds__(128) KeptWindowsKernel(const KeptWindowsParams p) {
-  const int lane = threadIdx.x & 31, row = blockIdx.x * 4 + (threadIdx.x >> 5);
-  if (row >= p.rows) return;
-  const uint8_t* const mask = p.mask + static_cast<int64_t>(row) * p.columns;
-  uint32_t* const entries = p.entries + static_cast<int64_t>(row) * p.columns;
-  int count = 0;
-  for (int base = 0; base < p.columns; base += 32) {
-    const int column = base + lane;
-    const bool kept = column < p.columns && mask[column] != 0;
-    const unsigned ballot = __ballot_sync(0xffffffffu, kept);
-    if (kept) {
-      const int group = column / p.windows;
-      entries[count + __popc(ballot & ((1u << lane) - 1u))] = KeyWindowEntry(group, column - group * p.windows);
-    }
-    count += __popc(ballot);
-  }
-  if (lane == 0) p.counts[row] = count;
-}
-
-}  // namespace
-
-cudaError_t LaunchKeptWindows(const KeptWindowsParams& p, cudaStream_t stream) {
-  if (p.mask == nullptr || p.entries == nullptr || p.counts == nullptr || p.rows <= 0 || p.columns <= 0 || p.windows <= 0 ||
-      p.windows >= 1 << 20 || p.columns % p.windows != 0 || p.columns / p.windows > kMaxKeyGroups)
-    return cudaErrorInvalidValue;
-  KeptWindowsKernel<<<static_cast<unsigned>(CeilDiv(p.rows, 4)), 128, 0, stream>>>(p);
-  return cudaGetLastError();
-}
-
-namespace {
-
 dim3 GridOf(const AttentionParams& p) { return dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)); }
 
-cudaError_t LaunchPlainAttention(const AttentionParams& p, cudaStream_t stream) {
-  (p.entries != nullptr ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<GridOf(p), 256, 0, stream>>>(p);
-  return cudaGetLastError();
-}
-
 template <bool kSparse, typename Output>
-cudaError_t LaunchPortableAttention(const AttentionParams& p, cudaStream_t stream) {
+cudaError_t Launch(const AttentionParams& p, cudaStream_t stream) {
   auto* kernel = AttentionKernel<kSparse, Output>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
@@ -291,33 +247,17 @@ cudaError_t LaunchPortableAttention(const AttentionParams& p, cudaStream_t strea
   return cudaGetLastError();
 }
 
-/// The first kernel that suits computes.
-struct Choice {
-  bool (*suits)(const AttentionParams&);
-  cudaError_t (*launch)(const AttentionParams&, cudaStream_t);
-};
-constexpr Choice kChoices[] = {
-    {[](const AttentionParams& p) { return p.type == DataType::kFloat32; }, LaunchPlainAttention},
-    {[](const AttentionParams& p) { return p.type == DataType::kFloat8 && p.entries != nullptr && Float8AttentionSuits(); }, LaunchAttention8Sm90},
-    {[](const AttentionParams& p) { return p.type == DataType::kFloat8; },
-     [](const AttentionParams&, cudaStream_t) { return cudaErrorNotSupported; }},
-    {[](const AttentionParams& p) { return p.path == Path::kAuto && Sm90SuitsAttention(p); }, LaunchAttentionSm90},
-    {[](const AttentionParams& p) { return p.entries != nullptr && p.outputType == DataType::kFloat8; }, LaunchPortableAttention<true, Fp8>},
-    {[](const AttentionParams& p) { return p.entries != nullptr; }, LaunchPortableAttention<true, Bf16>},
-    {[](const AttentionParams& p) { return p.outputType == DataType::kFloat8; }, LaunchPortableAttention<false, Fp8>},
-    {[](const AttentionParams&) { return true; }, LaunchPortableAttention<false, Bf16>},
-};
-
 }  // namespace
 
-cudaError_t LaunchAttention(const AttentionParams& p, cudaStream_t stream) {
-  const bool sparse = p.entries != nullptr;
-  if (p.q == nullptr || p.out == nullptr || p.keys[0] == nullptr || p.values[0] == nullptr || p.queryWindows <= 0 ||
-      p.heads <= 0 || (sparse ? p.counts == nullptr || p.columns <= 0 : p.keyLength <= 0))
-    return cudaErrorInvalidValue;
-  for (const Choice& choice : kChoices)
-    if (choice.suits(p)) return choice.launch(p, stream);
-  return cudaErrorNotSupported;
+cudaError_t LaunchAttentionPlain(const AttentionParams& p, cudaStream_t stream) {
+  (p.entries != nullptr ? PlainAttentionKernel<true> : PlainAttentionKernel<false>)<<<GridOf(p), 256, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchAttentionSmxx(const AttentionParams& p, cudaStream_t stream) {
+  const bool float8 = p.outputType == DataType::kFloat8;
+  if (p.entries != nullptr) return float8 ? Launch<true, Fp8>(p, stream) : Launch<true, Bf16>(p, stream);
+  return float8 ? Launch<false, Fp8>(p, stream) : Launch<false, Bf16>(p, stream);
 }
 
 }  // namespace flashvsr::kernels

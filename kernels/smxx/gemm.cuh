@@ -1,21 +1,20 @@
-// One tensor-core product for linear layers and convolutions: d = epilogue(rows * weight^T).
+// One tensor-core gemm for linear layers and convolutions: d = epilogue(rows * weight^T).
 //
 // Shape of the kernel. A block computes a kBm x kBn tile over the whole reduction; cp.async keeps kStages k-blocks of 32 in
 // flight; warps own 64x64 (or smaller) tiles so that shared-memory reads stay below the tensor cores' appetite; fragments
 // are double-buffered in registers across k-blocks. Where the rows of the left operand lie is the `Rows` type's business
-// (a matrix, or pixels of frames under a moving tap), so both products share every line that touches a tensor core.
+// (a matrix, or pixels of frames under a moving tap), so both share every line that touches a tensor core.
 // e4m3 operands are the same bytes to everything but the multiply: a row of k e4m3 goes through as a row of k/2 bf16.
 #pragma once
 
-#include "kernels/sm90/gemm_sm90.h"
-#include "kernels/types.h"
 #include "kernels/common/epilogue.cuh"
 #include "kernels/common/operand_rows.cuh"
+#include "kernels/smxx/gemm_smxx.h"
 
 namespace flashvsr::kernels {
 
 template <int kBmValue, int kBnValue, int kWmValue, int kWnValue, int kStagesValue>
-struct ProductTile {
+struct GemmTileShape {
   static constexpr int kBm = kBmValue, kBn = kBnValue, kWm = kWmValue, kWn = kWnValue, kStages = kStagesValue;
   static constexpr int kWarpsM = kBm / kWm, kWarpsN = kBn / kWn;
   static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
@@ -31,8 +30,8 @@ struct ProductTile {
 
 template <typename Tile, typename Rows, typename Out, bool kFloat8>
 __global__ void __launch_bounds__(Tile::kThreads)
-    ProductKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ ProductWeight weight,
-                  const __grid_constant__ ProductEpilogue epilogue, int tilesM, int tilesN) {
+    GemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
+                  const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   extern __shared__ __align__(1024) unsigned char shared[];
   constexpr int kMt = Tile::kWm / 16, kNt = Tile::kWn / 8, kStages = Tile::kStages;
 
@@ -65,7 +64,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 
   const auto multiply = [](float (&d)[4], const uint32_t (&left)[4], uint32_t b0, uint32_t b1) {
     if constexpr (kFloat8) {
-      MultiplyAdd8(d, left, b0, b1);
+      MultiplyAddFloat8(d, left, b0, b1);
     } else {
       MultiplyAdd(d, left, b0, b1);
     }
@@ -137,8 +136,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
 /// 4x4 fp32 sums over k in order.
 template <typename Rows, typename In, typename Out>
 __global__ void __launch_bounds__(256)
-    PlainProductKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ ProductWeight weight,
-                      const __grid_constant__ ProductEpilogue epilogue, int tilesM, int tilesN) {
+    PlainGemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
+                      const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   constexpr int kTile = 64, kDepth = 16;
   __shared__ float sharedA[kDepth][kTile + 1], sharedB[kDepth][kTile + 1];
   int tileM, tileN;
@@ -183,10 +182,9 @@ __global__ void __launch_bounds__(256)
 }
 
 template <typename Tile, typename Rows, typename Out, bool kFloat8 = false>
-cudaError_t LaunchTile(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
-                       cudaStream_t stream) {
-  const int tilesM = static_cast<int>(CeilDiv(m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
-  auto* kernel = ProductKernel<Tile, Rows, Out, kFloat8>;
+cudaError_t LaunchTile(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
+  auto* kernel = GemmKernel<Tile, Rows, Out, kFloat8>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
   if (error != cudaSuccess) return error;
@@ -194,42 +192,36 @@ cudaError_t LaunchTile(const typename Rows::Params& rows, const ProductWeight& w
   return cudaGetLastError();
 }
 
+using LargeTile = GemmTileShape<256, 128, 64, 64, 4>;  // 8 warps, 96 KB
+using SmallTile = GemmTileShape<64, 64, 32, 32, 4>;    // 4 warps, 32 KB
+using ThinTile = GemmTileShape<256, 16, 32, 16, 4>;    // 8 warps, 68 KB
+
+template <typename Rows, typename Out>
+cudaError_t LaunchTileOf(GemmTile tile, const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                         cudaStream_t stream) {
+  switch (tile) {
+    case GemmTile::kThin:
+      return LaunchTile<ThinTile, Rows, Out>(rows, weight, epilogue, stream);
+    case GemmTile::kLarge:
+      return LaunchTile<LargeTile, Rows, Out>(rows, weight, epilogue, stream);
+    default:
+      return LaunchTile<SmallTile, Rows, Out>(rows, weight, epilogue, stream);
+  }
+}
+
 template <typename Rows, typename In, typename Out>
-cudaError_t LaunchPlain(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue, int m,
-                        cudaStream_t stream) {
-  const int tilesM = static_cast<int>(CeilDiv(m, 64)), tilesN = static_cast<int>(CeilDiv(weight.n, 64));
-  PlainProductKernel<Rows, In, Out><<<tilesM * tilesN, 256, 0, stream>>>(rows, weight, epilogue, tilesM, tilesN);
+cudaError_t LaunchPlainOf(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+  const int tilesM = static_cast<int>(CeilDiv(rows.m, 64)), tilesN = static_cast<int>(CeilDiv(weight.n, 64));
+  PlainGemmKernel<Rows, In, Out><<<tilesM * tilesN, 256, 0, stream>>>(rows, weight, epilogue, tilesM, tilesN);
   return cudaGetLastError();
 }
 
-using LargeTile = ProductTile<256, 128, 64, 64, 4>;  // 8 warps, 96 KB
-using SmallTile = ProductTile<64, 64, 32, 32, 4>;    // 4 warps, 32 KB: few rows, or narrow outputs
-using ThinTile = ProductTile<256, 16, 32, 16, 4>;    // 8 warps, 68 KB: the decoder's last convolution (3 channels)
-
-/// Chooses the tile by shape. The large one needs enough tiles to fill the card; below that smaller tiles spread better.
-template <typename Rows, typename Out>
-cudaError_t LaunchProduct(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue,
-                          int m, cudaStream_t stream) {
-  if (weight.n <= 16 && m >= 4096) return LaunchTile<ThinTile, Rows, Out>(rows, weight, epilogue, m, stream);
-  if (weight.n > 64 && CeilDiv(m, 256) * CeilDiv(weight.n, 128) >= 64)
-    return LaunchTile<LargeTile, Rows, Out>(rows, weight, epilogue, m, stream);
-  return LaunchTile<SmallTile, Rows, Out>(rows, weight, epilogue, m, stream);
-}
-
-/// `vectors`: every operand can be read 16 bytes at a time.
 template <typename Rows>
-cudaError_t DispatchProduct(const typename Rows::Params& rows, const ProductWeight& weight, const ProductEpilogue& epilogue,
-                            int m, DataType type, DataType outputType, bool vectors, Path path,
-                            cudaStream_t stream) {
-  const bool floatOut = outputType == DataType::kFloat32;
-  if (type == DataType::kFloat32)
-    return floatOut ? LaunchPlain<Rows, float, float>(rows, weight, epilogue, m, stream) : cudaErrorInvalidValue;
-  if (!vectors)
-    return floatOut ? LaunchPlain<Rows, Bf16, float>(rows, weight, epilogue, m, stream)
-                    : LaunchPlain<Rows, Bf16, Bf16>(rows, weight, epilogue, m, stream);
-  if (path == Path::kAuto && !floatOut && Sm90Suits(m, weight.n, weight.k)) return LaunchProductSm90(rows, weight, epilogue, m, stream);
-  return floatOut ? LaunchProduct<Rows, float>(rows, weight, epilogue, m, stream)
-                  : LaunchProduct<Rows, Bf16>(rows, weight, epilogue, m, stream);
+cudaError_t LaunchPlain(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, DataType type,
+                        DataType outputType, cudaStream_t stream) {
+  if (type == DataType::kFloat32) return LaunchPlainOf<Rows, float, float>(rows, weight, epilogue, stream);
+  return outputType == DataType::kFloat32 ? LaunchPlainOf<Rows, Bf16, float>(rows, weight, epilogue, stream)
+                                          : LaunchPlainOf<Rows, Bf16, Bf16>(rows, weight, epilogue, stream);
 }
 
 }  // namespace flashvsr::kernels

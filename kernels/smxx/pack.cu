@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) PackRowsKernel(const __grid_constant
 }
 
 /// One block a row, sums in a fixed order.
-__global__ void __launch_bounds__(kThreads) RowStatisticsKernel(const __grid_constant__ PackRows8Params p) {
+__global__ void __launch_bounds__(kThreads) RowStatisticsKernel(const __grid_constant__ PackFloat8RowsParams p) {
   __shared__ float partial[3][kThreads / 32];
   const int64_t row = blockIdx.x;
   const float rowScale = p.rowScale != nullptr ? p.rowScale[row] : 1.0f;
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads) RowStatisticsKernel(const __grid_con
   p.shifts[row] = shifts;
 }
 
-__global__ void __launch_bounds__(kThreads) PackRows8Kernel(const __grid_constant__ PackRows8Params p) {
+__global__ void __launch_bounds__(kThreads) PackFloat8RowsKernel(const __grid_constant__ PackFloat8RowsParams p) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= p.rows * p.columns) return;
   const int64_t row = index / p.columns, column = index % p.columns;
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kThreads) PackRows8Kernel(const __grid_constan
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) PackConvKernel(const __grid_constant__ PackConvParams p) {
-  const int64_t depth = PackedConvDepth(p.taps, p.channels[0], p.channels[1]);
+__global__ void __launch_bounds__(kThreads) PackConvolutionKernel(const __grid_constant__ PackConvolutionParams p) {
+  const int64_t depth = PackedConvolutionDepth(p.taps, p.channels[0], p.channels[1]);
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= p.outChannels * depth) return;
   const int64_t o = index / depth;
@@ -129,27 +129,27 @@ cudaError_t LaunchPackRows(const PackRowsParams& p, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-cudaError_t LaunchRowStatistics(const PackRows8Params& p, cudaStream_t stream) {
+cudaError_t LaunchRowStatistics(const PackFloat8RowsParams& p, cudaStream_t stream) {
   if (p.in == nullptr || p.rows <= 0 || p.columns <= 0 || p.largest == nullptr || p.squares == nullptr || p.shifts == nullptr)
     return cudaErrorInvalidValue;
   RowStatisticsKernel<<<static_cast<unsigned>(p.rows), kThreads, 0, stream>>>(p);
   return cudaGetLastError();
 }
 
-cudaError_t LaunchPackRows8(const PackRows8Params& p, cudaStream_t stream) {
+cudaError_t LaunchPackFloat8Rows(const PackFloat8RowsParams& p, cudaStream_t stream) {
   if (p.in == nullptr || p.out == nullptr || p.rows <= 0 || p.columns <= 0) return cudaErrorInvalidValue;
-  PackRows8Kernel<<<static_cast<unsigned>(CeilDiv(p.rows * p.columns, kThreads)), kThreads, 0, stream>>>(p);
+  PackFloat8RowsKernel<<<static_cast<unsigned>(CeilDiv(p.rows * p.columns, kThreads)), kThreads, 0, stream>>>(p);
   return cudaGetLastError();
 }
 
-cudaError_t LaunchPackConv(const PackConvParams& p, cudaStream_t stream) {
+cudaError_t LaunchPackConvolution(const PackConvolutionParams& p, cudaStream_t stream) {
   if (p.in == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels[0] <= 0 || p.channels[1] < 0 || p.taps <= 0)
     return cudaErrorInvalidValue;
-  const unsigned blocks = Blocks(p.outChannels * PackedConvDepth(p.taps, p.channels[0], p.channels[1]));
+  const unsigned blocks = Blocks(p.outChannels * PackedConvolutionDepth(p.taps, p.channels[0], p.channels[1]));
   if (p.type == DataType::kFloat32) {
-    PackConvKernel<float><<<blocks, kThreads, 0, stream>>>(p);
+    PackConvolutionKernel<float><<<blocks, kThreads, 0, stream>>>(p);
   } else {
-    PackConvKernel<Bf16><<<blocks, kThreads, 0, stream>>>(p);
+    PackConvolutionKernel<Bf16><<<blocks, kThreads, 0, stream>>>(p);
   }
   return cudaGetLastError();
 }
@@ -157,7 +157,7 @@ cudaError_t LaunchPackConv(const PackConvParams& p, cudaStream_t stream) {
 cudaError_t LaunchFoldGrow(const FoldGrowParams& p, cudaStream_t stream) {
   if (p.grow == nullptr || p.weight == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels <= 0)
     return cudaErrorInvalidValue;
-  const unsigned blocks = Blocks(4 * p.outChannels * PackedConvDepth(4, p.channels, 0));
+  const unsigned blocks = Blocks(4 * p.outChannels * PackedConvolutionDepth(4, p.channels, 0));
   if (p.type == DataType::kFloat32) {
     FoldGrowKernel<float><<<blocks, kThreads, 0, stream>>>(p);
   } else {

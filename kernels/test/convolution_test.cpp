@@ -1,4 +1,4 @@
-// Convolutions against reference/projector_ops.h and decoder_ops.h. Besides LaunchConv, which chooses by shape, each case runs the
+// Convolutions against reference/projector_ops.h and decoder_ops.h. Besides LaunchConvolution, which chooses by shape, each case runs the
 // Hopper kernel itself where it can compute it, however small the picture.
 #include "backend/reference/ops.h"
 #include "kernels/convolution.h"
@@ -11,16 +11,17 @@
 namespace flashvsr::kernels::test {
 namespace {
 
-using Launcher = cudaError_t (*)(const ConvParams&, cudaStream_t);
+using Launcher = cudaError_t (*)(const ConvolutionParams&, cudaStream_t);
 
-cudaError_t LaunchDeep(const ConvParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kDeep, stream); }
-cudaError_t LaunchShort(const ConvParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kShort, stream); }
+cudaError_t LaunchChosen(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolution(params, stream).error; }
+cudaError_t LaunchDeep(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kDeep, stream); }
+cudaError_t LaunchShort(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kShort, stream); }
 
 // The four phases of a growth convolution one after the other, as the portable path has them.
-cudaError_t LaunchShortByPhase(const ConvParams& params, cudaStream_t stream) {
-  const std::int64_t phaseBytes = params.outChannels * PackedConvDepth(params.kernelY * params.kernelX, params.channels[0], params.channels[1]) * SizeOf(params.type);
+cudaError_t LaunchShortByPhase(const ConvolutionParams& params, cudaStream_t stream) {
+  const std::int64_t phaseBytes = params.outChannels * PackedConvolutionDepth(params.kernelY * params.kernelX, params.channels[0], params.channels[1]) * SizeOf(params.type);
   for (int phase = 0; phase < params.phases; ++phase) {
-    ConvParams one = params;
+    ConvolutionParams one = params;
     one.phases = 1;
     one.weight = static_cast<const std::uint8_t*>(params.weight) + phase * phaseBytes;
     one.outY = phase / 2, one.outX = phase % 2;
@@ -32,11 +33,11 @@ cudaError_t LaunchShortByPhase(const ConvParams& params, cudaStream_t stream) {
 
 void Poison(const Device& device) { cudaMemset(device.data(), 0xFF, static_cast<std::size_t>(device.bytes())); }
 
-// Runs `body` with LaunchConv, then with the variants of the Hopper kernel that can compute `params`. Those sum in the same order, so
+// Runs `body` with LaunchConvolution, then with the variants of the Hopper kernel that can compute `params`. Those sum in the same order, so
 // what they leave in `result` must be the same bits, which shows a single wrong pixel where the reference's limit would not; and the
 // same again at a second run, which shows a race.
-void WithEach(const std::string& name, const ConvParams& params, const Device& result, const std::function<void(const std::string&, Launcher)>& body) {
-  body(name, LaunchConv);
+void WithEach(const std::string& name, const ConvolutionParams& params, const Device& result, const std::function<void(const std::string&, Launcher)>& body) {
+  body(name, LaunchChosen);
   if (Results().path != Path::kAuto || !Sm90HasConvolution(params)) return;
   body(name + " sm90 deep", LaunchDeep);
   if (!Sm90HasShortConvolution(params)) return;
@@ -66,8 +67,8 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
                          reference::PackConvolutionWeights(weight, out, in * sources), bias ? offset.data() : nullptr,
                          residual ? add.data() : nullptr, relu, expected.data());
   const Array dx(x, type), dbefore(before, type), stored(weight, DataType::kFloat32), doffset(offset, DataType::kFloat32), dadd(Spaced(add, out, out + gap), type);
-  const Array packed(out * PackedConvDepth(9, in, past ? in : 0), type), result(pixels * (out + gap), type);
-  PackConvParams pack;
+  const Array packed(out * PackedConvolutionDepth(9, in, past ? in : 0), type), result(pixels * (out + gap), type);
+  PackConvolutionParams pack;
   pack.in = stored.data();
   pack.source = SourceType::kFloat32;
   pack.out = packed.data();
@@ -76,8 +77,8 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
   pack.channels[1] = past ? in : 0;
   pack.taps = 9;
   pack.type = type;
-  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
-  ConvParams params;
+  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
+  ConvolutionParams params;
   params.input[0][0] = dx.data();
   params.input[1][0] = past ? dbefore.data() : nullptr;
   params.channels[0] = in;
@@ -130,8 +131,8 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   std::vector<std::unique_ptr<Array>> devices;
   for (const auto& input : inputs) devices.push_back(std::make_unique<Array>(input, type));
   const Array stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32), dgamma(gamma, DataType::kFloat32);
-  const Array packed(out * PackedConvDepth(36, in, 0), type), raw(pixels * out * outputs, type), result(pixels * out * outputs, type);
-  PackConvParams pack;
+  const Array packed(out * PackedConvolutionDepth(36, in, 0), type), raw(pixels * out * outputs, type), result(pixels * out * outputs, type);
+  PackConvolutionParams pack;
   pack.in = stored.data();
   pack.source = SourceType::kFloat32;
   pack.out = packed.data();
@@ -139,8 +140,8 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   pack.channels[0] = in;
   pack.taps = 36;
   pack.type = type;
-  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
-  ConvParams params;
+  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
+  ConvolutionParams params;
   for (int i = 0; i < slots; ++i) params.input[0][i] = devices[static_cast<std::size_t>(i)]->data();
   params.channels[0] = in;
   params.weight = packed.data();
@@ -184,7 +185,7 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
   const reference::PackedMatrix packedGrow(grow, steps * in, in);
   const reference::PackedMatrix packedWeight = reference::PackConvolutionWeights(weight, out, in);
   const Array dx(x, type), dgrow(grow, DataType::kFloat32), dweight(weight, DataType::kFloat32);
-  const std::int64_t depth = PackedConvDepth(4, in, 0);
+  const std::int64_t depth = PackedConvolutionDepth(4, in, 0);
   for (int step = 0; step < steps; ++step) {
     std::vector<float> expected(static_cast<std::size_t>(pixels * 4 * out));
     reference::GrowConvolve(Pool(), x.data(), rows, columns, packedGrow, step, packedWeight, relu, expected.data());
@@ -198,7 +199,7 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
     fold.channels = in;
     fold.type = type;
     if (!Succeeded(LaunchFoldGrow(fold, nullptr), name)) return;
-    ConvParams params;
+    ConvolutionParams params;
     params.input[0][0] = dx.data();
     params.channels[0] = in;
     params.weight = folded.data();
@@ -229,8 +230,8 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
   std::vector<float> expected(static_cast<std::size_t>(pixels * 3));
   reference::OutputConvolve(Pool(), x.data(), rows, columns, channels, reference::PackConvolutionWeights(weight, 3, channels), bias.data(), expected.data());
   const Array dx(x, type), stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32);
-  const Array packed(3 * PackedConvDepth(9, channels, 0), type), result(pixels * 3, DataType::kFloat32);
-  PackConvParams pack;
+  const Array packed(3 * PackedConvolutionDepth(9, channels, 0), type), result(pixels * 3, DataType::kFloat32);
+  PackConvolutionParams pack;
   pack.in = stored.data();
   pack.source = SourceType::kFloat32;
   pack.out = packed.data();
@@ -238,7 +239,7 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
   pack.channels[0] = channels;
   pack.taps = 9;
   pack.type = type;
-  if (!Succeeded(LaunchPackConv(pack, nullptr), name)) return;
+  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
   DecoderOutputParams params;
   params.x = dx.data();
   params.weight = packed.data();

@@ -34,7 +34,7 @@ void RunLinear(const std::string& name, const LinearCase& c) {
   if (c.float8Out) reference::RoundFloat8(Pool(), expected.data(), static_cast<std::int64_t>(expected.size()), outputScale);
   const DataType outType = c.float8Out ? DataType::kFloat8 : DataType::kBfloat16;
   const Array dbias(bias, DataType::kFloat32), dresidual(residual, DataType::kBfloat16), out(static_cast<std::int64_t>(expected.size()), outType);
-  GemmParams params;
+  LinearParams params;
   params.a = da.data();
   params.b = db.data();
   params.bias = dbias.as<float>();
@@ -47,7 +47,7 @@ void RunLinear(const std::string& name, const LinearCase& c) {
   params.scale = 1.0F / (inputScale * weightScale);
   params.outputScale = outputScale;
   params.activation = c.activation;
-  if (!Succeeded(LaunchGemm(params, nullptr), name)) return;
+  if (!Succeeded(LaunchLinear(params, nullptr), name)) return;
   std::vector<float> found = out.read();
   if (c.float8Out)
     for (float& v : found) v /= outputScale;
@@ -75,7 +75,7 @@ void RunPack(const std::string& name, int rows, int columns) {
   }
   const Array din(in, DataType::kFloat32), drow(rowScale, DataType::kFloat32), dcolumn(columnScale, DataType::kFloat32), dshift(columnShift, DataType::kFloat32);
   const Array dlargest(rows, DataType::kFloat32), dsquares(rows, DataType::kFloat32), dshifts(rows, DataType::kFloat32), out(static_cast<std::int64_t>(in.size()), DataType::kFloat8);
-  PackRows8Params params;
+  PackFloat8RowsParams params;
   params.in = din.data();
   params.source = SourceType::kFloat32;
   params.rowScale = drow.as<float>();
@@ -88,7 +88,7 @@ void RunPack(const std::string& name, int rows, int columns) {
   params.largest = dlargest.as<float>();
   params.squares = dsquares.as<float>();
   params.shifts = dshifts.as<float>();
-  if (!Succeeded(LaunchRowStatistics(params, nullptr), name) || !Succeeded(LaunchPackRows8(params, nullptr), name)) return;
+  if (!Succeeded(LaunchRowStatistics(params, nullptr), name) || !Succeeded(LaunchPackFloat8Rows(params, nullptr), name)) return;
   Compare(name + ": largest", dlargest.read(), largest, 1e-6, dlargest.marginsIntact());
   Compare(name + ": squares", dsquares.read(), squares, 1e-5, dsquares.marginsIntact());
   Compare(name + ": shifts", dshifts.read(), shifts, 1e-5, dshifts.marginsIntact());
@@ -114,7 +114,7 @@ void RunTranspose(const std::string& name, int windows, int heads) {
 }
 
 // Row 1 of every head keeps nothing, row 0 everything.
-void RunSparse8(const std::string& name, int heads, int windows, int groups, int queryGroups, double density, bool float8Out) {
+void RunSparseFloat8(const std::string& name, int heads, int windows, int groups, int queryGroups, double density, bool float8Out) {
   const int queries = queryGroups * windows, columns = groups * windows, width = heads * 128;
   const std::int64_t slot = static_cast<std::int64_t>(windows) * 128 * width;
   const float queryScale = 8.0F, keyScale = 4.0F, valueScale = 16.0F;
@@ -195,9 +195,9 @@ void Float8Tests() {
   Test("pack to e4m3 33x1000", [](const std::string& name) { RunPack(name, 33, 1000); });
   Test("values to e4m3's order, 3 windows, 2 heads", [](const std::string& name) { RunTranspose(name, 3, 2); });
   if (!Float8AttentionSuits()) return;
-  Test("sparse attention e4m3 1 head, 6 windows, 3 groups", [](const std::string& name) { RunSparse8(name, 1, 6, 3, 3, 0.4, false); });
-  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups", [](const std::string& name) { RunSparse8(name, 2, 6, 4, 1, 0.5, true); });
-  if (!Results().quick) Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) { RunSparse8(name, 12, 9, 4, 1, 0.45, true); });
+  Test("sparse attention e4m3 1 head, 6 windows, 3 groups", [](const std::string& name) { RunSparseFloat8(name, 1, 6, 3, 3, 0.4, false); });
+  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 2, 6, 4, 1, 0.5, true); });
+  if (!Results().quick) Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
 }
 
 }  // namespace flashvsr::kernels::test

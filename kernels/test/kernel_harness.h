@@ -17,6 +17,7 @@
 
 #include "backend/float8.h"
 #include "common/threads.h"
+#include "kernels/launched.h"
 #include "kernels/types.h"
 #include "weights/tensor_source.h"
 
@@ -56,6 +57,8 @@ inline bool Succeeded(cudaError_t error, const std::string& name) {
   }
   return false;
 }
+
+inline bool Succeeded(Launched launched, const std::string& name) { return Succeeded(launched.error, name); }
 
 // Rows of `columns` values moved `ld` apart, NaN between them.
 inline std::vector<float> Spaced(const std::vector<float>& rows, std::int64_t columns, std::int64_t ld) {
@@ -253,7 +256,7 @@ inline std::string Label(const char* what, DataType type, std::initializer_list<
 }
 
 void IndexTests();  // needs no GPU
-void ProductTests();
+void LinearTests();
 void ConvolutionTests();
 void AttentionTests();
 void Float8Tests();

@@ -1,8 +1,9 @@
 // Linear layers against reference/token_ops.h.
 #include "backend/reference/ops.h"
+#include "kernels/dispatch/gemm.h"
 #include "kernels/linear.h"
-#include "kernels/test/kernel_harness.h"
 #include "kernels/sm90/linear_sm90.h"
+#include "kernels/test/kernel_harness.h"
 
 namespace flashvsr::kernels::test {
 namespace {
@@ -31,7 +32,7 @@ void RunGemm(const std::string& name, const GemmCase& c, DataType type) {
   const Array da(a, type), db(b, type), dbias(bias, DataType::kFloat32), dresidual(residual, type);
   const DataType outType = c.floatOut ? DataType::kFloat32 : type;
   const Array out(static_cast<std::int64_t>(expected.size()), outType);
-  GemmParams params;
+  LinearParams params;
   params.a = da.data();
   params.b = db.data();
   params.bias = c.bias ? dbias.as<float>() : nullptr;
@@ -73,7 +74,7 @@ void RunLinearSm90(const std::string& name, const LinearCase& c) {
   std::vector<float> first;
   for (int round = 0; round < 2; ++round) {
     const Array out(start, type);
-    GemmParams params;
+    LinearParams params;
     params.a = da.data(), params.b = db.data(), params.d = out.data();
     params.bias = c.bias ? dbias.as<float>() : nullptr;
     params.residual = c.residual ? out.data() : nullptr;
@@ -101,7 +102,7 @@ void RunLinearSm90(const std::string& name, const LinearCase& c) {
 
 // Whether this card has the kernel at all.
 bool HasLinearSm90() {
-  GemmParams params;
+  LinearParams params;
   params.a = params.b = params.d = reinterpret_cast<void*>(1024);
   params.m = params.n = params.k = 2048;
   params.lda = params.ldb = params.ldd = 2048;
@@ -110,7 +111,7 @@ bool HasLinearSm90() {
 
 }  // namespace
 
-void ProductTests() {
+void LinearTests() {
   const bool quick = Results().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
     if (type == DataType::kFloat32 && Results().path == Path::kAuto) continue;  // one path only
@@ -119,7 +120,7 @@ void ProductTests() {
     cases.push_back({100, 96, 64, Activation::kGeluTanh});
     cases.push_back({100, 96, 64, Activation::kSilu, false});
     cases.push_back({100, 96, 64, Activation::kNone, true, true});              // residual
-    // Large enough for the Hopper product (Sm90Suits), all edges ragged, short for the sanitizer's sake.
+    // Large enough for the Hopper product (Sm90SuitsGemm), all edges ragged, short for the sanitizer's sake.
     cases.push_back({2053, 1032, 136, Activation::kGeluTanh, true, true});
     cases.push_back({257, 64, 256, Activation::kNone, true, false, true});  // the head: float out
     if (!quick) {

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     Float8Tests();
     for (const flashvsr::kernels::Path path : {flashvsr::kernels::Path::kPortable, flashvsr::kernels::Path::kAuto}) {
       Results().path = path;  // kAuto: what this card's own kernels compute, where they suit
-      ProductTests();
+      LinearTests();
       ConvolutionTests();
       AttentionTests();
     }

@@ -242,8 +242,7 @@ void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& 
   call.out = out;
   call.ldd = weight.n;
   call.floatOut = floatOut;
-  linears_.run(call, stream_);
-  paths_.ran(cudaSuccess, Operation::Linear, rows, weight.n, weight.k);
+  paths_.ran(linears_.run(call, stream_), Operation::Linear, rows, weight.n, weight.k);
 }
 
 }  // namespace flashvsr::cuda

@@ -92,7 +92,7 @@ class CudaExecutor final : public Executor {
                  const float* scale, const float* shift);
   void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation = kernels::Activation::kNone,
               const void* residual = nullptr, bool floatOut = false);
-  void convolve(const DeviceConv& conv, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out);
+  void convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out);
   const DeviceBlock& block(int layer) const { return model_->weights().blocks.at(static_cast<std::size_t>(layer)); }
 
   std::shared_ptr<const CudaModel> model_;

@@ -112,76 +112,76 @@ void CudaExecutor::run(const DecoderInput& op) {
   Check(kernels::LaunchDecoderInput(params, stream_), "decoder input");
 }
 
-void CudaExecutor::convolve(const DeviceConv& conv, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out) {
-  kernels::ConvParams params;
+void CudaExecutor::convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out) {
+  kernels::ConvolutionParams params;
   params.input[0][0] = x.data;
   params.input[1][0] = past.data;
-  params.channels[0] = conv.inChannels;
-  params.channels[1] = past ? conv.inChannels : 0;
-  params.weight = conv.weight;
-  params.bias = conv.bias;
+  params.channels[0] = convolution.inChannels;
+  params.channels[1] = past ? convolution.inChannels : 0;
+  params.weight = convolution.weight;
+  params.bias = convolution.bias;
   params.residual[0] = residual.data;
   params.output[0] = out.data;
   params.frames = 1;
   params.height = static_cast<int>(x.shape[1]);
   params.width = static_cast<int>(x.shape[2]);
-  params.outChannels = params.ldOut = conv.outChannels;
+  params.outChannels = params.ldOut = convolution.outChannels;
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  paths_.ran(kernels::LaunchConv(params, stream_), Operation::DecoderConvolution, static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
+  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderConvolution, static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
              9 * (params.channels[0] + params.channels[1]));
 }
 
 void CudaExecutor::run(const DecoderConvolution& op) {
   enter();
   const DeviceWeights& weights = model_->weights();
-  const DeviceConv* conv = nullptr;
-  if (op.layer == 1) conv = &weights.first;
-  if (op.layer == 3) conv = &weights.second;
-  if (op.layer == 24) conv = &weights.beforeLast;
+  const DeviceConvolution* convolution = nullptr;
+  if (op.layer == 1) convolution = &weights.first;
+  if (op.layer == 3) convolution = &weights.second;
+  if (op.layer == 24) convolution = &weights.beforeLast;
   const int stage = (op.layer - 5) / 6, index = (op.layer - 5) % 6;
   if (op.part >= 0 && op.layer >= 5 && stage < 3 && index < 3)
-    conv = &weights.memory[static_cast<std::size_t>(stage)][static_cast<std::size_t>(index)][static_cast<std::size_t>(op.part / 2)];
-  if (conv == nullptr || op.x.shape[3] != conv->inChannels || op.out.shape[3] != conv->outChannels)
+    convolution = &weights.memory[static_cast<std::size_t>(stage)][static_cast<std::size_t>(index)][static_cast<std::size_t>(op.part / 2)];
+  if (convolution == nullptr || op.x.shape[3] != convolution->inChannels || op.out.shape[3] != convolution->outChannels)
     FailInternal("decoder layer " + std::to_string(op.layer) + " is no convolution of these shapes");
-  convolve(*conv, op.x, op.past, op.residual, op.relu, op.out);
+  convolve(*convolution, op.x, op.past, op.residual, op.relu, op.out);
 }
 
 // TGrow and the nearest x2 are folded into the weights (pack.h): four 2x2 convolutions on the small picture, one a phase.
 void CudaExecutor::run(const DecoderGrow& op) {
   enter();
-  const DeviceConv& conv = model_->weights().grow.at(static_cast<std::size_t>(op.stage)).at(static_cast<std::size_t>(op.step));
-  kernels::ConvParams params;
+  const DeviceConvolution& convolution = model_->weights().grow.at(static_cast<std::size_t>(op.stage)).at(static_cast<std::size_t>(op.step));
+  kernels::ConvolutionParams params;
   params.input[0][0] = op.x.data;
-  params.channels[0] = conv.inChannels;
-  params.weight = conv.weight;
+  params.channels[0] = convolution.inChannels;
+  params.weight = convolution.weight;
   params.output[0] = op.out.data;
   params.frames = 1;
   params.height = static_cast<int>(op.x.shape[1]);
   params.width = static_cast<int>(op.x.shape[2]);
-  params.outChannels = params.ldOut = conv.outChannels;
+  params.outChannels = params.ldOut = convolution.outChannels;
   params.kernelY = params.kernelX = 2;
   params.phases = 4;
   params.outStep = 2;
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  paths_.ran(kernels::LaunchConv(params, stream_), Operation::DecoderGrow, 4 * static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
+  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderGrow, 4 * static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
              4 * params.channels[0]);
 }
 
 void CudaExecutor::run(const DecoderOutput& op) {
   enter();
-  const DeviceConv& conv = model_->weights().last;
+  const DeviceConvolution& convolution = model_->weights().last;
   kernels::DecoderOutputParams params;
   params.x = op.x.data;
-  params.weight = conv.weight;
-  params.bias = conv.bias;
+  params.weight = convolution.weight;
+  params.bias = convolution.bias;
   params.out = static_cast<float*>(op.out.data);
   params.height = static_cast<int>(op.x.shape[1]);
   params.width = static_cast<int>(op.x.shape[2]);
-  params.channels = conv.inChannels;
+  params.channels = convolution.inChannels;
   params.type = type_;
   Check(kernels::LaunchDecoderOutput(params, stream_), "decoder output");
 }

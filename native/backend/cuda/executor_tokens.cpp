@@ -44,31 +44,31 @@ void CudaExecutor::run(const UnshuffleFrame& op) {
 void CudaExecutor::run(const CausalConvolution& op) {
   enter();
   const bool second = op.index == 2;
-  const DeviceConv& conv = model_->weights().causal[second ? 1 : 0];
-  const std::int64_t frameBytes = geometry_.tokenRows() * geometry_.tokenColumns() * conv.outChannels * SizeOf(type_);
+  const DeviceConvolution& convolution = model_->weights().causal[second ? 1 : 0];
+  const std::int64_t frameBytes = geometry_.tokenRows() * geometry_.tokenColumns() * convolution.outChannels * SizeOf(type_);
   // Every output names its four inputs, so a launch takes 4 pointers an output; the second convolution goes through scratch
   // for two frames, because its norm also moves the rows into window order.
-  const std::size_t most = second ? 2 : kernels::kMaxConvFrames / 4;
+  const std::size_t most = second ? 2 : kernels::kMaxConvolutionFrames / 4;
   for (std::size_t first = 0; first < op.taps.size(); first += most) {
     const std::size_t count = std::min(most, op.taps.size() - first);
-    kernels::ConvParams params;
+    kernels::ConvolutionParams params;
     for (std::size_t o = 0; o < count; ++o) {
       for (std::size_t t = 0; t < 4; ++t)
         params.input[0][o * 4 + t] = op.inputs[static_cast<std::size_t>(op.taps[first + o][t])].data;
       params.output[o] = second ? static_cast<std::byte*>(scratch_.convolved) + static_cast<std::int64_t>(o) * frameBytes : op.outputs[first + o].data;
     }
-    params.channels[0] = conv.inChannels;
-    params.weight = conv.weight;
-    params.bias = conv.bias;
+    params.channels[0] = convolution.inChannels;
+    params.weight = convolution.weight;
+    params.bias = convolution.bias;
     params.frames = static_cast<int>(count);
     params.height = static_cast<int>(geometry_.tokenRows());
     params.width = static_cast<int>(geometry_.tokenColumns());
-    params.outChannels = params.ldOut = conv.outChannels;
+    params.outChannels = params.ldOut = convolution.outChannels;
     params.kernelT = params.strideT = 4;
     params.replicate = true;
     params.type = params.outputType = type_;
     params.path = model_->path();
-    paths_.ran(kernels::LaunchConv(params, stream_), Operation::ProjectorConvolution, static_cast<std::int64_t>(count) * params.height * params.width, params.outChannels,
+    paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::ProjectorConvolution, static_cast<std::int64_t>(count) * params.height * params.width, params.outChannels,
                36 * params.channels[0]);
     for (std::size_t o = 0; o < count; ++o) {
       kernels::ChannelNormParams norm;
@@ -77,7 +77,7 @@ void CudaExecutor::run(const CausalConvolution& op) {
       norm.gamma = model_->weights().gamma[second ? 1 : 0];
       norm.height = params.height;
       norm.width = params.width;
-      norm.channels = conv.outChannels;
+      norm.channels = convolution.outChannels;
       norm.tokenFrame = second ? static_cast<int>(first + o) : -1;
       norm.type = type_;
       Check(kernels::LaunchChannelNorm(norm, stream_), "projector norm");

@@ -1,27 +1,11 @@
 #include "backend/cuda/linear_runner.h"
 
 #include "backend/cuda/cublaslt.h"
-#include "kernels/sm90/linear_sm90.h"
 
 namespace flashvsr::cuda {
-namespace {
 
-// Own: LaunchGemm, whose path says whether Hopper kernels may be taken.
-enum class Product { Hopper, Vendor, Own };
-
-// Which product takes which call, best first; `vendor`: cuBLASLt is here and has not refused this shape. In a whole network our Hopper
-// product is the better one for GELU only (kernels/NOTES.md); for the rest it stands in where there is no vendor product.
-Product ProductOf(const LinearCall& call, const kernels::GemmParams& params, bool vendor) {
-  const bool vendorSuits = vendor && VendorSuits(call);
-  const bool hopperFirst = params.activation == kernels::Activation::kGeluTanh;
-  if ((hopperFirst || !vendorSuits) && params.path == kernels::Path::kAuto && kernels::Sm90SuitsLinear(params)) return Product::Hopper;
-  return vendorSuits ? Product::Vendor : Product::Own;
-}
-
-}  // namespace
-
-void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
-  kernels::GemmParams params;
+kernels::Launched LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
+  kernels::LinearParams params;
   params.a = call.a;
   params.lda = call.lda;
   params.b = call.weight->weight;
@@ -39,15 +23,12 @@ void LinearRunner::run(const LinearCall& call, cudaStream_t stream) const {
   params.outputScale = call.weight->outputScale;
   params.activation = call.activation;
   params.path = path_;
-  Product product = ProductOf(call, params, lt_ != nullptr);
-  if (product == Product::Vendor) {
-    if (lt_->run(call, workspace_, kWorkspaceBytes, stream)) {
-      kernels::taken = kernels::Taken::kVendor;
-      return;
-    }
-    product = ProductOf(call, params, false);  // it has no algorithm for this shape
-  }
-  Check(product == Product::Hopper ? kernels::LaunchLinearSm90(params, stream) : kernels::LaunchGemm(params, stream), "linear layer");
+  // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (kernels/NOTES.md); for the rest it stands in where there is
+  // no vendor product.
+  const bool ownFirst = params.activation == kernels::Activation::kGeluTanh && kernels::LinearOverlapsEpilogue(params);
+  if (lt_ != nullptr && !ownFirst && VendorSuits(call) && lt_->run(call, workspace_, kWorkspaceBytes, stream))
+    return {cudaSuccess, kernels::Taken::kVendor};
+  return kernels::LaunchLinear(params, stream);
 }
 
 }  // namespace flashvsr::cuda

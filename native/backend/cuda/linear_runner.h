@@ -1,4 +1,4 @@
-// Linear layers on the device: which product computes them is decided here and nowhere else.
+// Linear layers on the device: whether cuBLASLt or a kernel of ours computes them is decided here and nowhere else.
 #pragma once
 
 #include <memory>
@@ -59,7 +59,8 @@ class LinearRunner {
   // `lt` may be nullptr. `workspace`: kWorkspaceBytes of the executor's scratch.
   LinearRunner(kernels::DataType type, kernels::Path path, CublasLt* lt, void* workspace)
       : type_(type), path_(path), lt_(lt), workspace_(workspace) {}
-  void run(const LinearCall& call, cudaStream_t stream) const;
+  // cuBLASLt, or what kernels::LaunchLinear chooses.
+  kernels::Launched run(const LinearCall& call, cudaStream_t stream) const;
 
   static constexpr std::int64_t kWorkspaceBytes = 32 << 20;
 

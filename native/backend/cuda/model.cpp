@@ -30,13 +30,13 @@ DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& b
 }
 
 // `sources` inputs of `in` channels each.
-DeviceConv LayOutConv(std::int64_t out, std::int64_t in, int sources, int taps, bool bias, DataType type, Bump& bump) {
-  DeviceConv conv;
-  conv.inChannels = static_cast<int>(in);
-  conv.outChannels = static_cast<int>(out);
-  conv.weight = bump.bytes(out * kernels::PackedConvDepth(taps, conv.inChannels, sources == 2 ? conv.inChannels : 0) * SizeOf(type));
-  if (bias) conv.bias = bump.floats(out);
-  return conv;
+DeviceConvolution LayOutConvolution(std::int64_t out, std::int64_t in, int sources, int taps, bool bias, DataType type, Bump& bump) {
+  DeviceConvolution convolution;
+  convolution.inChannels = static_cast<int>(in);
+  convolution.outChannels = static_cast<int>(out);
+  convolution.weight = bump.bytes(out * kernels::PackedConvolutionDepth(taps, convolution.inChannels, sources == 2 ? convolution.inChannels : 0) * SizeOf(type));
+  if (bias) convolution.bias = bump.floats(out);
+  return convolution;
 }
 
 // Copies tensors to the device piece by piece and packs them there.
@@ -107,7 +107,7 @@ class Loader {
   // of the layer's results.
   float linear8(DeviceLinear& to, const TensorSource& part, const std::vector<std::string>& names, float inputBound,
                 std::span<const float> columnScale, std::span<const float> columnShift, std::span<const float> rowScale = {}) {
-    kernels::PackRows8Params params;
+    kernels::PackFloat8RowsParams params;
     Bump bump(staging_.data());
     const auto put = [&](std::span<const float> values) -> const float* {
       if (values.empty()) return nullptr;
@@ -161,7 +161,7 @@ class Loader {
     counting_ = false;  // the same bytes once more
     rowsOf([&](std::int64_t row) {
       params.out = static_cast<std::byte*>(to.weight) + row * params.columns;
-      Check(kernels::LaunchPackRows8(params, nullptr), "packing weights");
+      Check(kernels::LaunchPackFloat8Rows(params, nullptr), "packing weights");
     });
     counting_ = true;
     this->bias(to, bias, {});
@@ -175,13 +175,13 @@ class Loader {
     upload(to.outputScaleStored, std::span(&to.outputScale, 1));
   }
 
-  void conv(const DeviceConv& to, const TensorSource& part, const std::string& name, int sources) {
+  void convolution(const DeviceConvolution& to, const TensorSource& part, const std::string& name, int sources) {
     const TensorView& tensor = view(part, name + ".weight");
     const std::int64_t rows = tensor.shape[0], taps = tensor.elements() / (rows * tensor.shape[1]);
     const int second = sources == 2 ? to.inChannels : 0;
-    const std::int64_t depth = kernels::PackedConvDepth(static_cast<int>(taps), to.inChannels, second);
+    const std::int64_t depth = kernels::PackedConvolutionDepth(static_cast<int>(taps), to.inChannels, second);
     slices(tensor, rows, 0, [&](const void* staged, std::int64_t first, std::int64_t count) {
-      kernels::PackConvParams params;
+      kernels::PackConvolutionParams params;
       params.in = staged;
       params.source = Source(tensor.dtype);
       params.out = static_cast<std::byte*>(to.weight) + first * depth * SizeOf(type_);
@@ -190,14 +190,14 @@ class Loader {
       params.channels[1] = second;
       params.taps = static_cast<int>(taps);
       params.type = type_;
-      Check(kernels::LaunchPackConv(params, nullptr), "packing weights");
+      Check(kernels::LaunchPackConvolution(params, nullptr), "packing weights");
     });
     if (to.bias != nullptr) upload(to.bias, floats(part, name + ".bias"));
   }
 
-  void grow(std::span<const DeviceConv> steps, const TensorSource& part, const std::string& grow, const std::string& conv) {
+  void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow, const std::string& convolution) {
     const TensorView& one = view(part, grow);
-    const TensorView& three = view(part, conv);
+    const TensorView& three = view(part, convolution);
     const DeviceMemory growBytes(static_cast<std::int64_t>(one.data.size()), "Preparing the weights does");
     const DeviceMemory convBytes(static_cast<std::int64_t>(three.data.size()), "Preparing the weights does");
     Check(cudaMemcpy(growBytes.data(), one.data.data(), one.data.size(), cudaMemcpyHostToDevice), "copying weights");
@@ -279,7 +279,7 @@ void MakePrompt(Loader& load, const TensorSource& transformer, const std::string
   load.upload(norm, load.floats(transformer, name + ".cross_attn.norm_k.weight"));
   call.out = keys;
   call.floatOut = true;
-  runner.run(call, nullptr);
+  Check(runner.run(call, nullptr).error, "prompt keys");
   kernels::RmsNormParams rms;
   rms.x = keys;
   rms.out = block.promptKeys;
@@ -292,7 +292,7 @@ void MakePrompt(Loader& load, const TensorSource& transformer, const std::string
   load.linear(layer, transformer, name + ".cross_attn.v");
   call.out = block.promptValues;
   call.floatOut = false;
-  runner.run(call, nullptr);
+  Check(runner.run(call, nullptr).error, "prompt values");
 }
 
 std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& b, std::int64_t part, std::int64_t dim, float add) {
@@ -345,23 +345,23 @@ void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, Data
     block.promptValues = bump.bytes(dims.textLen * dim * SizeOf(type));
   }
   const auto& hidden = dims.lqHidden;
-  causal[0] = LayOutConv(hidden[0], 768, 1, 36, true, type, bump);
-  causal[1] = LayOutConv(hidden[1], hidden[0], 1, 36, true, type, bump);
+  causal[0] = LayOutConvolution(hidden[0], 768, 1, 36, true, type, bump);
+  causal[1] = LayOutConvolution(hidden[1], hidden[0], 1, 36, true, type, bump);
   for (std::size_t i = 0; i < 2; ++i) gamma[i] = bump.floats(hidden[i]);
   projected.resize(static_cast<std::size_t>(dims.lqLayers));
   for (DeviceLinear& linear : projected) linear = LayOutLinear(dim, hidden[1], type, bump);
   const auto& c = dims.decoderChannels;
-  first = LayOutConv(c[0], 768 + latents, 1, 9, true, type, bump);
-  second = LayOutConv(c[0], c[0], 1, 9, false, type, bump);
+  first = LayOutConvolution(c[0], 768 + latents, 1, 9, true, type, bump);
+  second = LayOutConvolution(c[0], c[0], 1, 9, false, type, bump);
   for (std::size_t stage = 0; stage < 3; ++stage) {
     for (auto& block : memory[stage])
-      for (std::size_t part = 0; part < 3; ++part) block[part] = LayOutConv(c[stage], c[stage], part == 0 ? 2 : 1, 9, true, type, bump);
+      for (std::size_t part = 0; part < 3; ++part) block[part] = LayOutConvolution(c[stage], c[stage], part == 0 ? 2 : 1, 9, true, type, bump);
     for (std::size_t step = 0; step < (stage == 0 ? 1U : 2U); ++step)
-      grow[stage][step] = LayOutConv(4 * c[stage + 1], c[stage], 1, 4, false, type, bump);
-    for (DeviceConv& step : grow[stage]) step.outChannels = static_cast<int>(c[stage + 1]);
+      grow[stage][step] = LayOutConvolution(4 * c[stage + 1], c[stage], 1, 4, false, type, bump);
+    for (DeviceConvolution& step : grow[stage]) step.outChannels = static_cast<int>(c[stage + 1]);
   }
-  beforeLast = LayOutConv(c[3], c[3], 1, 9, false, type, bump);
-  last = LayOutConv(3, c[3], 1, 9, true, type, bump);
+  beforeLast = LayOutConvolution(c[3], c[3], 1, 9, false, type, bump);
+  last = LayOutConvolution(3, c[3], 1, 9, true, type, bump);
 }
 
 std::int64_t CudaModel::Bytes(const ModelDims& dims, const Float8Plan& float8, DataType type) {
@@ -461,26 +461,26 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
 
   const TensorSource& projector = weights.projector();
   for (int i = 0; i < 2; ++i) {
-    load.conv(weights_.causal[static_cast<std::size_t>(i)], projector, "conv" + std::to_string(i + 1), 1);
+    load.convolution(weights_.causal[static_cast<std::size_t>(i)], projector, "conv" + std::to_string(i + 1), 1);
     load.upload(weights_.gamma[static_cast<std::size_t>(i)], load.floats(projector, "norm" + std::to_string(i + 1) + ".gamma"));
   }
   for (std::int64_t i = 0; i < dims_.lqLayers; ++i)
     load.linear(weights_.projected[static_cast<std::size_t>(i)], projector, "linear_layers." + std::to_string(i));
 
   const TensorSource& decoder = weights.decoder();
-  load.conv(weights_.first, decoder, "1", 1);
-  load.conv(weights_.second, decoder, "3", 1);
+  load.convolution(weights_.first, decoder, "1", 1);
+  load.convolution(weights_.second, decoder, "3", 1);
   for (std::size_t stage = 0; stage < 3; ++stage) {
     const int base = 5 + 6 * static_cast<int>(stage);
     for (int block = 0; block < 3; ++block)
       for (int part = 0; part < 3; ++part)
-        load.conv(weights_.memory[stage][static_cast<std::size_t>(block)][static_cast<std::size_t>(part)], decoder,
+        load.convolution(weights_.memory[stage][static_cast<std::size_t>(block)][static_cast<std::size_t>(part)], decoder,
                   std::to_string(base + block) + ".conv." + std::to_string(part * 2), part == 0 ? 2 : 1);
     load.grow(std::span(weights_.grow[stage]).first(stage == 0 ? 1 : 2), decoder, std::to_string(base + 4) + ".conv.weight",
               std::to_string(base + 5) + ".weight");
   }
-  load.conv(weights_.beforeLast, decoder, "24", 1);
-  load.conv(weights_.last, decoder, "26", 1);
+  load.convolution(weights_.beforeLast, decoder, "24", 1);
+  load.convolution(weights_.last, decoder, "26", 1);
   Check(cudaDeviceSynchronize(), "preparing the weights");
 }
 

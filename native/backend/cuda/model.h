@@ -22,8 +22,8 @@ Float8Plan Float8PlanOf(Precision precision, kernels::Path path);
 kernels::DataType TypeOf(Precision precision);  // of activations
 kernels::DataType CacheTypeOf(Precision precision, kernels::Path path);
 
-struct DeviceConv {
-  void* weight = nullptr;  // packed (conv.h)
+struct DeviceConvolution {
+  void* weight = nullptr;  // packed (convolution.h)
   float* bias = nullptr;   // null: none
   int inChannels = 0, outChannels = 0;  // inChannels of one source
 };
@@ -44,13 +44,13 @@ struct DeviceWeights {
   DeviceLinear patchEmbedding, head;
   float *headScale = nullptr, *headShift = nullptr;
   std::vector<DeviceBlock> blocks;
-  std::array<DeviceConv, 2> causal;
+  std::array<DeviceConvolution, 2> causal;
   std::array<float*, 2> gamma{};
   std::vector<DeviceLinear> projected;
-  DeviceConv first, second;                                // decoder layers 1, 3
-  std::array<std::array<std::array<DeviceConv, 3>, 3>, 3> memory;  // [stage][block][part / 2]
-  std::array<std::array<DeviceConv, 2>, 3> grow;           // [stage][step]; weight: 4 phases one after the other
-  DeviceConv beforeLast, last;                             // layers 24, 26
+  DeviceConvolution first, second;                                // decoder layers 1, 3
+  std::array<std::array<std::array<DeviceConvolution, 3>, 3>, 3> memory;  // [stage][block][part / 2]
+  std::array<std::array<DeviceConvolution, 2>, 3> grow;           // [stage][step]; weight: 4 phases one after the other
+  DeviceConvolution beforeLast, last;                             // layers 24, 26
 
   // Assigns every pointer from `bump`; with a counting bump this is the plan.
   void layOut(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type, Bump& bump);

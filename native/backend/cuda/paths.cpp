@@ -37,11 +37,10 @@ PathWish WishedPath() {
   throw Error("engine.device", ErrorScope::Engine, "FLASHVSR_CUDA_PATH is \"" + std::string(wish) + "\", it must be auto, portable or sm90.");
 }
 
-void PathAccount::ran(cudaError_t error, Operation operation, std::int64_t rows, std::int64_t outputs, std::int64_t depth) {
+void PathAccount::ran(kernels::Launched launched, Operation operation, std::int64_t rows, std::int64_t outputs, std::int64_t depth) {
   const Entry& entry = kTable[static_cast<int>(operation)];
-  Check(error, entry.name);
-  const Taken taken = std::exchange(kernels::taken, Taken::kPortable);
-  const bool asWished = (taken == Taken::kSm90 && entry.sm90) || (taken == Taken::kVendor && entry.vendor);
+  Check(launched.error, entry.name);
+  const bool asWished = (launched.by == Taken::kSm90 && entry.sm90) || (launched.by == Taken::kVendor && entry.vendor);
   if (wish_ != PathWish::Sm90 || asWished || rows * outputs < entry.smallest || depth < entry.shallowest) return;
   ++fallbacks_[std::string(entry.name) + " " + std::to_string(rows) + "x" + std::to_string(outputs) + "x" + std::to_string(depth)];
 }

@@ -24,8 +24,8 @@ inline constexpr int kOperations = 6;
 class PathAccount {
  public:
   explicit PathAccount(PathWish wish) : wish_(wish) {}
-  // Right after a launch of `operation`, on the same thread: checks its error and notes what it took.
-  void ran(cudaError_t error, Operation operation, std::int64_t rows, std::int64_t outputs, std::int64_t depth);
+  // Checks the error of a launch of `operation` and notes what it took.
+  void ran(kernels::Launched launched, Operation operation, std::int64_t rows, std::int64_t outputs, std::int64_t depth);
   // Throws Error "engine.device" (scope Engine) naming every operation and shape that fell back since the last call, when the wish
   // is Sm90.
   void requireWish();
