@@ -13,9 +13,9 @@
 #include "kernels/common/epilogue.cuh"
 
 #ifdef FLASHVSR_SM90
+#include "kernels/sm90/attention_consumer.cuh"
 #include "kernels/sm90/attention_rows.cuh"
 #include "kernels/sm90/hopper.h"
-#include "kernels/sm90/softmax.cuh"
 #include "kernels/sm90/tensor_map.h"
 #include "kernels/sm90/tma.cuh"
 #endif
@@ -65,20 +65,25 @@ struct Shape {
   bool float8Out;
 };
 
-/// Every barrier is one of kStages, but the last two.
+/// Each of KeyValueBarriers is one of kStages.
 template <int kStages>
-struct Barriers {
-  uint32_t fullK, fullV, emptyK, emptyV, queryFull, queryRead;
-  __device__ __forceinline__ explicit Barriers(uint32_t first)
-      : fullK(first), fullV(fullK + kStages * 8), emptyK(fullV + kStages * 8), emptyV(emptyK + kStages * 8), queryFull(emptyV + kStages * 8),
-        queryRead(queryFull + 8) {}
+struct Barriers : KeyValueBarriers {
+  uint32_t queryFull, queryRead;
+  __device__ __forceinline__ explicit Barriers(uint32_t first) {
+    fullK = first;
+    fullV = fullK + kStages * 8;
+    emptyK = fullV + kStages * 8;
+    emptyV = emptyK + kStages * 8;
+    queryFull = emptyV + kStages * 8;
+    queryRead = queryFull + 8;
+  }
 };
 
 /// The copies, by one thread.
 template <bool kSparse, int kStages, int kGroups>
 __device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shared, const uint32_t* list, int tiles, int head, int queryWindow) {
-  using In = Layout<kStages>;
-  const Barriers<kStages> at(shared + In::kBarriers);
+  using Shared = Layout<kStages>;
+  const Barriers<kStages> barriers(shared + Shared::kBarriers);
   const int column = head * kHeadWidth;
   const auto entryOf = [&](int tile) { return tile >= tiles ? 0u : kSparse ? list[tile] : static_cast<uint32_t>(tile); };
   const auto copy = [&](const CUtensorMap* map, uint32_t to, uint32_t full, uint32_t entry) {
@@ -89,58 +94,93 @@ __device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shar
   };
   RingPlace<kStages> key, value;
   const auto copyKeys = [&](uint32_t entry) {
-    BarrierWait(at.emptyK + key.stage * 8, key.parity ^ 1);
-    copy(&maps.keys[entry >> 20], shared + key.stage * kTileBytes, at.fullK + key.stage * 8, entry);
+    BarrierWait(barriers.emptyK + key.stage * 8, key.parity ^ 1);
+    copy(&maps.keys[entry >> 20], shared + key.stage * kTileBytes, barriers.fullK + key.stage * 8, entry);
     key.advance();
   };
   if (tiles > 0) {
-    copy(&maps.query, shared + In::kQuery, at.queryFull, static_cast<uint32_t>(queryWindow));
+    copy(&maps.query, shared + Shared::kQuery, barriers.queryFull, static_cast<uint32_t>(queryWindow));
     uint32_t entry = entryOf(0), next = entryOf(1);
     copyKeys(entry);
 #pragma unroll 1
     for (int tile = 0; tile < tiles; ++tile) {
       if (tile + 1 < tiles) copyKeys(next);
       const uint32_t afterNext = entryOf(tile + 2);  // on its way while this thread waits
-      if (value.stage == kStages - 1) BarrierWait(at.queryRead, 0);
-      BarrierWait(at.emptyV + value.stage * 8, value.parity ^ 1);
-      copy(&maps.values[entry >> 20], shared + In::kValues + value.stage * kTileBytes, at.fullV + value.stage * 8, entry);
+      if (value.stage == kStages - 1) BarrierWait(barriers.queryRead, 0);
+      BarrierWait(barriers.emptyV + value.stage * 8, value.parity ^ 1);
+      copy(&maps.values[entry >> 20], shared + Shared::kValues + value.stage * kTileBytes, barriers.fullV + value.stage * 8, entry);
       value.advance();
       entry = next, next = afterNext;
     }
   }
 }
 
-/// This thread's part of the warp's 16 rows of Q, as the left operand.
-__device__ __forceinline__ void LoadQuery(uint32_t (&query)[8][4], uint32_t rows, int lane) {
+/// bf16: Q and the probabilities as left operands from registers, keys along k and values along n in shared memory.
+template <bool kSparse>
+struct Operands {
+  static constexpr int kStages = kStagesOf<kSparse>, kBias = 0;
+  static constexpr int kSlack = kSparse ? 8 : -1;  // the prompt's few tiles save nothing
+  static constexpr int kStageStep = kTileBytes >> 4;
+  static constexpr float scale = kScaleLog2;
+  uint64_t keys, values;
+  uint32_t query[8][4], probabilities[8][4];
+
+  /// This thread's part of the warp's 16 rows of Q.
+  __device__ __forceinline__ void loadQuery(uint32_t rows, int lane) {
 #pragma unroll
-  for (int step = 0; step < 8; ++step)
-    LoadMatrix4(rows + (step >> 2) * kHalfBytes + SwizzledOffset<8>(lane & 15, (step & 3) * 2 + (lane >> 4)), query[step][0], query[step][1],
-                query[step][2], query[step][3]);
-}
+    for (int step = 0; step < 8; ++step)
+      LoadMatrix4(rows + (step >> 2) * kHalfBytes + SwizzledOffset<8>(lane & 15, (step & 3) * 2 + (lane >> 4)), query[step][0], query[step][1],
+                  query[step][2], query[step][3]);
+  }
+  __device__ __forceinline__ void scores(float (&s)[16][4], int stage) const {
+    const uint64_t k = keys + stage * kStageStep;
+#pragma unroll
+    for (int step = 0; step < 8; ++step)
+      WgmmaRegisters128<false>(s, query[step], k + (step >> 2) * (kHalfBytes >> 4) + (step & 3) * 2, step > 0 ? 1 : 0);
+  }
+  __device__ __forceinline__ void addValues(float (&out)[16][4], int stage) const {
+    const uint64_t v = values + stage * kStageStep;
+#pragma unroll
+    for (int step = 0; step < 8; ++step) WgmmaRegisters128(out, probabilities[step], v + step * (16 * 128 >> 4));
+  }
+  __device__ __forceinline__ void pack(const float (&s)[16][4]) {
+#pragma unroll
+    for (int step = 0; step < 8; ++step) {
+      probabilities[step][0] = PackBf16(s[2 * step][0], s[2 * step][1]);
+      probabilities[step][1] = PackBf16(s[2 * step][2], s[2 * step][3]);
+      probabilities[step][2] = PackBf16(s[2 * step + 1][0], s[2 * step + 1][1]);
+      probabilities[step][3] = PackBf16(s[2 * step + 1][2], s[2 * step + 1][3]);
+    }
+  }
+  __device__ __forceinline__ void fenceCopies() const {}  // the copy engine's writes need none
+};
 
 template <bool kSparse, int kGroups>
 __global__ void __launch_bounds__(kThreads, 1)
     HopperAttentionKernel(const __grid_constant__ Maps<kGroups> maps, const __grid_constant__ Shape p) {
   constexpr int kStages = kStagesOf<kSparse>;
-  using In = Layout<kStages>;
+  using Shared = Layout<kStages>;
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t base = SharedAddress(shared);
-  const Barriers<kStages> at(base + In::kBarriers);
+  const Barriers<kStages> barriers(base + Shared::kBarriers);
   const int lane = threadIdx.x & 31;
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0);  // uniform, and the compiler can see it
   const int group = warp >> 2;
+
+  // Barriers
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; ++i) {
-      BarrierInit(at.fullK + i * 8, 1);
-      BarrierInit(at.fullV + i * 8, 1);
-      BarrierInit(at.emptyK + i * 8, 8);
-      BarrierInit(at.emptyV + i * 8, 8);
+      BarrierInit(barriers.fullK + i * 8, 1);
+      BarrierInit(barriers.fullV + i * 8, 1);
+      BarrierInit(barriers.emptyK + i * 8, 8);
+      BarrierInit(barriers.emptyV + i * 8, 8);
     }
-    BarrierInit(at.queryFull, 1);
-    BarrierInit(at.queryRead, 8);
+    BarrierInit(barriers.queryFull, 1);
+    BarrierInit(barriers.queryRead, 8);
     FenceBarrierInit();
   }
 
+  // Row of the mask: head and query window, and its list of key windows
   int head = blockIdx.y, queryWindow = blockIdx.x, tiles = p.tiles;
   const uint32_t* list = nullptr;
   if (kSparse) {
@@ -148,7 +188,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int firstHead = head - head % p.headsTogether;
       const int rows = min(p.headsTogether, p.heads - firstHead) * p.queryWindows;
       const int row = RowOfRank(p.counts + firstHead * p.queryWindows, rows, (head - firstHead) * p.queryWindows + queryWindow,
-                                reinterpret_cast<int*>(shared), reinterpret_cast<int*>(shared + In::kChosen));
+                                reinterpret_cast<int*>(shared), reinterpret_cast<int*>(shared + Shared::kChosen));
       head = firstHead + row / p.queryWindows;
       queryWindow = row % p.queryWindows;
     }
@@ -160,105 +200,38 @@ __global__ void __launch_bounds__(kThreads, 1)
   tiles = __shfl_sync(0xffffffffu, tiles, 0);
   __syncthreads();
 
+  // Producer warpgroup: one thread copies
   if (group == 2) {
     GiveRegisters<kProducerRegisters>();
     if (warp == 8 && lane == 0) Produce<kSparse, kStages>(maps, base, list, tiles, head, queryWindow);
     return;
   }
 
+  // Consumer warpgroups: 64 query rows each
   TakeRegisters<kConsumerRegisters>();
-  constexpr int kSlack = kSparse ? 8 : -1;  // the prompt's few tiles save nothing
-  constexpr int kNextBuffer = kTileBytes >> 4;
   float acc[16][4], s[16][4];
 #pragma unroll
   for (int j = 0; j < 16; ++j)
 #pragma unroll
     for (int c = 0; c < 4; ++c) acc[j][c] = s[j][c] = 0.0f;
-  float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
+  float total[2] = {0.0f, 0.0f};
 
-  uint32_t query[8][4];
+  Operands<kSparse> operands;
   if (tiles > 0) {
-    BarrierWait(at.queryFull, 0);
-    LoadQuery(query, base + In::kQuery + (warp * 16) * 128, lane);
+    BarrierWait(barriers.queryFull, 0);
+    operands.loadQuery(base + Shared::kQuery + (warp * 16) * 128, lane);
     FenceAsyncProxy();  // before the copy of values into the same place
     __syncwarp();
   }
-  if (lane == 0) BarrierArrive(at.queryRead);
+  if (lane == 0) BarrierArrive(barriers.queryRead);
 
   if (tiles > 0) {
-    const uint64_t keys = DescribeRowsAlongK(base), values = DescribeRowsAlongN(base + In::kValues, kHalfBytes);
-    const auto scores = [&](uint64_t k) {
-#pragma unroll
-      for (int step = 0; step < 8; ++step)
-        WgmmaRegisters128<false>(s, query[step], k + (step >> 2) * (kHalfBytes >> 4) + (step & 3) * 2, step > 0 ? 1 : 0);
-    };
-    uint32_t probabilities[8][4];
-    const auto addValues = [&](uint64_t v) {
-#pragma unroll
-      for (int step = 0; step < 8; ++step) WgmmaRegisters128(acc, probabilities[step], v + step * (16 * 128 >> 4));
-    };
-    float shrink[2];
-    // Probabilities become the left operand only when the P*V that reads the old ones is done.
-    const auto turn = [&](bool rescale) {
-#pragma unroll
-      for (int step = 0; step < 8; ++step) {
-        probabilities[step][0] = PackBf16(s[2 * step][0], s[2 * step][1]);
-        probabilities[step][1] = PackBf16(s[2 * step][2], s[2 * step][3]);
-        probabilities[step][2] = PackBf16(s[2 * step + 1][0], s[2 * step + 1][1]);
-        probabilities[step][3] = PackBf16(s[2 * step + 1][2], s[2 * step + 1][3]);
-      }
-      if (rescale) {
-#pragma unroll
-        for (int j = 0; j < 16; ++j) {
-          acc[j][0] *= shrink[0], acc[j][1] *= shrink[0];
-          acc[j][2] *= shrink[1], acc[j][3] *= shrink[1];
-        }
-      }
-    };
-    // Turns: each warpgroup waits for its own barrier before it issues products and opens the other's behind it (the second's last
-    // word is heard by nobody).
-    const int mine = 1 + group, others = 2 - group;
-    RingPlace<kStages> key, value;
-    int freed = 0;  // stage of the values before these
-    if (group == 1) NamedArrive(others);
-    BarrierWait(at.fullK, 0);
-    WgmmaFence();
-    scores(keys);
-    WgmmaCommit();
-    WgmmaWait<0>();
-    if (lane == 0) BarrierArrive(at.emptyK);
-    key.advance();
-
-    for (int tile = 0; tile + 1 < tiles; ++tile) {
-      const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);  // under the P*V of the tile before
-      WgmmaWait<0>();
-      if (tile > 0 && lane == 0) BarrierArrive(at.emptyV + freed * 8);
-      turn(rescale);
-      BarrierWait(at.fullK + key.stage * 8, key.parity);
-      BarrierWait(at.fullV + value.stage * 8, value.parity);
-      NamedWait(mine);
-      WgmmaFence();
-      scores(keys + key.stage * kNextBuffer);
-      WgmmaCommit();
-      addValues(values + value.stage * kNextBuffer);
-      WgmmaCommit();
-      NamedArrive(others);
-      WgmmaWait<1>();  // the scores
-      if (lane == 0) BarrierArrive(at.emptyK + key.stage * 8);
-      freed = value.stage;
-      key.advance();
-      value.advance();
-    }
-    const bool rescale = Softmax<0, kSlack>(s, maximum, total, shrink, kScaleLog2);
-    WgmmaWait<0>();
-    turn(rescale);
-    BarrierWait(at.fullV + value.stage * 8, value.parity);
-    WgmmaFence();
-    addValues(values + value.stage * kNextBuffer);
-    WgmmaCommit();
-    WgmmaWait<0>();
+    operands.keys = DescribeRowsAlongK(base);
+    operands.values = DescribeRowsAlongN(base + Shared::kValues, kHalfBytes);
+    ConsumeTiles(operands, barriers, tiles, group, lane, s, acc, total);
   }
 
+  // Epilogue: from registers to memory
   const int64_t ld = static_cast<int64_t>(p.heads) * kHeadWidth;
   const int64_t offset = (static_cast<int64_t>(queryWindow) * kTile + warp * 16) * ld + head * kHeadWidth;
   if (p.float8Out) {

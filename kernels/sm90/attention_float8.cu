@@ -9,9 +9,9 @@
 // A tile takes 16 KB: Q + 3K + 3V = 112 KB.
 #include "kernels/attention_input.h"
 #include "kernels/common/epilogue.cuh"
+#include "kernels/sm90/attention_consumer.cuh"
 #include "kernels/sm90/attention_sm90.h"
 #include "kernels/sm90/hopper.h"
-#include "kernels/sm90/softmax.cuh"
 
 namespace flashvsr::kernels {
 
@@ -19,10 +19,9 @@ namespace flashvsr::kernels {
 
 namespace {
 
-constexpr int kThreads = 384, kTile = kWindowTokens, kStages = 3;
-constexpr int kBias = 5, kSlack = 3;  // probabilities are at most 2^8 (the format ends at 1.75 * 2^8)
+constexpr int kThreads = 384, kTile = kWindowTokens, kRingStages = 3;
 constexpr int kTileBytes = kTile * kHeadWidth;
-constexpr int kBarriers = (1 + 2 * kStages) * kTileBytes, kSharedBytes = kBarriers + 4 * kStages * 8;
+constexpr int kBarriers = (1 + 2 * kRingStages) * kTileBytes, kSharedBytes = kBarriers + 4 * kRingStages * 8;
 constexpr int kProducerRegisters = 72, kConsumerRegisters = 216;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
@@ -36,9 +35,40 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const uint8_t* from, i
   for (int i = 0; i < kTile / 16; ++i) CopyAsync16(to + i * 16 * 128, source + i * 16 * ld, true);
 }
 
+/// e4m3: Q from shared memory, the probabilities as left operand from registers; keys and values both along k.
+struct Operands {
+  static constexpr int kStages = kRingStages, kBias = 5, kSlack = 3;  // probabilities are at most 2^8 (the format ends at 1.75 * 2^8)
+  static constexpr int kStageStep = kTileBytes >> 4;
+  float scale;
+  uint64_t query, keys, values;
+  uint32_t probabilities[4][4];
+
+  __device__ __forceinline__ void scores(float (&s)[16][4], int stage) const {
+    const uint64_t k = keys + stage * kStageStep;
+#pragma unroll
+    for (int step = 0; step < 4; ++step) Wgmma128Fp8(s, query + step * 2, k + step * 2, step > 0 ? 1 : 0);
+  }
+  __device__ __forceinline__ void addValues(float (&out)[16][4], int stage) const {
+    const uint64_t v = values + stage * kStageStep;
+#pragma unroll
+    for (int step = 0; step < 4; ++step) WgmmaRegisters128Fp8(out, probabilities[step], v + step * 2);
+  }
+  __device__ __forceinline__ void pack(const float (&s)[16][4]) {
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+#pragma unroll
+      for (int word = 0; word < 4; ++word) {
+        const int j = 4 * step + (word & 2), c = (word & 1) * 2;
+        probabilities[step][word] = PackFp8(s[j][c], s[j][c + 1], s[j + 1][c], s[j + 1][c + 1]);
+      }
+    }
+  }
+  __device__ __forceinline__ void fenceCopies() const { FenceAsyncProxy(); }  // cp.async writes as ordinary stores do
+};
+
 __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const __grid_constant__ AttentionParams p, bool float8Out) {
   extern __shared__ __align__(1024) unsigned char shared[];
-  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + kStages * kTileBytes;
+  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + kRingStages * kTileBytes;
   const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3;
   const int group = __shfl_sync(0xffffffffu, threadIdx.x >> 7, 0);  // uniform, and the compiler can see it
   const int queryWindow = blockIdx.x, head = blockIdx.y;
@@ -47,35 +77,39 @@ __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const
   const int listRow = head * p.queryWindows + queryWindow;
   const int tiles = p.counts[listRow];
   const uint32_t* const entries = p.entries + static_cast<int64_t>(listRow) * p.columns;
-  const uint32_t fullK = sharedQ + kBarriers, emptyK = fullK + kStages * 8, fullV = emptyK + kStages * 8, emptyV = fullV + kStages * 8;
+  const uint32_t firstBarrier = sharedQ + kBarriers;
+  const KeyValueBarriers barriers{firstBarrier, firstBarrier + 2 * kRingStages * 8, firstBarrier + kRingStages * 8, firstBarrier + 3 * kRingStages * 8};
+
+  // Barriers
   if (threadIdx.x == 0) {
-    for (int i = 0; i < kStages; ++i) {
-      BarrierInit(fullK + i * 8, 128);
-      BarrierInit(fullV + i * 8, 128);
-      BarrierInit(emptyK + i * 8, 8);
-      BarrierInit(emptyV + i * 8, 8);
+    for (int i = 0; i < kRingStages; ++i) {
+      BarrierInit(barriers.fullK + i * 8, 128);
+      BarrierInit(barriers.fullV + i * 8, 128);
+      BarrierInit(barriers.emptyK + i * 8, 8);
+      BarrierInit(barriers.emptyV + i * 8, 8);
     }
     FenceAsyncProxy();
   }
   __syncthreads();
 
+  // Producer warpgroup: all 128 threads copy
   if (group == 2) {
     GiveRegisters<kProducerRegisters>();
     const int thread = threadIdx.x - 256;
     if (tiles > 0) {
       CopyTile(sharedQ, static_cast<const uint8_t*>(p.q) + queryOffset, ld, thread);
-      RingPlace<kStages> place;
+      RingPlace<kRingStages> place;
       for (int tile = 0; tile < tiles; ++tile, place.advance()) {
         const uint32_t entry = entries[tile];
         const int64_t window = entry & 0xfffffu;
-        if (tile >= kStages) BarrierWait(emptyK + place.stage * 8, place.parity ^ 1);
+        if (tile >= kRingStages) BarrierWait(barriers.emptyK + place.stage * 8, place.parity ^ 1);
         CopyTile(sharedK + place.stage * kTileBytes,
                  static_cast<const uint8_t*>(p.keys[entry >> 20]) + window * kTile * ld + head * kHeadWidth, ld, thread);
-        BarrierArriveAfterCopies(fullK + place.stage * 8);
-        if (tile >= kStages) BarrierWait(emptyV + place.stage * 8, place.parity ^ 1);
+        BarrierArriveAfterCopies(barriers.fullK + place.stage * 8);
+        if (tile >= kRingStages) BarrierWait(barriers.emptyV + place.stage * 8, place.parity ^ 1);
         CopyTile(sharedV + place.stage * kTileBytes,
                  static_cast<const uint8_t*>(p.values[entry >> 20]) + (window * p.heads + head) * kTileBytes, kTile, thread);
-        BarrierArriveAfterCopies(fullV + place.stage * 8);
+        BarrierArriveAfterCopies(barriers.fullV + place.stage * 8);
       }
       CommitCopies();
       WaitCopies<0>();
@@ -83,92 +117,25 @@ __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const
     return;
   }
 
+  // Consumer warpgroups: 64 query rows each
   TakeRegisters<kConsumerRegisters>();
   float acc[16][4], s[16][4];
 #pragma unroll
   for (int j = 0; j < 16; ++j)
 #pragma unroll
     for (int c = 0; c < 4; ++c) acc[j][c] = s[j][c] = 0.0f;
-  float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
+  float total[2] = {0.0f, 0.0f};
 
   if (tiles > 0) {
-    const float scale = kScaleLog2 * p.scoreScale;
-    const uint64_t q = DescribeRowsAlongK(sharedQ + group * 64 * 128);
-    const uint64_t keys = DescribeRowsAlongK(sharedK), values = DescribeRowsAlongK(sharedV);
-    constexpr int kNextBuffer = kTileBytes >> 4;
-    const auto scores = [&](uint64_t k) {
-#pragma unroll
-      for (int step = 0; step < 4; ++step) Wgmma128Fp8(s, q + step * 2, k + step * 2, step > 0 ? 1 : 0);
-    };
-    uint32_t probabilities[4][4];
-    const auto addValues = [&](uint64_t v) {
-#pragma unroll
-      for (int step = 0; step < 4; ++step) WgmmaRegisters128Fp8(acc, probabilities[step], v + step * 2);
-    };
-    float shrink[2];
-    // Probabilities become the left operand only when the P*V that reads the old ones is done.
-    const auto turn = [&](bool rescale) {
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-#pragma unroll
-        for (int word = 0; word < 4; ++word) {
-          const int j = 4 * step + (word & 2), c = (word & 1) * 2;
-          probabilities[step][word] = PackFp8(s[j][c], s[j][c + 1], s[j + 1][c], s[j + 1][c + 1]);
-        }
-      }
-      if (rescale) {
-#pragma unroll
-        for (int j = 0; j < 16; ++j) {
-          acc[j][0] *= shrink[0], acc[j][1] *= shrink[0];
-          acc[j][2] *= shrink[1], acc[j][3] *= shrink[1];
-        }
-      }
-    };
-    // Turns as in attention.cu: a warpgroup waits for its own barrier before it issues products and opens the other's behind it.
-    const int mine = 1 + group, others = 2 - group;
-    RingPlace<kStages> key, value;
-    int freed = 0;  // stage of the values before these
-    if (group == 1) NamedArrive(others);
-    BarrierWait(fullK, 0);
-    FenceAsyncProxy();  // the copies were ordinary writes
-    WgmmaFence();
-    scores(keys);
-    WgmmaCommit();
-    WgmmaWait<0>();
-    if (lane == 0) BarrierArrive(emptyK);
-    key.advance();
-
-    for (int tile = 0; tile + 1 < tiles; ++tile) {
-      const bool rescale = Softmax<kBias, kSlack>(s, maximum, total, shrink, scale);  // under the P*V of the tile before
-      WgmmaWait<0>();
-      if (tile > 0 && lane == 0) BarrierArrive(emptyV + freed * 8);
-      turn(rescale);
-      BarrierWait(fullK + key.stage * 8, key.parity);
-      BarrierWait(fullV + value.stage * 8, value.parity);
-      FenceAsyncProxy();
-      NamedWait(mine);
-      WgmmaFence();
-      scores(keys + key.stage * kNextBuffer);
-      WgmmaCommit();
-      addValues(values + value.stage * kNextBuffer);
-      WgmmaCommit();
-      NamedArrive(others);
-      WgmmaWait<1>();  // the scores
-      if (lane == 0) BarrierArrive(emptyK + key.stage * 8);
-      freed = value.stage;
-      key.advance();
-      value.advance();
-    }
-    const bool rescale = Softmax<kBias, kSlack>(s, maximum, total, shrink, scale);
-    WgmmaWait<0>();
-    turn(rescale);
-    BarrierWait(fullV + value.stage * 8, value.parity);
-    FenceAsyncProxy();
-    WgmmaFence();
-    addValues(values + value.stage * kNextBuffer);
-    WgmmaCommit();
-    WgmmaWait<0>();
+    Operands operands;
+    operands.scale = kScaleLog2 * p.scoreScale;
+    operands.query = DescribeRowsAlongK(sharedQ + group * 64 * 128);
+    operands.keys = DescribeRowsAlongK(sharedK);
+    operands.values = DescribeRowsAlongK(sharedV);
+    ConsumeTiles(operands, barriers, tiles, group, lane, s, acc, total);
   }
+
+  // Epilogue: from registers to memory
   const int64_t outOffset = queryOffset + (group * 64 + warpInGroup * 16) * ld;
   if (float8Out) {
     StoreAttention(acc, total, p.outputScale, static_cast<Fp8*>(p.out) + outOffset, ld, lane);
