@@ -107,6 +107,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   constexpr int kTaps = kKernel * kKernel;
   constexpr bool kRepair = kMaps > kFewMaps;
   static_assert(!(kStaged && kRepair), "the warps that would repair serve the staging areas");
+  // Shared memory and barriers
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t pixels = SharedAddress(shared), weights = pixels + Ring::kPixels, staging = weights + Ring::kWeights;
   Barriers barriers;
@@ -139,6 +140,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   __syncthreads();
 
+  // Producer warpgroup: copies, border repair, staging
   if (group == 2) {
     GiveRegisters<kProducerRegisters>();
     if (warp == 8) {
@@ -154,6 +156,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     return;
   }
 
+  // Consumer warpgroups: one sub-tile of 128 pixels x 128 channels each
   TakeRegisters<kConsumerRegisters>();
   float acc[2][16][4];
 #pragma unroll
@@ -171,6 +174,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const StagedRows rows(p, staging + group * kStagedGroupBytes, warp & 3, lane);
   int parity = 0;  // of the staging area's turns
   for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x) {
+    // Main loop: 64 channels a step, all taps of a step from one box of pixels
     int lastA = 0, lastB = 0;
     for (int step = 0; step < steps; ++step) {
       BarrierWait(barriers.landed + a.slot * 8, a.parity);
@@ -208,7 +212,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       lastA = a.slot;
       a.advance();
     }
-    // What the way out needs besides the sums is fetched and computed while the last tap is multiplied.
+    // Epilogue: what it needs besides the sums is fetched and computed while the last tap is multiplied
     int tileM;
     const Place place(p, tile, tileM);
     const auto release = [&] {

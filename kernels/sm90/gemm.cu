@@ -28,6 +28,7 @@ template <typename Rows>
 __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     HopperGemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
                         const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
+  // This block's tile
   using Tile = HopperTile;
   extern __shared__ __align__(1024) unsigned char shared[];
   const int thread = threadIdx.x, lane = thread & 31, warpInGroup = (thread >> 5) & 3, group = thread >> 7;
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
   const int copyRow = thread / Tile::kRowChunks, copyChunk = thread % Tile::kRowChunks;
   const uint32_t sharedA = SharedAddress(shared), sharedB = sharedA + Tile::kStages * Tile::kBytesA;
 
+  // Copies
   Rows rows;
   rows.template Start<Tile>(rowParams, m0 + copyRow, copyChunk);
   const Bf16* const weights = static_cast<const Bf16*>(weight.data) + (n0 + copyRow) * weight.ld + copyChunk * 8;
@@ -53,6 +55,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     }
   };
 
+  // Fill the pipeline
   const int blocks = (weight.k + Tile::kBk - 1) / Tile::kBk;
 #pragma unroll
   for (int stage = 0; stage < Tile::kStages - 2; ++stage) {
@@ -60,6 +63,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     CommitCopies();
   }
 
+  // Main loop: wgmma of a block while the next blocks are copied
   float acc[2][16][4];
 #pragma unroll
   for (int i = 0; i < 2; ++i)
@@ -88,6 +92,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     WgmmaWait<1>();  // the products of the block before
   }
   WgmmaWait<0>();
+  // Epilogue
   StoreTile<2, 16, Rows, Bf16>(rowParams, weight, epilogue, acc, m0 + group * 128 + warpInGroup * 16, 64, n0, lane);
 }
 

@@ -107,12 +107,14 @@ struct Place {
 template <Finish kFinish>
 __global__ void __launch_bounds__(kThreads, 1)
     HopperLinearKernel(const __grid_constant__ Maps maps, const __grid_constant__ Shape p) {
+  // Shared memory and roles
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t stages = SharedAddress(shared), full = stages + kBarriers, empty = full + kStages * 8;
   const int lane = threadIdx.x & 31;
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0);  // uniform, and the compiler can see it
   const int group = warp >> 2;
   const int rank = RankInCluster();
+  // Barriers
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; ++i) {
       BarrierInit(full + i * 8, 1);
@@ -126,14 +128,16 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();
   SyncCluster();
 
+  // Producer warpgroup: one thread copies for the whole cluster
   if (group == 2) {
     GiveRegisters<kProducerRegisters>();
     if (warp == 8 && lane == 0) Produce(maps, p, stages, full, empty, rank);
     __syncwarp();
-    SyncCluster();  // a block stays until nobody arrives at its barriers any more
+    SyncCluster();  // the peer may still arrive at this block's barriers
     return;
   }
 
+  // Consumer warpgroups: 64 rows x 256 columns each
   TakeRegisters<kConsumerRegisters>();
   const int quadLane = lane & 3, threadInGroup = threadIdx.x & 127;
   const uint32_t release = AddressInCluster(empty, lane & (kCluster - 1));
@@ -189,17 +193,20 @@ __global__ void __launch_bounds__(kThreads, 1)
     int unitM, tileN;
     TileOfUnit(p, unit, unitM, tileN);
     const int row = (unitM * kCluster + rank) * kTileM + group * 64 + (warp & 3) * 16 + (lane >> 2), n0 = tileN * kTileN;
+    // First steps: the epilogue of the tile before, a piece a step
 #pragma unroll
     for (int step = 0; step < kPieces; ++step) {
       multiply(step == 0);
       store(step);  // of the tile before
       finishStep(step == 0);
     }
+    // Middle steps
 #pragma unroll 1
     for (int step = kPieces; step < p.steps - kLastSteps; ++step) {
       multiply(false);
       finishStep(false);
     }
+    // Last steps: residuals and bias arrive under them
     place.offset = row * p.ldd + n0 + quadLane * 8;
     place.left[0] = row < p.m ? p.n - n0 - quadLane * 8 : 0;
     place.left[1] = row + 8 < p.m ? p.n - n0 - quadLane * 8 : 0;
@@ -214,7 +221,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       multiply(false);
       finishStep(false);
     }
-    // Two buffers and a barrier a tile: whoever writes one again has seen everybody past the reads of the tile before.
+    // Two buffers and a barrier a tile: a buffer is written again only after all threads have read it for the tile before.
     float* const own = biases + parity * kTileN;
     *reinterpret_cast<float2*>(own + threadInGroup * 2) = bias;
     asm volatile("bar.sync %0, 128;\n" ::"r"(1 + group) : "memory");
@@ -231,6 +238,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     WgmmaWait<0>();
     freeStage((use - 1) % kStages);
 
+    // Sums, bias and residual packed into half as many registers; the rest of the epilogue runs under the next tile
 #pragma unroll
     for (int nt = 0; nt < 32; ++nt) {
       const float2 add = *reinterpret_cast<const float2*>(own + nt * 8 + quadLane * 2);
@@ -248,6 +256,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
   }
+  // Epilogue of the last tile
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) store(i);
   __syncwarp();

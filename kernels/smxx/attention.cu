@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
   const int64_t queryOffset = static_cast<int64_t>(queryWindow) * kWindowTokens * ld + head * kHeadWidth;
   const int listRow = head * p.queryWindows + queryWindow;
 
+  // Key tiles: two a window of the list, or the rows of the one dense operand
   const int tiles = kSparse ? p.counts[listRow] * 2 : (p.keyLength + kTileKeys - 1) / kTileKeys;
   const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
   const auto tileOffset = [&](int tile, uint32_t entry) {
@@ -46,6 +47,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
   const auto tileRows = [&](int tile) { return kSparse ? kTileKeys : p.keyLength - tile * kTileKeys; };
   const auto entryOf = [&](int tile) { return kSparse && tile < tiles ? entries[tile >> 1] : 0u; };
 
+  // Sums of this warp's 32 rows; per row the largest score so far and the sum of its exponentials
   float acc[2][16][4];
 #pragma unroll
   for (int i = 0; i < 2; ++i)
@@ -58,6 +60,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
 #pragma unroll
   for (int r = 0; r < 4; ++r) maximum[r] = -INFINITY, total[r] = 0.0f;
 
+  // First copies: Q and the first keys
   uint32_t entry = entryOf(0);
   if (tiles > 0) {
     CopyTile<kWindowTokens>(sharedQ, static_cast<const Bf16*>(p.q) + queryOffset, ld, kWindowTokens);
@@ -70,12 +73,14 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
   const uint32_t addressV = sharedV + SwizzledOffset<16>(rowV, lane >> 4);
 
   for (int tile = 0; tile < tiles; ++tile) {
+    // Copy V under Q K^T
     WaitCopies<0>();
     __syncthreads();  // K of this tile is there; every warp is done with the previous V
     CopyTile<kTileKeys>(sharedV, static_cast<const Bf16*>(p.values[entry >> 20]) + tileOffset(tile, entry), ld, tileRows(tile));
     CommitCopies();
     const uint32_t next = entryOf(tile + 1);
 
+    // Scores: Q K^T
     float s[2][8][4];
 #pragma unroll
     for (int i = 0; i < 2; ++i)
@@ -100,6 +105,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
         }
       }
     }
+    // Keys behind the dense operand's end get no weight
     if (!kSparse && tileRows(tile) < kTileKeys) {
       const int rows = tileRows(tile);
 #pragma unroll
@@ -112,6 +118,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
           }
     }
 
+    // Copy the next tile's K under softmax and P V
     WaitCopies<0>();
     __syncthreads();  // V of this tile is there; every warp is done with K
     if (tile + 1 < tiles) {
@@ -120,6 +127,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
       CommitCopies();
     }
 
+    // Online softmax: earlier sums shrink when a row's maximum moves
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -147,6 +155,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
       }
     }
 
+    // P V: probabilities are the left operand as they lie in registers
 #pragma unroll
     for (int step = 0; step < 4; ++step) {
       uint32_t a[2][4];
@@ -171,6 +180,7 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
     entry = next;
   }
 
+  // Epilogue: sums over totals, 16-byte stores
   Output* const out = static_cast<Output*>(p.out) + queryOffset;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {

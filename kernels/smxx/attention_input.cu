@@ -20,6 +20,7 @@ template <typename T, typename Out, int kVectors>
 __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_constant__ QueryKeyParams p) {
   extern __shared__ float sums[];
   __shared__ float squares[2][kPairs][2];
+  // This warp's half row: queries or keys, window, pair of warps
   constexpr bool kHoldWeights = kVectors <= 3;
   const QueryKeyParams::Part& part = p.parts[blockIdx.y];
   const int lane = threadIdx.x & 31, pair = threadIdx.x >> 6, half = threadIdx.x >> 5 & 1;
@@ -28,6 +29,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
   const T* const x = static_cast<const T*>(p.x) + first * p.ldx + blockIdx.y * p.width + firstColumn;
   const TokenPosition corner = PositionOfToken(p.tokenRows, p.tokenColumns, first);
 
+  // Where this lane's four angles come from
   const float* table[4];  // at the window's corner
   int step[4];            // pairs of the table's row; which of the three tables is told by `axis`
   int axis[4];
@@ -41,6 +43,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
     table[i] = (axis[i] == 0 ? p.frames : axis[i] == 1 ? p.rows : p.columns) + (at * step[i] + inside) * 2;
   }
 
+  // Column sums, and the norm's weights where registers hold them
   float mean[kVectors][8], weight[kHoldWeights ? kVectors : 1][8];
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
@@ -49,6 +52,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
     if constexpr (kHoldWeights)
       if (lane + 32 * i < vectors) Load8(part.weight + firstColumn + (lane + 32 * i) * 8, weight[i]);
   }
+  // Main loop: a pair of warps takes every kPairs-th token, the next row's loads in flight
   WarpRow<T, kVectors> row, next;
   row.load(x + pair * p.ldx, halfWidth);
   int slot = 0;
@@ -61,11 +65,13 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
       const int offset = axis[i] == 0 ? token >> 6 : axis[i] == 1 ? token >> 3 & 7 : token & 7;
       angle[i] = *reinterpret_cast<const float2*>(table[i] + offset * step[i] * 2);
     }
+    // RMS over both halves of the row
     const float own = row.squares();
     if (lane == 0) squares[slot][pair][half] = own;
     MeetInPair(pair);  // two slots: nobody writes one that the other warp has yet to read
     const float factor = rsqrtf((squares[slot][pair][0] + squares[slot][pair][1]) / p.width + 1e-6f);
     slot ^= 1;
+    // Norm, rope, store, and this row's share of the means
     Out* const out = static_cast<Out*>(part.out) + (first + token) * p.width + firstColumn;
     row.each([&](float e[8], int v, int i) {
       float w[8];
@@ -87,7 +93,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
     });
     row = next;
   }
-  // Pair after pair, so that the sum has one order.
+  // Means: pair after pair, so that the sum has one order
 #pragma unroll 1
   for (int turn = 0; turn < kPairs; ++turn) {
     if (pair == turn) {

@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
   const Bf16* const x = static_cast<const Bf16*>(p.x);
   const Bf16* const packed = static_cast<const Bf16*>(p.weight);
   const int padded = PackedChannels(p.channels), stride = WeightStride(p.channels), slices = static_cast<int>(CeilDiv(p.channels, 32));
+  // Weights of all taps into shared memory
   for (int i = threadIdx.x; i < kColumns * slices * 4; i += kThreads) {
     const int chunk = i % (slices * 4), column = i / (slices * 4);
     *reinterpret_cast<uint4*>(weights + column * stride + chunk * 16) =
@@ -38,6 +39,7 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
   }
   __syncthreads();
 
+  // 16 pixels of the halo a warp and step, times 27 columns
   for (int tile = warp; tile < (kHalo + 15) / 16; tile += kThreads / 32) {
     const Bf16* pixel[2];
     bool inside[2];
@@ -83,6 +85,7 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
   }
   __syncthreads();
 
+  // Each output pixel adds up its nine taps
   const int64_t plane = static_cast<int64_t>(p.height) * p.width;
   const int tx = threadIdx.x % kTileX, outX = x0 + 1 + tx;
   if (outX >= p.width) return;

@@ -35,12 +35,14 @@ __global__ void __launch_bounds__(Tile::kThreads)
   extern __shared__ __align__(1024) unsigned char shared[];
   constexpr int kMt = Tile::kWm / 16, kNt = Tile::kWn / 8, kStages = Tile::kStages;
 
+  // This block's tile
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
   const int warpM = warp % Tile::kWarpsM, warpN = warp / Tile::kWarpsM;
   int tileM, tileN;
   TileOfBlock(blockIdx.x, tilesM, tilesN, tileM, tileN);
   const int m0 = tileM * Tile::kBm, n0 = tileN * Tile::kBn;
 
+  // Copies: a thread moves one 16-byte chunk of several rows, k-block after k-block
   const int copyRow = thread >> 2, copyChunk = thread & 3;
   const uint32_t sharedA = SharedAddress(shared), sharedB = sharedA + kStages * Tile::kBytesA;
 
@@ -70,6 +72,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
   };
 
+  // Fill the pipeline
   const int blocks = (weight.k + kBlockK - 1) / kBlockK;
 #pragma unroll
   for (int stage = 0; stage < kStages - 1; ++stage) {
@@ -77,7 +80,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     CommitCopies();
   }
 
-  // ldmatrix addresses: lane i gives row i%16 of A and, for B, row (i&7) + 8*(i/16); the k step flips chunk bit 1.
+  // Fragments. ldmatrix addresses: lane i gives row i%16 of A and, for B, row (i&7) + 8*(i/16); the k step flips chunk bit 1.
   const int rowA = warpM * Tile::kWm + (lane & 15);
   const int rowB = warpN * Tile::kWn + (lane & 7) + ((lane >> 4) << 3);
   const uint32_t offsetA = SwizzledOffset<4>(rowA, lane >> 4);
@@ -104,6 +107,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
       LoadMatrix4(baseB + j * 8 * 64, b[buffer][j][0], b[buffer][j][1], b[buffer][j + 1][0], b[buffer][j + 1][1]);
   };
 
+  // Main loop
   WaitCopies<kStages - 2>();
   __syncthreads();
   loadFragments(0, 0, 0);
@@ -129,6 +133,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
       for (int j = 0; j < kNt; ++j) multiply(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
   }
 
+  // Epilogue
   StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn, lane);
 }
 

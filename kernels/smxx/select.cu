@@ -31,11 +31,13 @@ __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_consta
   const int windows = p.windowRows * p.windowColumns, columns = p.keyGroups * windows, rows = p.queryGroups * windows;
   const int firstRow = blockIdx.x * kRows, head = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int reach = p.localRange / 2, width = p.heads * kHeadWidth;
+  // Query means of this block's rows
   float4 q[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r)
     q[r] = *reinterpret_cast<const float4*>(p.queryMeans + static_cast<int64_t>(min(firstRow + r, rows - 1)) * width + head * kHeadWidth + lane * 4);
 
+  // Scores: kTogether key windows a step of a warp
   const int mine = lane / kTogether, query = min(firstRow + mine, rows - 1) % windows;  // this lane's row and key window of every step
   const int queryRow = query / p.windowColumns, queryColumn = query % p.windowColumns;
   for (int first = warp * kTogether; first < columns; first += kScoreWarps * kTogether) {
@@ -55,6 +57,7 @@ __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_consta
     if (column < columns) scores[mine * columns + column] = allowed ? score : -INFINITY;
   }
   __syncthreads();
+  // Softmax: one warp a row
   if (warp >= kRows || firstRow + warp >= rows) return;
   float* const own = scores + warp * columns;
   float top = -INFINITY, sum = 0.0f;
@@ -86,6 +89,7 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
   const int64_t start = (static_cast<int64_t>(head) * p.queryGroups + group) * count;
   const float* const values = p.probabilities + start;
 
+  // This thread's values
   unsigned held[kHeld];
   if constexpr (kAllHeld) {
 #pragma unroll
@@ -107,6 +111,7 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
     }
   };
 
+  // Radix selection of the threshold's bits, from the top
   int64_t limit = p.topk < 0 ? 0 : p.topk;
   if (limit > count - 1) limit = count - 1;
   int rank = static_cast<int>(limit);  // how many candidates lie above the wanted one
@@ -114,6 +119,7 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
 #pragma unroll
   for (int level = 0; level < 3; ++level) {
     const int shift = level == 0 ? 20 : level == 1 ? 10 : 0, bits = level == 0 ? 11 : 10, perThread = level == 0 ? 2 : 1;
+    // Histogram of the candidates' next bits
     static_assert(kMostBins == 2 * kSelectThreads);
     for (int i = threadIdx.x; i < kCopies * kMostBins; i += kSelectThreads) (&histogram[0][0])[i] = 0;
     __syncthreads();
@@ -121,7 +127,7 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
       if (level == 0 || value >> (shift + bits) == prefix) atomicAdd(&histogram[warp % kCopies][(value >> shift) & ((1u << bits) - 1u)], 1);
     });
     __syncthreads();
-    // Thread t owns the t-th bins from the top; an inclusive scan finds whose bins hold the rank.
+    // Scan: thread t owns the t-th bins from the top; an inclusive scan finds whose bins hold the rank
     const int top = (1 << bits) - 1 - static_cast<int>(threadIdx.x) * perThread;
     int sizes[2] = {0, 0};
 #pragma unroll
@@ -151,6 +157,7 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
     rank = foundRank;
     __syncthreads();
   }
+  // Mask
   const float threshold = __uint_as_float(prefix);
   uint8_t* const mask = p.mask + start;
   each([&](int64_t at, unsigned value) { mask[at] = __uint_as_float(value) > threshold ? 1 : 0; });
