@@ -1,8 +1,8 @@
 import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
 import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
-import { KeyframeRequests } from '../media/keyframe-requests.ts';
 import type { DropReason, EncodedFrame, MonotonicUs, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
+import { ViewerKeyframeRequests } from '../media/viewer-keyframe-requests.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
 import type { BroadcastStats, SessionState } from './statistics.ts';
@@ -30,7 +30,8 @@ export class Audience {
   readonly #nowUs: () => MonotonicUs;
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #bitrate: BitrateController;
-  readonly #keyframes = new Map<EncoderKey, KeyframeRequests>();
+  readonly #keyframes = new Map<EncoderKey, ViewerKeyframeRequests>();
+  readonly #sourceKeyframes = new ViewerKeyframeRequests();
   #encoders: readonly EncoderRequest[] = [];
 
   constructor(media: Config['media'], requests: AudienceRequests, nowUs: () => MonotonicUs) {
@@ -80,6 +81,7 @@ export class Audience {
     if (subscriber === undefined) return undefined;
     this.#subscribers.delete(id);
     this.#bitrate.forget(id);
+    for (const requests of [this.#sourceKeyframes, ...this.#keyframes.values()]) requests.forget(id);
     this.#plan();
     return subscriber;
   }
@@ -87,8 +89,8 @@ export class Audience {
   /** The one keyframe request of a join, or of a return after an interruption. */
   #onStarted(subscriber: Subscriber): void {
     this.#plan();
-    this.#requestKeyframe(subscriber.codec, subscriber.renditions, this.#nowUs());
-    if (subscriber.wantsSource) this.#requests.requestSourceKeyframe('a viewer of the source joined');
+    this.#requestKeyframe(subscriber, this.#nowUs());
+    if (subscriber.wantsSource) this.#requestSourceKeyframe(subscriber);
   }
 
   #onInterrupted(id: string): void {
@@ -97,8 +99,13 @@ export class Audience {
   }
 
   #onKeyframeRequest(subscriber: Subscriber, track: 'result' | 'source'): void {
-    if (track === 'source') this.#requests.requestSourceKeyframe('a viewer of the source asked');
-    else this.#requestKeyframe(subscriber.codec, subscriber.renditions, this.#nowUs());
+    if (track === 'source') this.#requestSourceKeyframe(subscriber);
+    else this.#requestKeyframe(subscriber, this.#nowUs());
+  }
+
+  /** The publisher sent a keyframe: viewers of the source have what they asked for. */
+  onSourceKeyframe(): void {
+    this.#sourceKeyframes.satisfied();
   }
 
   sendResult(frame: EncodedFrame): void {
@@ -136,7 +143,7 @@ export class Audience {
       if (subscriber.want(low.has(subscriber.id) ? 'low' : 'full')) switching.push(subscriber);
     }
     this.#plan();
-    for (const { codec, renditions } of switching) this.#requestKeyframe(codec, renditions, nowUs);
+    for (const subscriber of switching) this.#requestKeyframe(subscriber, nowUs);
     this.#pollKeyframes(nowUs);
   }
 
@@ -144,6 +151,7 @@ export class Audience {
     for (const [key, requests] of this.#keyframes) {
       if (requests.poll(nowUs)) this.#sendKeyframeRequest(key);
     }
+    if (this.#sourceKeyframes.poll(nowUs)) this.#requests.requestSourceKeyframe('viewers of the source');
   }
 
   /** A new pipeline begins: it gets the list of encoders, and every subscriber waits for its first keyframe. */
@@ -172,16 +180,21 @@ export class Audience {
     await Promise.all(subscribers.map((subscriber) => subscriber.close()));
   }
 
-  /** @param renditions of the subscriber that needs one; the first is the one it wants */
-  #requestKeyframe(codec: ResultCodec, [rendition]: readonly Rendition[], nowUs: MonotonicUs): void {
+  #requestSourceKeyframe({ id }: Subscriber): void {
+    if (this.#sourceKeyframes.request(id, this.#nowUs())) this.#requests.requestSourceKeyframe('viewers of the source');
+  }
+
+  /** Of the rendition that the subscriber wants: the first of its renditions. */
+  #requestKeyframe({ id, codec, renditions }: Subscriber, nowUs: MonotonicUs): void {
+    const [rendition] = renditions;
     if (rendition === undefined) return;
     const key: EncoderKey = `${codec} ${rendition}`;
     let requests = this.#keyframes.get(key);
     if (requests === undefined) {
-      requests = new KeyframeRequests();
+      requests = new ViewerKeyframeRequests();
       this.#keyframes.set(key, requests);
     }
-    if (requests.request(nowUs)) this.#sendKeyframeRequest(key);
+    if (requests.request(id, nowUs)) this.#sendKeyframeRequest(key);
   }
 
   #sendKeyframeRequest(key: EncoderKey): void {

@@ -365,6 +365,7 @@ export class Broadcast {
 
   #onAccessUnit(unit: AccessUnit): void {
     this.#deps.metrics.frame('received');
+    if (unit.keyframe) this.#audience.onSourceKeyframe();
     this.#pipeline?.push(unit);
     if (this.#state !== 'live') this.#refreshState('first picture');
   }

@@ -222,13 +222,13 @@ describe('viewers', () => {
     world.frame('VP8', 'full', true);
     world.frame('H264', 'full', true);
     // Two viewers: the slower one's estimate counts.
-    gone.peer.estimateBps = 1_000_000;
+    gone.peer.estimateBps = 2_000_000;
     good.peer.estimateBps = 5_000_000;
     world.pass(6);
     const bitrates = () => world.pipelines[0]?.encoders.map(({ codec, bitrateBps }) => [codec, bitrateBps]);
     expect(bitrates()).toEqual([
-      ['H264', 850_000],
-      ['VP8', 850_000],
+      ['H264', 1_700_000],
+      ['VP8', 1_700_000],
     ]);
     gone.peer.become('disconnected');
     expect(world.pipelines[0]?.encoders.map(({ codec }) => codec)).toEqual(['H264']);
@@ -256,7 +256,7 @@ describe('viewers', () => {
     await world.publish('a');
     const { peer } = await world.watch('a', 'H264 source');
     peer.connect();
-    expect(world.publishers[0]?.keyframeRequests).toEqual(['a viewer of the source joined']);
+    expect(world.publishers[0]?.keyframeRequests).toEqual(['viewers of the source']);
     const packet = {
       stream: 1,
       payload: new Uint8Array(3),

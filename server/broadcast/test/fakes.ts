@@ -68,8 +68,10 @@ export class FakeViewer implements ViewerPeer {
   closed = 0;
   estimateBps: number | undefined;
   readonly listener: ViewerListener;
-  constructor(listener: ViewerListener) {
+  readonly #nowUs: () => number;
+  constructor(listener: ViewerListener, nowUs: () => number) {
     this.listener = listener;
+    this.#nowUs = nowUs;
   }
   /** The offer names what the viewer takes: "VP8", "H264 source". */
   accept = async (offer: string): Promise<string> => {
@@ -95,7 +97,7 @@ export class FakeViewer implements ViewerPeer {
       packetsSent: 0,
       fractionLost: 0,
       deliveredBps: undefined,
-      reportedAtUs: undefined,
+      reportedAtUs: this.#nowUs(),
       roundTripMs: undefined,
       estimateBps: this.estimateBps,
       nacksReceived: 0,
@@ -188,7 +190,7 @@ export class World {
         return peer;
       },
       createViewer: (listener) => {
-        const peer = new FakeViewer(listener);
+        const peer = new FakeViewer(listener, () => this.nowUs);
         this.viewers.push(peer);
         return peer;
       },
