@@ -253,7 +253,8 @@ export class StatsPanel {
     setText(this.#rungNote, note ?? '');
     this.#setRow('roundTrip', formatMs(uplink?.roundTripMs ?? downlink?.roundTripMs ?? viewer?.roundTripMs));
     this.#setRow('buffer', formatMs(downlink?.bufferMs));
-    this.#setRow('lost', `${source.packetsLost} up, ${downlink?.packetsLost ?? 0} down`);
+    const clock = source.timestampsReplaced > 0 ? `; ${source.timestampsReplaced} unusable timestamps` : '';
+    this.#setRow('lost', `${source.packetsLost} up, ${downlink?.packetsLost ?? 0} down${clock}`);
     const estimate = viewer?.estimateBps ?? null;
     const low = viewer?.rendition === 'low' ? ', so you get the small picture' : '';
     this.#setRow('estimate', estimate === null ? '–' : `${formatBitrate(estimate)}${low}`);

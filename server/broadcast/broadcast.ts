@@ -84,6 +84,7 @@ export class Broadcast {
   #keyframesBefore = 0;
   #dropsBefore: Partial<Record<DropReason, number>> = {};
   #ingestDrops: Partial<Record<DropReason, number>> = {};
+  #timestampsReplaced = 0;
   #lastMeteredTime = -Infinity;
   #audioErrorAtUs: MonotonicUs = -Infinity;
   #state: SessionState = 'waiting';
@@ -454,6 +455,7 @@ export class Broadcast {
     this.#refreshState('no picture arrives');
     this.#audience.adapt(nowUs);
     const publisherStats = this.#publisher?.peer.getStats();
+    this.#noteTimestamps(publisherStats?.timestampsReplaced ?? this.#timestampsReplaced);
     const frames = this.#meter.take(nowUs);
     const upscaled = this.#pipelineView.stats?.framesUpscaled ?? 0;
     const upscaledPerSecond = Math.max(0, upscaled - this.#upscaledBefore);
@@ -471,6 +473,12 @@ export class Broadcast {
     });
     if (this.#publisher !== undefined) this.#publisher.sink.onStats(this.#stats);
     this.#audience.pushStats(this.#stats);
+  }
+
+  /** At most a line a second; the publisher reads the same in its statistics. */
+  #noteTimestamps(replaced: number): void {
+    if (replaced > this.#timestampsReplaced) this.#log.warn({ replaced }, 'publisher.timestamps');
+    this.#timestampsReplaced = replaced;
   }
 
   async close(reason: string, error: AppError): Promise<void> {

@@ -47,6 +47,8 @@ export interface BroadcastStats {
     bitrateBps: number;
     codec: string;
     packetsLost: number;
+    /** Pictures that got the time of their arrival because the publisher's timestamps stood still or ran backwards. */
+    timestampsReplaced: number;
   };
   output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
   /** `rungCause`, when the rung is not 0: the machine's load, or a source too large for the rungs before. */

@@ -52,6 +52,7 @@ export function summarize(input: SummaryInput): BroadcastStats {
       bitrateBps: publisher?.bitrateBps ?? 0,
       codec: publisher?.codec ?? '',
       packetsLost: publisher?.packetsLost ?? 0,
+      timestampsReplaced: publisher?.timestampsReplaced ?? 0,
     },
     output: {
       width: format?.outputWidth ?? 0,

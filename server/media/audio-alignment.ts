@@ -6,7 +6,7 @@ const TICKS_PER_US = VIDEO_CLOCK_HZ / 1_000_000;
 /**
  * Puts the publisher's audio on the video's time line, so that one currency (media time) carries lip sync to the viewers'
  * sender reports. Exact once both tracks have a sender report (RFC 3550 section 6.4.1: both name the same wall clock);
- * until then by arrival.
+ * until then by arrival. O(1) a packet or report; holds the newest of each.
  */
 export class AudioAlignment {
   #videoReport: { ntpUs: number; mediaTime: MediaTime } | undefined;
@@ -14,13 +14,6 @@ export class AudioAlignment {
   #newestVideo: { mediaTime: MediaTime; atUs: MonotonicUs } | undefined;
   /** mediaTime = timestamp * 90/48 + offset */
   #offset: number | undefined;
-  #exact = false;
-
-  /** `reports`: by the publisher's sender reports; `arrival`: estimated; `none`: no video yet. */
-  get basis(): 'reports' | 'arrival' | 'none' {
-    if (this.#exact) return 'reports';
-    return this.#offset === undefined ? 'none' : 'arrival';
-  }
 
   onVideo(mediaTime: MediaTime, receivedAtUs: MonotonicUs): void {
     this.#newestVideo = { mediaTime, atUs: receivedAtUs };
@@ -46,7 +39,6 @@ export class AudioAlignment {
     } else {
       this.#videoReport = undefined;
     }
-    this.#exact = false;
   }
 
   /** @param timestamp unwrapped, 48 kHz */
@@ -65,6 +57,5 @@ export class AudioAlignment {
     const { ntpUs, mediaTime } = this.#videoReport;
     const atAudio = mediaTime + (this.#audioReport.ntpUs - ntpUs) * TICKS_PER_US;
     this.#offset = atAudio - this.#audioReport.timestamp * TICKS_PER_SAMPLE;
-    this.#exact = true;
   }
 }

@@ -1,13 +1,15 @@
 import type { MonotonicUs } from './types.ts';
 
-/** Changes of the wanted delay below this are slewed, so that nobody hears them; larger ones are a step. */
+/** Changes of the wanted delay below this are slewed, which is inaudible; larger ones are a step. */
 const STEP_FROM_MS = 40;
+/** Packets held at most: 4 s of the shortest Opus frames (2.5 ms). Beyond it the oldest leave early. */
+const MAX_PACKETS = 1600;
 /** Slewing speed: 5 ms a second is half a percent, far below what an ear notices. */
 const SLEW_MS_PER_SECOND = 5;
 
 /**
  * Holds a broadcast's audio back by the video's presentation delay, so that lips match. The delay counts from each
- * packet's arrival and is the same for every viewer. Bounded by its own length: a packet leaves after `delayMs`.
+ * packet's arrival and is the same for every viewer. Bounded: a packet leaves after `delayMs`, or when 1600 wait. O(1) a packet.
  */
 export class AudioDelay<Packet extends { readonly receivedAtUs: MonotonicUs }> {
   readonly #queue: { readonly packet: Packet; readonly dueAtUs: MonotonicUs }[] = [];
@@ -35,14 +37,15 @@ export class AudioDelay<Packet extends { readonly receivedAtUs: MonotonicUs }> {
 
   /** @returns the packets due by now, in order */
   take(nowUs: MonotonicUs): Packet[] {
-    let due = 0;
+    let due = Math.max(0, this.#queue.length - MAX_PACKETS);
     while (due < this.#queue.length && (this.#queue[due]?.dueAtUs ?? Infinity) <= nowUs) due += 1;
     return this.#queue.splice(0, due).map(({ packet }) => packet);
   }
 
   /** When the next packet is due; undefined when there is none. */
   get nextDueAtUs(): MonotonicUs | undefined {
-    return this.#queue[0]?.dueAtUs;
+    const first = this.#queue[0];
+    return this.#queue.length > MAX_PACKETS ? first?.packet.receivedAtUs : first?.dueAtUs;
   }
 
   clear(): void {

@@ -7,10 +7,17 @@ export interface BurstSpreaderOptions {
   readonly spreadUs: number;
 }
 
+/** A keyframe of 4 MiB has 3700 packets. */
+const MAX_PENDING = 4096;
+/** Sent entries are cut off the queue's front in pieces of this size. */
+const COMPACT_FROM = 1024;
+
 /**
  * Spreads the packets of a large frame (a keyframe) of one viewer over a little time: sent at once it overflows the
  * smallest buffer on the way, and with many viewers it holds up the event loop. Frames of ordinary size are not touched.
  * No timers: take() is called every few milliseconds while pending.
+ *
+ * Worst case: linear in the packets; it holds those of the last spreadUs, and past MAX_PENDING the oldest leave at once.
  */
 export class BurstSpreader<Packet> {
   readonly #options: BurstSpreaderOptions;
@@ -40,7 +47,7 @@ export class BurstSpreader<Packet> {
       for (const packet of packets) this.#queue.push(packet);
     }
     this.#endUs = nowUs + spreadUs;
-    return now;
+    return this.pending > MAX_PENDING ? [...now, ...this.#leave(this.pending - MAX_PENDING)] : now;
   }
 
   /** @returns the share that is due since the last call */
@@ -50,17 +57,22 @@ export class BurstSpreader<Packet> {
     const share = remainingUs <= 0 ? 1 : Math.min(1, (nowUs - this.#takenUs) / remainingUs);
     const count = Math.ceil(this.pending * share);
     this.#takenUs = nowUs;
-    const due = this.#queue.slice(this.#head, this.#head + count);
-    this.#head += count;
-    if (this.pending === 0) {
-      this.#queue = [];
-      this.#head = 0;
-    }
-    return due;
+    return this.#leave(count);
   }
 
   clear(): void {
     this.#queue = [];
     this.#head = 0;
+  }
+
+  #leave(count: number): Packet[] {
+    const due = this.#queue.slice(this.#head, this.#head + count);
+    this.#head += count;
+    if (this.pending === 0) this.clear();
+    else if (this.#head >= COMPACT_FROM) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+    return due;
   }
 }

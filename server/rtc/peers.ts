@@ -53,6 +53,8 @@ export interface PublisherStats {
   readonly framesPerSecond: number;
   readonly packetsReceived: number;
   readonly packetsLost: number;
+  /** Pictures whose timestamps did not advance and were replaced by the time of their arrival (rtp-clock.ts). */
+  readonly timestampsReplaced: number;
   readonly nacksSent: number;
   readonly keyframeRequestsSent: number;
   readonly hasAudio: boolean;

@@ -135,6 +135,7 @@ export class PublisherConnection implements PublisherPeer {
       framesPerSecond: this.#frames.perSecond(nowUs),
       packetsReceived: this.#transport.counters.packetsReceived,
       packetsLost: this.#lost,
+      timestampsReplaced: this.#clock.restamped,
       nacksSent: this.#nacks,
       keyframeRequestsSent: this.#pictureLosses,
       hasAudio: this.#audio !== undefined,
@@ -262,7 +263,7 @@ export class PublisherConnection implements PublisherPeer {
       return;
     }
     this.#codec = codec;
-    const mediaTime = this.#clock.map(stream, packet.timestamp, receivedAtUs);
+    const mediaTime = this.#clock.map(stream, packet.timestamp, receivedAtUs, packet.marker);
     this.#alignment.onVideo(mediaTime, receivedAtUs);
     const colourSpaceId = this.#plan?.colourSpaceId;
     const colourSpace = colourSpaceId === undefined ? undefined : findExtension(packet, colourSpaceId);

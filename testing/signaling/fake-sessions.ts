@@ -103,7 +103,15 @@ export class FakeSessions implements SessionService {
 }
 
 export const someStats: BroadcastStats = {
-  source: { width: 320, height: 180, framesPerSecond: 30, bitrateBps: 280_000, codec: 'VP8', packetsLost: 0 },
+  source: {
+    width: 320,
+    height: 180,
+    framesPerSecond: 30,
+    bitrateBps: 280_000,
+    codec: 'VP8',
+    packetsLost: 0,
+    timestampsReplaced: 0,
+  },
   output: { width: 1280, height: 720, framesPerSecond: 30, bitrateBps: 2_400_000, codec: 'H264' },
   model: {
     kind: 'resize',

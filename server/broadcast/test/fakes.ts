@@ -26,6 +26,7 @@ export class FakePublisher implements PublisherPeer {
   state: PublisherPeer['state'] = 'connecting';
   closed = 0;
   keyframeRequests: string[] = [];
+  timestampsReplaced = 0;
   readonly listener: PublisherListener;
   constructor(listener: PublisherListener) {
     this.listener = listener;
@@ -46,6 +47,7 @@ export class FakePublisher implements PublisherPeer {
       framesPerSecond: 30,
       packetsReceived: 1,
       packetsLost: 0,
+      timestampsReplaced: this.timestampsReplaced,
       nacksSent: 0,
       keyframeRequestsSent: 0,
       hasAudio: false,

@@ -7,11 +7,9 @@ describe('AudioAlignment', () => {
     alignment.onVideo(900_000, 5_000_000);
     // By arrival first: audio that arrives 100 ms after the picture is 9000 ticks later.
     expect(alignment.mediaTimeOf(48_000, 5_100_000)).toBeCloseTo(909_000);
-    expect(alignment.basis).toBe('arrival');
     // Sender reports say: audio timestamp 48000 was sampled 20 ms before the picture at 900000.
     alignment.onVideoReport(1_000_000, 900_000);
     alignment.onAudioReport(980_000, 48_000);
-    expect(alignment.basis).toBe('reports');
     expect(alignment.mediaTimeOf(48_000, 7_000_000)).toBeCloseTo(898_200);
     expect(alignment.mediaTimeOf(96_000, 9_000_000)).toBeCloseTo(898_200 + 90_000);
   });
@@ -22,7 +20,6 @@ describe('AudioAlignment', () => {
     alignment.onVideoReport(1_000_000, 900_000);
     alignment.onAudioReport(1_000_000, 48_000);
     alignment.restart('audio');
-    expect(alignment.basis).toBe('none');
     expect(alignment.mediaTimeOf(0, 5_000_000)).toBeCloseTo(900_000);
   });
 });

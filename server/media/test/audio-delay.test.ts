@@ -35,3 +35,14 @@ it('slews a small change by at most 5 ms a second', () => {
   for (let ms = 1020; ms <= 10_000; ms += 20) line.push(at(ms));
   expect(line.delayMs).toBe(120);
 });
+
+it('holds at most 1600 packets of a flood: the oldest leave early, in order', () => {
+  const line = new AudioDelay<{ receivedAtUs: number }>();
+  line.setDelay(2000);
+  for (let ms = 0; ms < 1600; ms += 1) line.push(at(ms));
+  expect(line.take(1600_000)).toEqual([]);
+  for (let ms = 1600; ms < 1610; ms += 1) line.push(at(ms));
+  expect(line.nextDueAtUs).toBe(0);
+  expect(line.take(1610_000)).toEqual(Array.from({ length: 10 }, (_, ms) => at(ms)));
+  expect(line.nextDueAtUs).toBe(2_010_000);
+});

@@ -33,4 +33,23 @@ describe('BurstSpreader', () => {
     while (spreader.pending > 0) out.push(...spreader.take(100 * MS));
     expect(out).toEqual([1, 2, 3, 4, 5]);
   });
+
+  it('is bounded, and lets nothing behind in its queue when frames never pause', () => {
+    const spreader = new BurstSpreader<number>({ burstPackets: 20, spreadUs: 15 * MS });
+    let [sent, got, next] = [0, 0, 0];
+    // 700 frames of 60 packets a second: a packet is always pending.
+    for (let nowUs = 0; nowUs < 2000 * MS; nowUs += 1430) {
+      const frame = Array.from({ length: 60 }, () => sent++);
+      for (const packet of [...spreader.push(frame, nowUs), ...spreader.take(nowUs + 700)]) {
+        expect(packet).toBe(next);
+        next += 1;
+        got += 1;
+      }
+      expect(spreader.pending).toBeLessThanOrEqual(4096);
+    }
+    expect(sent - got).toBe(spreader.pending);
+    const flood = Array.from({ length: 20_000 }, () => sent++);
+    expect(spreader.push(flood, 2000 * MS).length).toBeGreaterThanOrEqual(20_000 - 4096);
+    expect(spreader.pending).toBe(4096);
+  });
 });
