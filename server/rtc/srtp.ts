@@ -114,18 +114,77 @@ export class SrtpSender {
   }
 }
 
-/** Indices seen lately of one SSRC: a ring of the last REPLAY_WINDOW values. */
+/**
+ * Indices seen lately of one SSRC (RFC 3711 section 3.3.2): a bit for each of the last REPLAY_WINDOW, 128 bytes. accept()
+ * clears at most the whole window, whatever the jump.
+ */
 class ReplayWindow {
-  readonly #seen = new Float64Array(REPLAY_WINDOW).fill(-1);
+  readonly #seen = new Uint32Array(REPLAY_WINDOW / 32);
   newest = -1;
+  /** Order of use among the windows of one receiver. */
+  usedAt = 0;
 
   isReplay(index: number): boolean {
-    return index <= this.newest - REPLAY_WINDOW || this.#seen[index % REPLAY_WINDOW] === index;
+    if (index <= this.newest - REPLAY_WINDOW) return true;
+    return index <= this.newest && ((this.#seen[(index % REPLAY_WINDOW) >> 5] as number) & (1 << (index & 31))) !== 0;
   }
 
   accept(index: number): void {
-    this.#seen[index % REPLAY_WINDOW] = index;
+    if (index - this.newest >= REPLAY_WINDOW) this.#seen.fill(0);
+    else for (let skipped = this.newest + 1; skipped < index; skipped += 1) this.#set(skipped, false);
+    this.#set(index, true);
     if (index > this.newest) this.newest = index;
+  }
+
+  #set(index: number, seen: boolean): void {
+    const at = (index % REPLAY_WINDOW) >> 5;
+    const bit = 1 << (index & 31);
+    const word = this.#seen[at] as number;
+    this.#seen[at] = seen ? word | bit : word & ~bit;
+  }
+}
+
+/** SSRCs with state: a browser uses three, one with simulcast and repair streams ten. */
+const MAX_SSRCS = 64;
+
+/**
+ * The replay windows of one direction. The authenticated peer itself may change its SSRC with every packet: the table stays
+ * bounded, and the window that was not used for longest is forgotten, so that the streams in use keep theirs. A packet of a
+ * new SSRC costs a search through 64 windows, every other O(1).
+ */
+class ReplayWindows {
+  readonly #windows = new Map<number, ReplayWindow>();
+  #uses = 0;
+
+  get size(): number {
+    return this.#windows.size;
+  }
+
+  of(ssrc: number): ReplayWindow | undefined {
+    return this.#windows.get(ssrc);
+  }
+
+  /** Only for authentic packets: forged SSRCs must not create state. */
+  accept(ssrc: number, index: number): void {
+    let window = this.#windows.get(ssrc);
+    if (window === undefined) {
+      if (this.#windows.size >= MAX_SSRCS) this.#forgetOldest();
+      window = new ReplayWindow();
+      this.#windows.set(ssrc, window);
+    }
+    window.usedAt = this.#uses += 1;
+    window.accept(index);
+  }
+
+  #forgetOldest(): void {
+    let oldest: number | undefined;
+    let usedAt = Infinity;
+    for (const [ssrc, window] of this.#windows) {
+      if (window.usedAt >= usedAt) continue;
+      oldest = ssrc;
+      usedAt = window.usedAt;
+    }
+    if (oldest !== undefined) this.#windows.delete(oldest);
   }
 }
 
@@ -134,8 +193,8 @@ export class SrtpReceiver {
   readonly #rtp: SessionKeys;
   readonly #rtcp: SessionKeys;
   readonly #tagBytes: number;
-  readonly #rtpWindows = new Map<number, ReplayWindow>();
-  readonly #rtcpWindows = new Map<number, ReplayWindow>();
+  readonly #rtpWindows = new ReplayWindows();
+  readonly #rtcpWindows = new ReplayWindows();
 
   constructor(keys: SrtpKeys) {
     this.#gcm = keys.profile === 'AEAD_AES_128_GCM';
@@ -144,21 +203,25 @@ export class SrtpReceiver {
     this.#tagBytes = this.#gcm ? GCM_TAG_BYTES : SHA1_80_TAG_BYTES;
   }
 
+  /** SSRCs with state, of RTP and RTCP together. */
+  get streams(): number {
+    return this.#rtpWindows.size + this.#rtcpWindows.size;
+  }
+
   /** @returns the RTP packet, or undefined if it is malformed, replayed or not authentic; never throws */
   unprotect(packet: Buffer): Buffer | undefined {
     const headerBytes = rtpHeaderBytes(packet);
     const end = packet.length - this.#tagBytes;
     if (headerBytes === undefined || end < headerBytes) return undefined;
     const ssrc = packet.readUInt32BE(8);
-    const window = this.#rtpWindows.get(ssrc);
+    const window = this.#rtpWindows.of(ssrc);
     const index = estimateIndex(window?.newest, packet.readUInt16BE(2));
     if (index < 0 || window?.isReplay(index) === true) return undefined;
     const plain = this.#gcm
       ? this.#openGcm(packet, headerBytes, end, gcmRtpIv(Buffer.alloc(12), this.#rtp.salt, ssrc, index))
       : this.#openSha1(packet, headerBytes, end, ssrc, index);
     if (plain === undefined) return undefined;
-    // Only an authentic packet may create state: forged SSRCs cannot grow the table.
-    (window ?? newWindow(this.#rtpWindows, ssrc)).accept(index);
+    this.#rtpWindows.accept(ssrc, index);
     return plain;
   }
 
@@ -170,7 +233,7 @@ export class SrtpReceiver {
     const encrypted = word >= 0x80000000;
     const index = word & 0x7fffffff;
     const ssrc = packet.readUInt32BE(4);
-    const window = this.#rtcpWindows.get(ssrc);
+    const window = this.#rtcpWindows.of(ssrc);
     if (!encrypted || window?.isReplay(index) === true) return undefined;
     let plain: Buffer | undefined;
     if (this.#gcm) {
@@ -189,7 +252,7 @@ export class SrtpReceiver {
         plain = Buffer.concat([packet.subarray(0, 8), body]);
       }
     }
-    if (plain !== undefined) (window ?? newWindow(this.#rtcpWindows, ssrc)).accept(index);
+    if (plain !== undefined) this.#rtcpWindows.accept(ssrc, index);
     return plain;
   }
 
@@ -217,19 +280,6 @@ export class SrtpReceiver {
     body.copy(plain, headerBytes);
     return plain;
   }
-}
-
-const MAX_SSRCS = 64;
-
-function newWindow(windows: Map<number, ReplayWindow>, ssrc: number): ReplayWindow {
-  if (windows.size >= MAX_SSRCS) {
-    // The authenticated peer itself changes SSRC on every packet: keep the table bounded, forget the oldest.
-    const oldest = windows.keys().next().value;
-    if (oldest !== undefined) windows.delete(oldest);
-  }
-  const window = new ReplayWindow();
-  windows.set(ssrc, window);
-  return window;
 }
 
 function finishes(decipher: { final(): Buffer }): boolean {
