@@ -220,7 +220,7 @@ export class Broadcast {
     if (before.kind !== 'free') this.#pipeline?.reset();
     this.#ownership = { kind: 'publishing', token, publisher };
     publisher.attach({
-      onPublisherState: (from, state) => this.#onPublisherState(from, state),
+      onPublisherState: (from, state, cause) => this.#onPublisherState(from, state, cause),
       onAccessUnit: (unit) => this.#onAccessUnit(unit),
       onVideoPacket: (packet, codec) => this.#audience.sendSource(packet, codec),
       onAudioPacket: (packet) => this.#audio.push(packet),
@@ -233,10 +233,10 @@ export class Broadcast {
     return token;
   }
 
-  #onPublisherState(publisher: Publisher, state: PeerState): void {
+  #onPublisherState(publisher: Publisher, state: PeerState, cause?: AppError): void {
     this.#log.debug({ state }, 'publisher.state');
     if (state !== 'closed') return;
-    const error = new AppError('peer.connection', 'The connection to the publisher was lost.');
+    const error = cause ?? new AppError('peer.connection', 'The connection to the publisher was lost.');
     void this.unpublish(publisher, 'disconnected', { reason: 'connection lost', error });
   }
 

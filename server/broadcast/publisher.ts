@@ -7,7 +7,7 @@ import type { SessionState } from './statistics.ts';
 
 /** What the broadcast does with the things its publisher sends; called only while this publisher is the current one. */
 export interface PublisherOwner {
-  onPublisherState(publisher: Publisher, state: PeerState): void;
+  onPublisherState(publisher: Publisher, state: PeerState, cause?: AppError): void;
   onAccessUnit(unit: AccessUnit): void;
   onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void;
   onAudioPacket(packet: ForwardPacket): void;
@@ -27,7 +27,7 @@ export class Publisher {
     this.session = session;
     this.#sink = sink;
     const listener: PublisherListener = {
-      onState: (state) => this.#owner?.onPublisherState(this, state),
+      onState: (state, cause) => this.#owner?.onPublisherState(this, state, cause),
       onAccessUnit: (unit) => {
         this.#lastUnitAtUs = unit.assembledAtUs;
         this.#owner?.onAccessUnit(unit);

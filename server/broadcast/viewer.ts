@@ -30,7 +30,7 @@ export class Viewer implements Subscriber {
     this.#subscription = subscription;
     this.peer = rtc.createViewer(
       {
-        onState: (state) => this.#onPeerState(state),
+        onState: (state, cause) => this.#onPeerState(state, cause),
         onKeyframeRequest: (track) => subscription.requestKeyframe(track),
         onCandidate: (candidate) => sink.onCandidate(candidate),
       },
@@ -107,7 +107,7 @@ export class Viewer implements Subscriber {
     return this.peer.close();
   }
 
-  #onPeerState(state: PeerState): void {
+  #onPeerState(state: PeerState, cause?: AppError): void {
     if (this.#gate.state.kind === 'closed') return;
     switch (state) {
       case 'connected':
@@ -121,7 +121,7 @@ export class Viewer implements Subscriber {
         this.onState(
           'ended',
           'connection lost',
-          new AppError('peer.connection', 'The connection to the viewer was lost.'),
+          cause ?? new AppError('peer.connection', 'The connection to the viewer was lost.'),
         );
         this.#subscription.ended();
         break;

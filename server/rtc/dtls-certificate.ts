@@ -1,27 +1,17 @@
-import { createHash } from 'node:crypto';
-import { CipherContext, HashAlgorithm, NamedCurveAlgorithm, RTCCertificate, SignatureAlgorithm } from 'werift';
+import { createOwnCertificate, type OwnCertificate } from './dtls/own-certificate.ts';
 
-let certificatePromise: Promise<RTCCertificate> | undefined;
+const RENEW_AFTER_MS = 30 * 86_400_000;
+const VALID_DAYS = 365;
 
-/** One self-signed P-256 certificate per process: making one costs milliseconds, and peers check only its fingerprint. */
-export function certificate(): Promise<RTCCertificate> {
-  certificatePromise ??= CipherContext.createSelfSignedCertificateWithKey(
-    { signature: SignatureAlgorithm.ecdsa_3, hash: HashAlgorithm.sha256_4 },
-    NamedCurveAlgorithm.secp256r1_23,
-  ).then(({ certPem, keyPem, signatureHash }) => new RTCCertificate(keyPem, certPem, signatureHash));
-  return certificatePromise;
-}
+let current: { readonly certificate: OwnCertificate; readonly madeAtMs: number } | undefined;
 
-/** RFC 8122 section 5: one of the fingerprints of the peer's description is its certificate's. */
-export function fingerprintMatches(
-  remoteCertificate: Buffer | undefined,
-  expected: readonly { readonly algorithm: string; readonly value: string }[],
-): boolean {
-  if (remoteCertificate === undefined) return false;
-  return expected.some(({ algorithm, value }) => {
-    const name = algorithm.replace('-', '').toLowerCase();
-    if (!['sha256', 'sha384', 'sha512'].includes(name)) return false;
-    const digest = createHash(name).update(remoteCertificate).digest('hex');
-    return digest === value.replaceAll(':', '').toLowerCase();
-  });
+/**
+ * One self-signed certificate for the sessions of a process: making one costs a key pair and a signature, and peers check its
+ * fingerprint alone. After a month new sessions get another, so that no session outlives the one it shows.
+ */
+export function certificate(nowMs = Date.now()): OwnCertificate {
+  if (current === undefined || nowMs - current.madeAtMs > RENEW_AFTER_MS) {
+    current = { certificate: createOwnCertificate(VALID_DAYS, new Date(nowMs)), madeAtMs: nowMs };
+  }
+  return current.certificate;
 }

@@ -35,7 +35,8 @@ export interface ForwardPacket {
 }
 
 export interface PublisherListener {
-  onState(state: PeerState): void;
+  /** @param cause why it is closed, when more is known than that the peer is gone */
+  onState(state: PeerState, cause?: AppError): void;
   /** Complete, ordered access units for the pipeline. */
   onAccessUnit(unit: AccessUnit): void;
   /** Every video packet in order, for viewers of the untouched source. */
@@ -89,7 +90,8 @@ export interface IceCandidate {
 export type ViewerTrack = 'result' | 'source' | 'audio';
 
 export interface ViewerListener {
-  onState(state: PeerState): void;
+  /** @param cause why it is closed, when more is known than that the peer is gone */
+  onState(state: PeerState, cause?: AppError): void;
   /** PLI or FIR of the viewer for one of its video tracks; nothing else makes the peer ask. */
   onKeyframeRequest(track: 'result' | 'source'): void;
   /** As PublisherListener.onCandidate. */

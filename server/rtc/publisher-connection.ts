@@ -89,7 +89,7 @@ export class PublisherConnection implements PublisherPeer {
       onKeyframeNeeded: () => this.#requestKeyframe(),
     });
     this.#transport = new SecureTransport(options, {
-      onState: (state) => this.#onState(state),
+      onState: (state, cause) => this.#onState(state, cause),
       onRtp: (packet, arrivedAtUs) => this.#onRtp(packet, arrivedAtUs),
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
       onCandidate: (candidate) => this.#call(() => listener.onCandidate?.(candidate)),
@@ -188,8 +188,9 @@ export class PublisherConnection implements PublisherPeer {
     for (const candidate of candidates) await this.#transport.addCandidate({ candidate });
   }
 
-  #onState(state: PeerState): void {
-    this.#call(() => this.#listener.onState(state));
+  #onState(state: PeerState, cause?: AppError): void {
+    if (cause !== undefined) this.#owner.onListenerError(cause);
+    this.#call(() => this.#listener.onState(state, cause));
     if (state === 'closed') this.#owner.onClosed(this);
   }
 

@@ -2,10 +2,10 @@ import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import { certificate } from './dtls-certificate.ts';
-import { DtlsSession, type DtlsKeys } from './dtls-session.ts';
+import { DtlsSession, type DtlsKeys } from './dtls/session.ts';
 import { IceAgent, type IcePath, type LocalIceParameters } from './ice-agent.ts';
 import type { IceCandidate, PeerState, RtcOptions } from './peers.ts';
-import { SrtpReceiver, SrtpSender } from './srtp.ts';
+import { SRTP_PROFILES, SrtpReceiver, SrtpSender, type SrtpProfile } from './srtp.ts';
 import type { LocalTransportParameters, RemoteTransportParameters } from './transport-parameters.ts';
 
 /**
@@ -14,7 +14,8 @@ import type { LocalTransportParameters, RemoteTransportParameters } from './tran
  */
 
 export interface TransportListener {
-  onState(state: PeerState): void;
+  /** @param cause why it is closed, where the peer failed to prove who it is or to speak DTLS */
+  onState(state: PeerState, cause?: AppError): void;
   /** A decrypted RTP packet, not yet parsed. */
   onRtp(packet: Buffer, arrivedAtUs: MonotonicUs): void;
   onRtcp(packet: Buffer, arrivedAtUs: MonotonicUs): void;
@@ -52,7 +53,7 @@ export class SecureTransport {
   readonly #ice: IceAgent;
   readonly #createdAtUs = monotonicUs();
   #state: PeerState = 'connecting';
-  #dtls: DtlsSession | undefined;
+  #dtls: DtlsSession<SrtpProfile> | undefined;
   #setup: 'active' | 'passive' = 'passive';
   #fingerprint = '';
   #sender: SrtpSender | undefined;
@@ -89,22 +90,25 @@ export class SecureTransport {
 
   /** Takes the offer's transport, gathers (at most a second) and starts connecting. */
   async accept(remote: RemoteTransportParameters): Promise<LocalTransportParameters> {
-    const own = await certificate();
     this.#throwIfClosed();
-    this.#fingerprint = own.getFingerprints()[0]?.value ?? '';
+    const own = certificate();
+    this.#fingerprint = own.sha256Fingerprint;
     this.#setup = remote.setup === 'passive' ? 'active' : 'passive';
-    this.#dtls = new DtlsSession({
-      role: this.#setup === 'passive' ? 'server' : 'client',
-      certificate: own,
-      remoteFingerprints: remote.fingerprints,
-      send: (datagram) => this.#send(datagram),
-      listener: {
-        onConnected: (keys) => this.#onSecure(keys),
-        onClosed: () => void this.close(),
-        onFailed: () => void this.close(),
-      },
-    });
     try {
+      this.#dtls = new DtlsSession({
+        role: this.#setup === 'passive' ? 'server' : 'client',
+        certificate: own,
+        remoteFingerprints: remote.fingerprints,
+        srtpProfiles: SRTP_PROFILES,
+        send: (datagram) => this.#send(datagram),
+        listener: {
+          onConnected: (keys) => this.#onSecure(keys),
+          onClosed: () => void this.close(),
+          onFailed: (error) => void this.close(error),
+        },
+      });
+      // A client's first flight needs a path; a server may be asked as soon as a check of the peer is authentic.
+      if (this.#setup === 'passive') this.#dtls.start();
       return this.#local(await this.#ice.start(remote));
     } catch (error) {
       await this.close();
@@ -147,22 +151,21 @@ export class SecureTransport {
     if (nowUs - this.#trimmedAtUs > TRIM_INTERVAL_US) {
       this.#trimmedAtUs = nowUs;
       this.#ice.trim();
-      this.#dtls?.trim();
     }
     const silentUs = nowUs - Math.max(this.#lastReceivedUs, this.#ice.lastReceivedUs);
     if (silentUs > CLOSED_AFTER_US) void this.close();
     else if (silentUs > DISCONNECTED_AFTER_US) this.#setState('disconnected');
   }
 
-  /** Idempotent. Resolves when sockets are closed. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /** Idempotent. Resolves when sockets are closed. @param cause for the listener */
+  close(cause?: AppError): Promise<void> {
+    this.#closing ??= this.#close(cause);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(cause: AppError | undefined): Promise<void> {
     this.#dtls?.close();
-    this.#setState('closed');
+    this.#setState('closed', cause);
     this.#sender = undefined;
     this.#receiver = undefined;
     await this.#ice.close();
@@ -211,7 +214,7 @@ export class SecureTransport {
     else this.#listener.onRtp(plain, nowUs);
   }
 
-  #onSecure({ profile, local, remote }: DtlsKeys): void {
+  #onSecure({ profile, local, remote }: DtlsKeys<SrtpProfile>): void {
     if (this.#state === 'closed') return;
     this.#sender = new SrtpSender({ profile, ...local });
     this.#receiver = new SrtpReceiver({ profile, ...remote });
@@ -225,9 +228,9 @@ export class SecureTransport {
     this.#counters.bytesSent += data.length;
   }
 
-  #setState(state: PeerState): void {
+  #setState(state: PeerState, cause?: AppError): void {
     if (this.#state === state || this.#state === 'closed') return;
     this.#state = state;
-    this.#listener.onState(state);
+    this.#listener.onState(state, cause);
   }
 }

@@ -7,6 +7,9 @@ import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'n
 
 export type SrtpProfile = 'AEAD_AES_128_GCM' | 'AES128_CM_HMAC_SHA1_80';
 
+/** In order of preference. */
+export const SRTP_PROFILES: readonly SrtpProfile[] = ['AEAD_AES_128_GCM', 'AES128_CM_HMAC_SHA1_80'];
+
 export interface SrtpKeys {
   readonly profile: SrtpProfile;
   readonly masterKey: Buffer;

@@ -1,9 +1,6 @@
-/** What the two descriptions say about the one transport of a session (RFC 8839, RFC 8842). */
+import type { Fingerprint } from './dtls/peer-certificate.ts';
 
-export interface Fingerprint {
-  readonly algorithm: string;
-  readonly value: string;
-}
+/** What the two descriptions say about the one transport of a session (RFC 8839, RFC 8842). */
 
 export interface RemoteTransportParameters {
   readonly usernameFragment: string;

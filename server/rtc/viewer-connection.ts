@@ -82,7 +82,7 @@ export class ViewerConnection implements ViewerPeer {
     this.#maxOutput = maxOutput;
     this.#owner = owner;
     this.#transport = new SecureTransport(options, {
-      onState: (state) => this.#onState(state),
+      onState: (state, cause) => this.#onState(state, cause),
       onRtp: () => undefined, // a viewer has nothing to send
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
       onCandidate: (candidate) => this.#call(() => listener.onCandidate?.(candidate)),
@@ -306,8 +306,9 @@ export class ViewerConnection implements ViewerPeer {
     for (const candidate of candidates) await this.#transport.addCandidate({ candidate });
   }
 
-  #onState(state: PeerState): void {
-    this.#call(() => this.#listener.onState(state));
+  #onState(state: PeerState, cause?: AppError): void {
+    if (cause !== undefined) this.#owner.onListenerError(cause);
+    this.#call(() => this.#listener.onState(state, cause));
     if (state === 'closed') {
       for (const track of this.#tracks) track.stream.clear();
       this.#spreader.clear();

@@ -16,7 +16,7 @@ interface Ticking {
   close(): Promise<void>;
 }
 
-/** WebRTC by werift's ICE and DTLS; secure-transport.ts says what is ours and why. */
+/** WebRTC on werift's ICE and our own DTLS, SRTP and RTP. */
 export class WeriftStack implements RtcStack {
   readonly #options: RtcOptions;
   readonly #peers = new Map<string, Ticking>();

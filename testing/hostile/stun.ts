@@ -65,7 +65,11 @@ export interface CheckOptions {
 }
 
 /** A connectivity check (RFC 8445 section 7.2) towards `to`, from the side with this username fragment. */
-export function connectivityCheck(to: IceCredentials, fromUsernameFragment: string, options: CheckOptions = {}): Buffer {
+export function connectivityCheck(
+  to: IceCredentials,
+  fromUsernameFragment: string,
+  options: CheckOptions = {},
+): Buffer {
   const { useCandidate = false, controlling = true, priority = 1, transaction = randomBytes(12) } = options;
   const attributes = [
     attribute(StunAttribute.username, Buffer.from(`${to.usernameFragment}:${fromUsernameFragment}`)),

@@ -7,7 +7,7 @@ import {
   type PeerConfig,
 } from 'werift';
 
-/** werift's own RTCPeerConnection as the far side: it shares ICE and DTLS with the server, but no SDP, SRTP or RTP code. */
+/** werift's own RTCPeerConnection as the far side: it shares ICE with the server, but no DTLS, SDP, SRTP or RTP code. */
 
 export type Signal = (offerSdp: string) => Promise<string>;
 

@@ -31,7 +31,7 @@ export class RecordProtection {
   /** @param sequence epoch and sequence number, 8 bytes */
   seal(type: number, sequence: Buffer, plain: Buffer): Buffer {
     const cipher = this.#cipher(sequence);
-    cipher.setAAD(additionalData(type, sequence, plain.length));
+    cipher.setAAD(additionalData(type, sequence, plain.length), { plaintextLength: plain.length });
     const body = cipher.update(plain);
     cipher.final();
     const explicit = this.#explicitBytes > 0 ? [sequence] : [];
@@ -44,7 +44,8 @@ export class RecordProtection {
     const tagAt = fragment.length - TAG_BYTES;
     if (tagAt < bodyAt) return undefined;
     const decipher = this.#decipher(bodyAt > 0 ? fragment.subarray(0, bodyAt) : sequence);
-    decipher.setAAD(additionalData(type, sequence, tagAt - bodyAt));
+    const plaintextLength = tagAt - bodyAt;
+    decipher.setAAD(additionalData(type, sequence, plaintextLength), { plaintextLength });
     decipher.setAuthTag(fragment.subarray(tagAt));
     const plain = decipher.update(fragment.subarray(bodyAt, tagAt));
     try {

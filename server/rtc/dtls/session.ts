@@ -34,30 +34,30 @@ import type { MasterKey, SrtpKeyingMaterial, SrtpProfileName } from './srtp-keys
  * descriptions. Knows no socket, no ICE and no media. Runs on the thread that calls it; nothing here waits.
  */
 
-export interface DtlsKeys {
-  readonly profile: SrtpProfileName;
+export interface DtlsKeys<Profile extends SrtpProfileName = SrtpProfileName> {
+  readonly profile: Profile;
   readonly local: MasterKey;
   readonly remote: MasterKey;
 }
 
-export interface DtlsListener {
+export interface DtlsListener<Profile extends SrtpProfileName = SrtpProfileName> {
   /** The peer is who its description says, and both sides saw the same handshake. */
-  onConnected(keys: DtlsKeys): void;
+  onConnected(keys: DtlsKeys<Profile>): void;
   /** The peer closed the session. */
   onClosed(): void;
   /** The handshake or the session failed; nothing follows. */
   onFailed(error: AppError): void;
 }
 
-export interface DtlsOptions {
+export interface DtlsOptions<Profile extends SrtpProfileName = SrtpProfileName> {
   readonly role: 'server' | 'client';
   readonly certificate: OwnCertificate;
   /** Of the peer's description; at least one must be of SHA-256 or better. */
   readonly remoteFingerprints: readonly Fingerprint[];
   /** In order of preference. */
-  readonly srtpProfiles: readonly SrtpProfileName[];
+  readonly srtpProfiles: readonly Profile[];
   readonly send: (datagram: Buffer) => void;
-  readonly listener: DtlsListener;
+  readonly listener: DtlsListener<Profile>;
   readonly clock?: Clock;
 }
 
@@ -74,7 +74,7 @@ export interface DtlsCounters {
   repeatedFlights: number;
 }
 
-export class DtlsSession {
+export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
   readonly counters: DtlsCounters = {
     refused: 0,
     asymmetricOperations: 0,
@@ -82,7 +82,7 @@ export class DtlsSession {
     helloVerifyRequests: 0,
     repeatedFlights: 0,
   };
-  readonly #options: DtlsOptions;
+  readonly #options: DtlsOptions<Profile>;
   readonly #clock: Clock;
   readonly #parameters: HandshakeParameters;
   readonly #reader = new RecordReader();
@@ -103,7 +103,7 @@ export class DtlsSession {
   #cancelGrace: (() => void) | undefined;
 
   /** @throws AppError sdp.invalid when no fingerprint is usable */
-  constructor(options: DtlsOptions) {
+  constructor(options: DtlsOptions<Profile>) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     const { certificate, srtpProfiles } = options;
@@ -127,11 +127,17 @@ export class DtlsSession {
     this.#begin(handshake, handshake.first, 0);
   }
 
-  /** A datagram of unknown origin. Never throws. */
-  receive(datagram: Buffer): void {
+  /** A datagram of unknown origin. Never throws. @returns false when no record of it may count */
+  receive(datagram: Buffer): boolean {
     const { records, refused } = splitDatagram(datagram);
     this.counters.refused += refused;
-    for (const record of records) this.#onRecord(this.#reader.open(record));
+    let counts = false;
+    for (const record of records) {
+      const open = this.#reader.open(record);
+      counts ||= open !== undefined;
+      this.#onRecord(open);
+    }
+    return counts;
   }
 
   /** Says goodbye (RFC 5246 section 7.2.1). Idempotent; no event follows. */
@@ -280,16 +286,14 @@ export class DtlsSession {
   }
 
   #connected({ profile, client, server }: SrtpKeyingMaterial): void {
+    const ours = this.#options.srtpProfiles.find((own) => own === profile);
+    if (ours === undefined) throw new Error(`${profile} is not one of ours`);
     this.#state = 'connected';
     this.#stopClocks();
     this.#messages = undefined;
     this.#handshake = undefined;
-    const ours = this.#options.role === 'client';
-    this.#options.listener.onConnected({
-      profile,
-      local: ours ? client : server,
-      remote: ours ? server : client,
-    });
+    const [local, remote] = this.#options.role === 'client' ? [client, server] : [server, client];
+    this.#options.listener.onConnected({ profile: ours, local, remote });
   }
 
   /** Counts only behind all messages before it: early, late or repeated it changes nothing (CVE-2014-0224). */

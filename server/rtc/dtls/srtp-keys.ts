@@ -16,8 +16,8 @@ export interface MasterKey {
 }
 
 /** Keys of both directions. */
-export interface SrtpKeyingMaterial {
-  readonly profile: SrtpProfileName;
+export interface SrtpKeyingMaterial<Profile extends SrtpProfileName = SrtpProfileName> {
+  readonly profile: Profile;
   readonly client: MasterKey;
   readonly server: MasterKey;
 }

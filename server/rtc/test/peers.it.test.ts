@@ -435,13 +435,20 @@ describe('peers', () => {
 
   it('refuse a peer whose certificate is not the one its offer names', async () => {
     const states: string[] = [];
-    publisher = stack.createPublisher({ ...listener, onState: (state) => states.push(state) });
+    const causes: unknown[] = [];
+    const onState = (state: string, cause?: AppError) => {
+      states.push(state);
+      causes.push(cause);
+    };
+    publisher = stack.createPublisher({ ...listener, onState });
     const node = new NodePublisher({ clip: clip('VP8') });
     ends.push(node);
     const forged = (offer: string) => offer.replace(/(a=fingerprint:sha-256 )\S+/g, `$1${'AB:'.repeat(31)}CD`);
     const started = node.start((offer) => publisher.accept(forged(offer))).catch(() => 'failed');
     await until('closed', () => publisher.state === 'closed');
     expect(states).toEqual(['closed']);
+    expect(causes).toMatchObject([{ code: 'peer.handshake', context: { reason: 'fingerprintMismatch' } }]);
+    expect(errors.splice(0)).toEqual(causes);
     expect(units).toEqual([]);
     await node.stop();
     await started;
