@@ -1,23 +1,25 @@
 import { PictureScaler } from '../codec/scaler.ts';
-import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import type { DropReason, MonotonicUs } from '../media/types.ts';
+import type { Picture } from '../media/picture.ts';
+import type { DropReason } from '../media/types.ts';
+import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
+import { BusyTime } from './busy-time.ts';
 import { ChunkRhythm } from './chunk-rhythm.ts';
 import type { EngineShare } from './engine-share.ts';
-import { GrowthWatch, type Size } from './growth.ts';
+import type { Size } from './growth.ts';
 import type { PipelineFormat } from './messages.ts';
 import { PictureQueue } from './picture-queue.ts';
-import type { Picture } from '../media/picture.ts';
+import { StreamSlot } from './stream-slot.ts';
 
 export interface UpscaleStageOptions {
   readonly maxQueueMs: number;
-  /** Of the result, for kinds that can choose. */
+  /** Upper bound on the result's pixels, for upscalers that can choose their scale. */
   readonly maxResultPixels: number;
-  /** A source that stayed larger for so long gets a larger result; 0: never. */
+  /** A source that stayed larger for this long gets a larger result; 0: never. */
   readonly growAfterMs: number;
   readonly framesPerSecond: () => number;
-  /** What the pipelines on the same engine know of each other. */
+  /** Statistics shared by the pipelines on one engine. */
   readonly share?: EngineShare | undefined;
   /** @param upscaleUs from the push to the result */
   readonly onPicture: (picture: Picture, upscaleUs: number) => void;
@@ -28,53 +30,33 @@ export interface UpscaleStageOptions {
   readonly onError: (error: AppError) => void;
 }
 
-/** Sizes of 16:9 rounded to multiples of 2, 4 or 8 differ in aspect by up to this; they are the same picture. */
-const ASPECT_TOLERANCE = 0.02;
-
-export function sameAspect(a: Size, b: Size): boolean {
-  return Math.abs((a.width * b.height) / (a.height * b.width) - 1) <= ASPECT_TOLERANCE;
-}
-
-/** In front of a frame-by-frame upscaler one picture may wait for every so much of the budget: two of 100 ms. */
+/** In front of a frame-by-frame upscaler one picture may wait for each this much of the budget: two of 100 ms. */
 const MS_PER_WAITING_FRAME = 50;
 const POLL_MS = 4;
-/** A stream that failed is opened again after this long. */
-const REOPEN_AFTER_US = 1_000_000;
 
 /**
- * Queue and upscaler stream of one broadcast. Opens the stream for the first picture, rescales sources of the same aspect
- * into it, replaces it when the aspect changes, and lets nothing wait longer than the budget.
+ * The queue in front of one broadcast's upscaler: pictures wait here until the stream takes them, rescaled to its size, and no
+ * longer than the budget. Which stream there is, is StreamSlot's business.
  */
 export class UpscaleStage {
   readonly #upscaler: Upscaler;
   readonly #options: UpscaleStageOptions;
   readonly #queue: PictureQueue;
-  #stream: UpscalerStream | undefined;
-  #opening = false;
-  /** The size the stream was opened for. */
-  #streamSize: Size | undefined;
-  /** What comes out, cropped to even sides; known as soon as a stream of this size was open once. */
-  #outputSize: Size | undefined;
+  readonly #slot: StreamSlot;
+  readonly #busy = new BusyTime();
+  readonly #rhythm: ChunkRhythm | undefined;
+  /** `held`: pictures only queue. `pushing`: inside stream.push(). */
+  #pumping: 'free' | 'held' | 'pushing' = 'free';
+  #pumpTimer: NodeJS.Timeout | undefined;
   /** The size the publisher sends now. */
   #sourceSize: Size | undefined;
   #rescaler: PictureScaler | undefined;
   #rung = 0;
-  #pumpScheduled = false;
-  #held = false;
-  /** Inside stream.push(). */
-  #giving = false;
-  #failedAtUs: MonotonicUs | undefined;
-  #busyUs = 0;
-  #busySinceUs: MonotonicUs | undefined;
-  #streamBusyUs = 0;
-  #closed = false;
-  readonly #rhythm: ChunkRhythm | undefined;
-  readonly #growth: GrowthWatch;
+  #closed: Promise<void> | undefined;
 
   constructor(upscaler: Upscaler, options: UpscaleStageOptions) {
     this.#upscaler = upscaler;
     this.#options = options;
-    this.#growth = new GrowthWatch(options.growAfterMs);
     const { chunkFrames } = upscaler.info;
     const chunked = chunkFrames > 1;
     // A chunked upscaler takes pictures in bursts; one chunk may gather while it works on the last.
@@ -90,6 +72,13 @@ export class UpscaleStage {
         options.onDrop(reason);
       },
     );
+    this.#slot = new StreamSlot({
+      open: (size) => this.#openStream(size),
+      growAfterMs: options.growAfterMs,
+      onOpen: (stream, newFormat) => this.#onOpen(stream, newFormat),
+      onLeave: () => this.#endBusy(),
+      onError: options.onError,
+    });
   }
 
   get queueDepth(): number {
@@ -98,42 +87,28 @@ export class UpscaleStage {
 
   /** Size of the `low` rendition: the stream's source, even because encoders need it. */
   get lowSize(): Size {
-    const { width, height } = this.#streamSize ?? { width: 16, height: 16 };
+    const { width, height } = this.#slot.size ?? { width: 16, height: 16 };
     return { width: width & ~1, height: height & ~1 };
   }
 
   /** Time the upscaler was busy since the last call. */
   takeBusyUs(): number {
-    const now = monotonicUs();
-    const stream = this.#stream;
-    if (stream?.busyUs !== undefined) {
-      this.#busyUs += stream.busyUs - this.#streamBusyUs;
-      this.#streamBusyUs = stream.busyUs;
-    } else if (this.#busySinceUs !== undefined) {
-      this.#busyUs += now - this.#busySinceUs;
-      this.#busySinceUs = now;
-    }
-    const busyUs = this.#busyUs;
-    this.#busyUs = 0;
-    return busyUs;
+    return this.#busy.take(this.#slot.stream, monotonicUs());
   }
 
   setRung(rung: number): void {
     this.#rung = rung;
-    this.#stream?.setRung(rung);
+    this.#slot.stream?.setRung(rung);
   }
 
   /**
-   * Nobody wants results: makes the format known without upscaling the picture, which stays the caller's. The stream is
-   * closed until somebody does; its memory of the past would be of the wrong time by then.
+   * Without a viewer: makes the format known without upscaling the picture, which stays the caller's. The stream is closed until
+   * there is a viewer; by then its recurrent state would be of the wrong time.
    */
   idle(picture: Picture): void {
-    const known = this.#outputSize !== undefined;
+    const known = this.#slot.output !== undefined;
     this.#follow(picture, !known);
-    if (!known || this.#stream === undefined) return;
-    void this.#stream.close();
-    this.#stream = undefined;
-    this.#forget();
+    if (known) void this.#slot.release()?.close();
   }
 
   push(picture: Picture): void {
@@ -144,142 +119,86 @@ export class UpscaleStage {
 
   /** Pictures pushed from now on wait until resume(). */
   hold(): void {
-    this.#held = true;
+    this.#pumping = 'held';
   }
 
   resume(): void {
-    this.#held = false;
+    this.#pumping = 'free';
     this.#pump();
   }
 
-  /** The publisher is gone for now: what is inside comes out; chunked kinds start a new sequence afterwards. */
+  /** The publisher has left for now: what is inside comes out; chunked kinds start a new sequence afterwards. */
   drain(): void {
     this.#pump();
     this.#queue.clear('stale');
-    const stream = this.#stream;
-    if (stream === undefined || this.#upscaler.info.chunkFrames === 1) return;
-    this.#stream = undefined;
-    this.#forget();
-    void stream
-      .flush()
+    if (this.#upscaler.info.chunkFrames === 1) return;
+    const stream = this.#slot.release();
+    stream
+      ?.flush()
       .catch((error: unknown) => this.#options.onError(AppError.from(error, 'model.run')))
       .finally(() => void stream.close());
   }
 
   /** Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#pumpTimer);
     this.#queue.clear('stale');
     this.#rescaler?.close();
-    await this.#stream?.close();
-    this.#stream = undefined;
+    await this.#slot.close();
   }
 
-  /** Opens, keeps or replaces the stream as the picture's size asks. */
-  #follow(picture: Picture, needStream: boolean): void {
-    const size = { width: picture.width, height: picture.height };
-    const changed = this.#sourceSize?.width !== size.width || this.#sourceSize.height !== size.height;
-    this.#sourceSize = size;
-    if (this.#streamSize !== undefined && !sameAspect(this.#streamSize, size)) {
-      this.#queue.clear('stale');
-      void this.#stream?.close();
-      this.#stream = undefined;
-      this.#streamSize = undefined;
-      this.#outputSize = undefined;
-      this.#forget();
-    }
-    if (this.#streamSize !== undefined && this.#growth.grown(size, this.#streamSize, monotonicUs())) {
-      if (this.#stream === undefined) this.#streamSize = this.#outputSize = undefined;
-      else this.#grow(size);
-    }
-    if (this.#stream === undefined && (needStream || this.#outputSize === undefined)) this.#open(size);
-    else if (changed) this.#announceFormat();
+  #follow({ width, height }: Picture, needStream: boolean): void {
+    if (this.#closed !== undefined) return;
+    const before = this.#sourceSize;
+    this.#sourceSize = { width, height };
+    if (this.#slot.follow(this.#sourceSize, needStream)) this.#queue.clear('stale');
+    else if (before?.width !== width || before.height !== height) this.#announceFormat();
   }
 
-  #open(size: Size): void {
-    const now = monotonicUs();
-    if (this.#opening || this.#closed) return;
-    if (this.#failedAtUs !== undefined && now - this.#failedAtUs < REOPEN_AFTER_US) return;
-    this.#opening = true;
-    this.#streamSize ??= size;
-    const wanted = this.#streamSize;
-    this.#newStream(wanted).then(
-      (stream) => {
-        this.#opening = false;
-        // The source's aspect may have changed again meanwhile, or everything may be over.
-        if (this.#closed || this.#streamSize !== wanted) void stream.close();
-        else this.#adopt(stream);
-      },
-      (error: unknown) => {
-        this.#opening = false;
-        this.#failedAtUs = monotonicUs();
-        this.#options.onError(AppError.from(error, 'model.run'));
-      },
-    );
-  }
-
-  /** A stream for a larger source beside the present one, which works on until the other is there and then gives what it has. */
-  #grow(size: Size): void {
-    const [before, from] = [this.#stream, this.#streamSize];
-    if (this.#opening || this.#closed || before === undefined) return;
-    this.#opening = true;
-    const grown = this.#newStream(size).then(async (stream) => {
-      if (this.#stream !== before) return stream.close();
-      // From here on pictures wait in the queue, so that none overtakes those inside.
-      this.#stream = undefined;
-      await before.flush().catch(() => undefined);
-      void before.close();
-      if (this.#closed || this.#streamSize !== from) return stream.close();
-      this.#forget();
-      this.#streamSize = size;
-      this.#adopt(stream);
-    });
-    grown
-      .catch((error: unknown) => {
-        this.#growth.refuse(size);
-        const { code, message } = AppError.from(error, 'model.run');
-        const what = `The result stays as it is, the source's ${size.width}x${size.height} is too much: ${message}`;
-        this.#options.onError(new AppError(code, what, { cause: error, scope: 'frame' }));
-      })
-      .finally(() => {
-        this.#opening = false;
-      });
-  }
-
-  #newStream({ width: sourceWidth, height: sourceHeight }: Size): Promise<UpscalerStream> {
+  #openStream({ width: sourceWidth, height: sourceHeight }: Size): Promise<UpscalerStream> {
     const { maxResultPixels } = this.#options;
-    return this.#upscaler.openStream(
-      { sourceWidth, sourceHeight, maxResultPixels },
-      { onPicture: (picture) => this.#onPicture(picture), onError: (error) => this.#onStreamError(error) },
-    );
+    const opened: { stream?: UpscalerStream } = {};
+    return this.#upscaler
+      .openStream(
+        { sourceWidth, sourceHeight, maxResultPixels },
+        {
+          onPicture: (picture) => this.#onPicture(picture),
+          onError: (error) => this.#onStreamError(error, opened.stream),
+        },
+      )
+      .then((stream) => (opened.stream = stream));
   }
 
-  #adopt(stream: UpscalerStream): void {
-    this.#failedAtUs = undefined;
-    this.#stream = stream;
+  #onOpen(stream: UpscalerStream, newFormat: boolean): void {
     this.#rhythm?.restart();
-    this.#streamBusyUs = stream.busyUs ?? 0;
+    this.#busy.restart(stream);
     this.#options.onFirstRung(stream.firstRung ?? 0);
     stream.setRung(this.#rung);
-    const before = this.#outputSize;
-    this.#outputSize = { width: stream.outputWidth & ~1, height: stream.outputHeight & ~1 };
-    // Opened again after nobody watched: nothing changed for anybody.
-    if (before?.width !== this.#outputSize.width || before.height !== this.#outputSize.height) this.#announceFormat();
+    // Opened again after an idle time: nothing has changed for viewers.
+    if (newFormat) this.#announceFormat();
     this.#pump();
   }
 
   #announceFormat(): void {
-    if (this.#sourceSize === undefined || this.#outputSize === undefined) return;
-    const { width: sourceWidth, height: sourceHeight } = this.#sourceSize;
-    const { width: outputWidth, height: outputHeight } = this.#outputSize;
-    this.#options.onFormat({ sourceWidth, sourceHeight, outputWidth, outputHeight });
+    const [source, output] = [this.#sourceSize, this.#slot.output];
+    if (source === undefined || output === undefined) return;
+    this.#options.onFormat({
+      sourceWidth: source.width,
+      sourceHeight: source.height,
+      outputWidth: output.width,
+      outputHeight: output.height,
+    });
   }
 
   #pump(): void {
-    const stream = this.#stream;
-    if (stream === undefined || this.#held) return;
-    while (stream.ready && stream === this.#stream) {
+    const { stream } = this.#slot;
+    if (stream === undefined || this.#pumping === 'held') return;
+    while (stream.ready && stream === this.#slot.stream) {
       const picture = this.#queue.take(monotonicUs());
       if (picture === undefined) return;
       if (this.#rhythm?.leavesOut(picture) === true) {
@@ -287,24 +206,22 @@ export class UpscaleStage {
         this.#options.onDrop('phase');
         continue;
       }
-      if (!this.#give(stream, picture)) return;
+      if (!this.#pushOne(stream, picture)) return;
     }
-    // Kinds that do not tell when they are ready again are asked after their next result, or soon at the latest.
+    // Kinds that do not report when they are ready again are polled after their next result, or soon at the latest.
     if (this.#queue.length > 0) this.#schedulePump();
   }
 
-  #give(stream: UpscalerStream, picture: Picture): boolean {
+  /** @returns false when the stream takes no more now */
+  #pushOne(stream: UpscalerStream, picture: Picture): boolean {
     const sized = this.#fit(picture);
     sized.trace.pushedAtUs = monotonicUs();
-    this.#busySinceUs ??= monotonicUs();
-    this.#giving = true;
+    this.#busy.begin(sized.trace.pushedAtUs);
+    this.#pumping = 'pushing';
     const result = stream.push(sized);
-    this.#giving = false;
-    if (result === 'accepted') {
-      if (stream.pending === 0) this.#endBusy();
-      return true;
-    }
+    this.#pumping = 'free';
     if (stream.pending === 0) this.#endBusy();
+    if (result === 'accepted') return true;
     if (sized !== picture) sized.release?.();
     if (result === 'full') {
       this.#queue.putBack(picture);
@@ -318,7 +235,7 @@ export class UpscaleStage {
 
   /** The picture in the stream's size. */
   #fit(picture: Picture): Picture {
-    const size = this.#streamSize;
+    const { size } = this.#slot;
     if (size === undefined || (picture.width === size.width && picture.height === size.height)) return picture;
     if (this.#rescaler?.width !== size.width || this.#rescaler.height !== size.height) {
       this.#rescaler?.close();
@@ -330,47 +247,37 @@ export class UpscaleStage {
   #onPicture(picture: Picture): void {
     const now = monotonicUs();
     if (picture.trace.upscaledAtUs === 0) picture.trace.upscaledAtUs = now;
-    if (this.#stream !== undefined && this.#stream.pending === 0) this.#endBusy();
-    if (this.#closed) {
+    if (this.#closed !== undefined) {
       picture.release?.();
       return;
     }
-    if (this.#stream !== undefined) this.#rhythm?.onPicture(picture, this.#stream.busyUs ?? 0);
+    const { stream } = this.#slot;
+    if (stream?.pending === 0) this.#endBusy();
+    if (stream !== undefined) this.#rhythm?.onPicture(picture, stream.busyUs ?? 0);
     // An upscaler that computes elsewhere gets its next picture before this one is encoded here. Not one that answers
     // within push(): its next result would overtake this one.
-    if (!this.#giving) this.#pump();
+    if (this.#pumping !== 'pushing') this.#pump();
     this.#options.onPicture(picture, now - picture.trace.pushedAtUs);
     if (this.#queue.length > 0) this.#schedulePump();
   }
 
-  #onStreamError(error: AppError): void {
+  #onStreamError(error: AppError, from: UpscalerStream | undefined): void {
     this.#options.onError(error);
-    if (error.scope === 'frame') return;
-    const stream = this.#stream;
-    this.#stream = undefined;
-    this.#failedAtUs = monotonicUs();
-    this.#forget();
-    void stream?.close();
+    // A stream that was replaced may fail on its way out; `from` is undefined while it is being opened.
+    if (error.scope !== 'frame' && from === this.#slot.stream) this.#slot.fail();
   }
 
   #schedulePump(): void {
-    if (this.#pumpScheduled) return;
-    this.#pumpScheduled = true;
+    if (this.#pumpTimer !== undefined || this.#closed !== undefined) return;
     // Every result pumps by itself: this is for an upscaler that gets ready without one. Never a spinning thread.
-    setTimeout(() => {
-      this.#pumpScheduled = false;
-      if (!this.#closed) this.#pump();
+    this.#pumpTimer = setTimeout(() => {
+      this.#pumpTimer = undefined;
+      this.#pump();
     }, POLL_MS);
   }
 
   #endBusy(): void {
-    if (this.#busySinceUs === undefined) return;
-    if (this.#stream?.busyUs === undefined) this.#busyUs += monotonicUs() - this.#busySinceUs;
-    this.#busySinceUs = undefined;
-  }
-
-  #forget(): void {
-    this.#endBusy();
-    this.#streamBusyUs = 0;
+    const { stream } = this.#slot;
+    if (stream !== undefined) this.#busy.end(stream, monotonicUs());
   }
 }

@@ -23,17 +23,22 @@ export interface InferenceResult {
 
 const CLOSE_TIMEOUT_MS = 2_000;
 
-interface Waiting {
+interface Job extends InferenceJob {
   resolve(result: InferenceResult): void;
   reject(error: AppError): void;
 }
 
-/** The inference thread as the pipeline's thread sees it. */
+/**
+ * The inference thread as the pipeline's thread sees it. One run at a time is in the thread; the others wait here, where those of a
+ * stream that closes are cancelled: a source that makes its pipeline replace streams faster than the model runs must not pile up
+ * pictures and tensors behind it.
+ */
 export class Inference {
   readonly models: readonly LoadedModel[];
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, Waiting>();
-  #nextJob = 1;
+  /** In the thread. */
+  #running: Job | undefined;
+  readonly #queued: Job[] = [];
   #ended: AppError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -60,20 +65,28 @@ export class Inference {
     }
   }
 
+  /** Runs that wait for the thread. */
+  get queued(): number {
+    return this.#queued.length;
+  }
+
   /** @throws AppError model.run (scope stream) when the thread is gone */
   run(job: InferenceJob): Promise<InferenceResult> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    const id = this.#nextJob;
-    this.#nextJob += 1;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#send({ type: 'run', job: id, ...job }, [job.input.buffer, job.output.buffer]);
+      this.#queued.push({ ...job, resolve, reject });
+      this.#next();
     });
   }
 
-  /** Drops a stream's recurrent state. */
+  /** Drops a stream's recurrent state and its runs that have not begun; those resolve with an error. */
   forget(stream: number): void {
     if (this.#ended === undefined) this.#send({ type: 'forget', stream });
+    const error = new AppError('model.run', 'The stream was closed before its frame was run.', { scope: 'frame' });
+    for (const job of this.#queued.filter((queued) => queued.stream === stream)) {
+      this.#queued.splice(this.#queued.indexOf(job), 1);
+      job.resolve({ input: job.input, output: job.output, busyUs: 0, error });
+    }
   }
 
   /** Idempotent. */
@@ -100,22 +113,31 @@ export class Inference {
     this.#worker.postMessage(message, transfer);
   }
 
+  #next(): void {
+    if (this.#running !== undefined) return;
+    const job = (this.#running = this.#queued.shift());
+    if (job === undefined) return;
+    const { stream, model, width, height, input, output } = job;
+    this.#send({ type: 'run', stream, model, width, height, input, output }, [input.buffer, output.buffer]);
+  }
+
   #onMessage(message: FromThread): void {
     if (message.type !== 'done') return;
-    const waiting = this.#waiting.get(message.job);
-    this.#waiting.delete(message.job);
+    const job = this.#running;
+    this.#running = undefined;
+    this.#next();
     const { input, output, busyUs, error } = message;
-    waiting?.resolve({ input, output, busyUs, error: error && AppError.fromJSON(error) });
+    job?.resolve({ input, output, busyUs, error: error && AppError.fromJSON(error) });
   }
 
   #end(error: AppError): void {
     this.#ended ??= error;
-    for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
-    this.#waiting.clear();
+    for (const job of [this.#running, ...this.#queued.splice(0)]) job?.reject(this.#ended);
+    this.#running = undefined;
   }
 }
 
-/** The thread's first word. */
+/** The thread's first message: its models, or why they cannot be loaded. */
 function loaded(worker: Worker): Promise<readonly LoadedModel[]> {
   return new Promise((resolve, reject) => {
     worker.once('message', (message: FromThread) => {

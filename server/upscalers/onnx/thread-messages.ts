@@ -12,7 +12,6 @@ export interface ThreadData {
 export type ToThread =
   | {
       readonly type: 'run';
-      readonly job: number;
       readonly stream: number;
       /** Index into `models`. */
       readonly model: number;
@@ -37,7 +36,6 @@ export type FromThread =
   | { readonly type: 'failed'; readonly error: AppErrorJson }
   | {
       readonly type: 'done';
-      readonly job: number;
       readonly input: Samples;
       readonly output: Samples;
       readonly busyUs: number;

@@ -23,9 +23,9 @@ let tail: Promise<void> = Promise.resolve();
 const post = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
 
 async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
-  const { job, stream, model, width, height, input, output } = message;
+  const { stream, model, width, height, input, output } = message;
   const runner = runners[model];
-  if (runner === undefined) return;
+  if (runner === undefined) throw new Error(`There is no model ${model}.`);
   let memory = memories.get(stream);
   // Another size or another model: what was remembered means nothing any more.
   if (memory?.model !== model || memory.width !== width || memory.height !== height) {
@@ -40,7 +40,7 @@ async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
     failed = AppError.from(error, 'model.run');
   }
   const busyUs = monotonicUs() - startedAtUs;
-  post({ type: 'done', job, input, output, busyUs, error: failed?.toJSON() }, [input.buffer, output.buffer]);
+  post({ type: 'done', input, output, busyUs, error: failed?.toJSON() }, [input.buffer, output.buffer]);
 }
 
 async function load(): Promise<void> {

@@ -100,6 +100,22 @@ it.each([['hidden', 'hidden_out'] as const, ['state_in_0', 'state_out_0'] as con
   },
 );
 
+it('runs one frame at a time for all streams, and none of a stream that has been closed', async () => {
+  const upscaler = await load(model(nearestModel(2)));
+  const streams = await Promise.all(Array.from({ length: 20 }, () => openStream(upscaler, 64, 48)));
+  let released = 0;
+  for (const { stream } of streams) stream.push({ ...ramp(0), release: () => (released += 1) });
+  const last = streams.at(-1) as Opened;
+  for (const { stream } of streams.slice(0, -1)) void stream.close();
+  // No message of the thread can have come yet: what waited has been given back without a run.
+  await Promise.resolve();
+  expect(released).toBe(18);
+  await last.stream.flush();
+  expect(released).toBe(20);
+  expect(streams.map(({ results }) => results.length)).toEqual([...Array.from({ length: 19 }, () => 0), 1]);
+  expect(streams.flatMap(({ errors }) => errors)).toEqual([]);
+});
+
 it('keeps the states of two streams apart and forgets them when a stream ends', async () => {
   const upscaler = await load(model(delayModel(2)));
   const a = await openStream(upscaler, 64, 48);
