@@ -20,7 +20,7 @@ import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts
 import { ColourConverter } from './colour-converter.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
-import { keyframeSize } from './picture-size.ts';
+import { checkPictureSize, keyframeSize } from './picture-size.ts';
 
 export interface DecoderOptions {
   readonly codec: SourceCodec;
@@ -29,9 +29,6 @@ export interface DecoderOptions {
   /** Slice threads: they add no delay, unlike frame threads. */
   readonly threads?: number;
 }
-
-/** Smaller than this and no encoder can carry the result; larger sides than 2^14 are an attack, not a camera. */
-const MIN_SIDE = 16;
 
 const DECODERS: Readonly<Record<SourceCodec, FFDecoderCodec>> = {
   H264: FF_DECODER_H264,
@@ -54,7 +51,7 @@ export class Decoder {
   #frame: Frame;
   #converter: ColourConverter | undefined;
   #awaitingKeyframe = true;
-  #toldColour: Colour | undefined;
+  #packetColour: Colour | undefined;
   #closed = false;
   /** Traces of units inside the decoder, by mediaTime; B-frames may keep a few there. */
   readonly #traces = new Map<bigint, FrameTrace>();
@@ -86,12 +83,12 @@ export class Decoder {
     }
     // Measured with Chromium 156: canvas pictures are sent as BT.709 full range; H264 says so in its VUI, VP8 only in the
     // header extension this comes from, and without it they would be read as BT.601 limited.
-    if (unit.keyframe || unit.colour !== undefined) this.#toldColour = unit.colour;
+    if (unit.keyframe || unit.colour !== undefined) this.#packetColour = unit.colour;
     const pts = BigInt(unit.mediaTime);
     this.#rememberTrace(pts, unit);
     try {
       const size = unit.keyframe ? keyframeSize(this.codec, unit.data) : undefined;
-      if (size !== undefined) this.#checkSize(size.width, size.height);
+      if (size !== undefined) checkPictureSize(size.width, size.height, this.#options.maxPixels);
       this.#send(unit, pts);
       const pictures = this.#receive();
       this.#awaitingKeyframe = false;
@@ -177,16 +174,7 @@ export class Decoder {
 
   #take(frame: Frame): FramePicture | undefined {
     const { width, height } = frame;
-    if (width < MIN_SIDE || height < MIN_SIDE) {
-      throw new AppError(
-        'media.unsupported',
-        `The video is ${width}x${height}; at least ${MIN_SIDE}x${MIN_SIDE} is needed.`,
-        {
-          context: { width, height },
-          remedy: 'Publish a larger picture.',
-        },
-      );
-    }
+    checkPictureSize(width, height, this.#options.maxPixels);
     if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
       throw new AppError('media.decode', `A ${this.codec} frame of ${width}x${height} was damaged.`, {
         context: { decodeErrorFlags: frame.decodeErrorFlags },
@@ -197,7 +185,7 @@ export class Decoder {
     this.#forgetTracesUpTo(pts);
     if (trace === undefined) return undefined;
     trace.decodedAtUs = monotonicUs();
-    const colour = this.#toldColour ?? colourOf(frame);
+    const colour = this.#packetColour ?? colourOf(frame);
     const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
     if (plain && sameColour(colour, WEBRTC_COLOUR)) {
       this.#frame = newFrame();
@@ -220,22 +208,12 @@ export class Decoder {
 
   #fail(code: number): never {
     const { width, height } = this.#context;
-    this.#checkSize(width, height);
+    const { maxPixels } = this.#options;
+    // libav refuses what is too large without saying so.
+    if (width * height > maxPixels) checkPictureSize(width, height, maxPixels);
     throw new AppError('media.decode', `A ${this.codec} frame could not be decoded: ${libavMessage(code)}`, {
       context: { libavCode: code },
     });
-  }
-
-  #checkSize(width: number, height: number): void {
-    const { maxPixels } = this.#options;
-    if (width * height <= maxPixels) return;
-    throw new AppError(
-      'media.unsupported',
-      `The video is ${width}x${height}; at most ${maxPixels} pixels are allowed.`,
-      {
-        context: { width, height, maxPixels },
-      },
-    );
   }
 
   #rememberTrace(pts: bigint, unit: AccessUnit): void {

@@ -1,9 +1,34 @@
+import { AppError } from '../errors.ts';
 import type { SourceCodec } from '../media/types.ts';
+
+/** Shorter sides than this and no encoder can carry the result. */
+const MIN_SIDE = 16;
+/** Longer sides than this and a result four times as large is beyond what VP8 can say (14 bits) and x264 takes. */
+const MAX_SIDE = 4096;
+/** The product of the sides does not bound the work: scalers and encoders round each side up, and a line costs a row of memory. */
+const MAX_ASPECT = 16;
+
+/** Bounds each side, the aspect and the product. @throws AppError media.unsupported, which ends the publisher's session and says why */
+export function checkPictureSize(width: number, height: number, maxPixels: number): void {
+  const [short, long] = width < height ? [width, height] : [height, width];
+  const options = { context: { width, height, maxPixels } };
+  if (width * height > maxPixels) {
+    const what = `The video is ${width}x${height}; at most ${maxPixels} pixels are allowed.`;
+    throw new AppError('media.unsupported', what, options);
+  }
+  if (short >= MIN_SIDE && long <= MAX_SIDE && long <= MAX_ASPECT * short) return;
+  throw new AppError(
+    'media.unsupported',
+    `The video is ${width}x${height}; at least ${MIN_SIDE}x${MIN_SIDE} is needed, and a side may have at most ${MAX_SIDE} ` +
+      `pixels and be ${MAX_ASPECT} times the other.`,
+    { ...options, remedy: short < MIN_SIDE ? 'Publish a larger picture.' : 'Publish a picture of a common shape.' },
+  );
+}
 
 /**
  * The size a keyframe announces, read before a decoder sees it: libav refuses what is too large without saying what it
  * was. Only what is cheap to read: VP8 (RFC 6386 section 9.1) and VP9 profile 0 (bitstream specification 6.2); H264's
- * decoder tells by itself.
+ * decoder reports it by itself.
  */
 export function keyframeSize(codec: SourceCodec, data: Uint8Array): { width: number; height: number } | undefined {
   switch (codec) {

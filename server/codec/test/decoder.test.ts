@@ -148,6 +148,33 @@ describe.each(['H264', 'VP8'] as const)('%s', (codec) => {
   });
 });
 
+it.each([
+  [16, 16383, /16x16383; at least 16x16 is needed, and a side may have at most 4096 pixels and be 16 times the other/],
+  [4100, 400, /4100x400;/],
+  [1024, 48, /1024x48;/],
+  [640, 8, /640x8; at least 16x16/],
+])('refuses a VP8 keyframe that says %dx%d before a decoder sees it, and says why', (width, height, message) => {
+  const [unit] = makeStream({ codec: 'VP8', width: 64, height: 64, frames: 1 }) as [AccessUnit];
+  // RFC 6386 section 9.1: 14 bits of width, then of height.
+  const data = Uint8Array.from(unit.data);
+  new DataView(data.buffer).setUint16(6, width, true);
+  new DataView(data.buffer).setUint16(8, height, true);
+  const error = failure(() => decoderFor('VP8').decode(withData(unit, data)));
+  expect([error.code, error.scope]).toEqual(['media.unsupported', 'stream']);
+  expect(error.message).toMatch(message);
+});
+
+it.each([
+  [4096, 256],
+  [256, 4096],
+  [16, 256],
+])('takes %dx%d, the widest there is', (width, height) => {
+  const [unit] = makeStream({ codec: 'VP8', width, height, frames: 1 }) as [AccessUnit];
+  const [picture] = decoderFor('VP8').decode(unit);
+  expect([picture?.width, picture?.height]).toEqual([width, height]);
+  picture?.release();
+});
+
 it('keeps pictures valid after the decoder is closed and frees them on release', () => {
   const decoder = decoderFor('H264');
   const [unit] = makeStream({ codec: 'H264', width: 320, height: 180, frames: 1 });
