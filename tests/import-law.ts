@@ -38,8 +38,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   room: ['broadcast', 'rtc', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   broadcast: ['pipeline', 'rtc', 'upscalers', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   // Two engines under the domain: one moves packets, the other pixels. Neither knows the other.
-  pipeline: ['upscalers', 'codec', 'media', 'errors'],
-  rtc: ['media', 'errors'],
+  pipeline: ['upscalers', 'codec', 'config', 'media', 'errors'],
+  rtc: ['config', 'media', 'errors'],
   'models/hub': ['models', 'upscalers', 'errors'],
   models: ['upscalers', 'config', 'errors'],
   exit: ['upscalers', 'errors'],
