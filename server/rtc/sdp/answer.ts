@@ -31,7 +31,7 @@ export interface AnswerCodec {
 
 /**
  * The size is linear in the offer's: of a section that is not accepted the m= line comes back, of an accepted one only what
- * was chosen.
+ * was chosen, at most 128 codecs with three feedback lines each.
  * @param accepted by index of the offer's media sections
  * @param session its version grows with each answer of a session (RFC 9429 section 5.3.2)
  */

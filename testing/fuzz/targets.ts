@@ -1,0 +1,6 @@
+import type { FuzzTarget } from './fuzz.ts';
+import { MEDIA_TARGETS } from './media.ts';
+import { SDP } from './sdp.ts';
+
+/** Everything that reads bytes of strangers. A unit test runs each for a moment; `npm run fuzz` for as long as it should. */
+export const TARGETS: readonly FuzzTarget[] = [SDP, ...MEDIA_TARGETS];
