@@ -2,6 +2,8 @@ import { availableParallelism } from 'node:os';
 import type { Config } from './config/config.ts';
 import type { AppError } from './errors.ts';
 import { BroadcastRegistry } from './broadcast/broadcast-registry.ts';
+import { PeerSessions } from './broadcast/peer-sessions.ts';
+import { broadcastSettings } from './broadcast/settings.ts';
 import { broadcastCapacity } from './broadcast/capacity.ts';
 import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
@@ -16,6 +18,7 @@ import { Pipeline } from './pipeline/pipeline.ts';
 import type { RtcOptions } from './rtc/peers.ts';
 import { WeriftStack } from './rtc/werift-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
+import { addressKey } from './access/limits.ts';
 import { isLoopbackHost } from './access/origin.ts';
 import { VERSION } from './version.ts';
 import type { ModelSummary } from './broadcast/statistics.ts';
@@ -26,6 +29,7 @@ export interface App {
   readonly model: ModelSummary;
   readonly spec: UpscalerSpec;
   readonly registry: BroadcastRegistry;
+  readonly sessions: PeerSessions;
   readonly metrics: Metrics;
   /**
    * Called once on a fatal device failure, after the streams' clients learned of it; the supervisor should restart the
@@ -74,24 +78,24 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   };
   const places = new EnginePlaces();
   const registry = new BroadcastRegistry({
-    rtc,
-    config,
+    settings: broadcastSettings(config),
+    limits,
     log,
     metrics,
     model,
     nowUs: monotonicUs,
     capacity: broadcastCapacity(limits, spec, availableParallelism()),
-    iceServers: config.ice.servers,
     onEngineFailed,
-    createPipeline: (name, listener) => {
+    createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
       const enginePlace = upscaler.info.shared === true ? places.take() : undefined;
       return new Pipeline(
-        { name, upscaler: spec, enginePlace, ...media, ...limits },
+        { name, upscaler: spec, enginePlace, ...media, ...limits, keyframeIntervalSeconds, ladder },
         listener,
         () => enginePlace && places.release(enginePlace),
       );
     },
   });
+  const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers: config.ice.servers, addressKey });
   metrics.observe(() => registry.metricsSnapshot());
 
   const http = await createHttpServer({
@@ -103,7 +107,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const signaling = new SignalingServer({
     server: http.server,
-    sessions: registry,
+    sessions,
     config,
     log,
     serverName: `FlashVSR Live ${VERSION}`,
@@ -126,6 +130,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       model,
       spec,
       registry,
+      sessions,
       metrics,
       onFatal: (listener) => {
         fatal.listener = listener;

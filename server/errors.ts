@@ -56,6 +56,12 @@ export const ERRORS = {
     409,
     'Choose another name, or publish again with the resume token of the first publisher.',
   ),
+  'publish.noPicture': entry(
+    'stream',
+    408,
+    'Check that the camera or encoder sends video, then publish again; nothing is kept.',
+    true,
+  ),
   'broadcast.notFound': entry('request', 404, 'Check the name, or wait until the publisher is live.', true),
   'peer.connection': entry(
     'stream',

@@ -51,7 +51,7 @@ async function stop(app: App, log: Log, drainSeconds: number, signal: string): P
   log.info({ signal, drainSeconds }, 'server.draining');
   app.drain();
   const end = performance.now() + drainSeconds * 1000;
-  while (app.registry.sessionCount > 0 && performance.now() < end) await delay(100);
+  while (app.sessions.size > 0 && performance.now() < end) await delay(100);
   const closed = app.close().then(() => log.info({}, 'server.stopped'));
   leaveAfter(closed, { code: 0, mostMs: STOP_CLOSE_MS });
 }

@@ -4,6 +4,11 @@ import type { DropReason } from './media/types.ts';
 /** `added`: the frame complete in to its first packet out. */
 export type FrameStep = 'assemble' | 'decode' | 'queue' | 'upscale' | 'pace' | 'encode' | 'send' | 'added';
 
+/** What was refused. Add kinds here, so that the label stays a short list. */
+export type Refused = 'broadcast' | 'viewer' | 'connection' | 'message' | 'keyframe-request' | 'handshake' | 'packet';
+/** limits: a limit of the whole server; address: the share of one address; protocol: malformed or out of order. */
+export type RefusalReason = 'limits' | 'address' | 'protocol' | 'name' | 'draining' | 'budget';
+
 const MS_BUCKETS = [0.5, 1, 2, 4, 8, 12, 16, 24, 33, 50, 75, 100, 150, 250, 500, 1000, 2500];
 
 /** What a scrape asks the domain for at that moment. */
@@ -39,6 +44,7 @@ export class Metrics {
   readonly #keyframes: Counter;
   readonly #joins: Counter<'role'>;
   readonly #errors: Counter<'code'>;
+  readonly #refused: Counter<'what' | 'why'>;
   readonly #connections: Gauge;
 
   constructor() {
@@ -114,12 +120,23 @@ export class Metrics {
       registers,
     });
     this.#connections = new Gauge({ name: 'flashvsr_websocket_connections', help: 'Open WebSockets', registers });
+    this.#refused = new Counter({
+      name: 'flashvsr_refused_total',
+      help: 'What the server refused, by kind and reason (a limit, the share of one address, the protocol, a name taken, draining)',
+      labelNames: ['what', 'why'],
+      registers,
+    });
     this.#errors = new Counter({
       name: 'flashvsr_errors_total',
       help: 'Errors by catalogue code, requests refused included',
       labelNames: ['code'],
       registers,
     });
+  }
+
+  /** A request or packet that was refused, not by its own fault alone: the numbers that an operator sizes limits by. */
+  refused(what: Refused, why: RefusalReason, count = 1): void {
+    if (count > 0) this.#refused.inc({ what, why }, count);
   }
 
   /** Whom to ask at a scrape; set once by main. */

@@ -81,7 +81,7 @@ it(`${PUBLISH_CYCLES} publishers come and go`, { timeout: 300_000 }, async () =>
     await Promise.all([publishOnce(signaling, 'a'), publishOnce(second, 'b')]);
   }
   await expect.poll(handles, { timeout: 10_000 }).toEqual(before.handles);
-  expect(app.registry.sessionCount).toBe(0);
+  expect(app.sessions.size).toBe(0);
   expect(app.registry.broadcastCount).toBe(0);
   // Each cycle runs a worker with decoder, scaler and encoder of some 20 MiB: a leak of one would show as gigabytes.
   expect(residentMiB() - before.mib).toBeLessThan(150);
@@ -109,6 +109,6 @@ it(`${VIEWERS} viewers join and leave`, { timeout: 300_000 }, async () => {
   expect(residentMiB() - before.mib).toBeLessThan(100);
   await signaling.leave(published);
   await publisher.stop();
-  expect(app.registry.sessionCount).toBe(0);
+  expect(app.sessions.size).toBe(0);
   signaling.close();
 });

@@ -1,10 +1,10 @@
-import type { Config } from '../config/config.ts';
 import type { AppError } from '../errors.ts';
-import { BitrateController, type ViewerReport } from '../media/bitrate-controller.ts';
-import type { DropReason, EncodedFrame, MonotonicUs, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
+import { BitrateController, type BitrateLimits, type ViewerReport } from '../media/bitrate-controller.ts';
 import { ViewerKeyframeRequests } from '../media/viewer-keyframe-requests.ts';
+import type { DropReason, EncodedFrame, MonotonicUs, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
+import type { BroadcastSettings } from './settings.ts';
 import type { BroadcastStats, SessionState } from './statistics.ts';
 import type { Subscriber, Subscription } from './subscriber.ts';
 
@@ -14,9 +14,13 @@ export interface AudienceRequests {
   requestResultKeyframe(codec: ResultCodec, rendition: Rendition): void;
   requestSourceKeyframe(reason: string): void;
   dropped(reason: DropReason, frames: number): void;
+  /** Keyframe requests of the last second that wait because their subscriber's budget is spent. */
+  deferredKeyframes(count: number): void;
   /** A subscriber ended by itself; it has been removed. */
   onEnded(subscriber: Subscriber): void;
 }
+
+const SOURCE_KEYFRAME = 'a viewer of the source needs one';
 
 type EncoderKey = `${ResultCodec} ${Rendition}`;
 
@@ -25,32 +29,54 @@ type EncoderKey = `${ResultCodec} ${Rendition}`;
  * make a keyframe. One encode per codec and rendition serves everybody on it.
  */
 export class Audience {
-  readonly #media: Config['media'];
   readonly #requests: AudienceRequests;
   readonly #nowUs: () => MonotonicUs;
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #bitrate: BitrateController;
+  /** By encoder. A subscriber's budget bounds what it costs the others, whoever asks for it. */
   readonly #keyframes = new Map<EncoderKey, ViewerKeyframeRequests>();
   readonly #sourceKeyframes = new ViewerKeyframeRequests();
+  #deferredBefore = 0;
+  #lowBitrateBps: number;
   #encoders: readonly EncoderRequest[] = [];
 
-  constructor(media: Config['media'], requests: AudienceRequests, nowUs: () => MonotonicUs) {
-    this.#media = media;
+  constructor(settings: BroadcastSettings, nowUs: () => MonotonicUs, requests: AudienceRequests) {
     this.#requests = requests;
     this.#nowUs = nowUs;
-    this.#bitrate = new BitrateController({
-      minBps: media.minBitrateBps,
-      startBps: media.startBitrateBps,
-      maxBps: media.maxBitrateBps,
-    });
+    this.#lowBitrateBps = settings.lowBitrateBps;
+    this.#bitrate = new BitrateController(bitrateLimits(settings));
   }
 
   get size(): number {
     return this.#subscribers.size;
   }
+  get viewerCount(): number {
+    let viewers = 0;
+    for (const { kind } of this.#subscribers.values()) if (kind === 'viewer') viewers += 1;
+    return viewers;
+  }
+  get bitrateBps(): number {
+    let sum = 0;
+    for (const { bitrateBps } of this.#subscribers.values()) sum += bitrateBps;
+    return sum;
+  }
   /** The codec most viewers take; what statistics call the output's codec. */
   get mainCodec(): ResultCodec | undefined {
     return this.#encoders[0]?.codec;
+  }
+
+  /** New bit rates reach the encoders within a second. */
+  configure(settings: BroadcastSettings): void {
+    this.#lowBitrateBps = settings.lowBitrateBps;
+    this.#bitrate.setLimits(bitrateLimits(settings));
+  }
+
+  toJSON(): object {
+    return {
+      bitrateBps: this.#bitrate.fullBps,
+      encoders: this.#encoders,
+      subscribers: [...this.#subscribers.values()],
+    };
   }
 
   /** @param open makes the subscriber, which counts from here on and may report `started` at any time */
@@ -81,7 +107,8 @@ export class Audience {
     if (subscriber === undefined) return undefined;
     this.#subscribers.delete(id);
     this.#bitrate.forget(id);
-    for (const requests of [this.#sourceKeyframes, ...this.#keyframes.values()]) requests.forget(id);
+    for (const requests of this.#keyframes.values()) requests.forget(id);
+    this.#sourceKeyframes.forget(id);
     this.#plan();
     return subscriber;
   }
@@ -89,7 +116,7 @@ export class Audience {
   /** The one keyframe request of a join, or of a return after an interruption. */
   #onStarted(subscriber: Subscriber): void {
     this.#plan();
-    this.#requestKeyframe(subscriber, this.#nowUs());
+    this.#requestKeyframe(subscriber);
     if (subscriber.wantsSource) this.#requestSourceKeyframe(subscriber);
   }
 
@@ -100,12 +127,7 @@ export class Audience {
 
   #onKeyframeRequest(subscriber: Subscriber, track: 'result' | 'source'): void {
     if (track === 'source') this.#requestSourceKeyframe(subscriber);
-    else this.#requestKeyframe(subscriber, this.#nowUs());
-  }
-
-  /** The publisher sent a keyframe: viewers of the source have what they asked for. */
-  onSourceKeyframe(): void {
-    this.#sourceKeyframes.satisfied();
+    else this.#requestKeyframe(subscriber);
   }
 
   sendResult(frame: EncodedFrame): void {
@@ -120,6 +142,11 @@ export class Audience {
     // The last viewer has left a rendition with this keyframe: its encoder is not needed any more.
     if (switched) this.#plan();
     this.#pollKeyframes(this.#nowUs());
+  }
+
+  /** The source has sent a keyframe: its viewers' requests are answered. */
+  onSourceKeyframe(): void {
+    this.#sourceKeyframes.satisfied();
   }
 
   sendSource(packet: ForwardPacket, codec: SourceCodec): void {
@@ -143,15 +170,16 @@ export class Audience {
       if (subscriber.want(low.has(subscriber.id) ? 'low' : 'full')) switching.push(subscriber);
     }
     this.#plan();
-    for (const subscriber of switching) this.#requestKeyframe(subscriber, nowUs);
+    for (const subscriber of switching) this.#requestKeyframe(subscriber);
     this.#pollKeyframes(nowUs);
+    this.#reportDeferred();
   }
 
   #pollKeyframes(nowUs: MonotonicUs): void {
     for (const [key, requests] of this.#keyframes) {
       if (requests.poll(nowUs)) this.#sendKeyframeRequest(key);
     }
-    if (this.#sourceKeyframes.poll(nowUs)) this.#requests.requestSourceKeyframe('viewers of the source');
+    if (this.#sourceKeyframes.poll(nowUs)) this.#requests.requestSourceKeyframe(SOURCE_KEYFRAME);
   }
 
   /** A new pipeline begins: it gets the list of encoders, and every subscriber waits for its first keyframe. */
@@ -180,21 +208,26 @@ export class Audience {
     await Promise.all(subscribers.map((subscriber) => subscriber.close()));
   }
 
-  #requestSourceKeyframe({ id }: Subscriber): void {
-    if (this.#sourceKeyframes.request(id, this.#nowUs())) this.#requests.requestSourceKeyframe('viewers of the source');
-  }
-
-  /** Of the rendition that the subscriber wants: the first of its renditions. */
-  #requestKeyframe({ id, codec, renditions }: Subscriber, nowUs: MonotonicUs): void {
-    const [rendition] = renditions;
-    if (rendition === undefined) return;
-    const key: EncoderKey = `${codec} ${rendition}`;
+  #requestKeyframe({ id, codec, renditions: [wanted] }: Subscriber): void {
+    if (wanted === undefined) return;
+    const key: EncoderKey = `${codec} ${wanted}`;
     let requests = this.#keyframes.get(key);
     if (requests === undefined) {
       requests = new ViewerKeyframeRequests();
       this.#keyframes.set(key, requests);
     }
-    if (requests.request(id, nowUs)) this.#sendKeyframeRequest(key);
+    if (requests.request(id, this.#nowUs())) this.#sendKeyframeRequest(key);
+  }
+
+  #requestSourceKeyframe({ id }: Subscriber): void {
+    if (this.#sourceKeyframes.request(id, this.#nowUs())) this.#requests.requestSourceKeyframe(SOURCE_KEYFRAME);
+  }
+
+  #reportDeferred(): void {
+    let deferred = this.#sourceKeyframes.deferred;
+    for (const requests of this.#keyframes.values()) deferred += requests.deferred;
+    this.#requests.deferredKeyframes(deferred - this.#deferredBefore);
+    this.#deferredBefore = deferred;
   }
 
   #sendKeyframeRequest(key: EncoderKey): void {
@@ -217,13 +250,17 @@ export class Audience {
         return {
           codec,
           rendition,
-          bitrateBps: rendition === 'full' ? this.#bitrate.fullBps : this.#media.lowBitrateBps,
+          bitrateBps: rendition === 'full' ? this.#bitrate.fullBps : this.#lowBitrateBps,
         };
       });
     if (sameEncoders(encoders, this.#encoders)) return;
     this.#encoders = encoders;
     this.#requests.setEncoders(encoders);
   }
+}
+
+function bitrateLimits({ minBitrateBps, startBitrateBps, maxBitrateBps }: BroadcastSettings): BitrateLimits {
+  return { minBps: minBitrateBps, startBps: startBitrateBps, maxBps: maxBitrateBps };
 }
 
 /** Bit rates closer than this count as equal: encoders are not changed every second. */

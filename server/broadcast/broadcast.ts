@@ -1,92 +1,72 @@
-import { randomBytes } from 'node:crypto';
-import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
-import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { Log } from '../log.ts';
-import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
+import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import type { Metrics } from '../metrics.ts';
-import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
-import { presentationDelayMs } from '../pipeline/presentation.ts';
-import type { PeerState, RtcStack } from '../rtc/peers.ts';
-import type { SessionSink } from './sessions.ts';
-import { AudioRelay } from './audio-relay.ts';
+import type { Arrivals } from './arrivals.ts';
 import { Audience } from './audience.ts';
+import { AudioRelay } from './audio-relay.ts';
 import { FrameMeter, STEPS } from './frame-meter.ts';
-import type { PipelineFactory, PipelinePort } from './ports.ts';
-import { Publisher } from './publisher.ts';
-import { summarize, type PipelineView } from './summary.ts';
-import type { Subscriber, Subscription } from './subscriber.ts';
-import { Viewer } from './viewer.ts';
+import { Intake } from './intake.ts';
+import { Ownership } from './ownership.ts';
+import { PipelineLink } from './pipeline-link.ts';
+import type { Places } from './places.ts';
+import type { PipelineFactory } from './ports.ts';
+import { changed, type BroadcastSettings } from './settings.ts';
+import type { Source, SourceSink } from './source.ts';
 import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from './statistics.ts';
+import type { Subscriber, Subscription } from './subscriber.ts';
+import { summarize } from './summary.ts';
 
 export interface BroadcastDependencies {
-  readonly rtc: RtcStack;
   readonly createPipeline: PipelineFactory;
-  readonly config: Config;
+  /** Of this broadcast at its start. */
+  readonly settings: BroadcastSettings;
+  readonly places: Places;
+  readonly arrivals: Arrivals;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly nowUs: () => MonotonicUs;
   /** What the model is before the pipeline has said so itself. */
   readonly model: ModelSummary;
-  /** Resolves when one more pipeline may run. @throws AppError server.full */
-  readonly admit: () => Promise<void>;
-  /** A pipeline is being closed; it takes its place until the promise settles. */
-  readonly onPipelineClosing: (closed: Promise<void>) => void;
   /** The engine that all streams share is gone for good. */
   readonly onEngineFailed: (error: AppError) => void;
-  /** The list of broadcasts would read differently now. */
+  /** The list of broadcasts has changed. */
   readonly onChange: () => void;
 }
 
-/** What the audio's delay is computed for until the pipeline knows the source's rate. */
-const NOMINAL_FPS = 30;
-
-/** Who holds the name. */
-type Ownership =
-  | { readonly kind: 'free' }
-  | { readonly kind: 'publishing'; readonly token: string; readonly publisher: Publisher }
-  /** The publisher is gone; the name and the pipeline are kept for its return. */
-  | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
-
-function sameSizes(a: PipelineFormat, b: PipelineFormat): boolean {
-  return (
-    a.sourceWidth === b.sourceWidth &&
-    a.sourceHeight === b.sourceHeight &&
-    a.outputWidth === b.outputWidth &&
-    a.outputHeight === b.outputHeight
-  );
+/** The permission to bring a source; release() gives it back unless attach() has used it. */
+export interface Claim {
+  /**
+   * Makes the source the broadcast's, in place of the one it has.
+   * @returns the token that lets the same owner come back
+   * @throws AppError broadcast.nameTaken: another source came while this one was being made
+   */
+  attach(source: Source): string;
+  /** Idempotent. */
+  release(): void;
 }
 
-/** One name: at most one publisher, one pipeline, any number of viewers. */
+/** One name: at most one source, one pipeline, any number of subscribers. */
 export class Broadcast {
   readonly name: string;
+  /** Lives as long as the broadcast, so that media time goes on when another source takes over. */
+  readonly clock = new RtpClock();
   readonly #deps: BroadcastDependencies;
   readonly #log: Log;
+  readonly #ownership: Ownership;
+  readonly #link: PipelineLink;
   readonly #audience: Audience;
   readonly #audio: AudioRelay;
-  /** Lives as long as the broadcast, so that media time goes on when another connection takes over. */
-  readonly #clock = new RtpClock();
   readonly #meter: FrameMeter;
-  #ownership: Ownership = { kind: 'free' };
-  /** Publishers whose answer is being made. */
-  #arriving = 0;
-  #pipeline: PipelinePort | undefined;
-  #pipelineView: PipelineView = {
-    info: undefined,
-    format: undefined,
-    stats: undefined,
-    rung: 0,
-    rungLabel: '',
-    rungCause: 'load',
-  };
-  #upscaledBefore = 0;
-  #keyframesBefore = 0;
-  #dropsBefore: Partial<Record<DropReason, number>> = {};
+  #settings: BroadcastSettings;
+  /** Callers that are about to add a source or a subscriber. */
+  #holds = 0;
   #ingestDrops: Partial<Record<DropReason, number>> = {};
   #timestampsReplaced = 0;
   #lastMeteredTime = -Infinity;
   #audioErrorAtUs: MonotonicUs = -Infinity;
+  #modelDelayMs = 0;
   #state: SessionState = 'waiting';
   #startedAt = new Date();
   #stats: BroadcastStats | undefined;
@@ -94,64 +74,89 @@ export class Broadcast {
   constructor(name: string, deps: BroadcastDependencies) {
     this.name = name;
     this.#deps = deps;
+    this.#settings = deps.settings;
     this.#log = deps.log.child({ broadcast: name });
     this.#meter = new FrameMeter(deps.nowUs());
-    this.#audience = new Audience(
-      deps.config.media,
+    this.#ownership = new Ownership(name);
+    this.#link = new PipelineLink(
+      { ...deps, name, log: this.#log },
       {
-        setEncoders: (encoders) => this.#pipeline?.setEncoders(encoders),
-        requestResultKeyframe: (codec, rendition) => this.#pipeline?.requestKeyframe(codec, rendition),
-        requestSourceKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
-        dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
-        onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
+        onFrame: (frame) => this.#onFrame(frame),
+        onNeedKeyframe: (reason) => this.#source?.requestKeyframe(reason),
+        onPresentationDelay: (delayMs) => {
+          this.#modelDelayMs = delayMs;
+          this.#delayAudio();
+        },
+        onSizes: () => deps.onChange(),
+        onCrashed: () => this.#audience.restart(),
+        onFailed: (error) => this.#onPipelineFailed(error),
       },
-      deps.nowUs,
     );
+    this.#audience = new Audience(deps.settings, deps.nowUs, {
+      setEncoders: (encoders) => this.#link.setEncoders(encoders),
+      requestResultKeyframe: (codec, rendition) => this.#link.requestKeyframe(codec, rendition),
+      requestSourceKeyframe: (reason) => this.#source?.requestKeyframe(reason),
+      dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
+      deferredKeyframes: (count) => deps.metrics.refused('keyframe-request', 'budget', count),
+      onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
+    });
     this.#audio = new AudioRelay(
       deps.nowUs,
       (packet) => this.#audience.sendAudio(packet),
       (thrown) => this.#onAudioError(AppError.from(thrown)),
     );
-    this.#delayAudio(0);
+    this.#delayAudio();
   }
 
-  get #publisher(): Publisher | undefined {
-    return this.#ownership.kind === 'publishing' ? this.#ownership.publisher : undefined;
+  get #source(): Source | undefined {
+    return this.#ownership.intake?.source;
   }
   get state(): SessionState {
     return this.#state;
   }
+  get settings(): BroadcastSettings {
+    return this.#settings;
+  }
   get viewerCount(): number {
-    return this.#audience.size;
+    return this.#audience.viewerCount;
   }
   get hasPipeline(): boolean {
-    return this.#pipeline !== undefined;
+    return this.#link.open;
   }
-  /** Until when a pipeline is kept for a publisher that is away; undefined otherwise. */
+  /** Until when a pipeline is kept for a source that is away; undefined otherwise. */
   get idlePipelineUntilUs(): MonotonicUs | undefined {
-    return this.#pipeline !== undefined && this.#ownership.kind === 'reserved' ? this.#ownership.untilUs : undefined;
+    return this.#link.open ? this.#ownership.reservedUntilUs : undefined;
   }
-  /** Somebody publishes under this name or has it reserved. */
+  /** A source is there, or the name is reserved for one. */
   get owned(): boolean {
     return this.#ownership.kind !== 'free';
   }
-  get pipelineStats(): PipelineStats | undefined {
-    return this.#pipelineView.stats;
-  }
-  /** Nobody publishes, watches or holds the name: it can be forgotten. */
+  /** No source, no subscriber and no reservation: it can be forgotten. */
   get idle(): boolean {
-    return this.#ownership.kind === 'free' && this.#audience.size === 0 && this.#arriving === 0;
+    return this.#ownership.kind === 'free' && this.#audience.size === 0 && this.#holds === 0;
   }
   get stats(): BroadcastStats | undefined {
     return this.#stats;
   }
+  get pipelineStats() {
+    return this.#link.view.stats;
+  }
+  get bitrateOutBps(): number {
+    return this.#audience.bitrateBps;
+  }
+  /** The result's size, before there is one the largest that is likely. */
+  get outputSize(): { readonly width: number; readonly height: number } {
+    const format = this.#link.view.format;
+    if (format === undefined) return { width: 2560, height: 1440 };
+    return { width: format.outputWidth, height: format.outputHeight };
+  }
 
   summary(): BroadcastSummary {
-    const format = this.#pipelineView.format;
+    const format = this.#link.view.format;
     return {
       name: this.name,
       state: this.#state === 'ended' ? 'waiting' : this.#state,
-      viewers: this.#audience.size,
+      viewers: this.#audience.viewerCount,
       sourceWidth: format?.sourceWidth ?? 0,
       sourceHeight: format?.sourceHeight ?? 0,
       outputWidth: format?.outputWidth ?? 0,
@@ -160,172 +165,186 @@ export class Broadcast {
     };
   }
 
-  // --- publisher ---
-
-  /** @throws AppError broadcast.nameTaken | server.full | sdp.* ; on an error everything is as before the call */
-  async publish(
-    session: string,
-    sdp: string,
-    resumeToken: string | undefined,
-    sink: SessionSink,
-  ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
-    this.#arriving += 1;
-    try {
-      return await this.#publish(session, sdp, resumeToken, sink);
-    } finally {
-      this.#arriving -= 1;
-    }
+  /** Its state for people who debug; no tokens. */
+  toJSON(): object {
+    return {
+      name: this.name,
+      state: this.#state,
+      ownership: this.#ownership.kind,
+      settings: this.#settings,
+      source: this.#source,
+      pipeline: this.#link,
+      audioDelayMs: this.#audio.delayMs,
+      audience: this.#audience,
+    };
   }
 
-  async #publish(
-    session: string,
-    sdp: string,
-    resumeToken: string | undefined,
-    sink: SessionSink,
-  ): Promise<{ sdp: string; resumeToken: string; publisher: Publisher }> {
-    this.#checkOwner(resumeToken);
-    if (this.#pipeline === undefined) await this.#deps.admit();
-    const publisher = new Publisher(session, this.#deps.rtc, sink, this.#clock);
-    try {
-      const answer = await publisher.peer.accept(sdp);
-      if (this.#pipeline === undefined) await this.#deps.admit();
-      // Another publisher may have come while the answer was made.
-      this.#checkOwner(resumeToken);
-      const token = this.#takeOver(publisher);
-      return { sdp: answer, resumeToken: token, publisher };
-    } catch (error) {
-      await publisher.close();
-      throw error;
-    }
+  /** Keeps the broadcast from being forgotten while a source or a subscriber is being made. @returns the end of that */
+  hold(): () => void {
+    this.#holds += 1;
+    let held = true;
+    return () => {
+      if (held) this.#holds -= 1;
+      held = false;
+    };
   }
 
-  #checkOwner(token: string | undefined): void {
-    const owner = this.#ownership;
-    if (owner.kind === 'free' || owner.token === token) return;
-    throw new AppError('broadcast.nameTaken', `The name "${this.name}" belongs to another publisher.`, {
-      context: { name: this.name },
+  /** @throws AppError config.invalid; then nothing has changed */
+  changeSettings(change: Partial<BroadcastSettings>): void {
+    this.#settings = changed(this.#settings, change);
+    this.#audience.configure(this.#settings);
+    this.#link.configure(this.#settings);
+    this.#delayAudio();
+    this.#log.info({ ...change }, 'broadcast.settings');
+  }
+
+  // --- source ---
+
+  /**
+   * The first half of bringing a source; between the two its answer is made.
+   * @throws AppError broadcast.nameTaken | server.full | request.tooMany
+   */
+  claim(token: string | undefined, address: string): Claim {
+    this.#ownership.check(token);
+    if (!this.#link.open) this.#deps.places.check();
+    let intake: Intake | undefined;
+    let evicted: AppError | undefined;
+    const arrival = this.#deps.arrivals.enter(address, (error) => {
+      evicted = error;
+      if (intake !== undefined) void this.#end(intake, 'disconnected', 'replaced', error);
     });
+    let open = true;
+    return {
+      attach: (source) => {
+        // Another source may have come while the answer was made.
+        this.#ownership.check(token);
+        if (evicted !== undefined) throw evicted;
+        open = false;
+        intake = new Intake(source, arrival, this.#deps.nowUs());
+        return this.#takeOver(intake);
+      },
+      release: () => {
+        if (open) arrival.leave();
+        open = false;
+      },
+    };
   }
 
-  #takeOver(publisher: Publisher): string {
-    const before = this.#ownership;
-    const token = before.kind === 'free' ? randomBytes(24).toString('base64url') : before.token;
-    if (before.kind === 'free') this.#startedAt = new Date();
-    if (before.kind === 'publishing') {
+  #takeOver(intake: Intake): string {
+    const { token, wasFree, replaced } = this.#ownership.takeOver(intake);
+    if (wasFree) this.#startedAt = new Date();
+    if (replaced !== undefined) {
       const error = new AppError('broadcast.nameTaken', 'The same publisher connected again elsewhere.');
-      void before.publisher.close({ reason: 'replaced', error });
+      void replaced.close('replaced', error);
     }
     this.#audio.clear();
-    this.#openPipeline();
-    if (before.kind !== 'free') this.#pipeline?.reset();
-    this.#ownership = { kind: 'publishing', token, publisher };
-    publisher.attach({
-      onPublisherState: (from, state, cause) => this.#onPublisherState(from, state, cause),
-      onAccessUnit: (unit) => this.#onAccessUnit(unit),
-      onVideoPacket: (packet, codec) => this.#audience.sendSource(packet, codec),
-      onAudioPacket: (packet) => this.#audio.push(packet),
-      onDrop: (reason, count) => this.#onIngestDrop(reason, count),
-    });
+    if (!wasFree) this.#link.reset();
     this.#deps.metrics.session('publisher');
-    this.#log.info({ resumed: before.kind !== 'free' }, 'publisher.joined');
+    this.#log.info({ resumed: !wasFree }, 'publisher.joined');
     this.#refreshState('publisher connected');
     this.#deps.onChange();
+    intake.source.start(this.#sinkOf(intake));
     return token;
   }
 
-  #onPublisherState(publisher: Publisher, state: PeerState, cause?: AppError): void {
-    this.#log.debug({ state }, 'publisher.state');
-    if (state !== 'closed') return;
-    const error = cause ?? new AppError('peer.connection', 'The connection to the publisher was lost.');
-    void this.unpublish(publisher, 'disconnected', { reason: 'connection lost', error });
+  /** Events of a source that has been replaced, or has left, reach nothing. */
+  #sinkOf(intake: Intake): SourceSink {
+    const present = (act: () => void): void => {
+      if (this.#ownership.intake === intake) act();
+    };
+    return {
+      onConnected: () => present(() => intake.onConnected(this.#deps.nowUs())),
+      onAccessUnit: (unit) => present(() => this.#onAccessUnit(intake, unit)),
+      onVideoPacket: (packet, codec) => present(() => this.#audience.sendSource(packet, codec)),
+      onAudioPacket: (packet) => present(() => this.#audio.push(packet)),
+      onDrop: (reason, frames) => present(() => this.#onIngestDrop(reason, frames)),
+      onEnded: (reason, error) => void this.#end(intake, 'disconnected', reason, error),
+    };
   }
 
-  /** After `request` the name is free at once; otherwise it stays reserved for broadcast.resumeSeconds. */
-  async unpublish(
-    publisher: Publisher,
-    cause: 'request' | 'disconnected',
-    told?: { readonly reason: string; readonly error: AppError },
-  ): Promise<void> {
-    const owner = this.#ownership;
-    if (owner.kind === 'publishing' && owner.publisher === publisher) {
-      const untilUs = this.#deps.nowUs() + this.#deps.config.broadcast.resumeSeconds * 1e6;
-      this.#ownership = cause === 'request' ? { kind: 'free' } : { kind: 'reserved', token: owner.token, untilUs };
+  /** After `request` the name is free at once; otherwise it stays reserved for resumeSeconds if a picture has come. */
+  async detach(source: Source, cause: 'request' | 'disconnected'): Promise<void> {
+    const intake = this.#ownership.intake;
+    if (intake?.source === source) await this.#end(intake, cause);
+    else await source.close();
+  }
+
+  async #end(intake: Intake, cause: 'request' | 'disconnected', reason?: string, error?: AppError): Promise<void> {
+    if (this.#ownership.intake === intake) {
+      const untilUs = this.#deps.nowUs() + this.#settings.resumeSeconds * 1e6;
+      this.#ownership.release(cause === 'request' ? undefined : untilUs);
       this.#audio.clear();
-      if (cause === 'request') void this.#closePipeline();
-      else this.#pipeline?.reset();
-      this.#log.info({ cause }, 'publisher.left');
+      if (this.#ownership.kind === 'free') void this.#closePipeline();
+      else this.#link.reset();
+      this.#log.info({ cause, reason, code: error?.code }, 'publisher.left');
       this.#refreshState(cause === 'request' ? 'publisher left' : 'publisher lost');
       this.#deps.onChange();
     }
-    await publisher.close(told);
+    await intake.close(reason, error);
+  }
+
+  #onAccessUnit(intake: Intake, unit: AccessUnit): void {
+    this.#deps.metrics.frame('received');
+    if (intake.onUnit(unit.assembledAtUs)) this.#startPipeline(intake);
+    if (unit.keyframe) this.#audience.onSourceKeyframe();
+    this.#link.push(unit);
+    if (this.#state !== 'live') this.#refreshState('first picture');
+  }
+
+  #onIngestDrop(reason: DropReason, frames: number): void {
+    this.#ingestDrops = { ...this.#ingestDrops, [reason]: (this.#ingestDrops[reason] ?? 0) + frames };
+    this.#deps.metrics.dropped(reason, frames);
   }
 
   // --- pipeline ---
 
-  #openPipeline(): void {
-    if (this.#pipeline !== undefined) return;
-    this.#pipeline = this.#deps.createPipeline(this.name, {
-      onReady: (info) => this.#onReady(info),
-      onFormat: (format) => this.#onFormat(format),
-      onFrame: (frame) => this.#onFrame(frame),
-      onNeedKeyframe: (reason) => this.#publisher?.peer.requestKeyframe(reason),
-      onLadder: ({ rung, cause, reason }, rungLabel) => {
-        this.#pipelineView = { ...this.#pipelineView, rung, rungLabel, rungCause: cause };
-        this.#log.warn({ rung, rungLabel, cause, reason }, 'ladder.moved');
-      },
-      onStats: (stats) => this.#onPipelineStats(stats),
-      onError: (error) => this.#onPipelineError(error),
-    });
+  /** With the first picture: offers that never connect, and connections that send nothing, take no place. */
+  #startPipeline(intake: Intake): void {
+    if (this.#link.open) return this.#ownership.prove();
+    const place = this.#deps.places.tryTake();
+    if (place === undefined) void this.#waitForPlace(intake);
+    else this.#openPipeline(place);
+  }
+
+  async #waitForPlace(intake: Intake): Promise<void> {
+    try {
+      const place = await this.#deps.places.take(intake.ended);
+      if (this.#ownership.intake !== intake || this.#link.open) return place.release();
+      this.#openPipeline(place);
+      intake.source.requestKeyframe('the pipeline has started');
+    } catch (thrown) {
+      if (intake.ended.aborted) return;
+      const error = AppError.from(thrown);
+      this.#deps.metrics.refused('broadcast', 'limits');
+      await this.#end(intake, 'disconnected', 'server is full', error);
+    }
+  }
+
+  #openPipeline(place: Parameters<PipelineLink['start']>[0]): void {
+    this.#ownership.prove();
+    this.#link.start(place, this.#settings);
     this.#audience.reapply();
   }
 
-  /** Its place is needed by a publisher that is there; the name stays reserved. */
+  /** Its place is needed by a source that is there; the name stays reserved. */
   releasePipeline(): void {
     void this.#closePipeline();
   }
 
   async #closePipeline(): Promise<void> {
-    const pipeline = this.#pipeline;
-    this.#pipeline = undefined;
-    this.#pipelineView = { ...this.#pipelineView, format: undefined, stats: undefined };
-    this.#upscaledBefore = 0;
-    this.#keyframesBefore = 0;
-    this.#dropsBefore = {};
     this.#audience.restart();
-    if (pipeline === undefined) return;
-    const closed = pipeline.close();
-    this.#deps.onPipelineClosing(closed);
-    await closed;
+    await this.#link.close();
   }
 
-  #onReady(info: UpscalerInfo): void {
-    this.#pipelineView = { ...this.#pipelineView, info, rung: 0, rungLabel: info.rungs[0] ?? info.label };
-    this.#delayAudio(presentationDelayMs(info, NOMINAL_FPS));
-    this.#log.info({ model: info.label, device: info.device }, 'pipeline.ready');
-  }
-
-  /** @param automaticMs the model's presentation delay, unless the configuration names a delay */
-  #delayAudio(automaticMs: number): void {
-    const setting = this.#deps.config.media.audioDelayMs;
-    this.#audio.setDelay(setting === 'auto' ? automaticMs : setting);
-  }
-
-  #onFormat(format: PipelineFormat): void {
-    const before = this.#pipelineView.format;
-    this.#pipelineView = { ...this.#pipelineView, format };
-    // Chunked kinds find their delay by measuring, within the first seconds.
-    if (format.presentationDelayMs !== undefined) this.#delayAudio(format.presentationDelayMs);
-    if (before !== undefined && sameSizes(before, format)) {
-      this.#log.debug({ presentationDelayMs: format.presentationDelayMs }, 'pipeline.delay');
-      return;
-    }
-    this.#log.info({ ...format }, 'pipeline.format');
-    this.#deps.onChange();
+  #onPipelineFailed(error: AppError): void {
+    const intake = this.#ownership.intake;
+    if (intake === undefined) void this.#closePipeline();
+    else void this.#end(intake, 'request', 'pipeline failed', error);
   }
 
   #onFrame(frame: EncodedFrame): void {
     this.#audience.sendResult(frame);
-    // One picture may be encoded for several codecs and rungs; it is metered once.
+    // One picture may be encoded for several codecs and renditions; it is metered once.
     if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
     const { metrics } = this.#deps;
@@ -335,48 +354,15 @@ export class Broadcast {
     metrics.step('added', sample.addedMs);
   }
 
-  #onPipelineStats(stats: PipelineStats): void {
-    this.#pipelineView = { ...this.#pipelineView, stats };
-    for (const [reason, total] of Object.entries(stats.drops) as [DropReason, number][]) {
-      // A restarted worker counts from zero again.
-      const before = Math.min(this.#dropsBefore[reason] ?? 0, total);
-      this.#deps.metrics.dropped(reason, total - before);
-    }
-    this.#dropsBefore = { ...stats.drops };
-    const keyframes = stats.keyframesEncoded - Math.min(this.#keyframesBefore, stats.keyframesEncoded);
-    this.#keyframesBefore = stats.keyframesEncoded;
-    this.#deps.metrics.keyframes(keyframes);
+  // --- audio ---
+
+  /** The model's presentation delay, unless a setting names a delay. */
+  #delayAudio(): void {
+    const { audioDelayMs } = this.#settings;
+    this.#audio.setDelay(audioDelayMs === 'auto' ? this.#modelDelayMs : audioDelayMs);
   }
 
-  #onPipelineError(error: AppError): void {
-    this.#deps.metrics.error(error.code);
-    this.#log.warn({ code: error.code, scope: error.scope, reason: error.message }, 'pipeline.error');
-    if (error.scope === 'frame' || error.code === 'pipeline.crashed') {
-      // The worker was restarted or skipped a frame: viewers start again at a keyframe.
-      if (error.code === 'pipeline.crashed') this.#audience.restart();
-      return;
-    }
-    if (error.code === 'engine.failed' && error.scope === 'process') this.#deps.onEngineFailed(error);
-    const publisher = this.#publisher;
-    if (publisher !== undefined) void this.unpublish(publisher, 'request', { reason: 'pipeline failed', error });
-    else void this.#closePipeline();
-  }
-
-  // --- media in ---
-
-  #onAccessUnit(unit: AccessUnit): void {
-    this.#deps.metrics.frame('received');
-    if (unit.keyframe) this.#audience.onSourceKeyframe();
-    this.#pipeline?.push(unit);
-    if (this.#state !== 'live') this.#refreshState('first picture');
-  }
-
-  #onIngestDrop(reason: DropReason, count: number): void {
-    this.#ingestDrops = { ...this.#ingestDrops, [reason]: (this.#ingestDrops[reason] ?? 0) + count };
-    this.#deps.metrics.dropped(reason, count);
-  }
-
-  /** Counted always, logged once a second: there are fifty packets in one. */
+  /** Counted always, logged once a second: audio has fifty packets a second. */
   #onAudioError(error: AppError): void {
     this.#deps.metrics.error(error.code);
     const nowUs = this.#deps.nowUs();
@@ -385,32 +371,12 @@ export class Broadcast {
     this.#log.error({ code: error.code, reason: error.message, stack: error.stack }, 'audio.error');
   }
 
-  // --- viewers ---
-
-  async watch(
-    session: string,
-    sdp: string,
-    sink: SessionSink,
-  ): Promise<{ sdp: string; state: SessionState; viewer: Viewer }> {
-    const output = this.#pipelineView.format;
-    const size =
-      output === undefined ? { width: 2560, height: 1440 } : { width: output.outputWidth, height: output.outputHeight };
-    const viewer = this.subscribe((subscription) => new Viewer(session, this.#deps.rtc, size, sink, subscription));
-    try {
-      const answer = await viewer.peer.accept(sdp);
-      viewer.knowState(this.#state);
-      this.#deps.metrics.session('viewer');
-      this.#log.info({ viewers: this.#audience.size }, 'viewer.joined');
-      return { sdp: answer, state: this.#state, viewer };
-    } catch (error) {
-      await this.unsubscribe(session);
-      throw error;
-    }
-  }
+  // --- subscribers ---
 
   /** A viewer, a recorder, a relay: it gets frames as soon as it says that it has started. */
   subscribe<T extends Subscriber>(open: (subscription: Subscription) => T): T {
     const subscriber = this.#audience.subscribe(open);
+    this.#log.info({ viewers: this.#audience.viewerCount }, `${subscriber.kind}.joined`);
     this.#deps.onChange();
     return subscriber;
   }
@@ -421,23 +387,16 @@ export class Broadcast {
   }
 
   async #onSubscriberGone(subscriber: Subscriber): Promise<void> {
-    this.#log.info({ viewers: this.#audience.size }, 'viewer.left');
+    this.#log.info({ viewers: this.#audience.viewerCount }, `${subscriber.kind}.left`);
     this.#deps.onChange();
     await subscriber.close();
   }
 
   // --- time ---
 
-  #currentState(nowUs: MonotonicUs): SessionState {
-    const publisher = this.#publisher;
-    const last = publisher?.lastUnitAtUs;
-    if (last === undefined) return 'waiting';
-    return nowUs - last > this.#deps.config.broadcast.pauseAfterMs * 1000 ? 'paused' : 'live';
-  }
-
   #refreshState(reason: string): void {
-    const state = this.#currentState(this.#deps.nowUs());
-    this.#publisher?.pushState(state, reason);
+    const state = this.#ownership.intake?.state(this.#deps.nowUs(), this.#settings.pauseAfterMs) ?? 'waiting';
+    this.#source?.onState(state, reason);
     if (state === this.#state) return;
     this.#state = state;
     this.#audience.pushState(state, reason);
@@ -447,31 +406,29 @@ export class Broadcast {
   /** Once a second: states that follow from silence, bit rates, statistics. */
   tick(): void {
     const nowUs = this.#deps.nowUs();
-    if (this.#ownership.kind === 'reserved' && nowUs > this.#ownership.untilUs) {
-      this.#ownership = { kind: 'free' };
+    if (this.#ownership.expire(nowUs)) {
       void this.#closePipeline();
       this.#deps.onChange();
     }
+    const intake = this.#ownership.intake;
+    const overdue = intake?.overdue(nowUs);
+    if (intake !== undefined && overdue !== undefined) void this.#end(intake, 'disconnected', 'gave up', overdue);
     this.#refreshState('no picture arrives');
     this.#audience.adapt(nowUs);
-    const publisherStats = this.#publisher?.peer.getStats();
-    this.#noteTimestamps(publisherStats?.timestampsReplaced ?? this.#timestampsReplaced);
-    const frames = this.#meter.take(nowUs);
-    const upscaled = this.#pipelineView.stats?.framesUpscaled ?? 0;
-    const upscaledPerSecond = Math.max(0, upscaled - this.#upscaledBefore);
-    this.#upscaledBefore = upscaled;
+    const source = this.#source?.getStats();
+    this.#noteTimestamps(source?.timestampsReplaced ?? this.#timestampsReplaced);
     this.#stats = summarize({
       model: this.#deps.model,
-      pipeline: this.#pipelineView,
-      publisher: publisherStats,
-      frames,
-      upscaledPerSecond,
+      pipeline: this.#link.view,
+      source,
+      frames: this.#meter.take(nowUs),
+      upscaledPerSecond: this.#link.takeUpscaled(),
       codec: this.#audience.mainCodec,
       ingestDrops: this.#ingestDrops,
-      viewers: this.#audience.size,
+      viewers: this.#audience.viewerCount,
       audioDelayMs: this.#audio.delayMs,
     });
-    if (this.#publisher !== undefined) this.#publisher.sink.onStats(this.#stats);
+    this.#source?.onStats(this.#stats);
     this.#audience.pushStats(this.#stats);
   }
 
@@ -482,13 +439,9 @@ export class Broadcast {
   }
 
   async close(reason: string, error: AppError): Promise<void> {
-    const publisher = this.#publisher;
-    this.#ownership = { kind: 'free' };
+    const intake = this.#ownership.intake;
+    this.#ownership.clear();
     this.#audio.clear();
-    await Promise.all([
-      publisher?.close({ reason, error }),
-      this.#audience.close(reason, error),
-      this.#closePipeline(),
-    ]);
+    await Promise.all([intake?.close(reason, error), this.#audience.close(reason, error), this.#closePipeline()]);
   }
 }

@@ -1,5 +1,5 @@
 import type { AccessUnit, ResultCodec, Rendition } from '../media/types.ts';
-import type { EncoderRequest } from '../pipeline/messages.ts';
+import type { EncoderRequest, PipelineSettings } from '../pipeline/messages.ts';
 import type { PipelineListener } from '../pipeline/pipeline.ts';
 
 /** What a broadcast needs of its pipeline (server/pipeline runs it in a worker thread; tests use a fake). */
@@ -7,6 +7,8 @@ export interface PipelinePort {
   push(unit: AccessUnit): void;
   /** The complete list of encoders wanted from now on. */
   setEncoders(encoders: readonly EncoderRequest[]): void;
+  /** Keyframe interval and ladder as they are to be from now on. */
+  configure(settings: PipelineSettings): void;
   requestKeyframe(codec: ResultCodec, rendition: Rendition): void;
   /** The publisher is gone for now: forget decoder state, deliver what is inside. */
   reset(): void;
@@ -15,4 +17,4 @@ export interface PipelinePort {
 
 export type { PipelineListener };
 
-export type PipelineFactory = (name: string, listener: PipelineListener) => PipelinePort;
+export type PipelineFactory = (name: string, listener: PipelineListener, settings: PipelineSettings) => PipelinePort;

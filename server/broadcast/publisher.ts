@@ -1,68 +1,78 @@
-import type { AppError } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
-import type { AccessUnit, DropReason, MonotonicUs, SourceCodec } from '../media/types.ts';
-import type { ForwardPacket, PeerState, PublisherListener, PublisherPeer, RtcStack } from '../rtc/peers.ts';
+import type { PeerState, PublisherPeer, RtcStack } from '../rtc/peers.ts';
 import type { SessionSink } from './sessions.ts';
-import type { SessionState } from './statistics.ts';
+import type { Source, SourceSink, SourceStats } from './source.ts';
+import type { BroadcastStats, SessionState } from './statistics.ts';
 
-/** What the broadcast does with the things its publisher sends; called only while this publisher is the current one. */
-export interface PublisherOwner {
-  onPublisherState(publisher: Publisher, state: PeerState, cause?: AppError): void;
-  onAccessUnit(unit: AccessUnit): void;
-  onVideoPacket(packet: ForwardPacket, codec: SourceCodec): void;
-  onAudioPacket(packet: ForwardPacket): void;
-  onDrop(reason: DropReason, count: number): void;
-}
-
-/** One publisher connection of a broadcast. A takeover makes a new one; the old one's late packets then reach nobody. */
-export class Publisher {
-  readonly session: string;
+/** The source behind a WebRTC peer. What arrives before start() is dropped: the answer is still being made. */
+export class Publisher implements Source {
+  readonly id: string;
   readonly peer: PublisherPeer;
-  readonly #sink: SessionSink;
-  #owner: PublisherOwner | undefined;
+  readonly #session: SessionSink;
+  readonly #onClosed: () => void;
+  #sink: SourceSink | undefined;
   #state: SessionState | undefined;
-  #lastUnitAtUs: MonotonicUs | undefined;
+  #closed = false;
 
-  constructor(session: string, rtc: RtcStack, sink: SessionSink, clock: RtpClock) {
-    this.session = session;
-    this.#sink = sink;
-    const listener: PublisherListener = {
-      onState: (state, cause) => this.#owner?.onPublisherState(this, state, cause),
-      onAccessUnit: (unit) => {
-        this.#lastUnitAtUs = unit.assembledAtUs;
-        this.#owner?.onAccessUnit(unit);
+  /** @param onClosed once, when the session is over whatever ended it */
+  constructor(id: string, rtc: RtcStack, clock: RtpClock, session: SessionSink, onClosed: () => void) {
+    this.id = id;
+    this.#session = session;
+    this.#onClosed = onClosed;
+    this.peer = rtc.createPublisher(
+      {
+        onState: (state, cause) => this.#onPeerState(state, cause),
+        onAccessUnit: (unit) => this.#sink?.onAccessUnit(unit),
+        onVideoPacket: (packet, codec) => this.#sink?.onVideoPacket(packet, codec),
+        onAudioPacket: (packet) => this.#sink?.onAudioPacket(packet),
+        onDrop: (reason, count) => this.#sink?.onDrop(reason, count),
+        onCandidate: (candidate) => session.onCandidate(candidate),
       },
-      onVideoPacket: (packet, codec) => this.#owner?.onVideoPacket(packet, codec),
-      onAudioPacket: (packet) => this.#owner?.onAudioPacket(packet),
-      onDrop: (reason, count) => this.#owner?.onDrop(reason, count),
-      onCandidate: (candidate) => sink.onCandidate(candidate),
-    };
-    this.peer = rtc.createPublisher(listener, clock);
+      clock,
+    );
   }
 
-  /** When its last complete frame arrived; undefined before the first. */
-  get lastUnitAtUs(): MonotonicUs | undefined {
-    return this.#lastUnitAtUs;
+  start(sink: SourceSink): void {
+    this.#sink = sink;
+    // The peer may have connected while the answer was on its way.
+    this.#onPeerState(this.peer.state);
   }
 
-  get sink(): SessionSink {
-    return this.#sink;
+  requestKeyframe(reason: string): void {
+    this.peer.requestKeyframe(reason);
   }
 
-  attach(owner: PublisherOwner): void {
-    this.#owner = owner;
+  getStats(): SourceStats {
+    return this.peer.getStats();
   }
 
-  pushState(state: SessionState, reason: string, error?: AppError): void {
+  onState(state: SessionState, reason: string, error?: AppError): void {
     if (state === this.#state) return;
     this.#state = state;
-    this.#sink.onState(state, reason, error);
+    this.#session.onState(state, reason, error);
   }
 
-  /** Ends the session; `ended` is told only when it was not the client's own wish. */
-  async close(told?: { readonly reason: string; readonly error: AppError }): Promise<void> {
-    this.#owner = undefined;
-    if (told !== undefined) this.pushState('ended', told.reason, told.error);
+  onStats(stats: BroadcastStats): void {
+    this.#session.onStats(stats);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#sink = undefined;
+    this.#onClosed();
     await this.peer.close();
+  }
+
+  toJSON(): object {
+    return { kind: 'publisher', peer: this.peer.state, state: this.#state ?? 'starting', stats: this.getStats() };
+  }
+
+  #onPeerState(state: PeerState, cause?: AppError): void {
+    if (state === 'connected') this.#sink?.onConnected();
+    if (state !== 'closed') return;
+    const error = cause ?? new AppError('peer.connection', 'The connection to the publisher was lost.');
+    this.#sink?.onEnded('connection lost', error);
   }
 }

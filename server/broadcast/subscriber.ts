@@ -22,7 +22,10 @@ export type SubscriberState =
  */
 export interface Subscriber {
   readonly id: string;
+  readonly kind: 'viewer' | 'recorder' | 'relay';
   readonly state: SubscriberState;
+  /** What goes out to it now, bit/s. */
+  readonly bitrateBps: number;
   /** Meaningful once `state` is neither connecting nor closed. */
   readonly codec: ResultCodec;
   /** The encoders that must run for it: two while it changes rendition, none while it cannot take frames. */

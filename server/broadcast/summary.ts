@@ -2,8 +2,8 @@ import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { DropReason, ResultCodec } from '../media/types.ts';
 import type { LadderCause } from '../pipeline/ladder.ts';
 import type { PipelineFormat, PipelineStats } from '../pipeline/messages.ts';
-import type { PublisherStats } from '../rtc/peers.ts';
 import type { FrameSummary } from './frame-meter.ts';
+import type { SourceStats } from './source.ts';
 import type { BroadcastStats, ModelSummary } from './statistics.ts';
 
 /** What the pipeline has said so far. */
@@ -20,7 +20,7 @@ export interface PipelineView {
 export interface SummaryInput {
   readonly model: ModelSummary;
   readonly pipeline: PipelineView;
-  readonly publisher: PublisherStats | undefined;
+  readonly source: SourceStats | undefined;
   readonly frames: FrameSummary;
   readonly upscaledPerSecond: number;
   readonly codec: ResultCodec | undefined;
@@ -40,24 +40,24 @@ function addDrops(...parts: Readonly<Partial<Record<DropReason, number>>>[]): Re
   return sum;
 }
 
-/** The message that publishers and viewers get once a second. */
+/** The statistics that source and subscribers get once a second. */
 export function summarize(input: SummaryInput): BroadcastStats {
-  const { pipeline, publisher, frames } = input;
+  const { pipeline, source, frames } = input;
   const { info, format, stats } = pipeline;
   return {
     source: {
       width: format?.sourceWidth ?? 0,
       height: format?.sourceHeight ?? 0,
-      framesPerSecond: publisher?.framesPerSecond ?? 0,
-      bitrateBps: publisher?.bitrateBps ?? 0,
-      codec: publisher?.codec ?? '',
-      packetsLost: publisher?.packetsLost ?? 0,
-      timestampsReplaced: publisher?.timestampsReplaced ?? 0,
+      framesPerSecond: source?.framesPerSecond ?? 0,
+      bitrateBps: source?.bitrateBps ?? 0,
+      codec: source?.codec ?? '',
+      packetsLost: source?.packetsLost ?? 0,
+      timestampsReplaced: source?.timestampsReplaced ?? 0,
     },
     output: {
       width: format?.outputWidth ?? 0,
       height: format?.outputHeight ?? 0,
-      // Without viewers nothing is encoded; the upscaler's own rate then tells that it works.
+      // Without subscribers nothing is encoded; the upscaler's own rate then shows that it works.
       framesPerSecond: frames.framesPerSecond > 0 ? frames.framesPerSecond : input.upscaledPerSecond,
       bitrateBps: frames.bitrateBps,
       codec: input.codec ?? '',
@@ -75,6 +75,6 @@ export function summarize(input: SummaryInput): BroadcastStats {
     load: stats?.load ?? 0,
     pace: { delayMs: stats?.presentationDelayMs ?? 0, framesLate: stats?.framesLate ?? 0 },
     viewers: input.viewers,
-    audio: { present: publisher?.hasAudio ?? false, delayMs: input.audioDelayMs },
+    audio: { present: source?.hasAudio ?? false, delayMs: input.audioDelayMs },
   };
 }

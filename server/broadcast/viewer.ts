@@ -11,21 +11,29 @@ import type { Subscriber, SubscriberState, Subscription } from './subscriber.ts'
 /** The subscriber behind a WebRTC peer: the gate decides, the peer writes. */
 export class Viewer implements Subscriber {
   readonly id: string;
+  readonly kind = 'viewer';
   readonly peer: ViewerPeer;
   readonly #sink: SessionSink;
   readonly #subscription: Subscription;
   readonly #gate = new KeyframeGate();
+  readonly #onClosed: () => void;
   #sessionState: SessionState | undefined;
+  #closed = false;
 
-  /** @param maxOutput the result's size, so that the answer offers a sufficient H264 level */
+  /**
+   * @param onClosed once, when the session is over whatever ended it
+   * @param maxOutput the result's size, so that the answer offers a sufficient H264 level
+   */
   constructor(
     id: string,
     rtc: RtcStack,
     maxOutput: { readonly width: number; readonly height: number },
     sink: SessionSink,
     subscription: Subscription,
+    onClosed: () => void,
   ) {
     this.id = id;
+    this.#onClosed = onClosed;
     this.#sink = sink;
     this.#subscription = subscription;
     this.peer = rtc.createViewer(
@@ -38,6 +46,9 @@ export class Viewer implements Subscriber {
     );
   }
 
+  get bitrateBps(): number {
+    return this.peer.getStats().bitrateBps;
+  }
   get state(): SubscriberState {
     return this.#gate.state;
   }
@@ -102,9 +113,24 @@ export class Viewer implements Subscriber {
     };
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#gate.close();
-    return this.peer.close();
+    this.#onClosed();
+    await this.peer.close();
+  }
+
+  toJSON(): object {
+    const accepted = this.#gate.state.kind !== 'connecting';
+    return {
+      kind: this.kind,
+      peer: this.peer.state,
+      state: this.#gate.state,
+      codec: accepted ? this.codec : undefined,
+      sourceCodecs: this.peer.sourceCodecs,
+      stats: this.peer.getStats(),
+    };
   }
 
   #onPeerState(state: PeerState, cause?: AppError): void {

@@ -78,7 +78,7 @@ interface Link {
  * Worst case: n log n in the viewers, once a second.
  */
 export class BitrateController {
-  readonly #limits: BitrateLimits;
+  #limits: BitrateLimits;
   readonly #viewers = new Map<string, ViewerRecord>();
   #fullBps: number;
 
@@ -90,6 +90,12 @@ export class BitrateController {
   /** Bit rate for the full rendition, bit/s. */
   get fullBps(): number {
     return this.#fullBps;
+  }
+
+  /** From the next update on; a rate outside the new limits moves into them at once. */
+  setLimits(limits: BitrateLimits): void {
+    this.#limits = limits;
+    this.#fullBps = Math.min(limits.maxBps, Math.max(limits.minBps, this.#fullBps));
   }
 
   forget(viewer: string): void {

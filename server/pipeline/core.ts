@@ -11,7 +11,7 @@ import { EncoderBank } from './encoder-bank.ts';
 import { EngineShare } from './engine-share.ts';
 import { FirstLook } from './first-look.ts';
 import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
-import type { FromPipeline, PipelineFormat, PipelineOptions, ToPipeline } from './messages.ts';
+import type { FromPipeline, PipelineFormat, PipelineOptions, PipelineSettings, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace-stage.ts';
 import { UpscaleStage } from './upscale-stage.ts';
 import type { Picture } from '../media/picture.ts';
@@ -39,6 +39,9 @@ export class PipelineCore {
   #pace: PaceStage | undefined;
   #format: PipelineFormat | undefined;
   #ladder = new Ladder(1);
+  #ladderOn: boolean;
+  /** The first rung that the source's size allows. */
+  #firstRung = 0;
   readonly #look = new FirstLook();
   #share: EngineShare | undefined;
   #decoder: Decoder | undefined;
@@ -52,6 +55,7 @@ export class PipelineCore {
 
   constructor(options: PipelineOptions, post: Post) {
     this.#options = options;
+    this.#ladderOn = options.ladder;
     this.#post = post;
     this.#encoders = new EncoderBank({
       keyframeIntervalSeconds: options.keyframeIntervalSeconds,
@@ -70,7 +74,7 @@ export class PipelineCore {
       return;
     }
     this.#upscaler = upscaler;
-    this.#ladder = new Ladder(this.#options.ladder ? upscaler.info.rungs.length : 1);
+    this.#ladder = new Ladder(this.#ladderOn ? upscaler.info.rungs.length : 1);
     const { enginePlace } = this.#options;
     if (upscaler.info.shared === true && enginePlace !== undefined) this.#share = new EngineShare(enginePlace);
     this.#stage = new UpscaleStage(upscaler, {
@@ -110,6 +114,9 @@ export class PipelineCore {
         break;
       case 'encoders':
         this.#encoders.set(message.encoders);
+        break;
+      case 'settings':
+        this.#configure(message.settings);
         break;
       case 'keyframe':
         this.#encoders.requestKeyframe(message.codec, message.rendition);
@@ -196,6 +203,16 @@ export class PipelineCore {
     this.#post({ type: 'frame', frame }, [frame.data.buffer as ArrayBuffer]);
   }
 
+  #configure({ keyframeIntervalSeconds, ladder }: PipelineSettings): void {
+    this.#encoders.setKeyframeInterval(keyframeIntervalSeconds);
+    if (ladder === this.#ladderOn) return;
+    this.#ladderOn = ladder;
+    const before = this.#ladder.rung;
+    this.#ladder = new Ladder(ladder ? (this.#upscaler?.info.rungs.length ?? 1) : 1);
+    if (ladder) this.#onFirstRung(this.#firstRung);
+    else if (before > 0) this.#toRung({ rung: 0, cause: 'load', reason: 'the ladder was switched off' }, monotonicUs());
+  }
+
   #reset(): void {
     this.#decoder?.close();
     this.#decoder = undefined;
@@ -262,6 +279,7 @@ export class PipelineCore {
 
   /** A source of this size begins further down the ladder, or may use all of it again. */
   #onFirstRung(rung: number): void {
+    this.#firstRung = rung;
     const { rungs = [] } = this.#upscaler?.info ?? {};
     const skipped = rungs.slice(0, rung).join(', ');
     const bound = `results have at most ${this.#options.maxResultPixels} pixels (limits.maxResultPixels)`;

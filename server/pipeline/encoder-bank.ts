@@ -30,8 +30,21 @@ export class EncoderBank {
   /** Full result to the source's size. */
   #low: PictureScaler | undefined;
 
+  #keyframeIntervalSeconds: number;
+
   constructor(options: EncoderBankOptions) {
     this.#options = options;
+    this.#keyframeIntervalSeconds = options.keyframeIntervalSeconds;
+  }
+
+  /** Encoders are opened again with the next picture, which is a keyframe, as none can change its interval. */
+  setKeyframeInterval(seconds: number): void {
+    if (seconds === this.#keyframeIntervalSeconds) return;
+    this.#keyframeIntervalSeconds = seconds;
+    for (const slot of this.#slots.values()) {
+      slot.encoder?.close();
+      slot.encoder = undefined;
+    }
   }
 
   /** False: nobody watches, nothing needs encoding. */
@@ -114,7 +127,7 @@ export class EncoderBank {
     if (existing?.width === (picture.width & ~1) && existing.height === (picture.height & ~1)) return existing;
     existing?.close();
     slot.encoder = undefined;
-    const { keyframeIntervalSeconds, keyframeMaxRatio, framesPerSecond } = this.#options;
+    const { keyframeMaxRatio, framesPerSecond } = this.#options;
     slot.encoder = new Encoder({
       codec: slot.request.codec,
       width: picture.width,
@@ -122,7 +135,7 @@ export class EncoderBank {
       colour: picture.colour,
       bitrateBps: slot.request.bitrateBps,
       framesPerSecond: framesPerSecond(),
-      keyframeIntervalSeconds,
+      keyframeIntervalSeconds: this.#keyframeIntervalSeconds,
       keyframeMaxRatio,
     });
     return slot.encoder;

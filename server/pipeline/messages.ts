@@ -14,14 +14,14 @@ export interface EncoderRequest {
   readonly bitrateBps: number;
 }
 
-/** Settings of a pipeline, with the meaning that their sections give them. */
-type PipelineSettings = Pick<
-  Config['media'],
-  'maxQueueMs' | 'growAfterMs' | 'keyframeIntervalSeconds' | 'keyframeMaxRatio' | 'ladder'
-> &
-  Pick<Config['limits'], 'maxSourcePixels' | 'maxResultPixels'>;
+/** What can change while a pipeline runs; meanings as the settings of these names. */
+export type PipelineSettings = Readonly<Pick<Config['media'], 'keyframeIntervalSeconds' | 'ladder'>>;
 
-export interface PipelineOptions extends Readonly<PipelineSettings> {
+export interface PipelineOptions
+  extends
+    PipelineSettings,
+    Readonly<Pick<Config['media'], 'maxQueueMs' | 'growAfterMs' | 'keyframeMaxRatio'>>,
+    Readonly<Pick<Config['limits'], 'maxSourcePixels' | 'maxResultPixels'>> {
   readonly name: string;
   readonly upscaler: UpscalerSpec;
   /** Where this pipeline meets the others of the same engine. */
@@ -32,6 +32,7 @@ export type ToPipeline =
   | { readonly type: 'accessUnit'; readonly unit: AccessUnit }
   /** The complete list: encoders not named are closed, new ones opened, changed bit rates applied. */
   | { readonly type: 'encoders'; readonly encoders: readonly EncoderRequest[] }
+  | { readonly type: 'settings'; readonly settings: PipelineSettings }
   /** The next frame out of this encoder shall be a keyframe. */
   | { readonly type: 'keyframe'; readonly codec: ResultCodec; readonly rendition: Rendition }
   /** The publisher is gone for now: forget decoder state, deliver what is inside. */

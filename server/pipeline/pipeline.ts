@@ -8,6 +8,7 @@ import type {
   FromPipeline,
   PipelineFormat,
   PipelineOptions,
+  PipelineSettings,
   PipelineStats,
   ToPipeline,
 } from './messages.ts';
@@ -40,7 +41,8 @@ const LOAD_TIMEOUT_MS = 60_000;
 
 /** One broadcast's pipeline as the RTP thread sees it: a worker thread that is started again when it dies. */
 export class Pipeline {
-  readonly #options: PipelineOptions;
+  /** As they are now: a worker that replaces a dead one begins with them. */
+  #options: PipelineOptions;
   readonly #listener: PipelineListener;
   readonly #onClosed: () => void;
   #state: State = 'running';
@@ -76,6 +78,11 @@ export class Pipeline {
   setEncoders(encoders: readonly EncoderRequest[]): void {
     this.#encoders = encoders;
     this.#send({ type: 'encoders', encoders });
+  }
+
+  configure({ keyframeIntervalSeconds, ladder }: PipelineSettings): void {
+    this.#options = { ...this.#options, keyframeIntervalSeconds, ladder };
+    this.#send({ type: 'settings', settings: { keyframeIntervalSeconds, ladder } });
   }
 
   requestKeyframe(codec: ResultCodec, rendition: Rendition): void {

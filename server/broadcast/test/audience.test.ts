@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../config/config.ts';
 import type { Rendition } from '../../media/types.ts';
 import { Audience } from '../audience.ts';
+import { broadcastSettings } from '../settings.ts';
 import type { Subscriber, Subscription } from '../subscriber.ts';
 
 const SECOND = 1_000_000;
@@ -10,17 +11,14 @@ const SECOND = 1_000_000;
 function open() {
   let nowUs = 0;
   const asked: string[] = [];
-  const audience = new Audience(
-    loadConfig({}).media,
-    {
-      setEncoders: () => undefined,
-      requestResultKeyframe: (codec, rendition) => asked.push(`${codec} ${rendition}`),
-      requestSourceKeyframe: () => asked.push('source'),
-      dropped: () => undefined,
-      onEnded: () => undefined,
-    },
-    () => nowUs,
-  );
+  const audience = new Audience(broadcastSettings(loadConfig({})), () => nowUs, {
+    setEncoders: () => undefined,
+    requestResultKeyframe: (codec, rendition) => asked.push(`${codec} ${rendition}`),
+    requestSourceKeyframe: () => asked.push('source'),
+    dropped: () => undefined,
+    deferredKeyframes: () => undefined,
+    onEnded: () => undefined,
+  });
   const join = (id: string): Subscription => {
     let given: Subscription | undefined;
     const wanted: Rendition = 'full';
@@ -29,6 +27,8 @@ function open() {
       given = subscription;
       return {
         id,
+        kind: 'viewer',
+        bitrateBps: 0,
         state: { kind: 'waitingKeyframe', rendition: wanted },
         codec: 'H264',
         renditions: [wanted],

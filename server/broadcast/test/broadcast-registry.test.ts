@@ -33,7 +33,7 @@ describe('a name', () => {
   it('is kept for resumeSeconds after the connection was lost, then free', async () => {
     const world = new World({ argv: ['--broadcast.resumeSeconds', '60'] });
     const { session } = await world.publish('a');
-    await world.registry.leave(session, 'disconnected');
+    await world.sessions.leave(session, 'disconnected');
     world.pass(59);
     await expect(world.publish('a')).rejects.toMatchObject({ code: 'broadcast.nameTaken' });
     expect(world.pipelines[0]?.closed).toBe(0);
@@ -45,7 +45,7 @@ describe('a name', () => {
   it('is free at once after the publisher left on purpose', async () => {
     const world = new World();
     const { session } = await world.publish('a');
-    await world.registry.leave(session, 'request');
+    await world.sessions.leave(session, 'request');
     expect(world.pipelines[0]?.closed).toBe(1);
     await world.publish('a');
     expect(world.pipelines).toHaveLength(2);
@@ -72,14 +72,14 @@ describe('admission', () => {
       message: expect.stringContaining('1 broadcasts') as string,
     });
     expect(world.registry.broadcastCount).toBe(1);
-    await world.registry.leave(session, 'request');
+    await world.sessions.leave(session, 'request');
     await world.publish('b');
   });
 
   it('gives the place of a publisher that is away to one that is there; the name stays reserved', async () => {
     const world = new World({ capacity: 1 });
     const { session, resumeToken } = await world.publish('a');
-    await world.registry.leave(session, 'disconnected');
+    await world.sessions.leave(session, 'disconnected');
     await world.publish('b');
     expect(world.pipelines[0]?.closed).toBe(1);
     await expect(world.publish('a')).rejects.toMatchObject({ code: 'broadcast.nameTaken' });
@@ -113,7 +113,7 @@ describe('states', () => {
     world.unit();
     world.pass(5);
     world.unit();
-    await world.registry.leave(session, 'disconnected');
+    await world.sessions.leave(session, 'disconnected');
     expect(sink.states.map(({ state }) => state)).toEqual(['waiting', 'live', 'paused', 'live']);
     expect(viewer.sink.states.map(({ state }) => state)).toEqual(['live', 'paused', 'live', 'waiting']);
   });
@@ -122,7 +122,7 @@ describe('states', () => {
     const world = new World();
     const viewer = await world.watch('a');
     expect(world.registry.broadcastCount).toBe(1);
-    await world.registry.leave(viewer.session, 'request');
+    await world.sessions.leave(viewer.session, 'request');
     expect(world.registry.broadcastCount).toBe(0);
     await expect(world.watch('b', 'bad')).rejects.toThrow('bad sdp');
     expect(world.registry.broadcastCount).toBe(0);
@@ -214,6 +214,28 @@ describe('viewers', () => {
     expect(world.publishers[0]?.keyframeRequests).toHaveLength(1);
   });
 
+  it('that ask for keyframes without end get what their budget allows, for the source, too; others still get theirs', async () => {
+    const world = new World();
+    await world.publish('a');
+    const { peer } = await world.watch('a', 'H264 source');
+    peer.connect();
+    for (let tenth = 0; tenth < 300; tenth += 1) {
+      world.nowUs += 100_000;
+      peer.listener.onKeyframeRequest('result');
+      peer.listener.onKeyframeRequest('source');
+      if (tenth % 10 === 9) world.registry.tick();
+    }
+    // 30 s: three at once and one every three seconds, where two a second passed before.
+    expect(world.pipelines[0]?.keyframes.length).toBeLessThanOrEqual(14);
+    expect(world.publishers[0]?.keyframeRequests.length).toBeLessThanOrEqual(14);
+    expect(await world.metrics.text()).toMatch(/flashvsr_refused_total\{what="keyframe-request",why="budget"\} \d+/);
+    const before = world.pipelines[0]?.keyframes.length ?? NaN;
+    const honest = await world.watch('a');
+    honest.peer.connect();
+    world.pass(1);
+    expect(world.pipelines[0]?.keyframes.length).toBeGreaterThan(before);
+  });
+
   it('whose connection is interrupted cost no encoder and have no say in the bit rate; back again they wait for a keyframe', async () => {
     const world = new World();
     await world.publish('a');
@@ -222,13 +244,13 @@ describe('viewers', () => {
     world.frame('VP8', 'full', true);
     world.frame('H264', 'full', true);
     // Two viewers: the slower one's estimate counts.
-    gone.peer.estimateBps = 2_000_000;
+    gone.peer.estimateBps = 3_600_000;
     good.peer.estimateBps = 5_000_000;
     world.pass(6);
     const bitrates = () => world.pipelines[0]?.encoders.map(({ codec, bitrateBps }) => [codec, bitrateBps]);
     expect(bitrates()).toEqual([
-      ['H264', 1_700_000],
-      ['VP8', 1_700_000],
+      ['H264', 3_060_000],
+      ['VP8', 3_060_000],
     ]);
     gone.peer.become('disconnected');
     expect(world.pipelines[0]?.encoders.map(({ codec }) => codec)).toEqual(['H264']);
@@ -256,7 +278,7 @@ describe('viewers', () => {
     await world.publish('a');
     const { peer } = await world.watch('a', 'H264 source');
     peer.connect();
-    expect(world.publishers[0]?.keyframeRequests).toEqual(['viewers of the source']);
+    expect(world.publishers[0]?.keyframeRequests).toEqual(['a viewer of the source needs one']);
     const packet = {
       stream: 1,
       payload: new Uint8Array(3),

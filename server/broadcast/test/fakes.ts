@@ -1,11 +1,11 @@
 import { loadConfig, type Config } from '../../config/config.ts';
 import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
-import { createLog } from '../../log.ts';
+import { createLog, type Log } from '../../log.ts';
 import { traceAt } from '../../media/trace.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rendition, SourceCodec } from '../../media/types.ts';
 import type { PacketizedFrame } from '../../media/packetizer.ts';
 import { Metrics } from '../../metrics.ts';
-import type { EncoderRequest } from '../../pipeline/messages.ts';
+import type { EncoderRequest, PipelineSettings } from '../../pipeline/messages.ts';
 import type {
   ForwardPacket,
   PublisherListener,
@@ -17,6 +17,8 @@ import type {
 import type { SessionSink } from '../sessions.ts';
 import type { PipelineListener, PipelinePort } from '../ports.ts';
 import { BroadcastRegistry } from '../broadcast-registry.ts';
+import { PeerSessions } from '../peer-sessions.ts';
+import { broadcastSettings } from '../settings.ts';
 import type { BroadcastStats, SessionState } from '../statistics.ts';
 
 /** The domain with everything around it faked: time, peers and pipelines are driven by the test. */
@@ -57,6 +59,10 @@ export class FakePublisher implements PublisherPeer {
     this.closed += 1;
     this.state = 'closed';
   };
+  become(state: 'connected' | 'disconnected' | 'closed'): void {
+    this.state = state;
+    this.listener.onState(state);
+  }
 }
 
 export class FakeViewer implements ViewerPeer {
@@ -99,7 +105,8 @@ export class FakeViewer implements ViewerPeer {
       packetsSent: 0,
       fractionLost: 0,
       deliveredBps: undefined,
-      reportedAtUs: this.#nowUs(),
+      // A receiver that estimates also reports.
+      reportedAtUs: this.estimateBps === undefined ? undefined : this.#nowUs(),
       roundTripMs: undefined,
       estimateBps: this.estimateBps,
       nacksReceived: 0,
@@ -123,6 +130,7 @@ export class FakePipeline implements PipelinePort {
   readonly units: AccessUnit[] = [];
   readonly keyframes: string[] = [];
   encoders: readonly EncoderRequest[] = [];
+  settings: PipelineSettings | undefined;
   resets = 0;
   closed = 0;
   readonly listener: PipelineListener;
@@ -135,14 +143,20 @@ export class FakePipeline implements PipelinePort {
   setEncoders(encoders: readonly EncoderRequest[]): void {
     this.encoders = encoders;
   }
+  configure({ keyframeIntervalSeconds, ladder }: PipelineSettings): void {
+    this.settings = { keyframeIntervalSeconds, ladder };
+  }
   requestKeyframe(codec: ResultCodec, rendition: Rendition): void {
     this.keyframes.push(`${codec} ${rendition}`);
   }
   reset(): void {
     this.resets += 1;
   }
+  /** Set by tests: resolves when the thread is gone. */
+  gone: Promise<void> = Promise.resolve();
   close = async (): Promise<void> => {
     this.closed += 1;
+    await this.gone;
   };
 }
 
@@ -174,16 +188,23 @@ export const INFO: UpscalerInfo = {
   rungs: ['lanczos', 'bicubic'],
 };
 
+interface OfferOptions {
+  readonly resumeToken?: string | undefined;
+  readonly sdp?: string;
+  readonly address?: string;
+}
+
 export class World {
   nowUs = 1_000_000;
   readonly publishers: FakePublisher[] = [];
   readonly viewers: FakeViewer[] = [];
   readonly pipelines: FakePipeline[] = [];
   readonly registry: BroadcastRegistry;
+  readonly sessions: PeerSessions;
   readonly metrics = new Metrics();
   readonly engineFailures: string[] = [];
 
-  constructor(options: { capacity?: number; argv?: string[] } = {}) {
+  constructor(options: { capacity?: number; argv?: string[]; log?: Log } = {}) {
     const config: Config = loadConfig({ argv: options.argv ?? [] });
     const rtc: RtcStack = {
       createPublisher: (listener) => {
@@ -200,14 +221,13 @@ export class World {
       close: async () => {},
     };
     this.registry = new BroadcastRegistry({
-      rtc,
-      config,
-      log: createLog({ level: 'silent', format: 'json' }),
+      settings: broadcastSettings(config),
+      limits: config.limits,
+      log: options.log ?? createLog({ level: 'silent', format: 'json' }),
       metrics: this.metrics,
       model: INFO,
       nowUs: () => this.nowUs,
       capacity: options.capacity ?? 4,
-      iceServers: [],
       onEngineFailed: ({ code }) => void this.engineFailures.push(code),
       createPipeline: (_name, listener) => {
         const pipeline = new FakePipeline(listener);
@@ -215,14 +235,35 @@ export class World {
         return pipeline;
       },
     });
+    this.sessions = new PeerSessions({
+      registry: this.registry,
+      rtc,
+      metrics: this.metrics,
+      model: INFO,
+      iceServers: [],
+      addressKey: (address) => address,
+    });
   }
 
-  publish(name: string, sink = recordingSink(), resumeToken?: string, sdp = 'offer') {
-    return this.registry.publish({ name, sdp, resumeToken, remoteAddress: '127.0.0.1' }, sink);
+  /** An offer as it comes: nothing connects unless the test makes it. */
+  offer(
+    name: string,
+    sink = recordingSink(),
+    { resumeToken, sdp = 'offer', address = '127.0.0.1' }: OfferOptions = {},
+  ) {
+    return this.sessions.publish({ name, sdp, resumeToken, remoteAddress: address }, sink);
+  }
+
+  /** A publisher that connects and sends its first picture. */
+  async publish(name: string, sink = recordingSink(), resumeToken?: string, sdp = 'offer') {
+    const reply = await this.offer(name, sink, { resumeToken, sdp });
+    this.publishers.at(-1)?.become('connected');
+    this.unit();
+    return reply;
   }
 
   async watch(name: string, sdp = 'H264', sink = recordingSink()) {
-    const reply = await this.registry.watch({ name, sdp, remoteAddress: '127.0.0.1' }, sink);
+    const reply = await this.sessions.watch({ name, sdp, remoteAddress: '127.0.0.1' }, sink);
     const peer = this.viewers.at(-1);
     if (peer === undefined) throw new Error('no viewer peer was made');
     return { ...reply, peer, sink };

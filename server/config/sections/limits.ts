@@ -7,6 +7,9 @@ export const limitsSection = z.strictObject({
   maxBroadcasts: z.union([z.literal('auto'), count]).default('auto'),
   maxViewersPerBroadcast: count.default(50),
   maxViewers: count.default(100),
+  /** Publishers of one address, those that have not sent a picture yet included. */
+  maxBroadcastsPerAddress: count.default(16),
+  maxViewersPerAddress: count.default(64),
   maxConnectionsPerAddress: count.default(64),
   maxMessageBytes: count.default(128 * 1024),
   /** Requests a second and socket, averaged over ten seconds. */

@@ -1,0 +1,92 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { AppError } from '../errors.ts';
+import type { MonotonicUs } from '../media/types.ts';
+import type { Intake } from './intake.ts';
+
+/** Who holds the name. */
+type Owner =
+  | { readonly kind: 'free' }
+  /** `proven`: a picture has come under this token. Only then is the name worth keeping for its return. */
+  | { readonly kind: 'publishing'; readonly token: string; readonly intake: Intake; readonly proven: boolean }
+  /** The source is gone; the name and the pipeline are kept for its return. */
+  | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
+
+/** Who may bring frames under a broadcast's name, and for how long it is kept. */
+export class Ownership {
+  readonly #name: string;
+  #owner: Owner = { kind: 'free' };
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  get kind(): Owner['kind'] {
+    return this.#owner.kind;
+  }
+  get intake(): Intake | undefined {
+    return this.#owner.kind === 'publishing' ? this.#owner.intake : undefined;
+  }
+  get reservedUntilUs(): MonotonicUs | undefined {
+    return this.#owner.kind === 'reserved' ? this.#owner.untilUs : undefined;
+  }
+
+  /** @throws AppError broadcast.nameTaken */
+  check(token: string | undefined): void {
+    const owner = this.#owner;
+    if (owner.kind === 'free' || (token !== undefined && equal(owner.token, token))) return;
+    throw new AppError('broadcast.nameTaken', `The name "${this.#name}" belongs to another publisher.`, {
+      context: { name: this.#name },
+    });
+  }
+
+  /**
+   * The caller has checked the token.
+   * @returns the name's token, whether it was free before, and the source that was replaced
+   */
+  takeOver(intake: Intake): {
+    readonly token: string;
+    readonly wasFree: boolean;
+    readonly replaced: Intake | undefined;
+  } {
+    const before = this.#owner;
+    const token = before.kind === 'free' ? randomBytes(24).toString('base64url') : before.token;
+    const proven = before.kind === 'reserved' || (before.kind === 'publishing' && before.proven);
+    this.#owner = { kind: 'publishing', token, intake, proven };
+    return {
+      token,
+      wasFree: before.kind === 'free',
+      replaced: before.kind === 'publishing' ? before.intake : undefined,
+    };
+  }
+
+  /** A picture has come from the present source. */
+  prove(): void {
+    if (this.#owner.kind === 'publishing') this.#owner = { ...this.#owner, proven: true };
+  }
+
+  /** The present source has left. @param keepUntilUs undefined: the name is free at once */
+  release(keepUntilUs: MonotonicUs | undefined): void {
+    const owner = this.#owner;
+    if (owner.kind !== 'publishing') return;
+    this.#owner =
+      keepUntilUs === undefined || !owner.proven
+        ? { kind: 'free' }
+        : { kind: 'reserved', token: owner.token, untilUs: keepUntilUs };
+  }
+
+  /** @returns true when a reservation ended now */
+  expire(nowUs: MonotonicUs): boolean {
+    if (this.#owner.kind !== 'reserved' || nowUs <= this.#owner.untilUs) return false;
+    this.#owner = { kind: 'free' };
+    return true;
+  }
+
+  clear(): void {
+    this.#owner = { kind: 'free' };
+  }
+}
+
+function equal(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { AppError, type ErrorCode } from '../errors.ts';
+import type { RefusalReason, Refused, Metrics } from '../metrics.ts';
+import type { IceCandidate, IceServer, RtcStack } from '../rtc/peers.ts';
+import type { Broadcast } from './broadcast.ts';
+import type { BroadcastRegistry } from './broadcast-registry.ts';
+import { Publisher } from './publisher.ts';
+import type {
+  LeaveCause,
+  PublishReply,
+  PublishRequest,
+  SessionService,
+  SessionSink,
+  WatchReply,
+  WatchRequest,
+} from './sessions.ts';
+import type { BroadcastList, ModelSummary } from './statistics.ts';
+import { Viewer } from './viewer.ts';
+
+export interface PeerSessionsOptions {
+  readonly registry: BroadcastRegistry;
+  readonly rtc: RtcStack;
+  readonly metrics: Metrics;
+  readonly model: ModelSummary;
+  readonly iceServers: readonly IceServer[];
+  /** What counts as one address: IPv6 by its network, for example. */
+  readonly addressKey: (address: string) => string;
+}
+
+type Session =
+  | { readonly role: 'publisher'; readonly broadcast: Broadcast; readonly publisher: Publisher }
+  | { readonly role: 'viewer'; readonly broadcast: Broadcast; readonly viewer: Viewer };
+
+/** WebRTC sessions into broadcasts: what signaling, WHIP and WHEP talk to. */
+export class PeerSessions implements SessionService {
+  readonly #options: PeerSessionsOptions;
+  readonly #registry: BroadcastRegistry;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(options: PeerSessionsOptions) {
+    this.#options = options;
+    this.#registry = options.registry;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  welcome(): { model: ModelSummary; iceServers: readonly IceServer[] } {
+    return { model: this.#options.model, iceServers: this.#options.iceServers };
+  }
+
+  publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply> {
+    return this.#counted('broadcast', () =>
+      this.#registry.using(request.name, (broadcast) => this.#publish(broadcast, request, sink)),
+    );
+  }
+
+  async #publish(broadcast: Broadcast, request: PublishRequest, sink: SessionSink): Promise<PublishReply> {
+    const { rtc, addressKey } = this.#options;
+    const claim = broadcast.claim(request.resumeToken, addressKey(request.remoteAddress));
+    const session = newSessionId();
+    const publisher = new Publisher(session, rtc, broadcast.clock, sink, () => this.#sessions.delete(session));
+    try {
+      const sdp = await publisher.peer.accept(request.sdp);
+      this.#registry.refuseWhenDraining();
+      this.#sessions.set(session, { role: 'publisher', broadcast, publisher });
+      return { session, sdp, resumeToken: claim.attach(publisher) };
+    } catch (error) {
+      await publisher.close();
+      throw error;
+    } finally {
+      claim.release();
+    }
+  }
+
+  watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
+    return this.#counted('viewer', () =>
+      this.#registry.using(request.name, (broadcast) => this.#watch(broadcast, request, sink)),
+    );
+  }
+
+  async #watch(broadcast: Broadcast, request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
+    const { rtc, metrics, addressKey } = this.#options;
+    const place = this.#registry.viewerPlaces.take(broadcast.name, addressKey(request.remoteAddress));
+    const session = newSessionId();
+    const onClosed = (): void => {
+      this.#sessions.delete(session);
+      place.release();
+    };
+    // Subscribed before the answer is made: the peer may report `connected` before accept() resolves.
+    const viewer = broadcast.subscribe(
+      (subscription) => new Viewer(session, rtc, broadcast.outputSize, sink, subscription, onClosed),
+    );
+    try {
+      const sdp = await viewer.peer.accept(request.sdp);
+      this.#registry.refuseWhenDraining();
+      viewer.knowState(broadcast.state);
+      metrics.session('viewer');
+      this.#sessions.set(session, { role: 'viewer', broadcast, viewer });
+      return { session, sdp, state: broadcast.state };
+    } catch (error) {
+      await broadcast.unsubscribe(session);
+      throw error;
+    }
+  }
+
+  async restart(session: string, offerSdp: string): Promise<string> {
+    return this.#peer(session).restart(offerSdp);
+  }
+
+  async addCandidate(session: string, candidate: IceCandidate): Promise<void> {
+    await this.#peer(session).addCandidate(candidate);
+  }
+
+  async leave(session: string, cause: LeaveCause): Promise<void> {
+    const known = this.#sessions.get(session);
+    if (known === undefined) return;
+    this.#sessions.delete(session);
+    if (known.role === 'publisher') await known.broadcast.detach(known.publisher, cause);
+    else await known.broadcast.unsubscribe(session);
+    this.#registry.forgetIdle(known.broadcast);
+  }
+
+  list(): BroadcastList {
+    return this.#registry.list();
+  }
+
+  onListChanged(listener: () => void): () => void {
+    return this.#registry.onListChanged(listener);
+  }
+
+  #peer(session: string): Publisher['peer'] | Viewer['peer'] {
+    const known = this.#sessions.get(session);
+    if (known === undefined) throw new AppError('request.unknownSession', 'This session has ended or never was.');
+    return known.role === 'publisher' ? known.publisher.peer : known.viewer.peer;
+  }
+
+  async #counted<T>(what: Refused, act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (thrown) {
+      const why = REFUSALS[AppError.from(thrown).code];
+      if (why !== undefined) this.#options.metrics.refused(what, why);
+      throw thrown;
+    }
+  }
+}
+
+const REFUSALS: Partial<Record<ErrorCode, RefusalReason>> = {
+  'server.full': 'limits',
+  'engine.full': 'limits',
+  'request.tooMany': 'address',
+  'broadcast.nameTaken': 'name',
+  'server.draining': 'draining',
+  'sdp.invalid': 'protocol',
+  'sdp.unsupported': 'protocol',
+};
+
+/** Unguessable: WHIP and WHEP put it into URLs (RFC 9725 section 4.2). */
+function newSessionId(): string {
+  return randomBytes(18).toString('base64url');
+}
