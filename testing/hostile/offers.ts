@@ -10,11 +10,13 @@ export interface PlainOfferOptions {
   readonly usernameFragment?: string;
   readonly password?: string;
   readonly setup?: string;
+  /** Of SHA-256. */
+  readonly fingerprint?: string;
 }
 
 const FINGERPRINT = Array.from({ length: 32 }, () => 'AB').join(':');
 
-/** A minimal sane offer whose ICE and DTLS parameters belong to nobody. */
+/** A minimal sane offer; unless given, its ICE and DTLS parameters are made up. */
 export function plainOffer({
   kind = 'publish',
   formats = '96 97',
@@ -24,6 +26,7 @@ export function plainOffer({
   usernameFragment = 'abcd',
   password = 'a'.repeat(24),
   setup = 'actpass',
+  fingerprint = FINGERPRINT,
 }: PlainOfferOptions = {}): string {
   return [
     'v=0',
@@ -40,7 +43,7 @@ export function plainOffer({
     'a=rtcp-rsize',
     `a=ice-ufrag:${usernameFragment}`,
     `a=ice-pwd:${password}`,
-    `a=fingerprint:sha-256 ${FINGERPRINT}`,
+    `a=fingerprint:sha-256 ${fingerprint}`,
     `a=setup:${setup}`,
     'a=rtpmap:96 VP8/90000',
     'a=rtcp-fb:96 nack',
