@@ -1,8 +1,11 @@
 import { parseArgs } from 'node:util';
-import { fuzz } from './fuzz.ts';
+import { fuzz, type FuzzTarget } from './fuzz.ts';
 import { TARGETS } from './targets.ts';
 
-/** npm run fuzz -- [TARGET ...] [--iterations N] [--seed N]: all targets when none is named; exit code 1 at a failure. */
+/**
+ * npm run fuzz -- [TARGET ...] [--iterations N] [--seed N]: all targets when none is named, `dtls` for all of `dtls-...`; exit
+ * code 1 at a failure.
+ */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -12,14 +15,16 @@ const { values, positionals } = parseArgs({
 });
 const iterations = Number(values.iterations);
 const seed = Number(values.seed);
-const unknown = positionals.filter((name) => !TARGETS.some((target) => target.name === name));
+const fits = (target: FuzzTarget, name: string) => target.name === name || target.name.startsWith(`${name}-`);
+const unknown = positionals.filter((name) => !TARGETS.some((target) => fits(target, name)));
 if (unknown.length > 0 || !Number.isSafeInteger(iterations) || iterations < 1 || !Number.isSafeInteger(seed)) {
   console.error('usage: npm run fuzz -- [TARGET ...] [--iterations N] [--seed N]\ntargets:');
   for (const { name, about } of TARGETS) console.error(`  ${name.padEnd(16)}${about}`);
   process.exit(2);
 }
 
-for (const target of TARGETS.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
+const wanted = TARGETS.filter((target) => positionals.length === 0 || positionals.some((name) => fits(target, name)));
+for (const target of wanted) {
   const startedMs = performance.now();
   try {
     fuzz(target, { iterations, seed });

@@ -1,6 +1,7 @@
+import { DTLS_TARGETS } from './dtls.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { MEDIA_TARGETS } from './media.ts';
 import { SDP } from './sdp.ts';
 
 /** Everything that reads bytes of strangers. A unit test runs each for a moment; `npm run fuzz` for as long as it should. */
-export const TARGETS: readonly FuzzTarget[] = [SDP, ...MEDIA_TARGETS];
+export const TARGETS: readonly FuzzTarget[] = [SDP, ...DTLS_TARGETS, ...MEDIA_TARGETS];

@@ -13,7 +13,7 @@ import { writeCertificates } from '../key-messages.ts';
 import { ownCertificate, type OwnCertificate } from '../own-certificate.ts';
 import { HandshakeType } from '../protocol.ts';
 import type { DtlsOptions } from '../session.ts';
-import { CERTIFICATES, End, FakeClock, fingerprintOf } from './link.ts';
+import { CERTIFICATES, End, FakeClock, fingerprintOf } from '../../../../testing/dtls-pair.ts';
 
 /** One forged message a test: the session must not connect, and must say why. */
 

@@ -9,7 +9,7 @@ import {
   MAX_OTHER_MESSAGE_BYTES,
 } from '../limits.ts';
 import { HandshakeType } from '../protocol.ts';
-import { seeded } from './link.ts';
+import { seeded } from '../../../../testing/dtls-pair.ts';
 
 const CERTIFICATE = HandshakeType.certificate;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MTU_BYTES } from '../limits.ts';
-import { Pair, seeded } from './link.ts';
+import { Pair, seeded } from '../../../../testing/dtls-pair.ts';
 
 describe('both roles against each other', () => {
   it('connect within two round trips and share keys', () => {

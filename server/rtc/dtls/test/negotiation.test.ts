@@ -6,7 +6,7 @@ import { readClientHello, readServerHello, writeClientHello, writeServerHello } 
 import { ContentType, HandshakeType } from '../protocol.ts';
 import { RecordWriter } from '../records.ts';
 import { wholeMessage } from '../transcript.ts';
-import { CERTIFICATES, End, FakeClock, fingerprintOf, Pair } from './link.ts';
+import { CERTIFICATES, End, FakeClock, fingerprintOf, Pair } from '../../../../testing/dtls-pair.ts';
 
 /** What both sides must have in common; what is weak is never taken. */
 

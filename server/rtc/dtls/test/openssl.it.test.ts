@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ownCertificate, type OwnCertificate } from '../own-certificate.ts';
-import { End, fingerprintOf } from './link.ts';
+import { End, fingerprintOf } from '../../../../testing/dtls-pair.ts';
 
 /** OpenSSL's DTLS on both sides, over sockets on 127.0.0.1; .ci/run installs it. */
 

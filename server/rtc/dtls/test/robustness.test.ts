@@ -6,7 +6,7 @@ import { HELLO_VERIFY_BURST, MAX_HANDSHAKES, MAX_TRANSMISSIONS_PER_FLIGHT } from
 import { ContentType, HandshakeType } from '../protocol.ts';
 import { RecordWriter } from '../records.ts';
 import { wholeMessage } from '../transcript.ts';
-import { CERTIFICATES, End, FakeClock, fingerprintOf, Pair, seeded } from './link.ts';
+import { CERTIFICATES, End, FakeClock, fingerprintOf, Pair, seeded } from '../../../../testing/dtls-pair.ts';
 
 /** Strangers who forge the address of the peer, and peers who misbehave. */
 

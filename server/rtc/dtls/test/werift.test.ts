@@ -10,7 +10,7 @@ import {
   SignatureAlgorithm,
 } from 'werift';
 import { createHash, X509Certificate } from 'node:crypto';
-import { CERTIFICATES, End } from './link.ts';
+import { CERTIFICATES, End } from '../../../../testing/dtls-pair.ts';
 
 /** werift's DTLS as a peer: it connects, and what it forges is refused. It checks nothing itself. */
 

@@ -1,7 +1,7 @@
-import type { AppError } from '../../../errors.ts';
-import type { Clock } from '../clock.ts';
-import { createOwnCertificate, type OwnCertificate } from '../own-certificate.ts';
-import { DtlsSession, type DtlsKeys, type DtlsOptions } from '../session.ts';
+import type { AppError } from '../server/errors.ts';
+import type { Clock } from '../server/rtc/dtls/clock.ts';
+import { createOwnCertificate, type OwnCertificate } from '../server/rtc/dtls/own-certificate.ts';
+import { DtlsSession, type DtlsKeys, type DtlsOptions } from '../server/rtc/dtls/session.ts';
 
 /** Two sessions on one fake clock, and between them a link that loses, repeats, delays and changes datagrams. */
 
