@@ -13,7 +13,7 @@ import { createHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { Metrics } from './metrics.ts';
-import { EnginePlaces } from './pipeline/engine-share.ts';
+import { EnginePool } from './pipeline/engine-pool.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { RtcOptions } from './rtc/peers.ts';
 import { WeriftStack } from './rtc/werift-stack.ts';
@@ -57,10 +57,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const spec = await resolveModel(config, undefined, (rung, reason) =>
     log.info({ rung, reason }, 'ladder.rungLeftOut'),
   );
-  // Opened here so that a wrong model is reported before anything listens, and kept so that an engine that all streams of
-  // the process share (FlashVSR) is loaded and warm before the first publisher comes.
-  const upscaler = await createUpscaler(spec);
-  const model = modelSummary(upscaler.info);
+  const pool = await EnginePool.open([spec], createUpscaler);
+  const model = modelSummary(pool.info);
   const metrics = new Metrics();
   const rtc = new WeriftStack(rtcOptions(config));
   rtc.onError((error) => {
@@ -76,7 +74,6 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     registry.drain();
     fatal.listener?.(error);
   };
-  const places = new EnginePlaces();
   const registry = new BroadcastRegistry({
     settings: broadcastSettings(config),
     limits,
@@ -84,15 +81,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     metrics,
     model,
     nowUs: monotonicUs,
-    capacity: broadcastCapacity(limits, spec, availableParallelism()),
+    capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
     onEngineFailed,
     createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
-      const enginePlace = upscaler.info.shared === true ? places.take() : undefined;
-      return new Pipeline(
-        { name, upscaler: spec, enginePlace, ...media, ...limits, keyframeIntervalSeconds, ladder },
-        listener,
-        () => enginePlace && places.release(enginePlace),
-      );
+      const placement = pool.place();
+      const { spec: upscaler, slot: engineSlot } = placement;
+      const options = { name, upscaler, engineSlot, ...media, ...limits, keyframeIntervalSeconds, ladder };
+      return new Pipeline(options, placement.guard(listener), () => placement.release());
     },
   });
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers: config.ice.servers, addressKey });
@@ -121,7 +116,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     await signaling.close();
     await http.close();
     await rtc.close();
-    await upscaler.close();
+    await pool.close();
   };
   try {
     const url = await http.listen();

@@ -75,8 +75,8 @@ export class PipelineCore {
     }
     this.#upscaler = upscaler;
     this.#ladder = new Ladder(this.#ladderOn ? upscaler.info.rungs.length : 1);
-    const { enginePlace } = this.#options;
-    if (upscaler.info.shared === true && enginePlace !== undefined) this.#share = new EngineShare(enginePlace);
+    const { engineSlot } = this.#options;
+    if (upscaler.info.shared === true && engineSlot !== undefined) this.#share = new EngineShare(engineSlot);
     this.#stage = new UpscaleStage(upscaler, {
       maxQueueMs: this.#options.maxQueueMs,
       maxResultPixels: this.#options.maxResultPixels,

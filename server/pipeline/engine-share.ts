@@ -2,41 +2,40 @@ import type { MonotonicUs } from '../media/types.ts';
 import type { ChunkPhase } from './chunk-phase.ts';
 
 /**
- * What pipelines that share one engine (FlashVSR: one GPU, a worker thread per broadcast) know of each other: how busy each
- * keeps it, on which rung it is, when its chunks get complete. Shared memory: nobody waits, nobody sends messages; a value read
- * while it is written is one second's wrong guess. Every pipeline writes its own place only.
+ * Statistics shared by the pipelines on one engine (FlashVSR: one GPU, a worker thread per broadcast): load, rung, chunk phase. In
+ * shared memory and lock-free: each pipeline writes its own slot only, and a torn read costs one bad sample.
  */
 const FIELDS = ['aliveAtUs', 'load', 'rung', 'steppedAtUs', 'phaseAtUs', 'periodUs', 'workUs'] as const;
 type Field = (typeof FIELDS)[number];
 
-const PLACES = 64;
-/** A pipeline that has not written for so long is gone, or its thread is. */
+const SLOTS = 64;
+/** A slot that was not updated for this long is considered dead. */
 const ALIVE_US = 3_000_000;
 
-/** A pipeline's place, as it travels to its thread. */
-export interface EnginePlace {
+/** A pipeline's slot, as it travels to its thread. */
+export interface EngineSlot {
   readonly memory: SharedArrayBuffer;
-  readonly place: number;
+  readonly index: number;
 }
 
-/** Gives places out; lives where the pipelines are made. */
-export class EnginePlaces {
-  readonly #memory = new SharedArrayBuffer(PLACES * FIELDS.length * Float64Array.BYTES_PER_ELEMENT);
+/** The slots of one engine; lives where pipelines are made. */
+export class EngineSlots {
+  readonly #memory = new SharedArrayBuffer(SLOTS * FIELDS.length * Float64Array.BYTES_PER_ELEMENT);
   readonly #taken = new Set<number>();
 
-  /** undefined when there are more pipelines than places: such a one goes by itself alone. */
-  take(): EnginePlace | undefined {
-    for (let place = 0; place < PLACES; place += 1) {
-      if (this.#taken.has(place)) continue;
-      this.#taken.add(place);
-      return { memory: this.#memory, place };
+  /** undefined when all slots are taken: that pipeline then ignores the others. */
+  take(): EngineSlot | undefined {
+    for (let index = 0; index < SLOTS; index += 1) {
+      if (this.#taken.has(index)) continue;
+      this.#taken.add(index);
+      return { memory: this.#memory, index };
     }
     return undefined;
   }
 
-  release({ place }: EnginePlace): void {
-    this.#taken.delete(place);
-    new Float64Array(this.#memory).fill(0, place * FIELDS.length, (place + 1) * FIELDS.length);
+  release({ index }: EngineSlot): void {
+    this.#taken.delete(index);
+    new Float64Array(this.#memory).fill(0, index * FIELDS.length, (index + 1) * FIELDS.length);
   }
 }
 
@@ -45,9 +44,9 @@ export class EngineShare {
   readonly #values: Float64Array;
   readonly #own: number;
 
-  constructor({ memory, place }: EnginePlace) {
+  constructor({ memory, index }: EngineSlot) {
     this.#values = new Float64Array(memory);
-    this.#own = place;
+    this.#own = index;
   }
 
   /** Once a second. @param load this pipeline's share of the engine's time, 0..1 */
@@ -72,39 +71,39 @@ export class EngineShare {
 
   /** What all the others together take of the engine's time. */
   othersLoad(nowUs: MonotonicUs): number {
-    return this.#others(nowUs).reduce((sum, place) => sum + this.#read('load', place), 0);
+    return this.#others(nowUs).reduce((sum, slot) => sum + this.#read('load', slot), 0);
   }
 
   othersRungs(nowUs: MonotonicUs): readonly number[] {
-    return this.#others(nowUs).map((place) => this.#read('rung', place));
+    return this.#others(nowUs).map((slot) => this.#read('rung', slot));
   }
 
   /** When another pipeline's ladder last moved; -Infinity: never. */
   othersSteppedAtUs(nowUs: MonotonicUs): MonotonicUs {
-    return Math.max(-Infinity, ...this.#others(nowUs).map((place) => this.#read('steppedAtUs', place) || -Infinity));
+    return Math.max(-Infinity, ...this.#others(nowUs).map((slot) => this.#read('steppedAtUs', slot) || -Infinity));
   }
 
   othersPhases(nowUs: MonotonicUs): readonly ChunkPhase[] {
     return this.#others(nowUs)
-      .filter((place) => this.#read('periodUs', place) > 0)
-      .map((place) => ({
-        atUs: this.#read('phaseAtUs', place),
-        periodUs: this.#read('periodUs', place),
-        workUs: this.#read('workUs', place),
+      .filter((slot) => this.#read('periodUs', slot) > 0)
+      .map((slot) => ({
+        atUs: this.#read('phaseAtUs', slot),
+        periodUs: this.#read('periodUs', slot),
+        workUs: this.#read('workUs', slot),
       }));
   }
 
   #others(nowUs: MonotonicUs): number[] {
-    const places: number[] = [];
-    for (let place = 0; place < PLACES; place += 1) {
-      const aliveAtUs = this.#read('aliveAtUs', place);
-      if (place !== this.#own && aliveAtUs > 0 && nowUs - aliveAtUs <= ALIVE_US) places.push(place);
+    const slots: number[] = [];
+    for (let slot = 0; slot < SLOTS; slot += 1) {
+      const aliveAtUs = this.#read('aliveAtUs', slot);
+      if (slot !== this.#own && aliveAtUs > 0 && nowUs - aliveAtUs <= ALIVE_US) slots.push(slot);
     }
-    return places;
+    return slots;
   }
 
-  #read(field: Field, place: number): number {
-    return this.#values[place * FIELDS.length + FIELDS.indexOf(field)] ?? 0;
+  #read(field: Field, slot: number): number {
+    return this.#values[slot * FIELDS.length + FIELDS.indexOf(field)] ?? 0;
   }
 
   #write(field: Field, value: number): void {

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import type { AppErrorJson } from '../errors.ts';
 import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
-import type { EnginePlace } from './engine-share.ts';
+import type { EngineSlot } from './engine-share.ts';
 import type { LadderStep } from './ladder.ts';
 import type { AccessUnit, DropReason, EncodedFrame, ResultCodec, Rendition } from '../media/types.ts';
 
@@ -25,7 +25,7 @@ export interface PipelineOptions
   readonly name: string;
   readonly upscaler: UpscalerSpec;
   /** Where this pipeline meets the others of the same engine. */
-  readonly enginePlace?: EnginePlace | undefined;
+  readonly engineSlot?: EngineSlot | undefined;
 }
 
 export type ToPipeline =

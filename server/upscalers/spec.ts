@@ -17,6 +17,8 @@ export type UpscalerSpec =
       readonly model: ModelLocation;
       readonly label: string;
       readonly device: 'auto' | 'cuda' | 'reference';
+      /** Which of several GPUs; absent: the first. */
+      readonly deviceIndex?: number;
       readonly scale: number;
       readonly sparseRatio: number;
       readonly localRange: number;

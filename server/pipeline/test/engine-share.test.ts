@@ -1,16 +1,16 @@
 import { expect, it } from 'vitest';
 import { leastWaitShift, type ChunkPhase } from '../chunk-phase.ts';
-import { EnginePlaces, EngineShare, type EnginePlace } from '../engine-share.ts';
+import { EngineSlots, EngineShare, type EngineSlot } from '../engine-share.ts';
 
 const PERIOD_US = 266_667;
 const FRAME_US = PERIOD_US / 8;
 const phase = (atUs: number, workUs = 115_000, periodUs = PERIOD_US): ChunkPhase => ({ atUs, periodUs, workUs });
 
-function pair(): { places: EnginePlaces; a: EngineShare; b: EngineShare; placeA: EnginePlace } {
-  const places = new EnginePlaces();
-  const [placeA, placeB] = [places.take(), places.take()];
-  if (placeA === undefined || placeB === undefined) throw new Error('no place');
-  return { places, a: new EngineShare(placeA), b: new EngineShare(placeB), placeA };
+function pair(): { slots: EngineSlots; a: EngineShare; b: EngineShare; slotA: EngineSlot } {
+  const slots = new EngineSlots();
+  const [slotA, slotB] = [slots.take(), slots.take()];
+  if (slotA === undefined || slotB === undefined) throw new Error('no slot');
+  return { slots, a: new EngineShare(slotA), b: new EngineShare(slotB), slotA };
 }
 
 it('adds the loads of all pipelines that live', () => {
@@ -23,21 +23,21 @@ it('adds the loads of all pipelines that live', () => {
   expect(a.othersLoad(5_100_000)).toBe(0);
 });
 
-it('tells when another ladder moved, and forgets a pipeline with its place', () => {
-  const { places, a, b, placeA } = pair();
+it('tells when another ladder moved, and forgets a pipeline with its slot', () => {
+  const { slots, a, b, slotA } = pair();
   a.report(0.5, 0, 1_000_000);
   expect(b.othersSteppedAtUs(1_000_000)).toBe(-Infinity);
   a.stepped(1, 1_000_000);
   expect(b.othersSteppedAtUs(1_000_000)).toBe(1_000_000);
-  places.release(placeA);
+  slots.release(slotA);
   expect(b.othersSteppedAtUs(1_000_000)).toBe(-Infinity);
-  expect(places.take()).toMatchObject({ place: 0 });
+  expect(slots.take()).toMatchObject({ index: 0 });
 });
 
-it('has places for many, and says when there is none', () => {
-  const places = new EnginePlaces();
-  const taken = Array.from({ length: 70 }, () => places.take());
-  expect(taken.filter((place) => place !== undefined)).toHaveLength(64);
+it('has slots for many, and says when there is none', () => {
+  const slots = new EngineSlots();
+  const taken = Array.from({ length: 70 }, () => slots.take());
+  expect(taken.filter((slot) => slot !== undefined)).toHaveLength(64);
 });
 
 it('shifts a stream just as far as it takes not to meet the other', () => {

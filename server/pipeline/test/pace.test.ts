@@ -3,7 +3,7 @@ import { makePicture } from '../../../testing/pictures.ts';
 import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { quantile } from '../../media/quantile.ts';
-import { EnginePlaces } from '../engine-share.ts';
+import { EngineSlots } from '../engine-share.ts';
 import { PaceStage, type PaceStageOptions } from '../pace-stage.ts';
 import { SimulatedBroadcast, SimulatedEngine } from './simulated-engine.ts';
 import type { Picture } from '../../media/picture.ts';
@@ -29,8 +29,8 @@ afterEach(async () => {
 
 const run = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 
-function broadcast(engine: SimulatedEngine, places?: EnginePlaces, framesPerSecond = 30): SimulatedBroadcast {
-  const made = new SimulatedBroadcast(engine, { framesPerSecond, ...(places === undefined ? {} : { places }) });
+function broadcast(engine: SimulatedEngine, slots?: EngineSlots, framesPerSecond = 30): SimulatedBroadcast {
+  const made = new SimulatedBroadcast(engine, { framesPerSecond, ...(slots === undefined ? {} : { slots }) });
   open.push(made);
   return made;
 }
@@ -126,10 +126,10 @@ describe('two streams on one engine', () => {
     new SimulatedEngine({ workMs: (chunk) => (chunk === 0 ? FIRST_CHUNK_MS : workMs) });
 
   it.each([1, 50, 130, 200])('that start %d ms apart do not wait for each other', async (apartMs) => {
-    const [engine, places] = [engineOf(115), new EnginePlaces()];
-    const first = broadcast(engine, places);
+    const [engine, slots] = [engineOf(115), new EngineSlots()];
+    const first = broadcast(engine, slots);
     await run(apartMs);
-    const second = broadcast(engine, places);
+    const second = broadcast(engine, slots);
     await run(20_000);
     for (const stream of [first, second]) {
       expectSteady(stream, 6000);
@@ -143,10 +143,10 @@ describe('two streams on one engine', () => {
 
   it.each([1, 90, 133])('with the measured engine, started %d ms apart, are as quick as one', async (apartMs) => {
     const engine = new SimulatedEngine({ workMs: (chunk) => (chunk === 0 ? FIRST_CHUNK_MS : 112), pictureMs: 2.5 });
-    const places = new EnginePlaces();
-    const first = broadcast(engine, places);
+    const slots = new EngineSlots();
+    const first = broadcast(engine, slots);
     await run(apartMs);
-    const second = broadcast(engine, places);
+    const second = broadcast(engine, slots);
     await run(20_000);
     for (const stream of [first, second]) {
       expectSteady(stream, 6000);
@@ -167,11 +167,11 @@ describe('two streams on one engine', () => {
   });
 
   it('whose clocks differ drift through every phase: the delay follows up and down, nothing is dropped', async () => {
-    const [engine, places] = [engineOf(115), new EnginePlaces()];
-    const first = broadcast(engine, places);
+    const [engine, slots] = [engineOf(115), new EngineSlots()];
+    const first = broadcast(engine, slots);
     await run(50);
     // A third of a percent apart: once through all phases in 80 s.
-    const second = broadcast(engine, places, 29.9);
+    const second = broadcast(engine, slots, 29.9);
     await run(90_000);
     for (const stream of [first, second]) {
       expect(stream.drops.filter(({ atMs }) => atMs > 400)).toEqual([]);

@@ -9,7 +9,7 @@ import type {
 } from '../../upscalers/upscaler.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { DropReason, MonotonicUs } from '../../media/types.ts';
-import { EngineShare, type EnginePlaces } from '../engine-share.ts';
+import { EngineShare, type EngineSlots } from '../engine-share.ts';
 import { PaceStage } from '../pace-stage.ts';
 import { UpscaleStage } from '../upscale-stage.ts';
 import type { Picture } from '../../media/picture.ts';
@@ -170,10 +170,10 @@ export class SimulatedBroadcast {
   #framesPerSecond: number;
   #stopped = false;
 
-  constructor(engine: SimulatedEngine, options: { places?: EnginePlaces; framesPerSecond?: number } = {}) {
-    const { places, framesPerSecond = 30 } = options;
+  constructor(engine: SimulatedEngine, options: { slots?: EngineSlots; framesPerSecond?: number } = {}) {
+    const { slots, framesPerSecond = 30 } = options;
     this.#framesPerSecond = framesPerSecond;
-    const place = places?.take();
+    const place = slots?.take();
     this.#share = place === undefined ? undefined : new EngineShare(place);
     const upscaler = engine.upscaler();
     const drop = (reason: DropReason): void => void this.drops.push({ reason, atMs: this.#nowMs });

@@ -26,14 +26,20 @@ export function sparseRatios(sparseRatio: number): readonly number[] {
 
 /** The reference backend computes in fp32 only; the configured precision is one of the GPU's. */
 async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
-  const { device, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
+  const { device, deviceIndex, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
   const library = process.env['FLASHVSR_CUDA_LIBRARY'];
   if (device === 'reference') return { device };
   const usable =
     device === 'cuda' || (await listDevices(library)).some((report) => report.device === 'cuda' && report.usable);
   if (!usable) return { device: 'reference' };
   const warmUp = { ...WARM_UP_SOURCE, scale, settings: { sparseRatio, localRange, kvRatio, seed, colourMatch } };
-  return { ...(library === undefined ? {} : { cudaLibraryPath: library }), device: 'cuda', precision, warmUp };
+  return {
+    device: 'cuda',
+    precision,
+    warmUp,
+    ...(deviceIndex === undefined ? {} : { deviceIndex }),
+    ...(library === undefined ? {} : { cudaLibraryPath: library }),
+  };
 }
 
 /**
