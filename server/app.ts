@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Config } from './config/config.ts';
-import type { AppError } from './errors.ts';
+import { AppError } from './errors.ts';
 import { BroadcastRegistry } from './broadcast/broadcast-registry.ts';
 import { PeerSessions } from './broadcast/peer-sessions.ts';
 import { broadcastSettings } from './broadcast/settings.ts';
@@ -19,7 +19,7 @@ import type { RtcOptions } from './rtc/peers.ts';
 import { WeriftStack } from './rtc/werift-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { addressKey } from './access/limits.ts';
-import { isLoopbackHost } from './access/origin.ts';
+import { isLoopbackHost } from './access/address.ts';
 import { VERSION } from './version.ts';
 import type { ModelSummary } from './broadcast/statistics.ts';
 
@@ -48,6 +48,36 @@ function rtcOptions({ ice, media, http }: Config): RtcOptions {
   return { ...ice, ...media, ...(onlyLoopback ? { interfaceAddresses: ['127.0.0.1'] } : {}) };
 }
 
+/** The first fatal error, for a listener that may come later than the error. */
+class FirstError {
+  readonly #onFirst: () => void;
+  #error: AppError | undefined;
+  #listener: (error: AppError) => void = () => undefined;
+
+  constructor(onFirst: () => void) {
+    this.#onFirst = onFirst;
+  }
+
+  report(error: AppError): void {
+    if (this.#error !== undefined) return;
+    this.#error = error;
+    this.#onFirst();
+    this.#listener(error);
+  }
+
+  listen(listener: (error: AppError) => void): void {
+    this.#listener = listener;
+    if (this.#error !== undefined) listener(this.#error);
+  }
+}
+
+/** What cannot be closed is logged and does not keep the rest open. */
+async function settled(log: Log, closing: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(closing)) {
+    if (result.status === 'rejected') log.error({ err: AppError.from(result.reason) }, 'server.closeFailed');
+  }
+}
+
 /**
  * Composes the server: the only place that constructs everything. `main.ts` runs it as a program, tests and benchmarks
  * inside their own process.
@@ -67,13 +97,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
 
   const { media, limits } = config;
-  const fatal: { error?: AppError; listener?: (error: AppError) => void } = {};
-  const onEngineFailed = (error: AppError): void => {
-    if (fatal.error !== undefined) return;
-    fatal.error = error;
-    registry.drain();
-    fatal.listener?.(error);
-  };
+  const fatal = new FirstError(() => registry.drain());
   const registry = new BroadcastRegistry({
     settings: broadcastSettings(config),
     limits,
@@ -82,7 +106,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     model,
     nowUs: monotonicUs,
     capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
-    onEngineFailed,
+    onEngineFailed: (error) => fatal.report(error),
     createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
       const placement = pool.place();
       const { spec: upscaler, slot: engineSlot } = placement;
@@ -99,6 +123,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     readiness: () =>
       registry.draining ? { ready: false, reason: 'draining' } : { ready: true, reason: 'accepting sessions' },
     metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
+    onRefused: (what, why) => metrics.refused(what, why),
   });
   const signaling = new SignalingServer({
     server: http.server,
@@ -106,17 +131,19 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     config,
     log,
     serverName: `FlashVSR Live ${VERSION}`,
-    observer: { onConnections: (open) => metrics.connections(open), onError: (code) => metrics.error(code) },
+    observer: {
+      onConnections: (open) => metrics.connections(open),
+      onError: (code) => metrics.error(code),
+      onRefused: (what, why) => metrics.refused(what, why),
+    },
   });
 
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     registry.drain();
-    await registry.close();
-    await signaling.close();
-    await http.close();
-    await rtc.close();
-    await pool.close();
+    await settled(log, [registry.close()]);
+    await settled(log, [signaling.close(), http.close()]);
+    await settled(log, [rtc.close(), pool.close()]);
   };
   try {
     const url = await http.listen();
@@ -127,10 +154,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       registry,
       sessions,
       metrics,
-      onFatal: (listener) => {
-        fatal.listener = listener;
-        if (fatal.error !== undefined) listener(fatal.error);
-      },
+      onFatal: (listener) => fatal.listen(listener),
       drain: () => registry.drain(),
       close: () => (closing ??= close()),
     };

@@ -31,6 +31,11 @@ export const ERRORS = {
   ),
   'config.unreadable': entry('process', 500, 'Check that the file exists, is readable and is valid YAML.'),
   'server.listen': entry('process', 500, 'Choose another port with --port, or stop the program that holds it.'),
+  'server.openFiles': entry(
+    'process',
+    500,
+    'Raise the limit of open files (`ulimit -n 4096`, LimitNOFILE= of systemd) and start again.',
+  ),
   'server.full': entry(
     'request',
     503,
@@ -40,6 +45,9 @@ export const ERRORS = {
   'server.draining': entry('request', 503, 'The server is stopping; connect to another one or try again later.', true),
   'request.malformed': entry('request', 400, 'Correct the field named in the message.'),
   'request.version': entry('request', 400, 'Reload the page: client and server speak different protocol versions.'),
+  'request.notFound': entry('request', 404, 'Check the address; the page is at /.'),
+  'request.forbidden': entry('request', 403, "Use an address that the server's operator has allowed."),
+  'request.range': entry('request', 416, 'Ask for bytes that the file has.'),
   'request.tooLarge': entry('request', 413, 'Send a smaller message.'),
   'request.tooMany': entry('request', 429, 'Slow down, or close other connections from the same address.', true),
   'request.origin': entry('request', 403, 'Open the page from this server, or add the origin to http.allowedOrigins.'),
@@ -130,7 +138,7 @@ export interface AppErrorJson {
 }
 
 export interface AppErrorOptions {
-  /** Facts that name what was wrong: key, value, path, size. Logged and sent, so no secrets. */
+  /** Facts that name what was wrong: key, value, path, size. For the log; clients get the message alone (wire-error.ts). */
   readonly context?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
   /** Replaces the catalogue's scope, for example when a native error says which it was. */

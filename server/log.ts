@@ -1,4 +1,4 @@
-import { pino, type Logger, type DestinationStream } from 'pino';
+import { pino, type DestinationStream, type Logger } from 'pino';
 import type { Config } from './config/config.ts';
 
 /** Logs are an event name plus fields: `log.info({ broadcast, viewers }, 'viewer.joined')`. */
@@ -21,16 +21,26 @@ function textLine(json: string): string {
   >;
   const clock = new Date(time).toISOString().slice(11, 23);
   const pairs = Object.entries(fields).map(
-    ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    ([key, value]) => `${key}=${typeof value === 'string' && !/[\s"=]/.test(value) ? value : JSON.stringify(value)}`,
   );
   return [clock, LEVELS[level] ?? String(level), msg ?? '', ...pairs].join(' ');
 }
 
+/**
+ * Characters that change what a terminal shows or how a line reads: C0 and C1 controls (ECMA-48; ESC, and CSI as one
+ * character), line separators, bidirectional marks and overrides (UAX 9), the byte order mark. Log fields carry clients' text.
+ */
+// eslint-disable-next-line no-control-regex
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+/** Each unsafe character as \uXXXX: readable in text, the same string again for a JSON parser. */
+export function escapeControls(line: string): string {
+  return line.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** `text` for terminals, `json` for machines, `auto` decides by whether stdout is a terminal. */
-export function createLog({ level, format }: Config['log']): Log {
+export function createLog({ level, format }: Config['log'], out: DestinationStream = process.stdout): Log {
   const text = format === 'text' || (format === 'auto' && process.stdout.isTTY);
-  const stream: DestinationStream = text
-    ? { write: (line) => void process.stdout.write(`${textLine(line)}\n`) }
-    : { write: (line) => void process.stdout.write(line) };
-  return pino({ level, base: null }, stream);
+  const line = (json: string): string => escapeControls(text ? textLine(json) : json.trimEnd());
+  return pino({ level, base: null }, { write: (json) => out.write(`${line(json)}\n`) });
 }

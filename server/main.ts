@@ -1,106 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { startApp, type App } from './app.ts';
-import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from './config/config.ts';
-import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from './exit.ts';
-import { modelHelp } from './models/catalogue.ts';
-import { AppError } from './errors.ts';
-import { createLog, type Log } from './log.ts';
-import { VERSION } from './version.ts';
+import { openFilesProblem } from './open-files.ts';
 
-/** The longest that closing may take after the drain. */
-const STOP_CLOSE_MS = 4500;
-
-function help(): string {
-  const short = Object.entries(SHORT_FLAGS).map(([flag, key]) => `  --${flag.padEnd(12)} ${key}`);
-  const keys = configKeys().map((key) => `  --${key.padEnd(34)} ${environmentName(key)}`);
-  return [
-    `FlashVSR Live ${VERSION}: npm start -- [--config FILE] [--key value]...`,
-    '',
-    'Models: --model alone lists what there is.',
-    '',
-    'Short flags:',
-    ...short,
-    '',
-    'Every setting as a flag and as an environment variable (meaning and limits: docs/operations.md):',
-    ...keys,
-  ].join('\n');
+/** `npm start`. Everything else is loaded only when the process may open enough files to load it. */
+const problem = openFilesProblem();
+if (problem === undefined) {
+  const { serve } = await import('./cli/serve.ts');
+  await serve(process.argv.slice(2));
+} else {
+  process.stderr.write(problem);
+  process.exitCode = 1;
 }
-
-/** `--model` with nothing behind it, or `--model list`. */
-function wantsModelList(argv: readonly string[]): boolean {
-  const at = argv.indexOf('--model');
-  const name = argv[at + 1];
-  return argv.includes('--model=list') || (at >= 0 && (name === undefined || name === 'list' || name.startsWith('--')));
-}
-
-function banner({ url, model }: App): string {
-  const what = model.superResolution ? 'super-resolution' : 'plain resize, no super-resolution';
-  return [
-    '',
-    `  FlashVSR Live ${VERSION}`,
-    `  page    ${url}`,
-    `  model   ${model.label} (x${model.scale}, ${what})`,
-    `  device  ${model.device}`,
-    '',
-    '',
-  ].join('\n');
-}
-
-/** Ends within `drainSeconds` + STOP_CLOSE_MS, whatever a client, a pipeline or a device does. */
-async function stop(app: App, log: Log, drainSeconds: number, signal: string): Promise<void> {
-  log.info({ signal, drainSeconds }, 'server.draining');
-  app.drain();
-  const end = performance.now() + drainSeconds * 1000;
-  while (app.sessions.size > 0 && performance.now() < end) await delay(100);
-  const closed = app.close().then(() => log.info({}, 'server.stopped'));
-  leaveAfter(closed, { code: 0, mostMs: STOP_CLOSE_MS });
-}
-
-async function main(argv: readonly string[]): Promise<void> {
-  if (argv.includes('--help')) {
-    process.stdout.write(`${help()}\n`);
-    return;
-  }
-  if (wantsModelList(argv)) {
-    process.stdout.write(`${modelHelp()}\n`);
-    return;
-  }
-  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
-  const log = createLog(config.log);
-  log.debug({ config: printableConfig(config) }, 'config.loaded');
-  const app = await startApp(config, log);
-  process.stdout.write(banner(app));
-  log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
-
-  let stopping = false;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    // A second signal ends the process without waiting for sessions or devices.
-    if (stopping) leaveNow(EXIT_RESTART);
-    stopping = true;
-    void stop(app, log, config.drainSeconds, signal);
-  };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
-  app.onFatal((error) => {
-    log.fatal({ code: error.code, reason: error.message, remedy: error.remedy }, 'engine.failed');
-    // Clients learn the reason before the process ends; a device that hangs may not hold it up.
-    leaveAfter(app.close(), { code: EXIT_RESTART, mostMs: FATAL_CLOSE_MS });
-  });
-  // An unhandled rejection in one stream must not end the others; it is logged and counted.
-  process.on('unhandledRejection', (reason) => {
-    const error = AppError.from(reason);
-    app.metrics.error(error.code);
-    log.error({ code: error.code, reason: error.message, stack: error.stack }, 'process.unhandledRejection');
-  });
-  process.on('uncaughtException', (error) => {
-    log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
-    leaveAfter(app.close(), { code: EXIT_RESTART, mostMs: FATAL_CLOSE_MS });
-  });
-}
-
-main(process.argv.slice(2)).catch((thrown: unknown) => {
-  const error = AppError.from(thrown);
-  process.stderr.write(`${error.message}\n${error.remedy}\n`);
-  if (error.code === 'internal') process.stderr.write(`${error.stack ?? ''}\n`);
-  process.exit(EXIT_CONFIG);
-});

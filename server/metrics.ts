@@ -1,13 +1,48 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { ErrorCode } from './errors.ts';
 import type { DropReason } from './media/types.ts';
 
 /** `added`: the frame complete in to its first packet out. */
 export type FrameStep = 'assemble' | 'decode' | 'queue' | 'upscale' | 'pace' | 'encode' | 'send' | 'added';
 
 /** What was refused. Add kinds here, so that the label stays a short list. */
-export type Refused = 'broadcast' | 'viewer' | 'connection' | 'message' | 'keyframe-request' | 'handshake' | 'packet';
-/** limits: a limit of the whole server; address: the share of one address; protocol: malformed or out of order. */
-export type RefusalReason = 'limits' | 'address' | 'protocol' | 'name' | 'draining' | 'budget';
+export type Refused =
+  | 'broadcast'
+  | 'viewer'
+  | 'connection'
+  | 'request'
+  | 'upgrade'
+  | 'websocket'
+  | 'message'
+  | 'keyframe-request'
+  | 'handshake'
+  | 'packet';
+/**
+ * limits: a limit of the whole server; address: the share of one address; access: not open to this client (origin, network);
+ * protocol: malformed or out of order; budget: too many in a time.
+ */
+export type RefusalReason = 'limits' | 'address' | 'access' | 'protocol' | 'name' | 'draining' | 'budget';
+
+const REASONS: Partial<Record<ErrorCode, RefusalReason>> = {
+  'request.malformed': 'protocol',
+  'request.version': 'protocol',
+  'request.state': 'protocol',
+  'request.unknownSession': 'protocol',
+  'request.notFound': 'protocol',
+  'request.range': 'protocol',
+  'sdp.invalid': 'protocol',
+  'sdp.unsupported': 'protocol',
+  'request.origin': 'access',
+  'request.forbidden': 'access',
+  'request.tooLarge': 'limits',
+  'request.tooMany': 'budget',
+  'server.draining': 'draining',
+};
+
+/** @returns undefined for errors that refuse nothing, or that the domain counts itself (server.full, broadcast.nameTaken) */
+export function refusalReason(code: ErrorCode): RefusalReason | undefined {
+  return REASONS[code];
+}
 
 const MS_BUCKETS = [0.5, 1, 2, 4, 8, 12, 16, 24, 33, 50, 75, 100, 150, 250, 500, 1000, 2500];
 
@@ -139,7 +174,7 @@ export class Metrics {
     if (count > 0) this.#refused.inc({ what, why }, count);
   }
 
-  /** Whom to ask at a scrape; set once by main. */
+  /** Sets the source of the gauges, asked at each scrape. */
   observe(snapshot: () => MetricsSnapshot): void {
     this.#snapshot = snapshot;
   }

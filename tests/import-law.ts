@@ -11,7 +11,7 @@ import ts from 'typescript';
  * the table cannot contain a circle. `server/main.ts` is the room `main`; rooms within a room carry its name: `models/hub`.
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  main: ['cli', 'app', 'exit', 'models', 'upscalers', 'log', 'metrics', 'config', 'version', 'errors'],
+  main: ['cli', 'open-files'],
   cli: ['app', 'exit', 'models/hub', 'models', 'upscalers', 'codec', 'media', 'log', 'config', 'version', 'errors'],
   app: [
     ...['signaling', 'http', 'ingress', 'egress', 'room', 'broadcast', 'pipeline', 'rtc', 'models', 'upscalers'],
@@ -27,11 +27,25 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'config',
     'access',
     'media',
+    'raw-response',
     'wire-error',
     'version',
     'errors',
   ],
-  http: ['room', 'broadcast', 'rtc', 'log', 'metrics', 'config', 'access', 'media', 'wire-error', 'version', 'errors'],
+  http: [
+    'room',
+    'broadcast',
+    'rtc',
+    'log',
+    'metrics',
+    'config',
+    'access',
+    'media',
+    'raw-response',
+    'wire-error',
+    'version',
+    'errors',
+  ],
   ingress: ['room', 'broadcast', 'rtc', 'codec', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   egress: ['room', 'broadcast', 'rtc', 'codec', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   // The domain owns the types it speaks: sessions, sinks, statistics, summaries.
@@ -50,7 +64,9 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   config: ['access', 'media', 'errors'],
   access: ['errors'],
   media: ['errors'],
+  'raw-response': ['wire-error', 'errors'],
   'wire-error': ['errors'],
+  'open-files': [],
   version: [],
   errors: [],
 };
@@ -94,7 +110,6 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   'node-av': /^server\/(codec|ingress|egress)\//,
   'onnxruntime-node': /^server\/upscalers\/onnx\//,
   fastify: /^server\/http\//,
-  '@fastify/static': /^server\/http\//,
   ws: /^server\/signaling\//,
   pino: /^server\/log\.ts$/,
   'prom-client': /^server\/metrics\.ts$/,

@@ -1,9 +1,10 @@
 import { BlockList, isIP } from 'node:net';
+import { canonicalAddress } from './address.ts';
 
 /**
- * Who is behind a reverse proxy. `false`: nobody is believed. A number: so many proxies stand in front of this server, each
- * of which appends the address it sees to X-Forwarded-For. A list of addresses and networks (10.0.0.0/8): the first address
- * from the right that is not one of them is the client. Anything left of that can be made up by the client.
+ * Which proxies' X-Forwarded-For to trust. `false`: none. A number: this many proxies stand in front of the server, each of
+ * which appends the address it sees. A list of addresses and networks (10.0.0.0/8): the first address from the right that is
+ * not one of them is the client. The client can have made up anything left of that.
  */
 export type TrustProxy = false | number | readonly string[];
 
@@ -12,7 +13,7 @@ export function clientAddress(remoteAddress: string, forwardedFor: string | unde
   const peer = plain(remoteAddress);
   if (trust === false || forwardedFor === undefined) return peer;
   const hops = forwardedFor.split(',').map((address) => plain(address.trim()));
-  const trusted = typeof trust === 'number' ? undefined : networks(trust);
+  const trusted = typeof trust === 'number' ? undefined : networkList(trust);
   let client = peer;
   for (let passed = 0; hops.length > 0; passed += 1) {
     if (trusted === undefined ? passed >= (trust as number) : !contains(trusted, client)) return client;
@@ -35,7 +36,7 @@ export function parseNetwork(text: string): { address: string; bits: number; fam
   return { address, bits, family: version === 4 ? 'ipv4' : 'ipv6' };
 }
 
-function networks(list: readonly string[]): BlockList {
+export function networkList(list: readonly string[]): BlockList {
   const block = new BlockList();
   for (const text of list) {
     const network = parseNetwork(text);
@@ -44,15 +45,14 @@ function networks(list: readonly string[]): BlockList {
   return block;
 }
 
-function contains(block: BlockList, address: string): boolean {
+export function contains(block: BlockList, address: string): boolean {
   const version = isIP(address);
   return version !== 0 && block.check(address, version === 4 ? 'ipv4' : 'ipv6');
 }
 
-/** An IPv4 address as an IPv6 socket shows it (RFC 4291 section 2.5.5.2), brackets and port as some proxies write them. */
+/** Brackets and port, as some proxies write them, removed; one spelling for one address. */
 function plain(address: string): string {
   const bare =
     /^\[([^\]]+)\](?::\d+)?$/.exec(address)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(address)?.[1] ?? address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1];
-  return mapped ?? bare;
+  return canonicalAddress(bare) ?? bare;
 }

@@ -1,4 +1,6 @@
-/** Counting who does how much; no sockets, time is an argument. */
+import { canonicalAddress } from './address.ts';
+
+/** Counts what each client uses; no sockets, time is an argument. */
 
 /** Token bucket: `perSecond` on average, `burst` at once. */
 export class RateLimit {
@@ -56,21 +58,16 @@ export class AddressCount {
 }
 
 /**
- * One key for one household: IPv4 as it is (also when mapped into IPv6), IPv6 by its /64, because a single subscriber has
+ * One key for one household: IPv4 as it is (also when mapped into IPv6, in any spelling), IPv6 by its /64, because a single subscriber has
  * 2^64 addresses to choose from (RFC 6177).
  */
 export function addressKey(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
-  if (!address.includes(':')) return address;
-  const [bare = ''] = address.split('%');
-  const [head = '', tail] = bare.split('::');
+  const canonical = canonicalAddress(address) ?? address;
+  if (!canonical.includes(':')) return canonical;
+  const [head = '', tail] = canonical.split('::');
   const left = head === '' ? [] : head.split(':');
   const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups =
-    tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
+  const zeros = Math.max(0, 8 - left.length - right.length);
+  const groups = tail === undefined ? left : [...left, ...Array<string>(zeros).fill('0'), ...right];
+  return `${groups.slice(0, 4).join(':')}::/64`;
 }

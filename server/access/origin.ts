@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { hostName, isLoopbackHost } from './address.ts';
 
 /**
  * Which pages may talk to this server from a browser. Browsers send `Origin` with every WebSocket handshake and do not
@@ -15,22 +16,17 @@ export interface OriginPolicy {
   readonly allowedOrigins: readonly string[];
   /**
    * True when the server listens on a loopback address. Its "own host" is then one of the loopback names only: a foreign
-   * page whose DNS name was pointed at 127.0.0.1 (DNS rebinding) sends equal Origin and Host and must not pass.
+   * page whose DNS name was pointed at 127.0.0.1 (DNS rebinding) sends equal Origin and Host and must not pass, also when
+   * that name begins with "127.".
    */
   readonly loopbackOnly: boolean;
-}
-
-const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
-
-export function isLoopbackHost(host: string): boolean {
-  return LOOPBACK_NAMES.has(host) || host === '::1' || host.startsWith('127.');
 }
 
 /** @throws AppError request.origin */
 export function checkOrigin({ origin, host }: OriginRequest, { allowedOrigins, loopbackOnly }: OriginPolicy): void {
   if (origin === undefined || allowedOrigins.includes('*') || allowedOrigins.includes(origin)) return;
   const url = URL.canParse(origin) ? new URL(origin) : undefined;
-  const own = url !== undefined && host !== undefined && url.host === withoutDefaultPort(host, url.protocol);
+  const own = url !== undefined && host !== undefined && url.host === hostAsIn(host, url.protocol);
   if (own && (!loopbackOnly || isLoopbackHost(url.hostname))) return;
   const shown = origin.slice(0, 200);
   throw new AppError('request.origin', `A page of ${shown} may not use this server.`, {
@@ -39,6 +35,9 @@ export function checkOrigin({ origin, host }: OriginRequest, { allowedOrigins, l
   });
 }
 
-function withoutDefaultPort(host: string, protocol: string): string {
-  return host.toLowerCase().replace(protocol === 'https:' ? /:443$/ : /:80$/, '');
+/** The Host header as the URL parser writes it after this scheme: canonical name, no default port. */
+function hostAsIn(host: string, protocol: string): string | undefined {
+  if (hostName(host) === undefined) return undefined;
+  const url = `${protocol}//${host}`;
+  return URL.canParse(url) ? new URL(url).host : undefined;
 }

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { AppError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { registerModels } from './models.ts';
+import { reportError } from './report.ts';
 import { registerUpscale } from './upscale.ts';
 
 /** `npm run cli -- <command>`: everything that is not the server. */
@@ -16,8 +16,6 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {
-  const error = AppError.from(thrown);
-  process.stderr.write(`${error.message}\n${error.remedy}\n`);
-  if (error.code === 'internal') process.stderr.write(`${error.stack ?? ''}\n`);
+  reportError(thrown);
   process.exitCode = 1;
 });

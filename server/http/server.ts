@@ -1,21 +1,27 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
+import { mayOperate } from '../access/local-peer.ts';
 import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { wireError } from '../wire-error.ts';
+import { LogGate } from '../access/log-gate.ts';
+import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
+import { Connections } from './connections.ts';
+import { checkHost, onClientError, sendError, toAppError } from './errors.ts';
 import { registerPage } from './page.ts';
 import { readTlsFiles } from './tls.ts';
 
 export interface HttpServerOptions {
-  readonly config: Pick<Config, 'http'>;
+  readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
-  /** For /readyz; `reason` tells the operator what is missing (draining, loading the model, full). */
+  /** For /readyz; `reason` names what is missing (draining, loading the model, full). */
   readonly readiness: () => { readonly ready: boolean; readonly reason: string };
   /** For /metrics: the text exposition of prom-client's registry. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** What was refused before a session existed, and why; for /metrics. */
+  readonly onRefused?: (what: Refused, why: RefusalReason) => void;
 }
 
 export interface HttpServer {
@@ -25,45 +31,90 @@ export interface HttpServer {
   readonly app: FastifyInstance;
   /** @returns the address to open, for example http://localhost:8080. @throws AppError server.listen */
   listen(): Promise<string>;
-  /** Ends listening and idle connections; answers under way may finish within `graceMs`. Idempotent. */
+  /** Ends listening and idle connections; whatever else is open is cut after `graceMs`. Idempotent. */
   close(graceMs?: number): Promise<void>;
 }
 
+/** A client has this long for a TLS handshake, for the header fields, for a whole request, and between two requests. */
+const HANDSHAKE_MS = 10_000;
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 30_000;
+const KEEP_ALIVE_MS = 5_000;
+/** No byte in either direction for this long ends the connection. */
+const IDLE_MS = 30_000;
+/** How often the times above are looked at. */
+const CHECK_MS = 5_000;
+/** A response that a client has not read after this long is cut: the largest is a clip of some hundred kilobytes. */
+const RESPONSE_MS = 45_000;
+
 /** Page, health and metrics over HTTP or, with certificate files, HTTPS. @throws AppError config.unreadable | config.invalid */
 export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, log, readiness, metrics } = options;
+  const { config, log, readiness, metrics, onRefused = () => undefined } = options;
   const tls = readTlsFiles(config.http);
+  const warnings = new LogGate();
+  const timeouts: ServerOptions = {
+    connectionsCheckingInterval: CHECK_MS,
+    headersTimeout: HEADERS_MS,
+    requestTimeout: REQUEST_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // checkHost answers in the catalogue's form.
+    requireHostHeader: false,
+  };
   let server: Server | undefined;
   const app = fastify({
     logger: false,
     bodyLimit: 128 * 1024,
     // WHIP and WHEP session URLs and /watch/<name> fit easily.
     routerOptions: { maxParamLength: 128 },
+    frameworkErrors: (thrown, _request, reply) => void sendError(reply, toAppError(thrown)),
+    clientErrorHandler: (cause, socket) => {
+      const error = onClientError(cause, socket);
+      if (error !== undefined) onRefused('request', 'protocol');
+    },
     serverFactory: (handler) => {
-      server = tls === undefined ? createServer(handler) : createSecureServer(tls, handler);
-      server.headersTimeout = 10_000;
-      server.requestTimeout = 30_000;
-      server.keepAliveTimeout = 5_000;
+      server =
+        tls === undefined
+          ? createServer(timeouts, handler)
+          : createSecureServer({ ...timeouts, ...tls, handshakeTimeout: HANDSHAKE_MS }, handler);
       return server;
     },
   });
   if (server === undefined) throw new AppError('internal', 'fastify made no server');
   const nodeServer = server;
+  nodeServer.timeout = IDLE_MS;
+  nodeServer.on('request', limitResponse);
+  // A handshake that fails or takes too long; Node leaves the socket to us.
+  nodeServer.on('tlsClientError', (_error: Error, socket: { destroy(): void }) => socket.destroy());
+  const { limits, http } = config;
+  const connections = new Connections(nodeServer, {
+    limits,
+    trustProxy: http.trustProxy,
+    onRefused: (why) => {
+      onRefused('connection', why);
+      const setting = why === 'limits' ? 'limits.maxSockets' : 'limits.maxSocketsPerAddress';
+      if (warnings.open(why, performance.now()))
+        log.warn({ why, setting, open: connections.size }, 'http.connectionRefused');
+    },
+  });
 
   app.setErrorHandler((thrown, request, reply) => {
     const error = toAppError(thrown);
-    if (error.status >= 500) log.error({ code: error.code, url: request.url, err: error }, 'http.error');
-    if (error.status === 503) void reply.header('Retry-After', '2');
-    return reply.code(error.status).send(wireError(error));
+    if (error.status >= 500 && error.status !== 503)
+      log.error({ code: error.code, url: request.url, err: error }, 'http.error');
+    const why = refusalReason(error.code);
+    if (why !== undefined) onRefused('request', why);
+    return sendError(reply, error);
   });
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({
-      code: 'request.malformed',
-      message: `There is nothing at ${request.method} ${request.url.slice(0, 200)}.`,
-      remedy: 'Open / for the page.',
-      retryable: false,
-    }),
+    sendError(
+      reply,
+      new AppError('request.notFound', `There is nothing at ${request.method} ${request.url.slice(0, 200)}.`),
+    ),
   );
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('X-Content-Type-Options', 'nosniff');
+    checkHost(request);
+  });
 
   app.get('/healthz', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'ok' }));
   app.get('/readyz', (_request, reply) => {
@@ -73,31 +124,49 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       .header('Cache-Control', 'no-store')
       .send({ status: ready ? 'ready' : 'unavailable', reason });
   });
-  app.get('/metrics', async (_request, reply) => {
+  app.get('/metrics', async (request, reply) => {
+    if (!mayOperate(request.raw, http.metrics, http.trustProxy)) {
+      throw new AppError('request.forbidden', '/metrics is not open to this address.', {
+        remedy: "Read it on the server's own machine, or name your address in http.metrics.",
+      });
+    }
     const { contentType, body } = await metrics();
     return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
   });
-  await registerPage(app);
+  registerPage(app);
 
   return {
     server: nodeServer,
     app,
     async listen() {
-      const { host, port } = config.http;
+      const { host, port } = http;
       try {
         await app.listen({ host, port });
       } catch (cause) {
         throw listenError(cause as NodeJS.ErrnoException, host, port);
       }
+      // accept(2) fails when descriptors run out: connections wait in the kernel's queue, those that exist go on.
+      nodeServer.on('error', (error: NodeJS.ErrnoException) => {
+        onRefused('connection', 'limits');
+        if (warnings.open(error.code ?? '', performance.now()))
+          log.error({ reason: error.message }, 'http.acceptFailed');
+      });
       const address = nodeServer.address() as AddressInfo;
       return `${tls === undefined ? 'http' : 'https'}://${shownHost(host)}:${address.port}`;
     },
     async close(graceMs = 1000) {
-      const cut = setTimeout(() => nodeServer.closeAllConnections(), graceMs);
+      const cut = setTimeout(() => connections.destroyAll(), graceMs);
       await app.close();
       clearTimeout(cut);
+      connections.destroyAll();
     },
   };
+}
+
+/** A client that reads in small steps is never idle, so its response has an end by the clock. */
+function limitResponse({ socket }: IncomingMessage, response: ServerResponse): void {
+  const timer = setTimeout(() => socket.destroy(), RESPONSE_MS).unref();
+  response.once('close', () => clearTimeout(timer));
 }
 
 /** What to type into a browser: camera access over plain HTTP needs `localhost`, and 0.0.0.0 is no address to open. */
@@ -120,15 +189,4 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
     context: { host, port, code: cause.code },
     ...(cause.code === 'EADDRINUSE' ? {} : { remedy: 'Choose another --host or --port.' }),
   });
-}
-
-/** fastify's own errors carry a status: too large, wrong content type, malformed JSON. */
-function toAppError(thrown: unknown): AppError {
-  if (thrown instanceof AppError) return thrown;
-  const { statusCode, message } = thrown as { statusCode?: number; message?: string };
-  if (statusCode === 413) return new AppError('request.tooLarge', message ?? 'Request too large.', { cause: thrown });
-  if (statusCode !== undefined && statusCode < 500) {
-    return new AppError('request.malformed', message ?? 'Malformed request.', { cause: thrown });
-  }
-  return AppError.from(thrown);
 }

@@ -59,8 +59,8 @@ export class ClientSocket {
   constructor(options: ClientSocketOptions) {
     this.#options = options;
     const { socket, maxMessagesPerSecond } = options;
-    this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
-    this.#rejects = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, Date.now());
+    this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, performance.now());
+    this.#rejects = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, performance.now());
     const timer = setTimeout(
       () =>
         this.#guard(() => {
@@ -130,7 +130,7 @@ export class ClientSocket {
 
   #receive(data: RawData, isBinary: boolean): void {
     if (this.#state.kind === 'closed') return;
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     if (!this.#rate.take(nowMs)) {
       if (!this.#rejects.take(nowMs)) {
         this.close(CLOSE.tooManyMessages, 'too many messages');

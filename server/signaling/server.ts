@@ -1,13 +1,17 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer, type WebSocket } from 'ws';
-import { clientAddress } from '../access/client-address.ts';
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import type { Config } from '../config/config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { LogGate } from '../access/log-gate.ts';
+import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
+import { refuseSocket } from '../raw-response.ts';
 import { CLOSE, ClientSocket } from './client-socket.ts';
 import { AddressCount } from '../access/limits.ts';
-import { checkOrigin, isLoopbackHost } from '../access/origin.ts';
+import { isLoopbackHost } from '../access/address.ts';
+import { addressOf } from '../access/local-peer.ts';
+import { checkOrigin } from '../access/origin.ts';
 import type { SessionService } from '../broadcast/sessions.ts';
 import type { ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
@@ -15,6 +19,8 @@ import { wireError } from '../wire-error.ts';
 const PATH = '/ws';
 /** Beyond maxMessageBytes a message gets an error; beyond this many times that, ws closes (1009) without reading it. */
 const HARD_LIMIT_FACTOR = 4;
+/** A client that does not answer a close frame is cut after this long. */
+const CLOSE_TIMEOUT_MS = 3000;
 
 export interface SignalingOptions {
   /** The HTTP(S) server whose upgrades to /ws are taken; others get 404. */
@@ -36,17 +42,21 @@ export interface SignalingObserver {
   onConnections(open: number): void;
   /** A refused connection, a failed request or a broken frame. */
   onError(code: ErrorCode): void;
+  /** What was refused before it became a session. */
+  onRefused?(what: Refused, why: RefusalReason): void;
 }
 
-/** The WebSocket server of the page: one Connection per socket, limits per address, heartbeat, list pushes. */
+/** The WebSocket server of the page: one ClientSocket per socket, limits per address, heartbeat, list pushes. */
 export class SignalingServer {
   readonly #options: SignalingOptions;
   readonly #webSockets: WebSocketServer;
   readonly #connections = new Set<ClientSocket>();
+  /** Accepted only to be sent an error; ended by their close frame, the close timeout or close(). */
+  readonly #refused = new Set<WebSocket>();
   readonly #addresses: AddressCount;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #unsubscribe: () => void;
-  readonly #warned = new Map<ErrorCode, number>();
+  readonly #warnings = new LogGate();
   #state: 'open' | 'closing' = 'open';
   #whenEmpty = (): void => {};
 
@@ -54,11 +64,14 @@ export class SignalingServer {
     this.#options = options;
     const { limits } = options.config;
     this.#addresses = new AddressCount(limits.maxConnectionsPerAddress);
-    this.#webSockets = new WebSocketServer({
+    // closeTimeout is newer than the types of ws.
+    const webSocketOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       maxPayload: limits.maxMessageBytes * HARD_LIMIT_FACTOR,
       perMessageDeflate: false,
-    });
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    };
+    this.#webSockets = new WebSocketServer(webSocketOptions);
     options.server.on('upgrade', this.#onUpgrade);
     this.#heartbeat = setInterval(() => {
       for (const connection of this.#connections) this.#guard(() => connection.heartbeat());
@@ -85,6 +98,7 @@ export class SignalingServer {
     }
     await this.#empty(graceMs);
     for (const connection of this.#connections) connection.terminate();
+    for (const socket of this.#refused) socket.terminate();
     await this.#empty(1000);
     this.#options.server.off('upgrade', this.#onUpgrade);
     this.#webSockets.close();
@@ -123,7 +137,7 @@ export class SignalingServer {
     const { config } = this.#options;
     try {
       if (pathOf(request) !== PATH)
-        throw new AppError('request.malformed', `No WebSocket at this path; it is ${PATH}.`);
+        throw new AppError('request.notFound', `There is no WebSocket at this path; it is at ${PATH}.`);
       if (this.#state !== 'open') throw new AppError('server.draining', 'The server is stopping.');
       const { origin, host } = request.headers;
       const loopbackOnly = isLoopbackHost(config.http.host);
@@ -131,7 +145,8 @@ export class SignalingServer {
     } catch (thrown) {
       const error = AppError.from(thrown);
       this.#onError(error, this.#addressOf(request));
-      refuse(socket, pathOf(request) === PATH ? error.status : 404, error);
+      this.#refusal('upgrade', error);
+      refuseSocket(socket, error);
       return;
     }
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
@@ -139,10 +154,8 @@ export class SignalingServer {
     );
   }
 
-  #addressOf({ socket, headers }: IncomingMessage): string {
-    const forwarded = headers['x-forwarded-for'];
-    const text = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
-    return clientAddress(socket.remoteAddress ?? '', text, this.#options.config.http.trustProxy);
+  #addressOf(request: IncomingMessage): string {
+    return addressOf(request, this.#options.config.http.trustProxy);
   }
 
   #accept(socket: WebSocket, remoteAddress: string): void {
@@ -152,7 +165,10 @@ export class SignalingServer {
       const most = limits.maxConnectionsPerAddress;
       const error = new AppError('request.tooMany', `More than ${most} connections from one address.`);
       this.#onError(error, remoteAddress);
+      this.#options.observer?.onRefused?.('websocket', 'address');
+      this.#refused.add(socket);
       socket.on('error', () => socket.terminate());
+      socket.once('close', () => this.#refused.delete(socket));
       socket.send(JSON.stringify({ type: 'error', ...wireError(error) } satisfies ServerMessage));
       socket.close(CLOSE.tryAgainLater, 'too many connections');
       return;
@@ -165,7 +181,10 @@ export class SignalingServer {
       maxMessageBytes: limits.maxMessageBytes,
       maxMessagesPerSecond: limits.maxMessagesPerSecond,
       helloTimeoutMs: this.#options.helloTimeoutMs ?? 10_000,
-      onError: (error) => this.#onError(error, remoteAddress),
+      onError: (error) => {
+        this.#onError(error, remoteAddress);
+        this.#refusal('message', error);
+      },
     });
     this.#connections.add(connection);
     socket.on('close', () => {
@@ -175,6 +194,11 @@ export class SignalingServer {
       if (this.#connections.size === 0) this.#whenEmpty();
     });
     this.#options.observer?.onConnections(this.#connections.size);
+  }
+
+  #refusal(what: Refused, { code }: AppError): void {
+    const why = refusalReason(code);
+    if (why !== undefined) this.#options.observer?.onRefused?.(what, why);
   }
 
   #pushList(): void {
@@ -188,9 +212,7 @@ export class SignalingServer {
   /** Every error is counted; the log gets at most one line a second and code, since clients decide how many there are. */
   #onError(error: AppError, remoteAddress: string): void {
     this.#options.observer?.onError(error.code);
-    const nowMs = Date.now();
-    if (nowMs - (this.#warned.get(error.code) ?? 0) < 1000) return;
-    this.#warned.set(error.code, nowMs);
+    if (!this.#warnings.open(error.code, performance.now())) return;
     const fields = { code: error.code, message: error.message, context: error.context, remoteAddress };
     this.#options.log.warn(error.code === 'internal' ? { ...fields, err: error } : fields, 'signaling.error');
   }
@@ -198,16 +220,4 @@ export class SignalingServer {
 
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? '').split('?')[0] ?? '';
-}
-
-/** Before the handshake the answer is HTTP (RFC 6455 section 4.2.2). */
-function refuse(socket: Duplex, status: number, error: AppError): void {
-  const body = JSON.stringify(wireError(error));
-  const head = [
-    `HTTP/1.1 ${status} Refused`,
-    'Connection: close',
-    'Content-Type: application/json',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -22,6 +22,12 @@ export const httpSection = z
         error: 'must be false, a number of proxies (1 to 8) or a list of addresses and networks like ["10.0.0.0/8"]',
       })
       .default(false),
+    /** Who may read /metrics: programs on this machine, every client, or these addresses and networks. */
+    metrics: z
+      .union([z.enum(['loopback', 'all']), z.array(network)], {
+        error: 'must be loopback, all or a list of addresses and networks like ["10.0.0.0/8"]',
+      })
+      .default('loopback'),
   })
   .superRefine(({ tlsCertificateFile, tlsKeyFile }, context) => {
     if ((tlsCertificateFile === undefined) === (tlsKeyFile === undefined)) return;

@@ -10,6 +10,10 @@ export const limitsSection = z.strictObject({
   /** Publishers of one address, those that have not sent a picture yet included. */
   maxBroadcastsPerAddress: count.default(16),
   maxViewersPerAddress: count.default(64),
+  /** TCP connections of all kinds, WebSockets included: in total, and of one address (an IPv6 /64 counts as one). */
+  maxSockets: count.default(4096),
+  maxSocketsPerAddress: count.default(256),
+  /** WebSockets of one address. */
   maxConnectionsPerAddress: count.default(64),
   maxMessageBytes: count.default(128 * 1024),
   /** Requests a second and socket, averaged over ten seconds. */

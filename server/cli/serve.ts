@@ -1,0 +1,112 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startApp, type App } from '../app.ts';
+import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from '../config/config.ts';
+import { AppError } from '../errors.ts';
+import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from '../exit.ts';
+import { createLog, type Log } from '../log.ts';
+import { modelHelp } from '../models/catalogue.ts';
+import { VERSION } from '../version.ts';
+import { reportError } from './report.ts';
+
+/** The longest that closing may take after the drain. */
+const STOP_CLOSE_MS = 4500;
+
+/** `npm start`: runs the server until a signal or a fatal error ends the process. */
+export async function serve(argv: readonly string[]): Promise<void> {
+  try {
+    if (argv.includes('--help')) process.stdout.write(`${help()}\n`);
+    else if (wantsModelList(argv)) process.stdout.write(`${modelHelp()}\n`);
+    else await run(argv);
+  } catch (thrown) {
+    reportError(thrown);
+    leaveNow(EXIT_CONFIG);
+  }
+}
+
+async function run(argv: readonly string[]): Promise<void> {
+  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
+  const log = createLog(config.log);
+  log.debug({ config: printableConfig(config) }, 'config.loaded');
+  const app = await startApp(config, log);
+  process.stdout.write(banner(app));
+  log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
+  endOnSignal(app, log, config.drainSeconds);
+  endOnFailure(app, log);
+}
+
+function endOnSignal(app: App, log: Log, drainSeconds: number): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    // A second signal ends the process without waiting for sessions or devices.
+    if (stopping) leaveNow(EXIT_RESTART);
+    stopping = true;
+    log.info({ signal, drainSeconds }, 'server.draining');
+    void stop(app, log, drainSeconds);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+/** Ends the process within `drainSeconds` + STOP_CLOSE_MS, whatever a client, a pipeline or a device does. */
+async function stop(app: App, log: Log, drainSeconds: number): Promise<void> {
+  app.drain();
+  const end = performance.now() + drainSeconds * 1000;
+  while (app.sessions.size > 0 && performance.now() < end) await delay(100);
+  const closed = app.close().then(() => log.info({}, 'server.stopped'));
+  leaveAfter(closed, { code: 0, mostMs: STOP_CLOSE_MS });
+}
+
+function endOnFailure(app: App, log: Log): void {
+  // Clients learn the reason before the process ends; a device or a client that hangs may not hold it up.
+  const leave = (): void => leaveAfter(app.close(), { code: EXIT_RESTART, mostMs: FATAL_CLOSE_MS });
+  app.onFatal((error) => {
+    log.fatal({ code: error.code, reason: error.message, remedy: error.remedy }, 'engine.failed');
+    leave();
+  });
+  // An unhandled rejection in one stream must not end the others; it is logged and counted.
+  process.on('unhandledRejection', (reason) => {
+    const error = AppError.from(reason);
+    app.metrics.error(error.code);
+    log.error({ code: error.code, reason: error.message, stack: error.stack }, 'process.unhandledRejection');
+  });
+  process.on('uncaughtException', (error) => {
+    log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
+    leave();
+  });
+}
+
+function help(): string {
+  const short = Object.entries(SHORT_FLAGS).map(([flag, key]) => `  --${flag.padEnd(12)} ${key}`);
+  const keys = configKeys().map((key) => `  --${key.padEnd(34)} ${environmentName(key)}`);
+  return [
+    `FlashVSR Live ${VERSION}: npm start -- [--config FILE] [--key value]...`,
+    '',
+    'Models: --model alone lists them.',
+    '',
+    'Short flags:',
+    ...short,
+    '',
+    'Every setting as a flag and as an environment variable (meaning and limits: docs/operations.md):',
+    ...keys,
+  ].join('\n');
+}
+
+/** `--model` with no value, or `--model list`. */
+function wantsModelList(argv: readonly string[]): boolean {
+  const at = argv.indexOf('--model');
+  const name = argv[at + 1];
+  return argv.includes('--model=list') || (at >= 0 && (name === undefined || name === 'list' || name.startsWith('--')));
+}
+
+function banner({ url, model }: App): string {
+  const what = model.superResolution ? 'super-resolution' : 'plain resize, no super-resolution';
+  return [
+    '',
+    `  FlashVSR Live ${VERSION}`,
+    `  page    ${url}`,
+    `  model   ${model.label} (x${model.scale}, ${what})`,
+    `  device  ${model.device}`,
+    '',
+    '',
+  ].join('\n');
+}
