@@ -105,7 +105,7 @@ export class PublisherConnection implements PublisherPeer {
     const { plan, answer } = this.#read(offerSdp);
     this.#plan = plan;
     const local = await this.#transport.accept(plan.transport);
-    await this.#addCandidates(plan.candidates);
+    this.#addCandidates(plan.candidates);
     return answer(local);
   }
 
@@ -115,12 +115,12 @@ export class PublisherConnection implements PublisherPeer {
     this.#plan = plan;
     this.#version += 1;
     const local = await this.#transport.restart(plan.transport);
-    await this.#addCandidates(plan.candidates);
+    this.#addCandidates(plan.candidates);
     return answer(local);
   }
 
-  addCandidate(candidate: IceCandidate): Promise<void> {
-    return this.#transport.addCandidate(candidate);
+  async addCandidate(candidate: IceCandidate): Promise<void> {
+    this.#transport.addCandidate(candidate);
   }
 
   requestKeyframe(_reason: string): void {
@@ -184,8 +184,8 @@ export class PublisherConnection implements PublisherPeer {
     };
   }
 
-  async #addCandidates(candidates: readonly string[]): Promise<void> {
-    for (const candidate of candidates) await this.#transport.addCandidate({ candidate });
+  #addCandidates(candidates: readonly string[]): void {
+    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
   }
 
   #onState(state: PeerState, cause?: AppError): void {

@@ -3,10 +3,11 @@ import { monotonicUs } from '../media/clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import { certificate } from './dtls-certificate.ts';
 import { DtlsSession, type DtlsKeys } from './dtls/session.ts';
-import { IceAgent, type IcePath, type LocalIceParameters } from './ice-agent.ts';
+import { IceAgent, type IceBase, type LocalIceParameters } from './ice-agent.ts';
 import type { IceCandidate, PeerState, RtcOptions } from './peers.ts';
 import { SRTP_PROFILES, SrtpReceiver, SrtpSender, type SrtpProfile } from './srtp.ts';
 import type { LocalTransportParameters, RemoteTransportParameters } from './transport-parameters.ts';
+import type { Address } from './udp-socket.ts';
 
 /**
  * One ICE + DTLS + SRTP path to a peer: routes datagrams between the three and watches that the peer is alive. Sessions
@@ -28,18 +29,19 @@ export interface TransportCounters {
   bytesSent: number;
   packetsReceived: number;
   bytesReceived: number;
-  /** Not STUN, DTLS or authentic SRTP. */
+  /** Neither STUN of this session nor DTLS from a known address nor authentic SRTP. */
   packetsRefused: number;
 }
 
 /**
- * Our consent checks (RFC 7675) are answered every 4 to 6 s even by a peer that sends nothing else: silence longer than
- * that means the path is gone.
+ * Consent (RFC 7675): our checks are answered every 4 to 6 s even by a peer that sends nothing else; silence longer than
+ * that means the path is gone. Only authenticated packets count: answers to our checks and SRTP.
  */
 const DISCONNECTED_AFTER_US = 8_000_000;
 const CLOSED_AFTER_US = 20_000_000;
-const TRIM_INTERVAL_US = 60_000_000;
 const CONNECT_WITHIN_US = 30_000_000;
+/** Between two ticks, of which there are a hundred a second. */
+const STALL_US = 1_000_000;
 
 export class SecureTransport {
   readonly #counters: TransportCounters = {
@@ -51,21 +53,22 @@ export class SecureTransport {
   };
   readonly #listener: TransportListener;
   readonly #ice: IceAgent;
-  readonly #createdAtUs = monotonicUs();
+  #createdAtUs = monotonicUs();
   #state: PeerState = 'connecting';
   #dtls: DtlsSession<SrtpProfile> | undefined;
   #setup: 'active' | 'passive' = 'passive';
   #fingerprint = '';
   #sender: SrtpSender | undefined;
   #receiver: SrtpReceiver | undefined;
-  #lastReceivedUs: MonotonicUs = 0;
-  #trimmedAtUs: MonotonicUs = 0;
+  /** Last authenticated packet, STUN apart: what anybody can send says nothing about the peer. */
+  #aliveAtUs: MonotonicUs = 0;
+  #tickedAtUs: MonotonicUs | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RtcOptions, listener: TransportListener) {
     this.#listener = listener;
     this.#ice = new IceAgent(options, {
-      onDatagram: (data, path) => this.#onDatagram(data, path),
+      onDatagram: (data, base, from) => this.#onDatagram(data, base, from),
       onCandidate: (candidate) => listener.onCandidate(candidate),
       onConnected: () => this.#dtls?.start(),
     });
@@ -122,8 +125,8 @@ export class SecureTransport {
     return this.#local(await this.#ice.restart(remote));
   }
 
-  addCandidate(candidate: IceCandidate): Promise<void> {
-    return this.#ice.addCandidate(candidate);
+  addCandidate(candidate: IceCandidate): void {
+    this.#ice.addCandidate(candidate);
   }
 
   /** @param index unwrapped sequence number, as SrtpSender.protect() takes it. @returns bytes sent, 0 while not connected */
@@ -140,21 +143,31 @@ export class SecureTransport {
     this.#send(this.#sender.protectRtcp(compound.length === 1 ? (compound[0] as Buffer) : Buffer.concat(compound)));
   }
 
-  /** To be called every 10 to 100 ms: notices silence and failed connecting. */
+  /** To be called every 10 to 50 ms: notices silence and failed connecting. */
   tick(nowUs: MonotonicUs): void {
-    this.#ice.tick();
+    this.#skipStall(nowUs);
+    this.#ice.tick(nowUs);
     if (this.#state === 'connecting') {
       if (nowUs - this.#createdAtUs > CONNECT_WITHIN_US) void this.close();
       return;
     }
     if (this.#state === 'closed') return;
-    if (nowUs - this.#trimmedAtUs > TRIM_INTERVAL_US) {
-      this.#trimmedAtUs = nowUs;
-      this.#ice.trim();
-    }
-    const silentUs = nowUs - Math.max(this.#lastReceivedUs, this.#ice.lastReceivedUs);
+    const silentUs = nowUs - Math.max(this.#aliveAtUs, this.#ice.consentedAtUs);
     if (silentUs > CLOSED_AFTER_US) void this.close();
     else if (silentUs > DISCONNECTED_AFTER_US) this.#setState('disconnected');
+    else if (this.#state === 'disconnected') this.#setState('connected');
+  }
+
+  /**
+   * Time in which this process did not run (a stopped process, a suspended machine, a blocked event loop) is not the peer's
+   * silence: packets that came meanwhile are still to be read, and a living peer is heard within the seconds that follow.
+   */
+  #skipStall(nowUs: MonotonicUs): void {
+    const stalledUs = this.#tickedAtUs === undefined ? 0 : nowUs - this.#tickedAtUs;
+    this.#tickedAtUs = nowUs;
+    if (stalledUs < STALL_US) return;
+    this.#createdAtUs += stalledUs;
+    this.#aliveAtUs = Math.min(nowUs, Math.max(this.#aliveAtUs, this.#ice.consentedAtUs) + stalledUs);
   }
 
   /** Idempotent. Resolves when sockets are closed. @param cause for the listener */
@@ -180,23 +193,21 @@ export class SecureTransport {
   }
 
   /** RFC 7983: the first byte names the protocol. */
-  #onDatagram(data: Buffer, path: IcePath | undefined): void {
+  #onDatagram(data: Buffer, base: IceBase, from: Address): void {
     const first = data[0] as number;
-    const nowUs = monotonicUs();
-    if (first >= 20 && first <= 63) this.#onDtls(data, path, nowUs);
-    else if (first >= 128 && first <= 191) this.#onSrtp(data, nowUs);
+    if (first >= 20 && first <= 63) this.#onDtls(data, base, from);
+    else if (first >= 128 && first <= 191) this.#onSrtp(data, monotonicUs());
     else this.#counters.packetsRefused += 1;
   }
 
-  /** DTLS only from where an authentic connectivity check came from: no amplification towards forged addresses. */
-  #onDtls(data: Buffer, path: IcePath | undefined, nowUs: MonotonicUs): void {
-    if (this.#dtls === undefined || (path !== undefined && !this.#ice.isValidated(path))) {
+  /** DTLS only from where an authentic connectivity check came from: nothing is answered to forged addresses. */
+  #onDtls(data: Buffer, base: IceBase, from: Address): void {
+    if (this.#dtls === undefined || !this.#ice.isKnown(base, from)) {
       this.#counters.packetsRefused += 1;
       return;
     }
-    if (path !== undefined && !this.secure) this.#ice.useUntilNominated(path);
-    if (this.#dtls.receive(data)) this.#lastReceivedUs = nowUs;
-    else this.#counters.packetsRefused += 1;
+    if (!this.secure) this.#ice.useUntilConnected(base, from, data.length);
+    if (!this.#dtls.receive(data)) this.#counters.packetsRefused += 1;
   }
 
   #onSrtp(data: Buffer, nowUs: MonotonicUs): void {
@@ -208,7 +219,7 @@ export class SecureTransport {
     }
     this.#counters.packetsReceived += 1;
     this.#counters.bytesReceived += data.length;
-    this.#lastReceivedUs = nowUs;
+    this.#aliveAtUs = nowUs;
     if (this.#state === 'disconnected') this.#setState('connected');
     if (rtcp) this.#listener.onRtcp(plain, nowUs);
     else this.#listener.onRtp(plain, nowUs);
@@ -218,7 +229,7 @@ export class SecureTransport {
     if (this.#state === 'closed') return;
     this.#sender = new SrtpSender({ profile, ...local });
     this.#receiver = new SrtpReceiver({ profile, ...remote });
-    this.#lastReceivedUs = monotonicUs();
+    this.#aliveAtUs = monotonicUs();
     this.#setState('connected');
   }
 

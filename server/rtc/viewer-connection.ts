@@ -111,7 +111,7 @@ export class ViewerConnection implements ViewerPeer {
     this.#source = plan.source === undefined ? undefined : this.#createTrack(plan.source, VIDEO_CLOCK_HZ);
     this.#audio = plan.audio === undefined ? undefined : this.#createTrack(plan.audio, AUDIO_CLOCK_HZ);
     const local = await this.#transport.accept(plan.transport);
-    await this.#addCandidates(plan.candidates);
+    this.#addCandidates(plan.candidates);
     return buildAnswer(offer, this.#answerMedia(), local, this.#session);
   }
 
@@ -125,12 +125,12 @@ export class ViewerConnection implements ViewerPeer {
     }
     this.#version += 1;
     const local = await this.#transport.restart(plan.transport);
-    await this.#addCandidates(plan.candidates);
+    this.#addCandidates(plan.candidates);
     return buildAnswer(offer, this.#answerMedia(), local, this.#session);
   }
 
-  addCandidate(candidate: IceCandidate): Promise<void> {
-    return this.#transport.addCandidate(candidate);
+  async addCandidate(candidate: IceCandidate): Promise<void> {
+    this.#transport.addCandidate(candidate);
   }
 
   sendResult({ frame, payloads }: PacketizedFrame): void {
@@ -302,8 +302,8 @@ export class ViewerConnection implements ViewerPeer {
     this.#mediaOriginUs ??= Date.now() * 1000 - (mediaTime * 1e6) / VIDEO_CLOCK_HZ;
   }
 
-  async #addCandidates(candidates: readonly string[]): Promise<void> {
-    for (const candidate of candidates) await this.#transport.addCandidate({ candidate });
+  #addCandidates(candidates: readonly string[]): void {
+    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
   }
 
   #onState(state: PeerState, cause?: AppError): void {

@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
-import { readIceServers } from './candidates.ts';
+import { readIceServers } from './ice/candidates.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, RtcStack, ViewerListener, ViewerPeer } from './peers.ts';
 import { PublisherConnection } from './publisher-connection.ts';
 import { ViewerConnection } from './viewer-connection.ts';

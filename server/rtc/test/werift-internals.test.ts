@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { CandidatePair, Connection, StunProtocol } from 'werift';
+import { TurnProtocol } from 'werift';
 import { describe, expect, it } from 'vitest';
 import { WERIFT_VERSION } from '../werift-internals.ts';
 
@@ -11,21 +11,8 @@ describe('private members of werift that server/rtc uses', () => {
     expect(dependencies['werift']).toBe(WERIFT_VERSION);
   });
 
-  it.each(['ensureProtocol', 'appendLocalCandidate'])('Connection.%s() exists', (name) => {
-    expect(Reflect.get(Connection.prototype, name)).toBeInstanceOf(Function);
-  });
-
-  it('Connection.protocols is a list', () => {
-    const connection = new Connection(false, { useIpv4: false, useIpv6: false });
-    expect(Reflect.get(connection, 'protocols')).toEqual([]);
-  });
-
-  it('StunProtocol.datagramReceived() exists', () => {
-    expect(Reflect.get(StunProtocol.prototype, 'datagramReceived')).toBeInstanceOf(Function);
-  });
-
-  it('CandidatePair.requestTransactionIds is a set', () => {
-    const pair = new CandidatePair(new StunProtocol(), undefined as never, false);
-    expect(Reflect.get(pair, 'requestTransactionIds')).toBeInstanceOf(Set);
+  it('TurnProtocol has a channelRefreshTime in seconds', () => {
+    const turn = new TurnProtocol(['127.0.0.1', 3478], 'u', 'p', 600, undefined as never);
+    expect(Reflect.get(turn, 'channelRefreshTime')).toBe(500);
   });
 });
