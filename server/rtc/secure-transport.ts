@@ -4,6 +4,7 @@ import type { MonotonicUs } from '../media/types.ts';
 import { certificate } from './dtls-certificate.ts';
 import { DtlsSession, type DtlsKeys } from './dtls/session.ts';
 import { IceAgent, type IceBase, type LocalIceParameters } from './ice-agent.ts';
+import { Liveness } from './liveness.ts';
 import type { IceCandidate, PeerState, RtcOptions } from './peers.ts';
 import { SRTP_PROFILES, SrtpReceiver, SrtpSender, type SrtpProfile } from './srtp.ts';
 import type { LocalTransportParameters, RemoteTransportParameters } from './transport-parameters.ts';
@@ -33,15 +34,7 @@ export interface TransportCounters {
   packetsRefused: number;
 }
 
-/**
- * Consent (RFC 7675): our checks are answered every 4 to 6 s even by a peer that sends nothing else; silence longer than
- * that means the path is gone. Only authenticated packets count: answers to our checks and SRTP.
- */
-const DISCONNECTED_AFTER_US = 8_000_000;
-const CLOSED_AFTER_US = 20_000_000;
 const CONNECT_WITHIN_US = 30_000_000;
-/** Between two ticks, of which there are a hundred a second. */
-const STALL_US = 1_000_000;
 
 export class SecureTransport {
   readonly #counters: TransportCounters = {
@@ -53,16 +46,14 @@ export class SecureTransport {
   };
   readonly #listener: TransportListener;
   readonly #ice: IceAgent;
-  #createdAtUs = monotonicUs();
+  readonly #liveness = new Liveness(monotonicUs());
+  #connectUntilUs = monotonicUs() + CONNECT_WITHIN_US;
   #state: PeerState = 'connecting';
   #dtls: DtlsSession<SrtpProfile> | undefined;
   #setup: 'active' | 'passive' = 'passive';
   #fingerprint = '';
   #sender: SrtpSender | undefined;
   #receiver: SrtpReceiver | undefined;
-  /** Last authenticated packet, STUN apart: what anybody can send says nothing about the peer. */
-  #aliveAtUs: MonotonicUs = 0;
-  #tickedAtUs: MonotonicUs | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RtcOptions, listener: TransportListener) {
@@ -145,29 +136,17 @@ export class SecureTransport {
 
   /** To be called every 10 to 50 ms: notices silence and failed connecting. */
   tick(nowUs: MonotonicUs): void {
-    this.#skipStall(nowUs);
+    this.#connectUntilUs += this.#liveness.tick(nowUs);
     this.#ice.tick(nowUs);
+    if (this.#state === 'closed') return;
     if (this.#state === 'connecting') {
-      if (nowUs - this.#createdAtUs > CONNECT_WITHIN_US) void this.close();
+      if (nowUs > this.#connectUntilUs) void this.close();
       return;
     }
-    if (this.#state === 'closed') return;
-    const silentUs = nowUs - Math.max(this.#aliveAtUs, this.#ice.consentedAtUs);
-    if (silentUs > CLOSED_AFTER_US) void this.close();
-    else if (silentUs > DISCONNECTED_AFTER_US) this.#setState('disconnected');
-    else if (this.#state === 'disconnected') this.#setState('connected');
-  }
-
-  /**
-   * Time in which this process did not run (a stopped process, a suspended machine, a blocked event loop) is not the peer's
-   * silence: packets that came meanwhile are still to be read, and a living peer is heard within the seconds that follow.
-   */
-  #skipStall(nowUs: MonotonicUs): void {
-    const stalledUs = this.#tickedAtUs === undefined ? 0 : nowUs - this.#tickedAtUs;
-    this.#tickedAtUs = nowUs;
-    if (stalledUs < STALL_US) return;
-    this.#createdAtUs += stalledUs;
-    this.#aliveAtUs = Math.min(nowUs, Math.max(this.#aliveAtUs, this.#ice.consentedAtUs) + stalledUs);
+    this.#liveness.heard(this.#ice.consentedAtUs);
+    const peer = this.#liveness.state(nowUs);
+    if (peer === 'gone') void this.close();
+    else this.#setState(peer === 'silent' ? 'disconnected' : 'connected');
   }
 
   /** Idempotent. Resolves when sockets are closed. @param cause for the listener */
@@ -219,7 +198,7 @@ export class SecureTransport {
     }
     this.#counters.packetsReceived += 1;
     this.#counters.bytesReceived += data.length;
-    this.#aliveAtUs = nowUs;
+    this.#liveness.heard(nowUs);
     if (this.#state === 'disconnected') this.#setState('connected');
     if (rtcp) this.#listener.onRtcp(plain, nowUs);
     else this.#listener.onRtp(plain, nowUs);
@@ -229,7 +208,7 @@ export class SecureTransport {
     if (this.#state === 'closed') return;
     this.#sender = new SrtpSender({ profile, ...local });
     this.#receiver = new SrtpReceiver({ profile, ...remote });
-    this.#aliveAtUs = monotonicUs();
+    this.#liveness.heard(monotonicUs());
     this.#setState('connected');
   }
 

@@ -6,7 +6,6 @@ import type { TurnProtocol } from 'werift';
  */
 export const WERIFT_VERSION = '0.25.2';
 
-
 /** How often a TURN client binds its channels again, for those bound from now on. */
 export function refreshChannelsEvery(turn: TurnProtocol, seconds: number): void {
   (turn as unknown as { channelRefreshTime: number }).channelRefreshTime = seconds;

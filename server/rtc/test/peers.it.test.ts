@@ -422,7 +422,7 @@ describe('peers', () => {
     await until('back', () => publisher.state === 'connected');
     pass(21);
     expect(publisher.state).toBe('closed');
-    expect(states).toEqual(['connected', 'disconnected', 'connected', 'closed']);
+    expect(states).toEqual(['connected', 'disconnected', 'connected', 'disconnected', 'closed']);
   });
 
   it('take the DTLS client’s role when the offer wants the server’s', async () => {
