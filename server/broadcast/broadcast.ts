@@ -395,8 +395,9 @@ export class Broadcast {
   // --- time ---
 
   #refreshState(reason: string): void {
-    const state = this.#ownership.intake?.state(this.#deps.nowUs(), this.#settings.pauseAfterMs) ?? 'waiting';
-    this.#source?.onState(state, reason);
+    const intake = this.#ownership.intake;
+    const state = intake?.state(this.#deps.nowUs(), this.#settings.pauseAfterMs) ?? 'waiting';
+    intake?.pushState(state, reason);
     if (state === this.#state) return;
     this.#state = state;
     this.#audience.pushState(state, reason);

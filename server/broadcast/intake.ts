@@ -20,6 +20,7 @@ export class Intake {
   readonly #arrival: Arrival;
   readonly #ended = new AbortController();
   #progress: Progress;
+  #pushed: SessionState | undefined;
 
   constructor(source: Source, arrival: Arrival, nowUs: MonotonicUs) {
     this.source = source;
@@ -49,6 +50,13 @@ export class Intake {
     return nowUs - this.#progress.lastUnitAtUs > pauseAfterMs * 1000 ? 'paused' : 'live';
   }
 
+  /** Once for each change. */
+  pushState(state: SessionState, reason: string, error?: AppError): void {
+    if (state === this.#pushed || this.#pushed === 'ended') return;
+    this.#pushed = state;
+    this.source.onState(state, reason, error);
+  }
+
   /** @returns why the source is to be given up */
   overdue(nowUs: MonotonicUs): AppError | undefined {
     const progress = this.#progress;
@@ -65,7 +73,7 @@ export class Intake {
   async close(reason?: string, error?: AppError): Promise<void> {
     this.#arrival.leave();
     this.#ended.abort();
-    if (reason !== undefined) this.source.onState('ended', reason, error);
+    if (reason !== undefined) this.pushState('ended', reason, error);
     await this.source.close();
   }
 }

@@ -48,7 +48,6 @@ export class Publisher implements Source {
   }
 
   onState(state: SessionState, reason: string, error?: AppError): void {
-    if (state === this.#state) return;
     this.#state = state;
     this.#session.onState(state, reason, error);
   }
