@@ -1,9 +1,10 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { ErrorCode } from './errors.ts';
+import type { TimedStep } from './media/steps.ts';
 import type { DropReason } from './media/types.ts';
 
 /** `added`: the frame complete in to its first packet out. */
-export type FrameStep = 'assemble' | 'decode' | 'queue' | 'upscale' | 'pace' | 'encode' | 'send' | 'added';
+export type FrameStep = TimedStep | 'added';
 
 /** What was refused. Add kinds here, so that the label stays a short list. */
 export type Refused =

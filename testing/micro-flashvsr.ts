@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { newTrace } from '../server/media/trace.ts';
+import { newTrace } from '../server/media/steps.ts';
 import type { Picture } from '../server/media/picture.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));

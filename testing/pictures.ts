@@ -1,6 +1,6 @@
 import type { AccessUnit, ResultCodec, Colour } from '../server/media/types.ts';
 import { monotonicUs } from '../server/media/clock.ts';
-import { newTrace } from '../server/media/trace.ts';
+import { newTrace } from '../server/media/steps.ts';
 import { Encoder } from '../server/codec/encoder.ts';
 import type { Picture } from '../server/media/picture.ts';
 

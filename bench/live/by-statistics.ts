@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { App } from '../../server/app.ts';
-import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
+import { TIMED_STEPS, type TimedStep } from '../../server/media/steps.ts';
 import { quantile } from '../../server/media/quantile.ts';
 import { splitAccessUnits, type Clip } from '../../testing/clip.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
@@ -19,7 +19,7 @@ export interface StatisticsResult {
   /** Medians over the run of the p50 and p95 of every second, complete frame in -> first packet out. */
   readonly addedLatencyMs: { readonly p50: number; readonly p95: number };
   /** The same of every step on the way: where the delay goes. */
-  readonly steps: Readonly<Record<Step, { readonly p50: number; readonly p95: number }>>;
+  readonly steps: Readonly<Record<TimedStep, { readonly p50: number; readonly p95: number }>>;
   /** Every second from the first picture on, warm-up included: how the delay was found. */
   readonly bySecond: readonly SecondResult[];
   /** While measured: pictures that left more than 15 ms late, and pictures dropped, by reason. */
@@ -80,8 +80,8 @@ export function printStatistics(title: string, results: readonly StatisticsResul
   );
   table(
     'where the delay goes, ms p50 / p95 (upscale: gathering a chunk and its look-ahead, waiting, work)',
-    STEPS,
-    ({ steps }) => STEPS.map((step) => `${steps[step].p50.toFixed(1)} / ${steps[step].p95.toFixed(1)}`),
+    TIMED_STEPS,
+    ({ steps }) => TIMED_STEPS.map((step) => `${steps[step].p50.toFixed(1)} / ${steps[step].p95.toFixed(1)}`),
   );
   table('pace delay (ms) by second, warm-up included', ['delay'], ({ bySecond }) => [
     bySecond.map(({ paceDelayMs }) => paceDelayMs.toFixed(0)).join(' '),
@@ -143,7 +143,7 @@ async function measureOne(
         p95: median(({ addedLatencyMs }) => addedLatencyMs.p95),
       },
       steps: Object.fromEntries(
-        STEPS.map((step) => [
+        TIMED_STEPS.map((step) => [
           step,
           { p50: median(({ steps }) => steps[`${step}Ms`]), p95: median(({ stepsP95 }) => stepsP95[`${step}Ms`]) },
         ]),

@@ -2,7 +2,7 @@
 import { cpus, loadavg } from 'node:os';
 import { OnnxUpscaler } from '../../server/upscalers/onnx/upscaler.ts';
 import { ResizeUpscaler } from '../../server/upscalers/resize/upscaler.ts';
-import { newTrace } from '../../server/media/trace.ts';
+import { newTrace } from '../../server/media/steps.ts';
 import type { Upscaler } from '../../server/upscalers/upscaler.ts';
 import type { TestFrame } from './clips.ts';
 import { i420Luma, i420ToRgb, halfSize, type I420 } from './colour.ts';

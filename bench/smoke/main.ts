@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { startApp } from '../../server/app.ts';
-import { STEPS, type Step } from '../../server/broadcast/frame-meter.ts';
+import { TIMED_STEPS, type TimedStep } from '../../server/media/steps.ts';
 import { loadConfig } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
 import { encodeClip } from '../../testing/clip.ts';
@@ -16,9 +16,9 @@ import { printTable } from '../table.ts';
  */
 const CLIP = new URL('../../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;
 
-const NOTES: Readonly<Partial<Record<Step, string>>> = {
+const NOTES: Readonly<Partial<Record<TimedStep, string>>> = {
   assemble: 'first packet in -> frame complete',
-  queue: 'waiting for the upscaler',
+  gather: 'waiting for the upscaler',
 };
 
 const { values } = parseArgs({
@@ -95,7 +95,7 @@ async function main(): Promise<number> {
       `${fpsOut.toFixed(1)} fps`,
       `${(output.bitrateBps / 1000).toFixed(0)} kbit/s ${output.codec}`,
     ],
-    ...STEPS.map((step) => [step, `${steps[`${step}Ms`].toFixed(1)} ms`, '', NOTES[step] ?? '']),
+    ...TIMED_STEPS.map((step) => [step, `${steps[`${step}Ms`].toFixed(1)} ms`, '', NOTES[step] ?? '']),
     ['load', `${(load * 100).toFixed(0)} %`, '', `rung ${model.rungLabel}`],
     [
       'added latency',

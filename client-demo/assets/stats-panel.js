@@ -27,16 +27,15 @@ import { estimateSavings } from './savings.js';
  * @property {number} [lagMs] result shown later than original
  */
 
-/** The frame's way through the server: the words of docs and metrics. */
-const STEPS = /** @type {const} */ ([
-  ['assembleMs', 'Assemble'],
-  ['decodeMs', 'Decode'],
-  ['queueMs', 'Queue'],
-  ['upscaleMs', 'Upscale'],
-  ['paceMs', 'Pace'],
-  ['encodeMs', 'Encode'],
-  ['sendMs', 'Send'],
-]);
+/**
+ * A step's name on the page, from its key in the statistics: `fanOutMs` is "Fan out". The server's list of steps is the only one
+ * (server/media/steps.ts), in the order of the frame's way.
+ * @param {string} key
+ */
+function stepLabel(key) {
+  const words = key.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
 
 /** Statistics of one broadcast: six figures to look at, and the rest to open. */
 export class StatsPanel {
@@ -47,6 +46,7 @@ export class StatsPanel {
   #rows = new Map();
   /** @type {Map<string, {bar: HTMLElement, value: HTMLElement}>} */
   #steps = new Map();
+  #way;
   #drops;
   #rungNote;
   /** @type {Figures} */
@@ -66,21 +66,7 @@ export class StatsPanel {
       this.#tile('drops', 'Frames dropped'),
     );
     this.#rungNote = h('p', { class: 'rung-note', hidden: true });
-    const way = h('div', { class: 'steps' });
-    for (const [key, label] of STEPS) {
-      const bar = h('span', { class: 'step-bar' });
-      const value = h('span', { class: 'step-value' }, '–');
-      this.#steps.set(key, { bar, value });
-      way.append(
-        h(
-          'div',
-          { class: 'step' },
-          h('span', { class: 'step-name' }, label),
-          h('span', { class: 'step-track' }, bar),
-          value,
-        ),
-      );
-    }
+    this.#way = h('div', { class: 'steps' });
     this.#drops = h('ul', { class: 'drop-list' });
     const details = h(
       'details',
@@ -89,7 +75,7 @@ export class StatsPanel {
       h(
         'div',
         { class: 'details-grid' },
-        h('section', {}, h('h3', {}, 'A frame’s way through the server'), way),
+        h('section', {}, h('h3', {}, 'A frame’s way through the server'), this.#way),
         h('section', {}, h('h3', {}, 'Dropped frames by reason'), this.#drops),
         h(
           'section',
@@ -229,13 +215,21 @@ export class StatsPanel {
 
   /** @param {BroadcastStats} broadcast */
   #renderSteps({ steps }) {
-    const most = Math.max(1, ...STEPS.map(([key]) => steps[key]));
-    for (const [key] of STEPS) {
-      const step = this.#steps.get(key);
-      if (step === undefined) continue;
-      step.bar.style.width = `${(100 * steps[key]) / most}%`;
-      setText(step.value, formatMs(steps[key]));
+    const most = Math.max(1, ...Object.values(steps));
+    for (const [key, ms] of Object.entries(steps)) {
+      const { bar, value } = this.#steps.get(key) ?? this.#addStep(key);
+      bar.style.width = `${(100 * ms) / most}%`;
+      setText(value, formatMs(ms));
     }
+  }
+
+  /** @param {string} key */
+  #addStep(key) {
+    const step = { bar: h('span', { class: 'step-bar' }), value: h('span', { class: 'step-value' }, '–') };
+    this.#steps.set(key, step);
+    const name = h('span', { class: 'step-name' }, stepLabel(key));
+    this.#way.append(h('div', { class: 'step' }, name, h('span', { class: 'step-track' }, step.bar), step.value));
+    return step;
   }
 
   /** @param {BroadcastStats} broadcast */

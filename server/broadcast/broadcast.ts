@@ -1,12 +1,13 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
+import { TIMED_STEPS } from '../media/steps.ts';
 import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Arrivals } from './arrivals.ts';
 import { Audience } from './audience.ts';
 import { AudioRelay } from './audio-relay.ts';
-import { FrameMeter, STEPS } from './frame-meter.ts';
+import { FrameMeter } from './frame-meter.ts';
 import { Intake } from './intake.ts';
 import { Ownership } from './ownership.ts';
 import { PipelineLink } from './pipeline-link.ts';
@@ -348,9 +349,9 @@ export class Broadcast {
     if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
     const { metrics } = this.#deps;
-    const sample = this.#meter.add(frame, this.#deps.nowUs());
+    const sample = this.#meter.add(frame, { ...frame.trace, sentAtUs: this.#deps.nowUs() });
     metrics.frame('sent');
-    for (const step of STEPS) metrics.step(step, sample[`${step}Ms`]);
+    for (const step of TIMED_STEPS) metrics.step(step, sample.steps[`${step}Ms`]);
     metrics.step('added', sample.addedMs);
   }
 

@@ -1,13 +1,6 @@
 import { quantile } from '../media/quantile.ts';
-import type { EncodedFrame, FrameTrace, MonotonicUs } from '../media/types.ts';
-
-/**
- * A frame's way through this server in order, ms; together they are the added latency, but for `assemble`, which the
- * publisher's own pacing makes. `upscale` of a chunked model holds gathering the chunk and its look-ahead.
- */
-export const STEPS = ['assemble', 'decode', 'queue', 'upscale', 'pace', 'encode', 'send'] as const;
-export type Step = (typeof STEPS)[number];
-export type StepTimes = Readonly<Record<`${Step}Ms`, number>>;
+import { spansOf, stepTimes, type FrameTrace, type StepTimes, type TimedStep } from '../media/steps.ts';
+import type { EncodedFrame, MonotonicUs } from '../media/types.ts';
 
 export interface FrameSummary {
   readonly framesPerSecond: number;
@@ -18,23 +11,16 @@ export interface FrameSummary {
   readonly stepsP95: StepTimes;
 }
 
-export interface FrameSample extends StepTimes {
+export interface FrameSample {
+  /** Time of every step. Together they are the added latency, but for `assemble`, which the publisher's own pacing makes. */
+  readonly steps: StepTimes;
+  /** Complete frame in to first packet out: what this server adds. */
   readonly addedMs: number;
 }
 
-function sampleOf(trace: Readonly<FrameTrace>, sentAtUs: MonotonicUs): FrameSample {
-  const ms = (fromUs: MonotonicUs, toUs: MonotonicUs): number => (toUs - fromUs) / 1e3;
-  return {
-    // From the complete frame in to the first packet out: what this server adds, without the publisher's own pacing.
-    addedMs: ms(trace.assembledAtUs, sentAtUs),
-    assembleMs: ms(trace.receivedAtUs, trace.assembledAtUs),
-    decodeMs: ms(trace.assembledAtUs, trace.decodedAtUs),
-    queueMs: ms(trace.decodedAtUs, trace.pushedAtUs),
-    upscaleMs: ms(trace.pushedAtUs, trace.upscaledAtUs),
-    paceMs: ms(trace.upscaledAtUs, trace.pacedAtUs),
-    encodeMs: ms(trace.pacedAtUs, trace.encodedAtUs),
-    sendMs: ms(trace.encodedAtUs, sentAtUs),
-  };
+function sampleOf(trace: Readonly<FrameTrace>): FrameSample {
+  const spans = new Map(spansOf(trace).map(({ step, fromUs, toUs }) => [step, (toUs - fromUs) / 1e3]));
+  return { addedMs: (trace.sentAtUs - trace.assembledAtUs) / 1e3, steps: stepTimes((step) => spans.get(step) ?? 0) };
 }
 
 /** Sums up the frames that left since the last `take()`: rates, added latency and the time of every step. */
@@ -47,9 +33,9 @@ export class FrameMeter {
     this.#sinceUs = nowUs;
   }
 
-  /** @param sentAtUs when the frame's first packet went out */
-  add(frame: EncodedFrame, sentAtUs: MonotonicUs): FrameSample {
-    const sample = sampleOf(frame.trace, sentAtUs);
+  /** @param trace of a frame whose first packet went out */
+  add(frame: EncodedFrame, trace: Readonly<FrameTrace>): FrameSample {
+    const sample = sampleOf(trace);
     this.#samples.push(sample);
     this.#bytes += frame.data.length;
     return sample;
@@ -67,22 +53,16 @@ export class FrameMeter {
       framesPerSecond: samples.length / seconds,
       bitrateBps: (bytes * 8) / seconds,
       addedLatencyMs: { p50: quantile(added, 0.5), p95: quantile(added, 0.95) },
-      steps: stepTimes(samples, 0.5),
-      stepsP95: stepTimes(samples, 0.95),
+      steps: stepTimes(quantileOf(samples, 0.5)),
+      stepsP95: stepTimes(quantileOf(samples, 0.95)),
     };
   }
 }
 
-function stepTimes(samples: readonly FrameSample[], q: number): StepTimes {
-  const of = (step: Step): [`${Step}Ms`, number] => {
-    const key = `${step}Ms` as const;
-    return [
-      key,
-      quantile(
-        samples.map((sample) => sample[key]),
-        q,
-      ),
-    ];
-  };
-  return Object.fromEntries(STEPS.map(of)) as StepTimes;
+function quantileOf(samples: readonly FrameSample[], q: number): (step: TimedStep) => number {
+  return (step) =>
+    quantile(
+      samples.map(({ steps }) => steps[`${step}Ms`]),
+      q,
+    );
 }

@@ -1,3 +1,5 @@
+import type { StepTimes } from '../media/steps.ts';
+
 /** What the domain says about its broadcasts and sessions; plain data that signaling, HTTP and metrics pass on as it is. */
 
 /** waiting: no publisher yet or gone for now; live; paused: publisher connected but sends nothing; ended: session is over. */
@@ -26,16 +28,6 @@ export interface ModelSummary {
   superResolution: boolean;
   scale: number;
   device: string;
-}
-
-export interface StepTimes {
-  assembleMs: number;
-  decodeMs: number;
-  queueMs: number;
-  upscaleMs: number;
-  paceMs: number;
-  encodeMs: number;
-  sendMs: number;
 }
 
 /** Pushed once a second to publishers and viewers of a broadcast. Times in ms, rates in bit/s. */

@@ -1,5 +1,6 @@
 import { type Frame, type SoftwareScaleContext } from 'node-av/lib';
-import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
+import type { MediaTime, Colour } from '../media/types.ts';
+import type { FrameTrace } from '../media/steps.ts';
 import { setFrameColour } from './colour.ts';
 import { FramePicture, FramePool } from './frame-picture.ts';
 import { check } from './native.ts';

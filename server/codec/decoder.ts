@@ -14,8 +14,9 @@ import {
 import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import { newTrace } from '../media/trace.ts';
-import { VIDEO_CLOCK_HZ, type AccessUnit, type FrameTrace, type SourceCodec, type Colour } from '../media/types.ts';
+import { newTrace } from '../media/steps.ts';
+import { VIDEO_CLOCK_HZ, type AccessUnit, type SourceCodec, type Colour } from '../media/types.ts';
+import type { FrameTrace } from '../media/steps.ts';
 import { WEBRTC_COLOUR, colourOf, sameColour, setFrameColour } from './colour.ts';
 import { ColourConverter } from './colour-converter.ts';
 import { FramePicture } from './frame-picture.ts';
@@ -188,6 +189,7 @@ export class Decoder {
     const colour = this.#packetColour ?? colourOf(frame);
     const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
     if (plain && sameColour(colour, WEBRTC_COLOUR)) {
+      trace.convertedAtUs = trace.decodedAtUs;
       this.#frame = newFrame();
       // Every frame behind the decoder says the same, also where the stream said nothing.
       setFrameColour(frame, colour);
@@ -202,6 +204,7 @@ export class Decoder {
       this.#converter = new ColourConverter(frame.width, frame.height, WEBRTC_COLOUR);
     }
     const picture = this.#converter.convert(frame, colour, mediaTime, trace);
+    trace.convertedAtUs = monotonicUs();
     frame.unref();
     return picture;
   }

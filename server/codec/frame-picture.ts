@@ -1,7 +1,8 @@
 import { AV_PIX_FMT_YUV420P, type AVPixelFormat } from 'node-av/constants';
 import { Frame } from 'node-av/lib';
 import { AppError } from '../errors.ts';
-import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
+import type { MediaTime, Colour } from '../media/types.ts';
+import type { FrameTrace } from '../media/steps.ts';
 import { setFrameColour } from './colour.ts';
 import { check } from './native.ts';
 import type { Picture } from '../media/picture.ts';

@@ -6,7 +6,8 @@ import {
   SWS_BICUBIC,
 } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
+import type { MediaTime, Colour } from '../media/types.ts';
+import type { FrameTrace } from '../media/steps.ts';
 import { WEBRTC_COLOUR, sameColour, setFrameColour } from './colour.ts';
 import { FramePicture, FramePool, allocateFrame, frameOf, planesOf } from './frame-picture.ts';
 import { check } from './native.ts';

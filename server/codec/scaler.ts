@@ -1,6 +1,7 @@
 import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
-import type { FrameTrace, MediaTime, Colour } from '../media/types.ts';
+import type { MediaTime, Colour } from '../media/types.ts';
+import type { FrameTrace } from '../media/steps.ts';
 import { setFrameColour } from './colour.ts';
 import { FramePicture, FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';

@@ -11,7 +11,7 @@ import {
 import { Codec, CodecContext, FormatContext, Frame, Packet, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
-import { newTrace } from '../media/trace.ts';
+import { newTrace } from '../media/steps.ts';
 import { colourOf, setFrameColour } from './colour.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
@@ -155,7 +155,7 @@ export class VideoReader {
   #picture(frame: Frame): FramePicture {
     const { width, height } = this.info;
     const now = monotonicUs();
-    const trace = { ...newTrace(now, now), decodedAtUs: now };
+    const trace = { ...newTrace(now, now), decodedAtUs: now, convertedAtUs: now };
     const mediaTime = this.#pictures * TICKS_PER_PICTURE;
     this.#pictures += 1;
     const colour = colourOf(frame, fileColour(height));

@@ -1,4 +1,5 @@
-import type { Colour, FrameTrace, MediaTime } from './types.ts';
+import type { Colour, MediaTime } from './types.ts';
+import type { FrameTrace } from './steps.ts';
 
 /**
  * Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width.

@@ -1,3 +1,5 @@
+import type { FrameTrace } from './steps.ts';
+
 /** The currency of the media path: what travels between receive and rewrite. Types and constants only. */
 
 export type SourceCodec = 'H264' | 'VP8' | 'VP9';
@@ -35,23 +37,10 @@ export interface AccessUnit {
   /** When the unit was complete and handed on. */
   readonly assembledAtUs: MonotonicUs;
   /**
-   * What the unit's RTP packets told of its colour (colour-space.ts); it overrides what the stream says, as in libwebrtc.
-   * Told with keyframes and changes: it holds until another is told or a keyframe comes without.
+   * Colour from the RTP header extension (colour-space.ts), overriding the bitstream, as in libwebrtc. Valid until replaced, or
+   * until a keyframe without the extension.
    */
   readonly colour?: Colour | undefined;
-}
-
-/** When a frame left each step of its way; the names are those of docs/life-of-a-frame.md, metrics and trace spans. */
-export interface FrameTrace {
-  receivedAtUs: MonotonicUs;
-  assembledAtUs: MonotonicUs;
-  decodedAtUs: MonotonicUs;
-  /** Left the queue in front of the upscaler (gather). */
-  pushedAtUs: MonotonicUs;
-  upscaledAtUs: MonotonicUs;
-  /** Left the pace stage. */
-  pacedAtUs: MonotonicUs;
-  encodedAtUs: MonotonicUs;
 }
 
 /** `full`: the upscaled picture; `low`: the same picture at the source's size, for viewers on thin links. */

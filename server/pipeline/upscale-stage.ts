@@ -215,8 +215,8 @@ export class UpscaleStage {
   /** @returns false when the stream takes no more now */
   #pushOne(stream: UpscalerStream, picture: Picture): boolean {
     const sized = this.#fit(picture);
-    sized.trace.pushedAtUs = monotonicUs();
-    this.#busy.begin(sized.trace.pushedAtUs);
+    sized.trace.gatheredAtUs = monotonicUs();
+    this.#busy.begin(sized.trace.gatheredAtUs);
     this.#pumping = 'pushing';
     const result = stream.push(sized);
     this.#pumping = 'free';
@@ -257,7 +257,7 @@ export class UpscaleStage {
     // An upscaler that computes elsewhere gets its next picture before this one is encoded here. Not one that answers
     // within push(): its next result would overtake this one.
     if (this.#pumping !== 'pushing') this.#pump();
-    this.#options.onPicture(picture, now - picture.trace.pushedAtUs);
+    this.#options.onPicture(picture, now - picture.trace.gatheredAtUs);
     if (this.#queue.length > 0) this.#schedulePump();
   }
 

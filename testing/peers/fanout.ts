@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { monotonicUs } from '../../server/media/clock.ts';
 import { packetize } from '../../server/media/packetizer.ts';
 import { quantile } from '../../server/media/quantile.ts';
-import { traceAt } from '../../server/media/trace.ts';
+import { traceAt } from '../../server/media/steps.ts';
 import type { EncodedFrame } from '../../server/media/types.ts';
 import type { RtcStack, ViewerPeer } from '../../server/rtc/peers.ts';
 import type { FromChild, ToChild } from './fanout-receivers.ts';

@@ -1,3 +1,4 @@
+import { stepTimes } from '../../server/media/steps.ts';
 import { AppError } from '../../server/errors.ts';
 import type {
   LeaveCause,
@@ -124,9 +125,9 @@ export const someStats: BroadcastStats = {
     rungCause: 'load',
   },
   addedLatencyMs: { p50: 9, p95: 17 },
-  steps: { assembleMs: 0.4, decodeMs: 0.6, queueMs: 0.1, upscaleMs: 3.1, paceMs: 0, encodeMs: 3.5, sendMs: 0.4 },
+  steps: { ...stepTimes(() => 0.4), upscaleMs: 3.1, encodeMs: 3.5 },
   pace: { delayMs: 10, framesLate: 0 },
-  stepsP95: { assembleMs: 0.8, decodeMs: 1.1, queueMs: 0.3, upscaleMs: 4.6, paceMs: 0, encodeMs: 5.2, sendMs: 0.9 },
+  stepsP95: { ...stepTimes(() => 0.9), upscaleMs: 4.6, encodeMs: 5.2 },
   drops: { stale: 2 },
   load: 0.21,
   viewers: 1,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { traceAt } from '../../media/trace.ts';
+import { traceAt } from '../../media/steps.ts';
 import type { EncodedFrame } from '../../media/types.ts';
 import { EgressQueue } from '../egress-queue.ts';
 

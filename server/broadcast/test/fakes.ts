@@ -1,7 +1,7 @@
 import { loadConfig, type Config } from '../../config/config.ts';
 import type { UpscalerInfo } from '../../upscalers/upscaler.ts';
 import { createLog, type Log } from '../../log.ts';
-import { traceAt } from '../../media/trace.ts';
+import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rendition, SourceCodec } from '../../media/types.ts';
 import type { PacketizedFrame } from '../../media/packetizer.ts';
 import { Metrics } from '../../metrics.ts';

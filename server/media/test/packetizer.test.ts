@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { MAX_PAYLOAD_BYTES, packetize } from '../packetizer.ts';
-import { traceAt } from '../trace.ts';
+import { traceAt } from '../steps.ts';
 import type { EncodedFrame } from '../types.ts';
 import { Vp8Depacketizer, parseVp8Descriptor } from '../vp8.ts';
 

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Link } from '../../../testing/link.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { packetize } from '../../media/packetizer.ts';
-import { traceAt } from '../../media/trace.ts';
+import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
 import type { PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';

@@ -8,7 +8,7 @@ import type { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { RtpClock } from '../../media/rtp-clock.ts';
 import { packetize } from '../../media/packetizer.ts';
-import { traceAt } from '../../media/trace.ts';
+import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';

@@ -1,7 +1,8 @@
 import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
-import type { FrameTrace, Colour } from '../../media/types.ts';
+import type { Colour } from '../../media/types.ts';
+import type { FrameTrace } from '../../media/steps.ts';
 import type { FlashVsrSpec } from '../spec.ts';
 import type { PushResult, StreamFormat, UpscalerListener, UpscalerStream } from '../upscaler.ts';
 import type { FlashVsrEngine, FlashVsrStream, StreamFrame, StreamSettings } from './binding.ts';
