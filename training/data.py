@@ -2,10 +2,13 @@
 
 prepare.py's folder -> every clip's high-resolution I420 frames, its clean low-resolution frames (antialiased bicubic, as in the
 literature) and its compressed renditions, all uint8 on the device. Batches are crops of `frames` consecutive frames.
+
+    python3 training/data.py --data .train --cache /dev/shm/clips     # renders once for several trainings (train.py --cache)
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -21,24 +24,49 @@ import torch.nn.functional as F
 import render
 from pans import Pans
 from photographs import Photographs
+from resampling import resize_matrix
 
 CELL = 32  # high-resolution pixels; crops are drawn by the gradient energy of such cells
 
 
+# Seconds to wait for a clip that another process renders.
+PATIENCE = 240
+
+
 def load_clip(job: tuple) -> str:
-    """Render one clip and decode its streams into an .npz-free folder of .npy files; runs in a worker process."""
+    """Render one clip and decode its streams into a folder of .npy files under `scratch`; runs in a worker process."""
     clip, folder, scratch = job
     luma, chroma = render.render(clip, folder, render.PhotoCache(os.path.join(folder, "photos"), 4))
     target = os.path.join(scratch, f"{clip['id']:04d}")
-    os.makedirs(target)
-    np.save(os.path.join(target, "hr_luma.npy"), luma)
-    np.save(os.path.join(target, "hr_chroma.npy"), chroma)
+    unfinished = target + ".new"
+    os.makedirs(unfinished)
+    np.save(os.path.join(unfinished, "hr_luma.npy"), luma)
+    np.save(os.path.join(unfinished, "hr_chroma.npy"), chroma)
     for number, plan in enumerate(clip["streams"]):
         size = (clip["width"] // plan["scale"], clip["height"] // plan["scale"])
         y, uv = render.read_stream(os.path.join(folder, plan["file"]), *size, clip["frames"], clip["frames"])
-        np.save(os.path.join(target, f"s{number}_luma.npy"), y)
-        np.save(os.path.join(target, f"s{number}_chroma.npy"), uv)
+        np.save(os.path.join(unfinished, f"s{number}_luma.npy"), y)
+        np.save(os.path.join(unfinished, f"s{number}_chroma.npy"), uv)
+    os.rename(unfinished, target)
     return target
+
+
+def await_clip(job: tuple) -> str:
+    """The folder of a clip that `data.py --cache` renders beside this process."""
+    clip, _, cache = job
+    target = os.path.join(cache, f"{clip['id']:04d}")
+    deadline = time.time() + PATIENCE
+    while not os.path.isdir(target):
+        if time.time() > deadline:
+            raise TimeoutError(f"{target} did not appear within {PATIENCE} s: does `data.py --cache {cache}` run?")
+        time.sleep(0.1)
+    return target
+
+
+def in_order(clips: list[dict]) -> list[dict]:
+    """Validation first, the others in one random order for every process."""
+    order = np.random.default_rng(1).permutation(len(clips))
+    return sorted((clips[i] for i in order), key=lambda clip: not clip["validation"])
 
 
 class Clip:
@@ -59,7 +87,7 @@ class Clip:
         def shrink(planes: torch.Tensor) -> torch.Tensor:
             for size in planes.shape[-2:]:
                 if (size, scale) not in matrices:
-                    weights = render.resize_matrix(size, size // scale)
+                    weights = resize_matrix(size, size // scale)
                     matrices[size, scale] = torch.from_numpy(weights).to(device)
             rows, columns = matrices[planes.shape[-2], scale], matrices[planes.shape[-1], scale]
             return torch.clamp(torch.round(rows @ planes.float() @ columns.T), 0, 255).to(torch.uint8)
@@ -73,23 +101,23 @@ class Clip:
 class Pool:
     """Clips arrive from worker processes while training already runs; `ready` is set at the first `enough` of them."""
 
-    def __init__(self, folder: str, device: torch.device, limit: int = 0, enough: int = 48, share: int = 1):
-        """`share`: processes that load at the same time on this machine."""
+    def __init__(self, folder: str, device: torch.device, limit: int = 0, enough: int = 48, share: int = 1, cache: str = ""):
+        """`share`: processes that load at the same time on this machine; `cache`: where another process renders the clips."""
         with open(os.path.join(folder, "clips.json")) as file:
             clips = json.load(file)["clips"]
         if limit:
             clips = [c for c in clips if not c["validation"]][:limit] + [c for c in clips if c["validation"]][:1]
-        order = np.random.default_rng(1).permutation(len(clips))
-        clips = sorted((clips[i] for i in order), key=lambda clip: not clip["validation"])
+        clips = in_order(clips)
         self.train: list[Clip] = []
         self.validation: list[Clip] = []
         self.ready, self.failure, self.total = threading.Event(), None, len(clips)
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 30e9 else None
-        self.scratch = tempfile.mkdtemp(dir=shared)
+        self.scratch, self.cache = tempfile.mkdtemp(dir=shared), cache
         self.device, self.enough = device, min(enough, len(clips))
         # Started before the device is touched, so plain forks are safe.
-        self.workers = get_context("fork").Pool(max(1, min(16, (os.cpu_count() or 1) // share)))
-        self.results = self.workers.imap_unordered(load_clip, [(c, folder, self.scratch) for c in clips])
+        self.workers = get_context("fork").Pool(4 if cache else max(1, min(16, (os.cpu_count() or 1) // share)))
+        jobs = [(c, folder, cache or self.scratch) for c in clips]
+        self.results = self.workers.imap_unordered(await_clip if cache else load_clip, jobs)
         self.by_id = {c["id"]: c for c in clips}
 
     def start(self) -> None:
@@ -104,7 +132,8 @@ class Pool:
                 clip = Clip(description, target, self.device, matrices)
                 if self.device.type == "cuda":  # batches are cut on another stream than this thread's
                     torch.cuda.current_stream().synchronize()
-                shutil.rmtree(target)
+                if not self.cache:
+                    shutil.rmtree(target)
                 (self.validation if description["validation"] else self.train).append(clip)
                 if len(self.train) + len(self.validation) >= self.enough:
                     self.ready.set()
@@ -206,4 +235,24 @@ class Batch:
 
 def wait_for(pool: Pool, started: float) -> None:
     pool.wait()
-    print(f"{time.time() - started:6.1f} s: {len(pool.train)} training and {len(pool.validation)} validation clips of {pool.total}", flush=True)
+    ready = f"{len(pool.train)} training and {len(pool.validation)} validation clips of {pool.total}"
+    print(f"{time.time() - started:6.1f} s: {ready}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=".train")
+    parser.add_argument("--cache", required=True, help="folder to fill; must not hold clips yet")
+    args = parser.parse_args()
+    os.makedirs(args.cache, exist_ok=True)
+    with open(os.path.join(args.data, "clips.json")) as file:
+        clips = in_order(json.load(file)["clips"])
+    begun = time.time()
+    with get_context("fork").Pool(os.cpu_count() or 1) as workers:
+        for count, _ in enumerate(workers.imap_unordered(load_clip, [(c, args.data, args.cache) for c in clips]), 1):
+            if count % 50 == 0 or count == len(clips):
+                print(f"{time.time() - begun:6.1f} s: {count} of {len(clips)} clips", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,9 +18,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import checkpoints
 import model as modules
 import onnx_graph
-import render
+from midi import Midi
+from resampling import resize_matrix
 
 Planes = tuple  # (luma (H, W), chroma (2, ceil(H/2), ceil(W/2))), uint8
 
@@ -35,7 +37,7 @@ def bicubic(plane: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def upscale(net: modules.Network, frames: list[Planes], steady: str = "") -> list[Planes]:
+def upscale(net: modules.Network | Midi, frames: list[Planes], steady: str = "") -> list[Planes]:
     """Frames of one clip, in order -> upscaled frames, with the integer behaviour of the exported graph (onnx_graph.planes_out)."""
     s, u, one = net.config.scale, net.config.unshuffle, torch.ones(())
     weights = net.weights(one, torch.float32)
@@ -44,11 +46,11 @@ def upscale(net: modules.Network, frames: list[Planes], steady: str = "") -> lis
     for y, uv in frames:
         height, width = y.shape
         luma, chroma = torch.from_numpy(y).float(), torch.from_numpy(uv).float()
-        even = replicate(luma, width % 2, height % 2)
+        even = replicate(luma, width % u, height % u)
         folded = modules.unshuffle_planes(even[None, None] / 255, u)
         planes = chroma[None] / 255
         if u == 1:
-            planes = planes.repeat_interleave(2, -1).repeat_interleave(2, -2)
+            planes = planes.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., :height, :width]
         if previous is None:
             previous = torch.zeros_like(folded)
             hidden = torch.zeros(1, net.config.state, *folded.shape[-2:])
@@ -56,7 +58,8 @@ def upscale(net: modules.Network, frames: list[Planes], steady: str = "") -> lis
         previous = folded
         residual = residual * 255
         up = F.pixel_shuffle(residual[:, : net.config.luma_out], u * s)[0, 0] + bicubic(even, s)
-        colour = F.pixel_shuffle(residual[:, net.config.luma_out :], u * s // 2)[0] + torch.stack([bicubic(p, s) for p in chroma])
+        colour = F.pixel_shuffle(residual[:, net.config.luma_out :], u * s // 2)[0]
+        colour = colour + torch.stack([bicubic(p, s) for p in chroma])[:, : colour.shape[1], : colour.shape[2]]
         before = torch.zeros_like(up) if shown is None else shown
         if steady == "toward":
             lower = torch.round(up - 0.5)
@@ -96,9 +99,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", required=True)
     args = parser.parse_args()
-    import export
-
-    net, _, _ = export.load(args.weights)
+    net, _, _ = checkpoints.load(args.weights)
     s, root = net.config.scale, os.path.join(args.data, "test/vid4")
     averages = []
     for clip in sorted(os.listdir(root)):
@@ -106,7 +107,7 @@ def main() -> None:
         for name in sorted(os.listdir(os.path.join(root, clip))):
             rgb = cv2.imread(os.path.join(root, clip, name))[..., ::-1]
             rgb = rgb[: rgb.shape[0] // s * s, : rgb.shape[1] // s * s].astype(np.float32)
-            rows, columns = render.resize_matrix(rgb.shape[0], rgb.shape[0] // s), render.resize_matrix(rgb.shape[1], rgb.shape[1] // s)
+            rows, columns = resize_matrix(rgb.shape[0], rgb.shape[0] // s), resize_matrix(rgb.shape[1], rgb.shape[1] // s)
             small = np.stack([rows @ rgb[..., i] @ columns.T for i in range(3)], -1)
             small = np.clip(np.rint(small), 0, 255)
             truths.append(np.rint(rgb_to_planes(rgb)[0]))

@@ -17,45 +17,70 @@ import subprocess
 
 import numpy as np
 import onnx
-import torch
 
+import checkpoints
 import evaluate
-import from_onnx
+import midi_graph
 import model as modules
 import onnx_graph
+from midi import Midi
 
 ARCHITECTURE = (
     "frame-recurrent: luma folded 2x2, chroma, the previous frame's luma and part of its last features -> {layers} 3x3 convolutions of "
     "{channels} channels{skip} (uint8 activations, 7-bit weights, ReLU as saturation) -> residual over bicubic for luma and chroma"
 )
+MIDI_ARCHITECTURE = (
+    "frame-recurrent, for GPUs: luma, chroma, the previous frame's luma and its last features -> a 3x3 convolution and {blocks} "
+    "residual blocks of two 3x3 convolutions with {channels} channels (half precision, ReLU between the two) -> residual over bicubic "
+    "for luma and chroma"
+)
 # `--model auto` takes these for their scale; the overload ladder goes on with these (server/models/manifest.ts).
 AUTO = ("nano", "nano-x2")
-FALLBACKS = {"nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
+FALLBACKS = {"midi": ["nano", "mini", "nano-x2"], "nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 
 
-def load(path: str) -> tuple[modules.Network, dict, list[dict] | None]:
-    """The network, what is known of its training, and its integers when they are given."""
-    if path.endswith(".onnx"):
-        graph = onnx.load(path)
-        with open(os.path.join(os.path.dirname(path), "manifest.json")) as stored:
-            shipped = json.load(stored)
-        return from_onnx.recover(graph, shipped["name"]).eval(), shipped["training"], from_onnx.layers_of(graph.graph)
-    checkpoint = modules.load_checkpoint(path)
-    net = modules.Network(modules.Config(**checkpoint["config"]))
-    net.load_state_dict(checkpoint["weights"])
-    return net.eval(), {"steps": checkpoint["steps"]}, None
+def state_of(name: str, kind: str, channels: int, divisor: int) -> dict:
+    return {"input": name, "output": name + "_out", "type": kind, "channels": channels, "divisor": divisor, "initial": "zeros"}
 
 
-def manifest(net: modules.Network, file: str, data: bytes, args, training: dict) -> dict:
+def interface(net: modules.Network | Midi, args) -> dict:
+    """Tensors of the graph, and what the network is."""
     config, s = net.config, net.config.scale
-    half = ["ceil(H/2)", "ceil(W/2)"]
+    chroma_out = [f"ceil({s}*H/2)", f"ceil({s}*W/2)"]
+    if isinstance(net, Midi):
+        kind = "float32" if args.float else "float16"
+        states = [("hidden", config.channels), ("before", 1)] + ([("shown", config.luma_out)] if args.steady else [])
+        state = [state_of(name, kind, channels, 1) for name, channels in states]
+        packed = {"type": "int32", "packed": 4}
+        return {
+            "outputs": {
+                "luma": {"name": "upscaled_luma", **packed, "shape": [1, 1, f"{s}*H", f"ceil({s}*W/4)"]},
+                "chroma": {"name": "upscaled_chroma", **packed, "shape": [1, 2, chroma_out[0], f"ceil({chroma_out[1]}/4)"]},
+            },
+            "recurrentState": [{**one, "steady": args.steady} if one["input"] == "shown" else one for one in state],
+            "architecture": MIDI_ARCHITECTURE.format(blocks=config.blocks, channels=config.channels),
+            "productsPerFrame": {"source": "320x180", "products": round(config.products(320, 180))},
+        }
     state = []
     if config.state:
         channels = config.luma_in + config.state
-        state = [{"input": "hidden", "output": "hidden_out", "type": "float32" if args.float else "uint8", "channels": channels, "divisor": 2, "initial": "zeros"}]
+        state = [state_of("hidden", "float32" if args.float else "uint8", channels, 2)]
     if args.steady:
-        shown = {"input": "shown", "output": "shown_out", "type": "uint8", "channels": config.luma_out, "divisor": 2, "initial": "zeros"}
-        state.append({**shown, "steady": args.steady})
+        state.append({**state_of("shown", "uint8", config.luma_out, 2), "steady": args.steady})
+    skip = f", an identity around every {config.skip} after the first" if config.skip else ""
+    return {
+        "outputs": {
+            "luma": {"name": "upscaled_luma", "type": "uint8", "shape": [1, 1, f"{s}*H", f"{s}*W"]},
+            "chroma": {"name": "upscaled_chroma", "type": "uint8", "shape": [1, 2, *chroma_out]},
+        },
+        "recurrentState": state,
+        "architecture": ARCHITECTURE.format(layers=config.layers, channels=config.channels, skip=skip),
+    }
+
+
+def manifest(net: modules.Network | Midi, file: str, data: bytes, args, training: dict) -> dict:
+    config, s = net.config, net.config.scale
+    half = ["ceil(H/2)", "ceil(W/2)"]
     parameters = sum(p.numel() for p in net.parameters())
     return {
         "name": config.name,
@@ -64,6 +89,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
         "file": file,
         "scale": s,
         "auto": config.name in AUTO,
+        **({"gpu": True} if isinstance(net, Midi) else {}),
         "fallbacks": FALLBACKS.get(config.name, []),
         "layout": "yuv420p",
         "valueRange": [0, 255],
@@ -71,16 +97,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
             "luma": {"name": "luma", "type": "uint8", "shape": [1, 1, "H", "W"]},
             "chroma": {"name": "chroma", "type": "uint8", "shape": [1, 2, *half]},
         },
-        "outputs": {
-            "luma": {"name": "upscaled_luma", "type": "uint8", "shape": [1, 1, f"{s}*H", f"{s}*W"]},
-            "chroma": {"name": "upscaled_chroma", "type": "uint8", "shape": [1, 2, f"ceil({s}*H/2)", f"ceil({s}*W/2)"]},
-        },
-        "recurrentState": state,
-        "architecture": ARCHITECTURE.format(
-            layers=config.layers,
-            channels=config.channels,
-            skip=f", an identity around every {config.skip} after the first" if config.skip else "",
-        ),
+        **interface(net, args),
         "parameters": parameters,
         "budgetMsPerFrame": {"source": args.budget_source, "ms": args.budget_ms},
         "licence": "Apache-2.0",
@@ -90,7 +107,7 @@ def manifest(net: modules.Network, file: str, data: bytes, args, training: dict)
     }
 
 
-def write_check(net: modules.Network, folder: str, steady: str) -> None:
+def write_check(net: modules.Network | Midi, folder: str, steady: str) -> None:
     os.makedirs(folder, exist_ok=True)
     random = np.random.default_rng(3)
     cases = []
@@ -123,16 +140,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget-ms", type=float, default=20.0)
     parser.add_argument("--budget-source", default="320x180")
-    parser.add_argument("--steady", choices=onnx_graph.STEADY, default="", help="how luma goes by what it was in the frame before")
+    parser.add_argument("--steady", choices=onnx_graph.STEADY, default="", help="how luma's rounding follows its value in the frame before")
     parser.add_argument("--float", action="store_true", help="fp32 without any rounding, to compare int8 with; not for shipping")
     parser.add_argument("--data-note", default="see training/README.md")
     args = parser.parse_args()
-    net, known, layers = load(args.weights)
+    net, known, layers = checkpoints.load(args.weights)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     training = {"seed": args.seed, "steps": 0, "commit": commit, "data": args.data_note, **known}
     if args.name:
         net.config.name = args.name
-    model = onnx_graph.build(net, integer=not args.float, steady=args.steady, layers=layers)
+    if isinstance(net, Midi):
+        model = midi_graph.build(net, args.steady, single=args.float)
+    else:
+        model = onnx_graph.build(net, integer=not args.float, steady=args.steady, layers=layers)
     folder = os.path.join(args.models, net.config.name)
     os.makedirs(folder, exist_ok=True)
     file = net.config.name + ".onnx"

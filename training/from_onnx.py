@@ -20,6 +20,7 @@ from onnx import numpy_helper
 
 import model as modules
 import onnx_graph
+from midi import PLANES, Midi, MidiConfig
 
 
 def layers_of(graph: onnx.GraphProto) -> list[dict]:
@@ -57,6 +58,27 @@ def recover(model: onnx.ModelProto, name: str) -> modules.Network:
     return net
 
 
+def is_midi(model: onnx.ModelProto) -> bool:
+    return any(tensor.name == "entered_weight" for tensor in model.graph.initializer)
+
+
+def recover_midi(model: onnx.ModelProto, name: str) -> Midi:
+    """A network of midi_graph.py, in the half precision it is stored in."""
+    stored = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)) for tensor in model.graph.initializer}
+    first, head = stored["entered_weight"], stored["residual_half_weight"]
+    blocks = sum(tensor.endswith("a_weight") for tensor in stored)
+    scale = round((head.shape[0] / 1.5) ** 0.5)
+    net = Midi(MidiConfig(name, scale, first.shape[0], blocks))
+    gain = 255 * modules.RESIDUAL_GAIN
+    body = [torch.stack([stored[f"convolution_{i}a_weight"], stored[f"convolution_{i}b_weight"]]) for i in range(blocks)]
+    net.load_state_dict({
+        "planes": first[:, :PLANES], "memory": first[:, PLANES:], "start": stored["entered_bias"],
+        "body": torch.stack(body), "bias": torch.stack([stored[f"convolution_{i}a_bias"] for i in range(blocks)]),
+        "head": head / gain, "head_bias": stored["residual_half_bias"] / gain,
+    })
+    return net
+
+
 def differences(net: modules.Network, model: onnx.ModelProto) -> dict:
     """How many weights and biases, and by how much at most scales, an export of `net` would differ from `model`."""
     counts = {"weights": 0, "biases": 0, "scale": 0.0}
@@ -70,19 +92,19 @@ def differences(net: modules.Network, model: onnx.ModelProto) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a .onnx of export.py, beside its manifest.json")
-    parser.add_argument("--name", required=True, help="of the configuration in train.py: nano-skip, mini-skip, nano-x2")
+    parser.add_argument("--name", required=True, help="of the configuration in trainer.py: nano-skip, mini-skip, nano-x2, midi")
     parser.add_argument("--out", required=True, help="folder; gets <name>.pt")
     parser.add_argument("--check", action="store_true", help="compare the integers an export would have with the shipped ones")
     args = parser.parse_args()
     model = onnx.load(args.model)
-    net = recover(model, args.name)
+    net = recover_midi(model, args.name) if is_midi(model) else recover(model, args.name)
     with open(os.path.join(os.path.dirname(args.model), "manifest.json")) as file:
         steps = json.load(file)["training"]["steps"]
     os.makedirs(args.out, exist_ok=True)
     path = os.path.join(args.out, args.name + ".pt")
     torch.save({"config": net.config.to_dict(), "weights": dict(net.state_dict()), "steps": steps}, path)
     print(f"{path}: {net.config}")
-    if args.check:
+    if args.check and not is_midi(model):
         found = differences(net, model)
         print(f"{found['weights']} weights and {found['biases']} biases differ; scales by {found['scale']:.1e} at most")
         if found["weights"] or found["biases"]:

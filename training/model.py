@@ -19,7 +19,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from render import cubic_kernel
+from resampling import cubic_kernel
 
 LEVELS = 255.0
 WEIGHT_LIMIT = 63.0  # 7 bits: two u8*s8 products fit 16 bits on processors without VNNI

@@ -108,6 +108,6 @@ class Objective:
             n, t = luma.shape[:2]
             error = F.pixel_shuffle(luma.reshape(n * t, *luma.shape[2:]), self.config.unshuffle * self.config.scale)
             error = error.reshape(n, t, *error.shape[1:])
-            edges = self.charbonnier(error[..., 1:] - error[..., :-1], BEND) + self.charbonnier(error[..., 1:, :] - error[..., :-1, :], BEND)
-            loss = loss + args.gradient * edges
+            across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+            loss = loss + args.gradient * (self.charbonnier(across, BEND) + self.charbonnier(down, BEND))
         return loss

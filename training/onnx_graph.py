@@ -154,8 +154,8 @@ def float_network(w: Writer, net: modules.Network) -> None:
 def planes_out(w: Writer, name: str, base: str, begin: int, end: int, block: int, crop: str, integer: bool, steady: str) -> None:
     """Residual channels [begin, end) + bicubic base -> uint8 -> pixel shuffle -> crop to the exact size.
 
-    With `steady` (STEADY) luma goes by what it was in the frame before (state `shown`): what is still in the scene then is still in the
-    picture, where rounding would toggle it for ever.
+    `steady` (STEADY) chooses luma's rounding by its value in the frame before (state `shown`): what is still in the scene is then still in
+    the picture, where plain rounding would toggle it without end.
     """
     levels = name + "_residual_levels"
     w.add("Slice", ["residual", w.ints(begin), w.ints(end), w.ints(1)], name + "_residual" if integer else levels)

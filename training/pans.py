@@ -40,7 +40,9 @@ def masks(device: torch.device) -> torch.Tensor:
     distance, angle = np.hypot(xs, ys), np.arctan2(ys, xs)
     made = []
     for _ in range(MASKS):
-        radius = random.uniform(16, 110) * (1 + sum(random.uniform(0, 0.5 / k) * np.sin(k * angle + random.uniform(0, 6.28)) for k in (1, 2, 3, 5)))
+        size = random.uniform(16, 110)
+        waves = [random.uniform(0, 0.5 / k) * np.sin(k * angle + random.uniform(0, 6.28)) for k in (1, 2, 3, 5)]
+        radius = size * (1 + sum(waves))
         made.append(np.clip((radius - distance) / random.uniform(0.7, 2.5) + 0.5, 0, 1))
     return torch.from_numpy(np.rint(np.stack(made)[:, None] * 255).astype(np.uint8)).to(device)
 
@@ -106,16 +108,18 @@ class Pans:
         return (low[:, m:-m, m:-m], low_chroma[..., m // 2 : -m // 2, m // 2 : -m // 2],
                 luma[:, n:-n, n:-n], chroma[..., n // 2 : -n // 2, n // 2 : -n // 2])
 
-    def examination(self, scale: int, frames: int = 12, size: int = 320) -> list[tuple[torch.Tensor, ...]]:
-        """Fixed clips for validation: the middle of every photograph, whole and at half size, panned at several speeds."""
+    def examination(self, scale: int, frames: int = 12, size: int = 320) -> list[tuple[str, tuple[torch.Tensor, ...]]]:
+        """Fixed clips for validation: the middle of every photograph, whole and at half size, panned at several speeds.
+
+        Named `sharp`, those of screens `page` (whole size only)."""
         clips = []
         times = np.arange(frames)
         for number, photo in enumerate(self.photographs.photographs):
-            for index in (0, 2):
+            for index in (0,) if photo.screen else (0, 2):
                 planes = photo.levels[index][1]
                 speed_x, speed_y = [(1, 0), (2, 1), (-1, 2), (3, -1), (0, 0), (-2, -3)][(number + index) % 6]
                 whole = size + 2 * MARGIN * scale
                 top, left = (planes.shape[-2] - whole) // 2, (planes.shape[-1] - whole) // 2
                 view = self.cut(planes[0], top + speed_y * (times - frames // 2), left + speed_x * (times - frames // 2), whole)
-                clips.append(self.finish(view, scale))
+                clips.append(("page" if photo.screen else "sharp", self.finish(view, scale)))
         return clips

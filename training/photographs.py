@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import render
+from resampling import resize_matrix
 
 MARGIN = 4  # low-resolution pixels rendered around a crop, so that shrinking sees no border
 CELL = 64  # photograph pixels; views are centred by the gradient energy of such cells
@@ -26,7 +26,8 @@ CELL = 64  # photograph pixels; views are centred by the gradient energy of such
 class Photograph:
     """One photograph as full-size Y, U, V planes, at 1, 0.71, 0.5 and 0.35 of its size; uint8 on the device."""
 
-    def __init__(self, bgr: np.ndarray, device: torch.device):
+    def __init__(self, bgr: np.ndarray, device: torch.device, screen: bool = False):
+        self.screen = screen
         luma = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.float32)
         energy = np.abs(np.diff(luma, axis=0))[:, 1:] + np.abs(np.diff(luma, axis=1))[1:]
         rows, columns = energy.shape[0] // CELL, energy.shape[1] // CELL
@@ -56,13 +57,13 @@ class Photographs:
         with ThreadPool(min(16, os.cpu_count() or 1)) as pool:
             pictures = pool.map(lambda name: cv2.imread(os.path.join(folder, "photos", name), cv2.IMREAD_COLOR), names)
         self.device = device
-        self.photographs = [Photograph(picture, device) for picture in pictures]
+        self.photographs = [Photograph(picture, device, name.startswith("screen")) for name, picture in zip(names, pictures)]
         self.matrices: dict = {}
 
     def shrink(self, planes: torch.Tensor, scale: int) -> torch.Tensor:
         size = planes.shape[-1]
         if (size, scale) not in self.matrices:
-            self.matrices[size, scale] = torch.from_numpy(render.resize_matrix(size, size // scale)).to(self.device)
+            self.matrices[size, scale] = torch.from_numpy(resize_matrix(size, size // scale)).to(self.device)
         matrix = self.matrices[size, scale]
         return torch.clamp(torch.round(matrix @ planes @ matrix.T), 0, 255)
 
@@ -77,14 +78,14 @@ class Photographs:
         size = (crop + 2 * MARGIN) * scale
         room = min(photo.levels[0][1].shape[-2:]) / size
         zoom = math.exp(random.uniform(math.log(0.9), math.log(max(0.95, min(3.2, 0.9 * room)))))
-        level_scale, planes = next((l for l in reversed(photo.levels) if l[0] * zoom >= 0.84), photo.levels[0])
+        level_scale, planes = next((level for level in reversed(photo.levels) if level[0] * zoom >= 0.84), photo.levels[0])
         cell = int(np.searchsorted(photo.cumulative, random.random() * photo.cumulative[-1]))
         row, column = divmod(min(cell, photo.cumulative.size - 1), photo.columns)
         height, width = photo.levels[0][1].shape[-2:]
         reach = zoom * size / 2
         x = float(np.clip((column + random.random()) * CELL, min(reach, width / 2), max(width - reach, width / 2)))
         y = float(np.clip((row + random.random()) * CELL, min(reach, height / 2), max(height - reach, height / 2)))
-        # Still views are what a fixed camera shows: there the output must come to rest (8-bit states can cycle for ever).
+        # Still views are what a fixed camera shows: there the output must come to rest (8-bit states can cycle without end).
         still = random.random() < 0.35
         speed, heading = (0.0 if still else random.exponential(2.5)), random.uniform(0, 2 * math.pi)
         times = np.arange(frames)

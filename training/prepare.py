@@ -1,6 +1,6 @@
 """Pack the training data: photographs, real clips, clip descriptions and real H.264/VP8 streams of the low-resolution side.
 
-    python3 training/prepare.py --data DIR --ffmpeg FFMPEG --out .train [--clips 220] [--seed 7]
+    python3 training/prepare.py --data DIR --ffmpeg FFMPEG --out .train [--clips 220] [--screens 18] [--seed 7]
 
 Only bitstreams of the low-resolution side are stored (a few hundred bytes a frame); the high-resolution side is rendered again
 from clips.json by render.py wherever the training runs. Each clip is encoded backwards and then forwards, and only the forward
@@ -20,10 +20,15 @@ from multiprocessing import Pool
 import cv2
 import numpy as np
 
+import data
 import render
+import screens
+from resampling import resize_matrix
 
 FRAMES = 24
-WORDS = "stream frame pixel 1080 live 24:07 camera north 3.14 hello market exit news 60 fps Radio speed 42 km low latency café A1 B52 street".split()
+WORDS = (
+    "stream frame pixel 1080 live 24:07 camera north 3.14 hello market exit news 60 fps Radio speed 42 km low latency café A1 B52 street"
+).split()
 
 # Real clips to train on: file, crop (x, y, w, h), size after the crop, segments. Test clips are not here, and must never be.
 VIDEOS = [
@@ -34,6 +39,7 @@ VIDEOS = [
     ("train/video/mdn_cc0/flower.mp4", (0, 0, 960, 540), (896, 504), 4),
     ("train/video/mdn_cc0/frog.mp4", (0, 0, 720, 480), (720, 480), 4),
     ("train/video/mdn_cc0/pig.mp4", (0, 0, 720, 480), (720, 480), 4),
+    ("train/video/mdn_cc0/rabbit.mp4", (0, 0, 720, 480), (720, 480), 3),
     ("webcam/nim_eye_contact/sample_streamable.mp4", (160, 0, 960, 720), (768, 576), 8),
     ("webcam/intel_asl/again.mkv", (0, 0, 640, 480), (480, 360), 2),
     ("webcam/intel_asl/help.mkv", (0, 0, 640, 480), (480, 360), 2),
@@ -42,6 +48,9 @@ VIDEOS = [
     ("webcam/intel_asl/walk.mkv", (0, 0, 640, 480), (480, 360), 2),
 ]
 VALIDATION_PHOTOS = 6
+VALIDATION_SCREENS = 3
+# Vertical pixels a frame at which a page scrolls.
+SCROLLS = (1, 2, 3, 4, 8, 13, 24)
 VALIDATION_VIDEO = ("train/video/sam2_gallery/bedroom.mp4", (0, 0, 960, 540), (896, 504), 2)
 
 
@@ -92,6 +101,19 @@ def synth_clip(rng: np.random.Generator, number: int, names: list[str], sizes: d
             "layers": layers, "texts": texts, "validation": validation}
 
 
+def screen_clip(rng: np.random.Generator, number: int, photo: str, validation: bool) -> dict:
+    """A page that stands still, scrolls by whole pixels or is panned over, at full size or a little larger."""
+    width, height = 1280, 720
+    kind = ("still", "scroll", "still", "pan")[number % 4]
+    zoom = 1.0 if kind != "pan" else float(rng.uniform(0.6, 1.2))
+    x, y = width / 2 + float(rng.integers(0, screens.WIDTH - width + 1)), height / 2 + float(rng.integers(0, 200))
+    camera = motion(rng, x, y, zoom, float(rng.exponential(3.0)), kind != "pan")
+    if kind == "scroll":
+        camera["vy"] = float(rng.choice(SCROLLS))
+    return {"kind": "synth", "photo": photo, "width": width, "height": height, "frames": FRAMES, "camera": camera,
+            "layers": [], "texts": [], "validation": validation}
+
+
 def stream_plan(rng: np.random.Generator, clip: dict, scale: int, codec: str) -> dict:
     """One compressed rendition: degradation before the encoder and the bit rate, scaled to the picture's area."""
     low, high = (30, 300) if scale == 4 else (90, 800)
@@ -135,7 +157,7 @@ MATRICES: dict = {}
 
 def matrix(source: int, target: int) -> np.ndarray:
     if (source, target) not in MATRICES:
-        MATRICES[source, target] = render.resize_matrix(source, target)
+        MATRICES[source, target] = resize_matrix(source, target)
     return MATRICES[source, target]
 
 
@@ -150,7 +172,10 @@ def encode(luma: np.ndarray, chroma: np.ndarray, plan: dict, ffmpeg: str, path: 
     else:
         codec = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-error-resilient", "1",
                  "-qmin", "2", "-qmax", "60", "-g", "3000"]
-    subprocess.run([*common, *codec, path], input=raw, check=True)
+    # Under its name only once it is whole: trim.py --finished drops the clips that an interrupted run left out.
+    unfinished = os.path.join(os.path.dirname(path), "new-" + os.path.basename(path))
+    subprocess.run([*common, *codec, unfinished], input=raw, check=True)
+    os.rename(unfinished, path)
 
 
 def work(job: tuple) -> int:
@@ -171,8 +196,9 @@ def main() -> None:
     parser.add_argument("--ffmpeg", required=True)
     parser.add_argument("--out", default=".train")
     parser.add_argument("--clips", type=int, default=220)
+    parser.add_argument("--screens", type=int, default=0, help=f"pictures of screens, the last {VALIDATION_SCREENS} of them to validate")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--quality", type=int, default=84, help="WebP quality of the photographs")
+    parser.add_argument("--quality", type=int, default=84, help="WebP quality of the photographs; 0: the files as they are")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     for name in ("photos", "videos", "streams"):
@@ -180,9 +206,13 @@ def main() -> None:
 
     names, sizes = [], {}
     for name in sorted(os.listdir(os.path.join(args.data, "train/photos"))):
-        image = cv2.imread(os.path.join(args.data, "train/photos", name))
-        stored = os.path.splitext(name)[0] + ".webp"
-        cv2.imwrite(os.path.join(args.out, "photos", stored), image, [cv2.IMWRITE_WEBP_QUALITY, args.quality])
+        source = os.path.join(args.data, "train/photos", name)
+        image = cv2.imread(source)
+        stored = os.path.splitext(name)[0] + ".webp" if args.quality else name
+        if args.quality:
+            cv2.imwrite(os.path.join(args.out, "photos", stored), image, [cv2.IMWRITE_WEBP_QUALITY, args.quality])
+        else:
+            shutil.copyfile(source, os.path.join(args.out, "photos", stored))
         names.append(stored)
         sizes[stored] = (image.shape[1], image.shape[0])
     rng = np.random.default_rng(args.seed)
@@ -200,6 +230,11 @@ def main() -> None:
             start = round(s * max(0, total - FRAMES) / max(1, segments - 1))
             clips.append({"kind": "video", "file": stored, "start": start, "crop": list(crop), "width": width, "height": height,
                           "frames": FRAMES, "validation": validation})
+    for number in range(args.screens):
+        name = f"screen-{number:02d}.webp"
+        lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
+        cv2.imwrite(os.path.join(args.out, "photos", name), screens.draw(number, os.path.dirname(os.path.dirname(__file__))), lossless)
+        clips.append(screen_clip(rng, number, name, number >= args.screens - VALIDATION_SCREENS))
     for number, clip in enumerate(clips):
         clip["id"] = number
         clip["streams"] = [stream_plan(rng, clip, 4, "h264"), stream_plan(rng, clip, 4, "vp8")]
@@ -207,14 +242,14 @@ def main() -> None:
             clip["streams"].append(stream_plan(rng, clip, 2, "h264" if number % 2 else "vp8"))
         for plan in clip["streams"]:
             plan["file"] = f"streams/{number:03d}_x{plan['scale']}.{'mp4' if plan['codec'] == 'h264' else 'webm'}"
+    with open(os.path.join(args.out, "clips.json"), "w") as file:
+        json.dump({"seed": args.seed, "frames": FRAMES, "clips": clips}, file)
     with Pool(args.processes) as pool:
         done = 0
-        for i, size in enumerate(pool.imap_unordered(work, [(c, args.out, args.ffmpeg) for c in clips])):
+        for i, size in enumerate(pool.imap_unordered(work, [(c, args.out, args.ffmpeg) for c in data.in_order(clips)])):
             done += size
             if i % 20 == 19:
                 print(f"{i + 1} of {len(clips)} clips, streams {done / 1e6:.1f} MB", flush=True)
-    with open(os.path.join(args.out, "clips.json"), "w") as file:
-        json.dump({"seed": args.seed, "frames": FRAMES, "clips": clips}, file)
     print(f"{len(clips)} clips of {FRAMES} frames; streams {done / 1e6:.1f} MB")
 
 

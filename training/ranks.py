@@ -1,8 +1,8 @@
 """Several processes, one GPU each, that train the same networks on different crops and average every few steps (local SGD).
 
-train.py --ranks N starts itself N times; every process sees one GPU as its first. What the processes agree on (the clock, the end, that one of
-them failed) goes over gloo between CPUs; vectors go over NCCL between GPUs, or over gloo too where NCCL does not work. NCCL is set up
-only after the steps are recorded: its watchdog's calls would break a recording.
+train.py --ranks N starts itself N times; every process sees one GPU as its first. What the processes agree on (the clock, the end,
+that one of them failed) goes over gloo between CPUs; vectors go over NCCL between GPUs, or over gloo too where NCCL does not work.
+NCCL is set up only after the steps are recorded: its watchdog's calls would break a recording.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Ranks:
             vector.copy_(mean)
 
     def finish(self) -> None:
-        """Leave together: NCCL minds a peer that goes early, and taking its group apart may wait for ever."""
+        """Leave together: NCCL minds a peer that goes early, and taking its group apart may never return."""
         if self.count == 1:
             return
         try:

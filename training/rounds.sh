@@ -73,6 +73,6 @@ for index in "${!pids[@]}"; do
   wait "${pids[$index]}" || { echo "${names[$index]}: status $?"; failed=1; }
   tail -n 5 "$out/${names[$index]}.txt"
 done
-[ $failed = 0 ] || { sleep 3; pack; }  # who was told to end saves first
+[ $failed = 0 ] || { sleep 3; pack; }  # a process that was asked to end saves first
 rm -rf "$work"
 exit $failed

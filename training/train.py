@@ -18,19 +18,20 @@ import signal
 import sys
 import time
 
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-STARTED = float(os.environ.get("TRAIN_STARTED", time.time()))
-
 import torch
 
 import data
+import midi
 import model as modules
 import objective
 import ranks as processes
 import validate
+from midi import Rectify
 from objective import Example
 from pans import Pans
 from trainer import PRESETS, Trainer, record
+
+STARTED = float(os.environ.get("TRAIN_STARTED", time.time()))
 
 
 class Feed:
@@ -68,6 +69,7 @@ class Feed:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=".train")
+    parser.add_argument("--cache", default="", help="folder that `data.py --cache` fills with this pack's clips")
     parser.add_argument("--out", required=True)
     parser.add_argument("--seconds", type=float, required=True, help="wall clock of the whole process, loading included")
     parser.add_argument("--models", default="nano,mini,nano-x2", help=f"of {', '.join(PRESETS)}")
@@ -82,15 +84,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--crop", type=int, default=64, help="low-resolution pixels")
     parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--muon", default="", help="NAME:RATE,...: networks that Muon trains, and its rate relative to Adam's")
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--clip", type=float, default=0.5, help="largest gradient norm")
     parser.add_argument("--clean", type=float, default=0.45, help="share of uncompressed inputs")
-    parser.add_argument("--fresh", type=float, default=0.7, help="share of the uncompressed ones rendered anew from photographs")
+    parser.add_argument("--fresh", type=float, default=0.7, help="share of the uncompressed ones rendered for this batch from photographs")
     parser.add_argument("--sharp", type=float, default=0.0, help="share of those that pan over a photograph by whole pixels")
     parser.add_argument("--noisy", type=float, default=0.5, help="share of those with sensor noise")
-    parser.add_argument("--weight-floor", type=float, default=objective.WEIGHT_FLOOR, help="residual at which a crop counts half as much as a flat one")
-    parser.add_argument("--bend-end", type=float, default=objective.BEND, help="luma's Charbonnier bend at the end (of 1.0): larger is nearer to squared error")
-    parser.add_argument("--bend-from", type=float, default=0.3, help="progress at which the bend starts to grow; -3: it has grown from the start")
+    parser.add_argument("--weight-floor", type=float, default=objective.WEIGHT_FLOOR,
+                        help="residual at which a crop counts half as much as a flat one")
+    parser.add_argument("--bend-end", type=float, default=objective.BEND,
+                        help="luma's Charbonnier bend at the end (of 1.0): larger is nearer to squared error")
+    parser.add_argument("--bend-from", type=float, default=0.3,
+                        help="progress at which the bend starts to grow; -3: it has grown from the start")
     parser.add_argument("--keep", type=float, default=0.999, help="running average of the weights: what stays of it a step")
     parser.add_argument("--keep-end", type=float, default=0.999, help="the same after 0.6 of the progress")
     parser.add_argument("--colour", type=float, default=1.0, help="weight of chroma")
@@ -111,8 +117,9 @@ class Run:
     def __init__(self, args: argparse.Namespace, ranks: processes.Ranks):
         self.args, self.ranks = args, ranks
         cuda = torch.cuda.is_available()
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         # The pool's workers are forked before the device is touched.
-        self.pool = data.Pool(args.data, torch.device("cuda" if cuda else "cpu"), args.limit, share=ranks.count)
+        self.pool = data.Pool(args.data, torch.device("cuda" if cuda else "cpu"), args.limit, share=ranks.count, cache=args.cache)
         ranks.meet()
         self.device, self.dtype = self.pool.device, torch.float16 if cuda else torch.float32
         if cuda:
@@ -122,6 +129,8 @@ class Run:
             modules.Activation.forward_kernel = staticmethod(torch.compile(modules.clamp_quantise, dynamic=True))
             modules.Activation.backward_kernel = staticmethod(torch.compile(modules.clamp_gradient, dynamic=True))
             modules.Join.forward_kernel = staticmethod(torch.compile(modules.join_quantise, dynamic=True))
+            Rectify.forward_kernel = staticmethod(torch.compile(midi.rectify, dynamic=True))
+            Rectify.backward_kernel = staticmethod(torch.compile(midi.rectify_gradient, dynamic=True))
         configs = [PRESETS[name] for name in args.models.split(",")]
         photographs = data.Photographs(args.data, self.device, args.limit)
         self.examination = Pans(data.Photographs(args.data, self.device, args.limit, held=True)) if ranks.first else None
@@ -247,7 +256,7 @@ def main() -> None:
     run = Run(args, ranks)
     run.prepare()
     rounds = 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # who is told to end saves first
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a process that is asked to end saves first
     try:
         rounds = run.loop()
     except RuntimeError as error:

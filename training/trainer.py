@@ -9,8 +9,11 @@ import time
 import torch
 
 import model as modules
+from checkpoints import build
+from midi import Midi, MidiConfig, Rectify, rectify, rectify_gradient
 from model import Config, Network
 from objective import Example, Objective
+from optimiser import Optimiser
 
 PRESETS = {
     "nano": Config("nano", 4, 96, 10, 50),
@@ -23,16 +26,27 @@ PRESETS = {
     "mini-skip": Config("mini-skip", 4, 64, 5, 34, skip=2),
     "nano-x2": Config("nano-x2", 2, 64, 6, 34),
     "nano-x2-skip": Config("nano-x2-skip", 2, 64, 6, 34, skip=2),
+    "midi": MidiConfig("midi"),
+    "midi-a": MidiConfig("midi-a"),  # the same network, for contests of options
+    "midi-b": MidiConfig("midi-b"),
+    "midi-short": MidiConfig("midi-short", blocks=5),
+    "midi-x2": MidiConfig("midi-x2", scale=2, blocks=5),
 }
 
 
+def muon_rates(option: str) -> dict[str, float]:
+    """--muon NAME:RATE,... as a table."""
+    pairs = (part.partition(":") for part in option.split(",") if part)
+    return {name: float(rate or 1) for name, _, rate in pairs}
+
+
 class Trainer:
-    def __init__(self, config: Config, example: Example, seed: int, device: torch.device, args):
+    def __init__(self, config: Config | MidiConfig, example: Example, seed: int, device: torch.device, args):
         torch.manual_seed(seed)
         self.config, self.example, self.args, self.steps = config, example, args, 0
         self.resumed, self.before = False, 0  # steps that earlier rounds took
         self.objective = Objective(config, example, args, device)
-        self.net = Network(config).to(device)
+        self.net = build(config).to(device)
         if args.resume:
             checkpoint = modules.load_checkpoint(os.path.join(args.resume, config.name + ".pt"), device)
             self.net.load_state_dict(checkpoint["weights"])
@@ -44,11 +58,10 @@ class Trainer:
         for p in self.params:
             p.data = self.flat[offset : offset + p.numel()].view_as(p)
             offset += p.numel()
-        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.optimiser = Optimiser(self.flat, self.params, muon_rates(args.muon).get(config.name, 0.0))
         self.average = self.flat.clone()
         self.net.slope = torch.zeros((), device=device)
         self.rate, self.quantise, self.keep = (torch.zeros((), device=device) for _ in range(3))
-        self.count = torch.zeros((), device=device)
         self.loss_scale = torch.full((), 2.0**17 if device.type == "cuda" else 1.0, device=device)
         self.loss, self.skipped, self.score = (torch.zeros((), device=device) for _ in range(3))
         self.graph = None
@@ -68,12 +81,7 @@ class Trainer:
             self.loss.copy_(loss.detach())
             self.skipped.add_(1 - live)
             self.score.mul_(0.995).add_(loss.detach() * 0.005)
-            self.count.add_(live)
-            self.first.mul_(0.9).add_(grad, alpha=0.1)
-            self.second.mul_(0.995).add_(grad * grad, alpha=0.005)
-            correct1, correct2 = 1 - torch.pow(0.9, self.count + 1e-3), 1 - torch.pow(0.995, self.count + 1e-3)
-            rate = self.rate * live * torch.sqrt(correct2) / correct1
-            self.flat.sub_(rate * self.first / (torch.sqrt(self.second) + 1e-8))
+            self.optimiser.step(grad, self.rate, live)
             self.average.add_((self.flat - self.average) * (1 - self.keep))
             if self.loss_scale.is_cuda:  # half precision: grow slowly, halve after an overflow
                 factor = 1.0005 * live + 0.5 * (1 - live)
@@ -81,10 +89,10 @@ class Trainer:
 
     def shared(self) -> list[torch.Tensor]:
         """What several processes average: weights, both moments, running average."""
-        return [self.flat, self.first, self.second, self.average]
+        return [self.flat, self.optimiser.first, self.optimiser.second, self.average]
 
     def state(self) -> list[torch.Tensor]:
-        return [*self.shared(), self.count, self.loss_scale, self.skipped, self.loss, self.score]
+        return [*self.shared(), self.optimiser.count, self.loss_scale, self.skipped, self.loss, self.score]
 
     def record(self) -> None:
         """Record the step as a CUDA graph; the warm-up steps it needs are undone."""
@@ -133,8 +141,8 @@ class Trainer:
         else:
             self.step()
 
-    def averaged(self) -> Network:
-        net, offset = Network(self.config).to(self.flat.device), 0
+    def averaged(self) -> Network | Midi:
+        net, offset = build(self.config).to(self.flat.device), 0
         net.slope = torch.zeros((), device=self.flat.device)
         with torch.no_grad():
             for p in net.parameters():
@@ -163,3 +171,4 @@ def record(trainer: Trainer) -> None:
                 continue
             modules.Activation.forward_kernel = staticmethod(modules.clamp_quantise)
             modules.Activation.backward_kernel = staticmethod(modules.clamp_gradient)
+            Rectify.forward_kernel, Rectify.backward_kernel = staticmethod(rectify), staticmethod(rectify_gradient)

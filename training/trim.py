@@ -13,6 +13,7 @@ def main() -> None:
     parser.add_argument("--pack", required=True)
     parser.add_argument("--without", default="", help="files under videos/ to drop, comma separated")
     parser.add_argument("--hold", default="", help="files under videos/ whose clips only validate")
+    parser.add_argument("--finished", action="store_true", help="drop clips whose streams an interrupted prepare.py has not written")
     parser.add_argument("--thin", type=int, default=0, help="drop the VP8 x4 stream of every n-th clip that has another")
     args = parser.parse_args()
     path = os.path.join(args.pack, "clips.json")
@@ -20,6 +21,8 @@ def main() -> None:
         pack = json.load(file)
     without, hold = (set(filter(None, names.split(","))) for names in (args.without, args.hold))
     kept = []
+    if args.finished:
+        pack["clips"] = [c for c in pack["clips"] if all(os.path.exists(os.path.join(args.pack, p["file"])) for p in c["streams"])]
     for clip in pack["clips"]:
         name = os.path.basename(clip.get("file", ""))
         if name in without:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 import data
 import model as modules
+from midi import Midi
 from model import Network
 from objective import bicubic_up, fold
 from pans import Pans
@@ -34,7 +35,7 @@ def decibels(picture: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return -10 * torch.log10(((picture - truth)[:, 4:-4, 4:-4] ** 2).mean((1, 2)).clamp_min(1e-9))
 
 
-def upscale(net: Network, luma: torch.Tensor, chroma: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def upscale(net: Network | Midi, luma: torch.Tensor, chroma: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """A clip's uint8 or float planes in grey levels, (T, H, W) and (T, 2, H/2, W/2) -> upscaled luma and its bicubic base in [0, 1]."""
     config, one = net.config, torch.ones((), device=luma.device)
     luma, chroma = luma[None].float() / 255, chroma[None].float() / 255
@@ -44,26 +45,28 @@ def upscale(net: Network, luma: torch.Tensor, chroma: torch.Tensor, dtype: torch
 
 
 @torch.no_grad()
-def sharp(net: Network, pans: Pans, dtype: torch.dtype) -> dict:
-    """Mean over pans of the held-out photographs, all frames from the first on, as Vid4 is scored."""
-    ours, bicubic = [], []
+def sharp(net: Network | Midi, pans: Pans, dtype: torch.dtype) -> dict:
+    """Mean over pans of the held-out photographs and screens, all frames from the first on, as Vid4 is scored."""
+    scores: dict = {}
     with PlainKernels():
-        for low, low_chroma, high, _ in pans.examination(net.config.scale):
+        for name, (low, low_chroma, high, _) in pans.examination(net.config.scale):
             up, base = upscale(net, low, low_chroma, dtype)
-            ours.append(decibels(up, high / 255).mean())
-            bicubic.append(decibels(base, high / 255).mean())
-    return {"sharp": round(float(sum(ours)) / len(ours), 3), "sharp-bicubic": round(float(sum(bicubic)) / len(bicubic), 3)}
+            for kind, picture in ((name, up), (name + "-bicubic", base)):
+                scores.setdefault(kind, []).append(float(decibels(picture, high / 255).mean()))
+    return {name: round(sum(values) / len(values), 3) for name, values in scores.items()}
 
 
 @torch.no_grad()
-def clips(net: Network, pool: data.Pool, dtype: torch.dtype) -> dict:
-    """Frames 4.. of every validation clip: clean and compressed input, with bicubic beside them."""
+def clips(net: Network | Midi, pool: data.Pool, dtype: torch.dtype) -> dict:
+    """Frames 4.. of every validation clip: clean and compressed input, pictures of screens apart, with bicubic beside them."""
     sums: dict = {}
     scale = net.config.scale
     with PlainKernels():
         for clip in pool.validation:
             for index, (luma, chroma) in enumerate(clip.renditions[scale]):
                 kind = "clean" if index == 0 else "compressed"
+                if clip.description.get("photo", "").startswith("screen"):
+                    kind = "screen" if index == 0 else "screen-compressed"
                 # Crop to what the network's folding divides.
                 h, w = luma.shape[1] // 2 * 2, luma.shape[2] // 2 * 2
                 pictures = upscale(net, luma[:, :h, :w], chroma[..., : h // 2, : w // 2], dtype)

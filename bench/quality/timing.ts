@@ -22,7 +22,7 @@ export interface Timing {
 
 export interface MachineState {
   loadAverage: number[];
-  /** Of all cores over a second just before; anything above a few percent is somebody else. */
+  /** Of all cores over a second just before; anything above a few percent is another program. */
   busyPercent: number;
 }
 
