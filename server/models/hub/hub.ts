@@ -99,7 +99,7 @@ export function statusError(status: number, label: string): AppError {
 /** @throws AppError download.failed; `context.retry` is true when the same request may succeed later */
 export async function describe(url: string, token: string | undefined): Promise<RemoteFile> {
   const label = labelOf(url);
-  const found: { bytes?: number; etag?: string; commit?: string } = {};
+  const found: { bytes?: number; etag?: string | undefined; commit?: string | undefined } = {};
   const response = await request(url, { method: 'HEAD', token }, (answer) => {
     const { headers } = answer;
     found.commit ??= headers.get('x-repo-commit') ?? undefined;

@@ -22,39 +22,39 @@ const MAX_SIDE = 8192;
 const MIN_SIDE = 16;
 
 const settingsSchema = z.strictObject({
-  sparseRatio: range(0.01, 64).optional(),
-  topkRatio: range(0, 1e6).optional(),
-  kvRatio: range(1, 16).optional(),
-  localRange: whole(1, 1023).optional(),
-  seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
-  colourMatch: oneOf('adain', 'wavelet', 'none').optional(),
+  sparseRatio: range(0.01, 64).exactOptional(),
+  topkRatio: range(0, 1e6).exactOptional(),
+  kvRatio: range(1, 16).exactOptional(),
+  localRange: whole(1, 1023).exactOptional(),
+  seed: whole(0, Number.MAX_SAFE_INTEGER).exactOptional(),
+  colourMatch: oneOf('adain', 'wavelet', 'none').exactOptional(),
 });
 
 const streamSchema = z.strictObject({
   sourceWidth: whole(1, MAX_SIDE),
   sourceHeight: whole(1, MAX_SIDE),
-  scale: range(0.1, 16).optional(),
-  outputWidth: whole(MIN_SIDE, MAX_SIDE).optional(),
-  outputHeight: whole(MIN_SIDE, MAX_SIDE).optional(),
-  matrix: oneOf('bt601', 'bt709', 'bt2020').optional(),
-  range: oneOf('limited', 'full').optional(),
-  settings: settingsSchema.optional(),
-  coldStartFrames: whole(1, 25).optional(),
-  gatherDeadlineMs: whole(0, 600_000).optional(),
-  inputQueueFrames: whole(25, 1024).optional(),
-  outputQueueFrames: whole(32, 1024).optional(),
-  startPosition: whole(0, Number.MAX_SAFE_INTEGER).optional(),
-  recordPath: text.optional(),
+  scale: range(0.1, 16).exactOptional(),
+  outputWidth: whole(MIN_SIDE, MAX_SIDE).exactOptional(),
+  outputHeight: whole(MIN_SIDE, MAX_SIDE).exactOptional(),
+  matrix: oneOf('bt601', 'bt709', 'bt2020').exactOptional(),
+  range: oneOf('limited', 'full').exactOptional(),
+  settings: settingsSchema.exactOptional(),
+  coldStartFrames: whole(1, 25).exactOptional(),
+  gatherDeadlineMs: whole(0, 600_000).exactOptional(),
+  inputQueueFrames: whole(25, 1024).exactOptional(),
+  outputQueueFrames: whole(32, 1024).exactOptional(),
+  startPosition: whole(0, Number.MAX_SAFE_INTEGER).exactOptional(),
+  recordPath: text.exactOptional(),
 });
 
 const engineSchema = z.strictObject({
   device: oneOf('auto', 'reference', 'cuda'),
-  deviceIndex: whole(0, 63).optional(),
-  precision: oneOf('fp32', 'bf16', 'fp8').optional(),
-  threads: whole(0, 1024).optional(),
-  cudaLibraryPath: text.optional(),
-  warmUp: streamSchema.optional(),
-  hangMs: whole(0, 3_600_000).optional(),
+  deviceIndex: whole(0, 63).exactOptional(),
+  precision: oneOf('fp32', 'bf16', 'fp8').exactOptional(),
+  threads: whole(0, 1024).exactOptional(),
+  cudaLibraryPath: text.exactOptional(),
+  warmUp: streamSchema.exactOptional(),
+  hangMs: whole(0, 3_600_000).exactOptional(),
 });
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
