@@ -2,6 +2,7 @@ import type { AccessUnit, DropReason, MediaTime, MonotonicUs, ResultCodec, Sourc
 import type { PacketizedFrame } from '../media/packetizer.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import type { Config } from '../config/config.ts';
+export type { IceServer } from '../config/sections/ice.ts';
 import type { AppError } from '../errors.ts';
 
 /**
@@ -82,8 +83,8 @@ export interface PublisherPeer {
 
 export interface IceCandidate {
   readonly candidate: string;
-  readonly sdpMid?: string | null | undefined;
-  readonly sdpMLineIndex?: number | null | undefined;
+  readonly sdpMid?: string | null;
+  readonly sdpMLineIndex?: number | null;
 }
 
 /** A viewer's tracks: the upscaled result, the untouched source beside it (only if asked for), and audio. */
@@ -134,12 +135,6 @@ export interface ViewerPeer {
   sendAudio(packet: ForwardPacket): void;
   getStats(): ViewerStats;
   close(): Promise<void>;
-}
-
-export interface IceServer {
-  readonly urls: string;
-  readonly username?: string | undefined;
-  readonly credential?: string | undefined;
 }
 
 /**

@@ -7,7 +7,7 @@ import type {
   ViewerSessionStats,
 } from '../broadcast/statistics.ts';
 import { broadcastName } from '../broadcast/name.ts';
-import type { IceServer } from '../rtc/peers.ts';
+import type { IceServer } from '../config/sections/ice.ts';
 import type { WireError } from '../wire-error.ts';
 
 export type { WireError } from '../wire-error.ts';
@@ -47,8 +47,8 @@ const session = z.string().min(1).max(64);
 /** An ICE candidate as RTCIceCandidate.toJSON() gives it; an empty `candidate` string means end of candidates. */
 export const candidate = z.object({
   candidate: z.string().max(1024),
-  sdpMid: z.string().max(16).nullish(),
-  sdpMLineIndex: z.number().int().min(0).max(15).nullish(),
+  sdpMid: z.string().max(16).nullable().exactOptional(),
+  sdpMLineIndex: z.number().int().min(0).max(15).nullable().exactOptional(),
 });
 export type IceCandidate = z.infer<typeof candidate>;
 
