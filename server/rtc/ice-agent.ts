@@ -5,7 +5,7 @@ import type { MonotonicUs } from '../media/types.ts';
 import { candidateLine, type Candidate } from './ice/candidates.ts';
 import { ConnectivityChecks } from './ice/checks.ts';
 import { Gathering } from './ice/gathering.ts';
-import type { CandidatePair, IceBase } from './ice/pair.ts';
+import type { CandidatePair, Credentials, IceBase } from './ice/pair.ts';
 import { RemoteCandidates, visitorPolicy } from './ice/remote-candidates.ts';
 import type { IceCandidate, RtcOptions } from './peers.ts';
 import type { RemoteTransportParameters } from './transport-parameters.ts';
@@ -47,7 +47,7 @@ export class IceAgent {
   #described = false;
   #gathered = false;
   #closed = false;
-  #started = false;
+  #credentials: Credentials | undefined;
   #restartedAtUs: MonotonicUs | undefined;
 
   constructor(options: RtcOptions, listener: IceListener) {
@@ -82,10 +82,16 @@ export class IceAgent {
   }
 
   /**
-   * ICE restart (RFC 8839 section 4.4.1.1.1): the old path stays in use until a new pair is nominated.
-   * @throws AppError request.tooMany when the last one was less than a second ago
+   * A later description. The same credentials change nothing; others restart ICE (RFC 8839 section 4.4.1.1.1), and the old
+   * path stays in use until a new pair is nominated.
+   * @throws AppError request.tooMany when the last restart was less than a second ago
    */
-  async restart(remote: RemoteTransportParameters): Promise<LocalIceParameters> {
+  async update(remote: RemoteTransportParameters): Promise<LocalIceParameters> {
+    this.#throwIfClosed();
+    const current = this.#credentials;
+    if (current?.remoteUfrag === remote.usernameFragment && current.remotePassword === remote.password) {
+      return this.#describe(current);
+    }
     const nowUs = monotonicUs();
     if (this.#restartedAtUs !== undefined && nowUs - this.#restartedAtUs < RESTART_INTERVAL_US) {
       throw new AppError('request.tooMany', 'This session restarts ICE more than once a second.', {
@@ -156,11 +162,15 @@ export class IceAgent {
       remotePassword: remote.password,
     };
     this.#checks.start(credentials, remote.iceLite);
-    this.#started = true;
+    this.#credentials = credentials;
+    return this.#describe(credentials);
+  }
+
+  #describe({ localUfrag, localPassword }: Credentials): LocalIceParameters {
     this.#described = true;
     return {
-      usernameFragment: credentials.localUfrag,
-      password: credentials.localPassword,
+      usernameFragment: localUfrag,
+      password: localPassword,
       candidates: [...new Set(this.#gathering.candidates.map(candidateLine))],
       gatheringComplete: this.#gathered,
     };
@@ -199,6 +209,6 @@ export class IceAgent {
     const first = data[0];
     if (first === undefined || this.#closed) return;
     if (first >= 4) this.#listener.onDatagram(data, base, from);
-    else if (this.#started) this.#checks.receive(data, base, from, monotonicUs());
+    else if (this.#credentials !== undefined) this.#checks.receive(data, base, from, monotonicUs());
   }
 }

@@ -48,6 +48,16 @@ export interface PublisherListener {
   onCandidate?(candidate: IceCandidate): void;
 }
 
+/** As PublisherListener, of a peer that may send several tracks; `track` is the section's MID. */
+export interface IncomingListener {
+  onState(state: PeerState, cause?: AppError): void;
+  onAccessUnit(unit: AccessUnit, track: string): void;
+  onVideoPacket(packet: ForwardPacket, codec: SourceCodec, track: string): void;
+  onAudioPacket(packet: ForwardPacket, track: string): void;
+  onDrop(reason: DropReason, count: number, track: string): void;
+  onCandidate?(candidate: IceCandidate): void;
+}
+
 /** Totals since the peer connected; rates over the last second. */
 export interface PublisherStats {
   readonly codec: SourceCodec | undefined;
@@ -96,6 +106,14 @@ export interface ViewerListener {
   /** PLI or FIR of the viewer for one of its video tracks; nothing else makes the peer ask. */
   onKeyframeRequest(track: 'result' | 'source'): void;
   /** As PublisherListener.onCandidate. */
+  onCandidate?(candidate: IceCandidate): void;
+}
+
+/** As ViewerListener, of a peer that may take several tracks. */
+export interface OutgoingListener {
+  onState(state: PeerState, cause?: AppError): void;
+  /** @param track id of the layout */
+  onKeyframeRequest(track: string): void;
   onCandidate?(candidate: IceCandidate): void;
 }
 

@@ -1,41 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
-import { FrameAssembler } from '../media/assembler.ts';
-import { AudioAlignment } from '../media/audio-alignment.ts';
 import { monotonicUs } from '../media/clock.ts';
-import { parseColourSpace } from '../media/colour-space.ts';
-import { JitterBuffer, type Ordered } from '../media/jitter-buffer.ts';
-import { KeyframeRequests } from '../media/keyframe-requests.ts';
-import { buildNack, buildPictureLoss, buildReceiverReport, buildSourceDescription, parseRtcp } from '../media/rtcp.ts';
+import { buildReceiverReport, buildSourceDescription, parseRtcp } from '../media/rtcp.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
-import { findExtension, parseRtp, type RtpPacket } from '../media/rtp.ts';
+import { findExtension, parseRtp } from '../media/rtp.ts';
 import { TransportFeedbackBuilder } from '../media/transport-cc.ts';
-import { AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, type MonotonicUs, type SourceCodec } from '../media/types.ts';
+import type { MonotonicUs } from '../media/types.ts';
+import { IncomingAudioTrack, IncomingVideoTrack } from './incoming-track.ts';
+import type { IceCandidate, IncomingListener, PeerState, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
+import { RateMeter } from './rate-meter.ts';
+import { RtpDemux } from './rtp-demux.ts';
 import { buildAnswer } from './sdp/answer.ts';
 import { parseOffer } from './sdp/offer.ts';
-import { planPublisher, type PublisherPlan } from './sdp/publisher-plan.ts';
-import type { IceCandidate, PeerState, PublisherListener, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
-import { RateMeter } from './rate-meter.ts';
-import { ReceiveStream } from './receive-stream.ts';
-import { SecureTransport } from './secure-transport.ts';
+import { planPublisher, type IncomingTrackPlan, type PublisherPlan } from './sdp/publisher-plan.ts';
+import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
+import type { LocalTransportParameters } from './transport-parameters.ts';
 
 const FEEDBACK_INTERVAL_US = 50_000;
 const REPORT_INTERVAL_US = 1_000_000;
-/** Another SSRC takes over only when the current one has been silent this long: one source, no flip-flop. */
-const SWITCH_AFTER_US = 300_000;
-/** Two requests fit: two round trips, timers on both sides and the sender's pacing. Bounded, for latency's sake. */
-const REQUEST_SLACK_US = 60_000;
-const MAX_WAIT_US = 300_000;
-/** Keeps one NACK packet well under the MTU even if no two numbers share a mask. */
-const MAX_NACKS_PER_PACKET = 120;
 
-interface VideoPacket {
-  readonly packet: RtpPacket;
-  readonly codec: SourceCodec;
-}
-
-/** What the peer tells the stack besides the listener. */
+/** What a peer reports to the stack besides its listener. */
 export interface PeerOwner {
   onClosed(peer: { readonly id: string }): void;
   onListenerError(error: unknown): void;
@@ -43,52 +28,49 @@ export interface PeerOwner {
   onPending(): void;
 }
 
+export interface PublisherConnectionOptions {
+  readonly rtc: RtcOptions;
+  /** Of the first video track; left out, its media time starts with its own first timestamp. */
+  readonly clock?: RtpClock | undefined;
+  /** Tracks of each kind; left out, one: a broadcast has one source. */
+  readonly maxVideoTracks?: number;
+  readonly maxAudioTracks?: number;
+  /** For tests without sockets. */
+  readonly createTransport?: CreateTransport;
+}
+
+/**
+ * A peer that sends to us: a transport, and a track for each section it sends. The first video track leads: audio follows
+ * its time line. A later offer may add and remove tracks.
+ */
 export class PublisherConnection implements PublisherPeer {
   readonly id = randomUUID();
-  readonly #options: RtcOptions;
-  readonly #listener: PublisherListener;
+  readonly #options: PublisherConnectionOptions;
+  readonly #listener: IncomingListener;
   readonly #owner: PeerOwner;
-  readonly #transport: SecureTransport;
+  readonly #transport: PeerTransport;
   readonly #localSsrc = randomSsrc();
-  readonly #clock: RtpClock;
-  readonly #alignment = new AudioAlignment();
+  readonly #demux = new RtpDemux();
   readonly #feedback = new TransportFeedbackBuilder();
-  readonly #keyframes = new KeyframeRequests(500);
-  readonly #assembler: FrameAssembler;
-  readonly #jitter: JitterBuffer<VideoPacket>;
-  readonly #jitterUs: number;
   readonly #bits = new RateMeter();
-  readonly #frames = new RateMeter();
+  readonly #tracks = new Map<string, IncomingVideoTrack | IncomingAudioTrack>();
+  /** The tracks by kind; the first video track leads. */
+  #videos: readonly IncomingVideoTrack[] = [];
+  #audios: readonly IncomingAudioTrack[] = [];
   #plan: PublisherPlan | undefined;
-  #video: ReceiveStream | undefined;
-  #audio: ReceiveStream | undefined;
-  #codec: SourceCodec | undefined;
-  /** Empty packets taken out of the forwarded sequence so far. */
-  #paddingPackets = 0;
-  #lost = 0;
-  #nacks = 0;
-  #pictureLosses = 0;
+  #clock: RtpClock | undefined;
+  #transportSequenceId: number | undefined;
   #feedbackAtUs: MonotonicUs = 0;
   #reportAtUs: MonotonicUs = 0;
   #version = 1;
 
-  constructor(options: RtcOptions, listener: PublisherListener, clock: RtpClock | undefined, owner: PeerOwner) {
+  constructor(options: PublisherConnectionOptions, listener: IncomingListener, owner: PeerOwner) {
     this.#options = options;
     this.#listener = listener;
     this.#owner = owner;
-    this.#clock = clock ?? new RtpClock();
-    this.#jitterUs = options.jitterMs * 1000;
-    this.#jitter = new JitterBuffer({ waitUs: this.#jitterUs });
-    this.#assembler = new FrameAssembler({
-      onAccessUnit: (unit) => {
-        if (unit.keyframe) this.#keyframes.satisfied();
-        this.#frames.add(1, unit.assembledAtUs);
-        this.#call(() => listener.onAccessUnit(unit));
-      },
-      onDrop: (reason, count) => this.#call(() => listener.onDrop(reason, count)),
-      onKeyframeNeeded: () => this.#requestKeyframe(),
-    });
-    this.#transport = new SecureTransport(options, {
+    this.#clock = options.clock;
+    const create = options.createTransport ?? ((events) => new SecureTransport(options.rtc, events));
+    this.#transport = create({
       onState: (state, cause) => this.#onState(state, cause),
       onRtp: (packet, arrivedAtUs) => this.#onRtp(packet, arrivedAtUs),
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
@@ -103,42 +85,51 @@ export class PublisherConnection implements PublisherPeer {
   async accept(offerSdp: string): Promise<string> {
     if (this.#plan !== undefined) throw new AppError('request.state', 'This publisher has already been accepted.');
     const { plan, answer } = this.#read(offerSdp);
-    this.#plan = plan;
+    this.#apply(plan);
     const local = await this.#transport.accept(plan.transport);
-    this.#addCandidates(plan.candidates);
+    this.#addCandidates(plan);
     return answer(local);
   }
 
+  /** The tracks of the session must stay. */
   async restart(offerSdp: string): Promise<string> {
-    if (this.#plan === undefined) throw new AppError('request.state', 'This publisher has not been accepted yet.');
+    const before = this.#accepted;
     const { plan, answer } = this.#read(offerSdp);
-    this.#plan = plan;
-    this.#version += 1;
-    const local = await this.#transport.restart(plan.transport);
-    this.#addCandidates(plan.candidates);
-    return answer(local);
+    const shape = ({ tracks }: PublisherPlan) => tracks.map(({ id, kind }) => `${kind} ${id}`).join();
+    if (shape(plan) !== shape(before)) {
+      throw new AppError('sdp.unsupported', 'An ICE restart must keep the tracks of the session.');
+    }
+    return this.#describe(plan, answer);
+  }
+
+  async renegotiate(offerSdp: string): Promise<string> {
+    void this.#accepted;
+    const { plan, answer } = this.#read(offerSdp);
+    return this.#describe(plan, answer);
   }
 
   async addCandidate(candidate: IceCandidate): Promise<void> {
     this.#transport.addCandidate(candidate);
   }
 
-  requestKeyframe(_reason: string): void {
-    this.#requestKeyframe();
+  requestKeyframe(_reason: string, track?: string): void {
+    for (const video of this.#videos) if (track === undefined || video.id === track) video.requestKeyframe();
   }
 
   getStats(): PublisherStats {
     const nowUs = monotonicUs();
+    const videos = this.#videos;
+    const sum = (of: (track: IncomingVideoTrack) => number) => videos.reduce((total, track) => total + of(track), 0);
     return {
-      codec: this.#codec,
+      codec: videos[0]?.codec,
       bitrateBps: this.#bits.perSecond(nowUs),
-      framesPerSecond: this.#frames.perSecond(nowUs),
+      framesPerSecond: videos[0]?.framesPerSecond(nowUs) ?? 0,
       packetsReceived: this.#transport.counters.packetsReceived,
-      packetsLost: this.#lost,
-      timestampsReplaced: this.#clock.restamped,
-      nacksSent: this.#nacks,
-      keyframeRequestsSent: this.#pictureLosses,
-      hasAudio: this.#audio !== undefined,
+      packetsLost: sum(({ packetsLost }) => packetsLost),
+      timestampsReplaced: sum(({ clock }) => clock.restamped),
+      nacksSent: sum(({ nacksSent }) => nacksSent),
+      keyframeRequestsSent: sum(({ keyframeRequestsSent }) => keyframeRequestsSent),
+      hasAudio: this.#audios.some(({ ssrc }) => ssrc !== undefined),
     };
   }
 
@@ -146,45 +137,129 @@ export class PublisherConnection implements PublisherPeer {
     return this.#transport.close();
   }
 
+  toJSON(): object {
+    return {
+      id: this.id,
+      state: this.state,
+      tracks: [...this.#tracks.values()],
+      ssrcs: this.#demux.size,
+      packetsOfNoTrack: this.#demux.unknown,
+      stats: this.getStats(),
+      transport: this.#transport,
+    };
+  }
+
   /** Every 10 ms or so, from the stack's one timer. */
   tick(nowUs: MonotonicUs): void {
     this.#transport.tick(nowUs);
     if (!this.#transport.secure) return;
-    this.#deliver(nowUs);
-    this.#requestMissing(nowUs);
-    if (this.#keyframes.poll(nowUs)) this.#sendPictureLoss();
+    for (const track of this.#videos) track.tick(nowUs);
     if (nowUs - this.#feedbackAtUs >= FEEDBACK_INTERVAL_US && this.#feedback.pending > 0) {
       this.#feedbackAtUs = nowUs;
-      const mediaSsrc = this.#video?.ssrc ?? this.#audio?.ssrc ?? 0;
+      const mediaSsrc = [...this.#tracks.values()].find(({ ssrc }) => ssrc !== undefined)?.ssrc ?? 0;
       for (const packet of this.#feedback.build(this.#localSsrc, mediaSsrc)) this.#transport.sendRtcp(packet);
     }
-    if (nowUs - this.#reportAtUs >= REPORT_INTERVAL_US) {
-      this.#reportAtUs = nowUs;
-      const streams = [this.#video, this.#audio].filter((stream) => stream !== undefined);
-      if (streams.length > 0) {
-        const reports = streams.map((stream) => stream.report(nowUs));
-        this.#transport.sendRtcp(
-          buildReceiverReport(this.#localSsrc, reports),
-          buildSourceDescription(this.#localSsrc, this.id),
-        );
-      }
-    }
+    if (nowUs - this.#reportAtUs < REPORT_INTERVAL_US) return;
+    this.#reportAtUs = nowUs;
+    const reports = [...this.#tracks.values()].flatMap((track) => track.report(nowUs) ?? []);
+    if (reports.length === 0) return;
+    this.#transport.sendRtcp(
+      buildReceiverReport(this.#localSsrc, reports),
+      buildSourceDescription(this.#localSsrc, this.id),
+    );
+  }
+
+  get #accepted(): PublisherPlan {
+    if (this.#plan === undefined) throw new AppError('request.state', 'This publisher has not been accepted yet.');
+    return this.#plan;
   }
 
   #read(offerSdp: string) {
+    const { rtc, maxVideoTracks, maxAudioTracks } = this.#options;
     const offer = parseOffer(offerSdp);
     const plan = planPublisher(offer, {
-      startBitrateBps: this.#options.ingestStartBitrateBps,
-      maxBitrateBps: this.#options.maxIngestBitrateBps,
+      startBitrateBps: rtc.ingestStartBitrateBps,
+      maxBitrateBps: rtc.maxIngestBitrateBps,
+      ...(maxVideoTracks === undefined ? {} : { maxVideoTracks }),
+      ...(maxAudioTracks === undefined ? {} : { maxAudioTracks }),
     });
-    const session = { id: String(this.#localSsrc), version: this.#version };
-    return {
-      plan,
-      answer: (local: Parameters<typeof buildAnswer>[2]) => buildAnswer(offer, plan.answer, local, session),
-    };
+    const answer = (local: LocalTransportParameters) =>
+      buildAnswer(offer, plan.answer, local, { id: String(this.#localSsrc), version: this.#version });
+    return { plan, answer };
   }
 
-  #addCandidates(candidates: readonly string[]): void {
+  /** A later description of the session. A transport that refuses it leaves the tracks as they are. */
+  async #describe(plan: PublisherPlan, answer: (local: LocalTransportParameters) => string): Promise<string> {
+    const local = await this.#transport.update(plan.transport);
+    this.#apply(plan);
+    this.#version += 1;
+    this.#addCandidates(plan);
+    return answer(local);
+  }
+
+  #apply(plan: PublisherPlan): void {
+    this.#plan = plan;
+    const planned = new Map(plan.tracks.map((track) => [track.id, track]));
+    for (const [id, track] of this.#tracks) {
+      if (planned.get(id)?.kind === track.kind) continue;
+      if (track.kind === 'video') track.close();
+      this.#tracks.delete(id);
+    }
+    for (const track of plan.tracks) {
+      const known = this.#tracks.get(track.id);
+      if (known === undefined) this.#tracks.set(track.id, this.#create(track));
+      else known.update(track);
+    }
+    const tracks = [...this.#tracks.values()];
+    this.#videos = tracks.filter((track) => track.kind === 'video');
+    this.#audios = tracks.filter((track) => track.kind === 'audio');
+    this.#configureDemux(plan);
+  }
+
+  #configureDemux(plan: PublisherPlan): void {
+    const first = <K extends keyof IncomingTrackPlan>(key: K) =>
+      plan.tracks.find((track) => track[key] !== undefined)?.[key];
+    this.#transportSequenceId = first('transportSequenceId');
+    const extensions = { midId: first('midId'), ridId: first('ridId'), repairedRidId: first('repairedRidId') };
+    const tracks = plan.tracks.map(({ id, ssrcs, codecs, rtx }) => ({
+      id,
+      ssrcs,
+      payloadTypes: [...codecs.keys(), ...rtx.keys()],
+    }));
+    this.#demux.configure(tracks, extensions);
+  }
+
+  #create(plan: IncomingTrackPlan): IncomingVideoTrack | IncomingAudioTrack {
+    const { id } = plan;
+    if (plan.kind === 'audio') {
+      return new IncomingAudioTrack(plan, (packet) => this.#call(() => this.#listener.onAudioPacket(packet, id)));
+    }
+    const clock = this.#clock ?? new RtpClock();
+    this.#clock = undefined;
+    const options = {
+      localSsrc: this.#localSsrc,
+      jitterMs: this.#options.rtc.jitterMs,
+      clock,
+      transport: this.#transport,
+    };
+    const leads = () => this.#videos[0]?.id === id;
+    return new IncomingVideoTrack(plan, options, {
+      onAccessUnit: (unit) => this.#call(() => this.#listener.onAccessUnit(unit, id)),
+      onPacket: (packet, codec) => this.#call(() => this.#listener.onVideoPacket(packet, codec, id)),
+      onDrop: (reason, count) => this.#call(() => this.#listener.onDrop(reason, count, id)),
+      onMediaTime: (mediaTime, receivedAtUs) => {
+        if (leads()) for (const { alignment } of this.#audios) alignment.onVideo(mediaTime, receivedAtUs);
+      },
+      onReport: (ntpUs, mediaTime) => {
+        if (leads()) for (const { alignment } of this.#audios) alignment.onVideoReport(ntpUs, mediaTime);
+      },
+      onRestart: () => {
+        if (leads()) for (const { alignment } of this.#audios) alignment.restart('video');
+      },
+    });
+  }
+
+  #addCandidates({ candidates }: PublisherPlan): void {
     for (const candidate of candidates) this.#transport.addCandidate({ candidate });
   }
 
@@ -195,159 +270,25 @@ export class PublisherConnection implements PublisherPeer {
   }
 
   #onRtp(data: Buffer, nowUs: MonotonicUs): void {
-    const plan = this.#plan;
     const packet = parseRtp(data);
-    if (plan === undefined || packet === undefined) return;
+    if (packet === undefined) return;
     this.#bits.add(data.length * 8, nowUs);
-    if (plan.transportSequenceId !== undefined) {
-      const value = findExtension(packet, plan.transportSequenceId);
+    if (this.#transportSequenceId !== undefined) {
+      const value = findExtension(packet, this.#transportSequenceId);
       if (value !== undefined && value.length >= 2) this.#feedback.onPacket(value.readUInt16BE(0), nowUs);
     }
-    const codec = plan.videoCodecs.get(packet.payloadType);
-    if (codec !== undefined) this.#onVideo(packet, codec, nowUs);
-    else if (packet.payloadType === plan.audioPayloadType) this.#onAudio(packet, nowUs);
-    else {
-      const repaired = plan.rtx.get(packet.payloadType);
-      if (repaired !== undefined) this.#onRetransmission(packet, repaired, nowUs);
-    }
-  }
-
-  #onVideo(packet: RtpPacket, codec: SourceCodec, nowUs: MonotonicUs): void {
-    let stream = this.#video;
-    if (stream === undefined || stream.ssrc !== packet.ssrc) {
-      if (stream !== undefined && nowUs - stream.lastPacketUs < SWITCH_AFTER_US) return;
-      if (stream !== undefined) {
-        this.#jitter.reset();
-        this.#assembler.restart();
-      }
-      stream = this.#video = new ReceiveStream(packet.ssrc, VIDEO_CLOCK_HZ);
-      this.#paddingPackets = 0;
-      this.#alignment.restart('video');
-    }
-    const sequence = stream.onPacket(packet.sequenceNumber, packet.timestamp, nowUs);
-    this.#onInserted(stream, this.#jitter.insert(sequence, { packet, codec }, nowUs), nowUs);
-  }
-
-  /** RFC 4588: the payload begins with the original sequence number; empty ones are bandwidth probes. */
-  #onRetransmission(packet: RtpPacket, payloadType: number, nowUs: MonotonicUs): void {
-    const stream = this.#video;
-    const codec = this.#plan?.videoCodecs.get(payloadType);
-    if (stream === undefined || codec === undefined || packet.payload.length <= 2) return;
-    const sequenceNumber = packet.payload.readUInt16BE(0);
-    const original = { ...packet, payloadType, sequenceNumber, ssrc: stream.ssrc, payload: packet.payload.subarray(2) };
-    const sequence = stream.onRepaired(sequenceNumber);
-    this.#onInserted(stream, this.#jitter.repair(sequence, { packet: original, codec }, nowUs), nowUs);
-  }
-
-  #onInserted(stream: ReceiveStream, result: 'new' | 'duplicate' | 'late' | 'restart', nowUs: MonotonicUs): void {
-    if (result === 'duplicate' || result === 'late') {
-      stream.onDuplicate();
-      return;
-    }
-    if (result === 'restart') this.#assembler.restart();
-    this.#deliver(nowUs);
-  }
-
-  #deliver(nowUs: MonotonicUs): void {
-    for (const ordered of this.#jitter.drain(nowUs)) this.#deliverOne(ordered, nowUs);
-  }
-
-  #deliverOne({ item, sequence, receivedAtUs, lostBefore }: Ordered<VideoPacket>, nowUs: MonotonicUs): void {
-    const stream = this.#video;
-    if (stream === undefined) return;
-    const { packet, codec } = item;
-    this.#lost += lostBefore;
-    if (packet.payload.length === 0) {
-      this.#paddingPackets += 1;
-      if (lostBefore > 0) this.#requestKeyframe();
-      if (lostBefore > 0) this.#assembler.requireKeyframe();
-      return;
-    }
-    this.#codec = codec;
-    const mediaTime = this.#clock.map(stream, packet.timestamp, receivedAtUs, packet.marker);
-    this.#alignment.onVideo(mediaTime, receivedAtUs);
-    const colourSpaceId = this.#plan?.colourSpaceId;
-    const colourSpace = colourSpaceId === undefined ? undefined : findExtension(packet, colourSpaceId);
-    this.#call(() =>
-      this.#listener.onVideoPacket(
-        {
-          stream: stream.id,
-          payload: packet.payload,
-          marker: packet.marker,
-          sequence: sequence - this.#paddingPackets,
-          timestamp: stream.unwrapTimestamp(packet.timestamp),
-          mediaTime,
-          receivedAtUs,
-          colourSpace,
-        },
-        codec,
-      ),
-    );
-    const colour = colourSpace === undefined ? undefined : parseColourSpace(colourSpace);
-    this.#assembler.add({ packet, codec, mediaTime, receivedAtUs, lostBefore, colour }, nowUs);
-  }
-
-  #onAudio(packet: RtpPacket, nowUs: MonotonicUs): void {
-    let stream = this.#audio;
-    if (stream === undefined || stream.ssrc !== packet.ssrc) {
-      if (stream !== undefined && nowUs - stream.lastPacketUs < SWITCH_AFTER_US) return;
-      stream = this.#audio = new ReceiveStream(packet.ssrc, AUDIO_CLOCK_HZ);
-      this.#alignment.restart('audio');
-    }
-    const sequence = stream.onPacket(packet.sequenceNumber, packet.timestamp, nowUs);
-    if (packet.payload.length === 0) return;
-    const timestamp = stream.unwrapTimestamp(packet.timestamp);
-    const forward = {
-      stream: stream.id,
-      payload: packet.payload,
-      marker: packet.marker,
-      sequence,
-      timestamp,
-      mediaTime: this.#alignment.mediaTimeOf(timestamp, nowUs),
-      receivedAtUs: nowUs,
-    };
-    this.#call(() => this.#listener.onAudioPacket(forward));
+    const encoding = this.#demux.route(packet, nowUs);
+    const track = encoding === undefined ? undefined : this.#tracks.get(encoding.track);
+    if (encoding === undefined || track === undefined) return;
+    if (track.kind === 'video') track.onRtp(packet, encoding, nowUs);
+    else track.onRtp(packet, nowUs);
   }
 
   #onRtcp(data: Buffer, nowUs: MonotonicUs): void {
     for (const message of parseRtcp(data)) {
       if (message.kind !== 'senderReport') continue;
-      const { ssrc, ntpUs, ntpMiddle, rtpTimestamp } = message;
-      if (ssrc === this.#video?.ssrc) {
-        this.#video.onSenderReport(ntpMiddle, nowUs);
-        const mediaTime = this.#clock.peek(this.#video, rtpTimestamp);
-        if (mediaTime !== undefined) this.#alignment.onVideoReport(ntpUs, mediaTime);
-      } else if (ssrc === this.#audio?.ssrc) {
-        this.#audio.onSenderReport(ntpMiddle, nowUs);
-        this.#alignment.onAudioReport(ntpUs, this.#audio.unwrapTimestamp(rtpTimestamp));
-      }
+      for (const track of this.#tracks.values()) if (track.ssrc === message.ssrc) track.onSenderReport(message, nowUs);
     }
-  }
-
-  #requestMissing(nowUs: MonotonicUs): void {
-    if (this.#video === undefined || this.#jitter.missing === 0) return;
-    const roundTripUs = this.#transport.roundTripUs ?? 0;
-    // On a long path the configured wait would end before a retransmission can come; giving up costs a keyframe, which
-    // takes longer still. Without loss the wait delays nothing.
-    this.#jitter.waitUs = Math.max(this.#jitterUs, Math.min(MAX_WAIT_US, 2 * roundTripUs + REQUEST_SLACK_US));
-    const missing = this.#jitter.takeRequests(nowUs, roundTripUs);
-    for (let at = 0; at < missing.length; at += MAX_NACKS_PER_PACKET) {
-      const part = missing.slice(at, at + MAX_NACKS_PER_PACKET).map((sequence) => sequence & 0xffff);
-      this.#nacks += part.length;
-      this.#transport.sendRtcp(buildNack(this.#localSsrc, this.#video.ssrc, part));
-    }
-  }
-
-  /** Not before there is a stream to ask: its first picture is a keyframe anyway, and asking would make it two. */
-  #requestKeyframe(): void {
-    if (this.#video === undefined || !this.#transport.secure) return;
-    if (this.#keyframes.request(monotonicUs())) this.#sendPictureLoss();
-  }
-
-  #sendPictureLoss(): void {
-    if (this.#video === undefined || !this.#transport.secure) return;
-    this.#pictureLosses += 1;
-    this.#transport.sendRtcp(buildPictureLoss(this.#localSsrc, this.#video.ssrc));
   }
 
   /** A listener's bug must not stop the packet loop of this peer or of others. */

@@ -36,7 +36,24 @@ export interface TransportCounters {
 
 const CONNECT_WITHIN_US = 30_000_000;
 
-export class SecureTransport {
+/** What a connection uses of its transport. */
+export interface PeerTransport {
+  readonly state: PeerState;
+  readonly secure: boolean;
+  readonly counters: TransportCounters;
+  readonly roundTripUs: number | undefined;
+  accept(remote: RemoteTransportParameters): Promise<LocalTransportParameters>;
+  update(remote: RemoteTransportParameters): Promise<LocalTransportParameters>;
+  addCandidate(candidate: IceCandidate): void;
+  sendRtp(header: Buffer, payload: Uint8Array, ssrc: number, index: number): number;
+  sendRtcp(...compound: Buffer[]): void;
+  tick(nowUs: MonotonicUs): void;
+  close(): Promise<void>;
+}
+
+export type CreateTransport = (listener: TransportListener) => PeerTransport;
+
+export class SecureTransport implements PeerTransport {
   readonly #counters: TransportCounters = {
     packetsSent: 0,
     bytesSent: 0,
@@ -110,10 +127,14 @@ export class SecureTransport {
     }
   }
 
-  /** ICE restart (RFC 8839 section 4.4.1.1.1): media keeps flowing over the old route until the new one works. */
-  async restart(remote: RemoteTransportParameters): Promise<LocalTransportParameters> {
+  /**
+   * The transport of a later description. New ICE credentials restart ICE (RFC 8839 section 4.4.1.1.1): media keeps flowing
+   * over the old route until the new one works. The DTLS association stays.
+   * @throws AppError request.tooMany for ICE restarts in quick succession
+   */
+  async update(remote: RemoteTransportParameters): Promise<LocalTransportParameters> {
     this.#throwIfClosed();
-    return this.#local(await this.#ice.restart(remote));
+    return this.#local(await this.#ice.update(remote));
   }
 
   addCandidate(candidate: IceCandidate): void {
@@ -153,6 +174,11 @@ export class SecureTransport {
   close(cause?: AppError): Promise<void> {
     this.#closing ??= this.#close(cause);
     return this.#closing;
+  }
+
+  toJSON(): object {
+    const { state, secure, counters } = this;
+    return { state, secure, setup: this.#setup, counters, dtls: this.#dtls?.state, ice: this.#ice };
   }
 
   async #close(cause: AppError | undefined): Promise<void> {

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { NTP_EPOCH_OFFSET_US, buildSenderReport, type ReportBlock } from '../media/rtcp.ts';
 import { buildRtpHeader, low32 } from '../media/rtp.ts';
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
-import type { SecureTransport } from './secure-transport.ts';
+import type { PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
 
 /** Packets kept for retransmission: 1 s at 4 Mbit/s, keyframe bursts included. A power of two. */
@@ -57,6 +57,8 @@ const COLOUR_SPACE_BYTES = 4;
 /** Id and length, the value, padding to whole words. */
 const COLOUR_SPACE_ROOM = 8;
 
+export type RtpSender = Pick<PeerTransport, 'sendRtp'>;
+
 const EMPTY = new Uint8Array(0);
 
 /**
@@ -66,7 +68,7 @@ const EMPTY = new Uint8Array(0);
 export class SendStream {
   readonly ssrc = randomSsrc();
   readonly rtxSsrc = randomSsrc();
-  readonly #transport: SecureTransport;
+  readonly #transport: RtpSender;
   readonly #clockHz: number;
   readonly #absoluteSendTime: boolean;
   readonly #headers: Headers;
@@ -89,7 +91,7 @@ export class SendStream {
   nacksReceived = 0;
   retransmitted = 0;
 
-  constructor(transport: SecureTransport, clockHz: number, ids: ExtensionIds) {
+  constructor(transport: RtpSender, clockHz: number, ids: ExtensionIds) {
     this.#transport = transport;
     this.#clockHz = clockHz;
     this.#absoluteSendTime = ids.absoluteSendTimeId !== undefined;

@@ -1,70 +1,59 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
-import { BurstSpreader } from '../media/burst-spreader.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { PacketizedFrame } from '../media/packetizer.ts';
 import { buildSourceDescription, parseRtcp, type RtcpMessage } from '../media/rtcp.ts';
-import {
-  AUDIO_CLOCK_HZ,
-  VIDEO_CLOCK_HZ,
-  type MonotonicUs,
-  type ResultCodec,
-  type SourceCodec,
-} from '../media/types.ts';
-import { buildAnswer, type AnswerMedia } from './sdp/answer.ts';
-import { parseOffer } from './sdp/offer.ts';
-import { planViewer, type ViewerPlan, type ViewerTrackPlan } from './sdp/viewer-plan.ts';
+import { VIDEO_CLOCK_HZ, type MonotonicUs, type ResultCodec, type SourceCodec } from '../media/types.ts';
+import { OutgoingTrack } from './outgoing-track.ts';
 import type {
   ForwardPacket,
   IceCandidate,
+  OutgoingListener,
   PeerState,
   RtcOptions,
-  ViewerListener,
   ViewerPeer,
   ViewerStats,
-  ViewerTrack,
 } from './peers.ts';
 import type { PeerOwner } from './publisher-connection.ts';
 import { RateMeter } from './rate-meter.ts';
-import { SendStream, type OutgoingPacket } from './send-stream.ts';
-import { SecureTransport } from './secure-transport.ts';
+import { buildAnswer } from './sdp/answer.ts';
+import { parseOffer, type Offer } from './sdp/offer.ts';
+import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan } from './sdp/viewer-plan.ts';
+import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
+import type { LocalTransportParameters } from './transport-parameters.ts';
 
 const REPORT_INTERVAL_US = 1_000_000;
 /** The first reports follow quickly, so that a viewer can align audio and video from the start. */
 const FIRST_REPORTS_US = 200_000;
 const FIRST_REPORTS = 3;
 
-interface Track {
-  readonly plan: ViewerTrackPlan;
-  readonly stream: SendStream;
-  /** Of the forwarded stream: its sequence + offset is ours. */
-  forwarded: number | undefined;
-  sequenceOffset: number;
-  /** Audio: our timestamp = the stream's + offset. */
-  audioOffset: number;
-  lastAudio: { timestamp: number; mediaTime: number } | undefined;
+export interface ViewerConnectionOptions {
+  readonly rtc: RtcOptions;
+  readonly maxOutput: { readonly width: number; readonly height: number };
+  /** What the sections of the offer are for; left out, a page's: result, source, audio. */
+  readonly layout?: TrackLayout;
+  /** For tests without sockets. */
+  readonly createTransport?: CreateTransport;
 }
 
+/** A peer that receives from us: a transport, and a track for each section it takes. A later offer may add and remove tracks. */
 export class ViewerConnection implements ViewerPeer {
   readonly id = randomUUID();
-  readonly #listener: ViewerListener;
-  readonly #maxOutput: { readonly width: number; readonly height: number };
+  readonly #options: ViewerConnectionOptions;
+  readonly #listener: OutgoingListener;
   readonly #owner: PeerOwner;
-  readonly #transport: SecureTransport;
+  readonly #transport: PeerTransport;
   readonly #bits = new RateMeter();
-  readonly #spreader = new BurstSpreader<OutgoingPacket>({ burstPackets: 30, spreadUs: 15_000 });
   readonly #streamId = randomUUID();
   readonly #rtcpSsrc = randomSsrc();
+  readonly #tracks = new Map<string, OutgoingTrack>();
   /**
-   * RTP timestamp - media time, random (RFC 3550 section 5.1) but one for result and source: equal pictures have equal
-   * timestamps on both, whatever rendition, codec or publisher they come from, and a page can show them side by side.
+   * RTP timestamp - media time, random (RFC 3550 section 5.1) but one for all video tracks: equal pictures have equal
+   * timestamps, whatever rendition, codec or publisher they come from, and a page can show them side by side.
    */
   readonly #videoOffset = randomInt(0, 0x7fffffff);
   #plan: ViewerPlan | undefined;
-  #result: Track | undefined;
-  #source: Track | undefined;
-  #audio: Track | undefined;
   #estimateBps: number | undefined;
   #keyframeRequests = 0;
   #mediaOriginUs: number | undefined;
@@ -72,16 +61,12 @@ export class ViewerConnection implements ViewerPeer {
   #reports = 0;
   #version = 1;
 
-  constructor(
-    options: RtcOptions,
-    listener: ViewerListener,
-    maxOutput: { readonly width: number; readonly height: number },
-    owner: PeerOwner,
-  ) {
+  constructor(options: ViewerConnectionOptions, listener: OutgoingListener, owner: PeerOwner) {
+    this.#options = options;
     this.#listener = listener;
-    this.#maxOutput = maxOutput;
     this.#owner = owner;
-    this.#transport = new SecureTransport(options, {
+    const create = options.createTransport ?? ((events) => new SecureTransport(options.rtc, events));
+    this.#transport = create({
       onState: (state, cause) => this.#onState(state, cause),
       onRtp: () => undefined, // a viewer has nothing to send
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
@@ -94,113 +79,106 @@ export class ViewerConnection implements ViewerPeer {
   }
 
   get resultCodec(): ResultCodec {
-    if (this.#plan === undefined) throw new AppError('request.state', 'This viewer has not been accepted yet.');
-    return this.#plan.resultCodec;
+    return this.#accepted.resultCodec;
   }
 
   get sourceCodecs(): readonly SourceCodec[] {
-    return [...(this.#source?.plan.payloadTypes.keys() ?? [])].filter((codec) => codec !== 'opus');
+    return [...(this.#tracks.get('source')?.plan.payloadTypes.keys() ?? [])].filter((codec) => codec !== 'opus');
   }
 
   async accept(offerSdp: string): Promise<string> {
     if (this.#plan !== undefined) throw new AppError('request.state', 'This viewer has already been accepted.');
-    const offer = parseOffer(offerSdp);
-    const plan = planViewer(offer, this.#maxOutput);
-    this.#plan = plan;
-    this.#result = this.#createTrack(plan.result, VIDEO_CLOCK_HZ);
-    this.#source = plan.source === undefined ? undefined : this.#createTrack(plan.source, VIDEO_CLOCK_HZ);
-    this.#audio = plan.audio === undefined ? undefined : this.#createTrack(plan.audio, AUDIO_CLOCK_HZ);
+    const { offer, plan } = this.#read(offerSdp);
+    this.#apply(plan);
     const local = await this.#transport.accept(plan.transport);
-    this.#addCandidates(plan.candidates);
-    return buildAnswer(offer, this.#answerMedia(), local, this.#session);
+    this.#addCandidates(plan);
+    return this.#answer(offer, local);
   }
 
+  /** The tracks and codecs of the session must stay. */
   async restart(offerSdp: string): Promise<string> {
-    const offer = parseOffer(offerSdp);
-    const plan = planViewer(offer, this.#maxOutput);
-    if (this.#plan === undefined) throw new AppError('request.state', 'This viewer has not been accepted yet.');
-    const shape = (of: ViewerPlan) => [of.result.index, of.source?.index, of.audio?.index, of.resultCodec].join();
-    if (shape(plan) !== shape(this.#plan)) {
+    const { offer, plan } = this.#read(offerSdp);
+    const shape = ({ tracks, resultCodec }: ViewerPlan) =>
+      [...[...tracks.values()].map(({ id, index }) => `${id} ${index}`), resultCodec].join();
+    if (shape(plan) !== shape(this.#accepted)) {
       throw new AppError('sdp.unsupported', 'An ICE restart must keep the tracks and codecs of the session.');
     }
-    this.#version += 1;
-    const local = await this.#transport.restart(plan.transport);
-    this.#addCandidates(plan.candidates);
-    return buildAnswer(offer, this.#answerMedia(), local, this.#session);
+    return this.#describe(offer, plan);
+  }
+
+  /** Tracks may come and go; those that stay keep their codecs and their place. @throws AppError sdp.unsupported */
+  async renegotiate(offerSdp: string): Promise<string> {
+    const before = this.#accepted.tracks;
+    const { offer, plan } = this.#read(offerSdp);
+    for (const track of plan.tracks.values()) {
+      const known = before.get(track.id);
+      if (known === undefined) continue;
+      const codecs = ({ payloadTypes }: typeof track) => [...payloadTypes.keys()].join();
+      if (known.kind !== track.kind || known.index !== track.index || codecs(known) !== codecs(track)) {
+        throw new AppError('sdp.unsupported', `The track ${track.id} must keep its section and its codecs.`);
+      }
+    }
+    return this.#describe(offer, plan);
   }
 
   async addCandidate(candidate: IceCandidate): Promise<void> {
     this.#transport.addCandidate(candidate);
   }
 
-  sendResult({ frame, payloads }: PacketizedFrame): void {
-    const track = this.#result;
-    const codec = track?.plan.payloadTypes.get(frame.codec);
-    if (track === undefined || codec === undefined || this.#transport.state !== 'connected') return;
-    const { mediaTime } = frame;
-    const nowUs = monotonicUs();
-    this.#originate(mediaTime);
-    const timestamp = mediaTime + this.#videoOffset;
-    const last = payloads.length - 1;
-    const packets = payloads.map((payload, at) => ({
-      payloadType: codec.payloadType,
-      rtxPayloadType: codec.rtx,
-      marker: at === last,
-      timestamp,
-      mediaTime,
-      payload,
-    }));
-    this.#sendInOrder(track.stream, this.#spreader.push(packets, nowUs), nowUs);
-    if (this.#spreader.pending > 0) this.#owner.onPending();
-  }
-
-  /** Sends what a spread keyframe has due. @returns packets still waiting */
-  pump(nowUs: MonotonicUs): number {
-    if (this.#spreader.pending > 0 && this.#result !== undefined) {
-      this.#sendInOrder(this.#result.stream, this.#spreader.take(nowUs), nowUs);
-    }
-    return this.#spreader.pending;
-  }
-
-  #sendInOrder(stream: SendStream, packets: readonly OutgoingPacket[], nowUs: MonotonicUs): void {
-    let bytes = 0;
-    for (const packet of packets) bytes += stream.send(packet, stream.next, nowUs);
-    this.#bits.add(bytes * 8, nowUs);
+  sendResult(frame: PacketizedFrame): void {
+    this.sendFrame('result', frame);
   }
 
   sendSource(packet: ForwardPacket, codec: SourceCodec): void {
-    const track = this.#source;
-    const payload = track?.plan.payloadTypes.get(codec);
-    if (track === undefined || payload === undefined || this.#transport.state !== 'connected') return;
-    this.#forward(track, packet, payload, packet.mediaTime + this.#videoOffset);
+    this.forward('source', packet, codec);
   }
 
   sendAudio(packet: ForwardPacket): void {
-    const track = this.#audio;
-    const payload = track?.plan.payloadTypes.get('opus');
-    if (track === undefined || payload === undefined || this.#transport.state !== 'connected') return;
-    if (track.forwarded !== packet.stream) {
-      const last = track.lastAudio;
-      const elapsed = last === undefined ? 0 : ((packet.mediaTime - last.mediaTime) * AUDIO_CLOCK_HZ) / VIDEO_CLOCK_HZ;
-      const begin = last === undefined ? randomInt(0, 0x7fffffff) : last.timestamp + Math.max(960, Math.round(elapsed));
-      track.audioOffset = begin - packet.timestamp;
+    this.forward('audio', packet, 'opus');
+  }
+
+  /** A whole frame on an encoded track; nothing happens while the connection is not up or has no such track. */
+  sendFrame(id: string, frame: PacketizedFrame): void {
+    const track = this.#tracks.get(id);
+    if (track === undefined || this.#transport.state !== 'connected') return;
+    const nowUs = monotonicUs();
+    this.#originate(frame.frame.mediaTime);
+    this.#bits.add(track.sendFrame(frame, nowUs) * 8, nowUs);
+    if (track.pending > 0) this.#owner.onPending();
+  }
+
+  /** A publisher's packet on a forwarded track. */
+  forward(id: string, packet: ForwardPacket, codec: SourceCodec | 'opus'): void {
+    const track = this.#tracks.get(id);
+    if (track === undefined || this.#transport.state !== 'connected') return;
+    const nowUs = monotonicUs();
+    const bytes = track.forward(packet, codec, nowUs);
+    if (bytes > 0) this.#originate(packet.mediaTime);
+    this.#bits.add(bytes * 8, nowUs);
+  }
+
+  /** Sends what spread keyframes have due. @returns packets still waiting */
+  pump(nowUs: MonotonicUs): number {
+    let pending = 0;
+    for (const track of this.#tracks.values()) {
+      this.#bits.add(track.pump(nowUs) * 8, nowUs);
+      pending += track.pending;
     }
-    const timestamp = packet.timestamp + track.audioOffset;
-    track.lastAudio = { timestamp, mediaTime: packet.mediaTime };
-    this.#forward(track, packet, payload, timestamp);
+    return pending;
   }
 
   getStats(): ViewerStats {
-    const tracks = this.#tracks;
+    const tracks = [...this.#tracks.values()];
+    const result = this.#tracks.get('result')?.stream;
     return {
       bitrateBps: this.#bits.perSecond(monotonicUs()),
       packetsSent: this.#transport.counters.packetsSent,
-      fractionLost: this.#result?.stream.fractionLost ?? 0,
-      deliveredBps: this.#result?.stream.deliveredBps,
-      reportedAtUs: this.#result?.stream.reportedAtUs,
-      roundTripMs: tracks.find((track) => track.stream.roundTripMs !== undefined)?.stream.roundTripMs,
+      fractionLost: result?.fractionLost ?? 0,
+      deliveredBps: result?.deliveredBps,
+      reportedAtUs: result?.reportedAtUs,
+      roundTripMs: tracks.find(({ stream }) => stream.roundTripMs !== undefined)?.stream.roundTripMs,
       estimateBps: this.#estimateBps,
-      nacksReceived: tracks.reduce((sum, track) => sum + track.stream.nacksReceived, 0),
+      nacksReceived: tracks.reduce((sum, { stream }) => sum + stream.nacksReceived, 0),
       keyframeRequestsReceived: this.#keyframeRequests,
     };
   }
@@ -209,92 +187,72 @@ export class ViewerConnection implements ViewerPeer {
     return this.#transport.close();
   }
 
-  tick(nowUs: MonotonicUs): void {
-    this.#transport.tick(nowUs);
-    if (!this.#transport.secure) return;
-    const interval = this.#reports < FIRST_REPORTS ? FIRST_REPORTS_US : REPORT_INTERVAL_US;
-    if (nowUs - this.#reportAtUs < interval) return;
-    this.#reportAtUs = nowUs;
-    for (const track of this.#tracks) {
-      const report = this.#mediaOriginUs === undefined ? undefined : track.stream.report(this.#mediaOriginUs, nowUs);
-      if (report === undefined) continue;
-      this.#transport.sendRtcp(report, buildSourceDescription(track.stream.ssrc, this.id));
-    }
-    if (this.#mediaOriginUs !== undefined) this.#reports += 1;
-  }
-
-  get #tracks(): readonly Track[] {
-    return [this.#result, this.#source, this.#audio].filter((track) => track !== undefined);
-  }
-
-  get #session() {
-    return { id: String(this.#rtcpSsrc), version: this.#version };
-  }
-
-  #createTrack(plan: ViewerTrackPlan, clockHz: number): Track {
+  toJSON(): object {
     return {
-      plan,
-      stream: new SendStream(this.#transport, clockHz, plan),
-      forwarded: undefined,
-      sequenceOffset: 0,
-      audioOffset: 0,
-      lastAudio: undefined,
+      id: this.id,
+      state: this.state,
+      tracks: [...this.#tracks.values()],
+      stats: this.getStats(),
+      transport: this.#transport,
     };
   }
 
-  /** One MediaStream for all tracks: browsers align only what shares one. */
-  #answerMedia(): ReadonlyMap<number, AnswerMedia> {
-    const named: [ViewerTrack, Track | undefined][] = [
-      ['result', this.#result],
-      ['source', this.#source],
-      ['audio', this.#audio],
-    ];
-    return new Map(
-      named.flatMap(([name, track]): [number, AnswerMedia][] => {
-        if (track === undefined) return [];
-        const { plan, stream } = track;
-        const hasRtx = plan.codecs.some((codec) => codec.name === 'rtx');
-        const send = {
-          streamId: this.#streamId,
-          trackId: name,
-          cname: this.id,
-          ssrc: stream.ssrc,
-          rtxSsrc: hasRtx ? stream.rtxSsrc : undefined,
-        };
-        return [[plan.index, { direction: 'sendonly', codecs: plan.codecs, extensions: plan.extensions, send }]];
-      }),
-    );
+  tick(nowUs: MonotonicUs): void {
+    this.#transport.tick(nowUs);
+    if (!this.#transport.secure || this.#mediaOriginUs === undefined) return;
+    const interval = this.#reports < FIRST_REPORTS ? FIRST_REPORTS_US : REPORT_INTERVAL_US;
+    if (nowUs - this.#reportAtUs < interval) return;
+    this.#reportAtUs = nowUs;
+    for (const track of this.#tracks.values()) {
+      const report = track.report(this.#mediaOriginUs, nowUs);
+      if (report !== undefined) this.#transport.sendRtcp(report, buildSourceDescription(track.ssrc, this.id));
+    }
+    this.#reports += 1;
   }
 
-  /** Sequence numbers keep the publisher's gaps (the viewer conceals or asks), not those between two publishers. */
-  #forward(
-    track: Track,
-    packet: ForwardPacket,
-    payload: { readonly payloadType: number; readonly rtx: number | undefined },
-    timestamp: number,
-  ): void {
-    if (track.forwarded !== packet.stream) {
-      track.forwarded = packet.stream;
-      track.sequenceOffset = track.stream.next - packet.sequence;
+  get #accepted(): ViewerPlan {
+    if (this.#plan === undefined) throw new AppError('request.state', 'This viewer has not been accepted yet.');
+    return this.#plan;
+  }
+
+  #read(offerSdp: string): { readonly offer: Offer; readonly plan: ViewerPlan } {
+    const offer = parseOffer(offerSdp);
+    return { offer, plan: planViewer(offer, this.#options.maxOutput, this.#options.layout ?? PAGE_LAYOUT) };
+  }
+
+  /** A later description of the session. A transport that refuses it leaves the tracks as they are. */
+  async #describe(offer: Offer, plan: ViewerPlan): Promise<string> {
+    const local = await this.#transport.update(plan.transport);
+    this.#apply(plan);
+    this.#version += 1;
+    this.#addCandidates(plan);
+    return this.#answer(offer, local);
+  }
+
+  #apply(plan: ViewerPlan): void {
+    this.#plan = plan;
+    for (const [id, track] of this.#tracks) {
+      if (plan.tracks.has(id)) continue;
+      track.close();
+      this.#tracks.delete(id);
     }
-    const index = packet.sequence + track.sequenceOffset;
-    if (index < 0) return; // reordered in front of the very first
-    const nowUs = monotonicUs();
-    const bytes = track.stream.send(
-      {
-        payloadType: payload.payloadType,
-        rtxPayloadType: payload.rtx,
-        marker: packet.marker,
-        timestamp,
-        mediaTime: packet.mediaTime,
-        payload: packet.payload,
-        colourSpace: packet.colourSpace,
-      },
-      index,
-      nowUs,
+    for (const track of plan.tracks.values()) {
+      const known = this.#tracks.get(track.id);
+      if (known !== undefined) known.update(track);
+      else this.#tracks.set(track.id, new OutgoingTrack(track, this.#transport, this.#videoOffset));
+    }
+  }
+
+  /** One MediaStream for all tracks: browsers align only what shares one. */
+  #answer(offer: Offer, local: LocalTransportParameters): string {
+    const media = new Map(
+      [...this.#tracks.values()].map((track) => [track.plan.index, track.describe(this.#streamId, this.id)]),
     );
-    this.#originate(packet.mediaTime);
-    this.#bits.add(bytes * 8, nowUs);
+    return buildAnswer(offer, media, local, { id: String(this.#rtcpSsrc), version: this.#version });
+  }
+
+  #addCandidates({ candidates }: ViewerPlan): void {
+    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
   }
 
   /** The sender reports' clock: close to the wall clock at the first packet, then bound to media time alone. */
@@ -302,18 +260,12 @@ export class ViewerConnection implements ViewerPeer {
     this.#mediaOriginUs ??= Date.now() * 1000 - (mediaTime * 1e6) / VIDEO_CLOCK_HZ;
   }
 
-  #addCandidates(candidates: readonly string[]): void {
-    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
-  }
-
   #onState(state: PeerState, cause?: AppError): void {
     if (cause !== undefined) this.#owner.onListenerError(cause);
     this.#call(() => this.#listener.onState(state, cause));
-    if (state === 'closed') {
-      for (const track of this.#tracks) track.stream.clear();
-      this.#spreader.clear();
-      this.#owner.onClosed(this);
-    }
+    if (state !== 'closed') return;
+    for (const track of this.#tracks.values()) track.close();
+    this.#owner.onClosed(this);
   }
 
   #onRtcp(data: Buffer, nowUs: MonotonicUs): void {
@@ -324,10 +276,10 @@ export class ViewerConnection implements ViewerPeer {
     switch (message.kind) {
       case 'senderReport':
       case 'receiverReport':
-        for (const block of message.reports) this.#find(block.ssrc)?.stream.onReceiverReport(block, nowUs);
+        for (const block of message.reports) this.#find(block.ssrc)?.onReceiverReport(block, nowUs);
         break;
       case 'nack': {
-        const bytes = this.#find(message.mediaSsrc)?.stream.resend(message.sequenceNumbers, nowUs) ?? 0;
+        const bytes = this.#find(message.mediaSsrc)?.resend(message.sequenceNumbers, nowUs) ?? 0;
         this.#bits.add(bytes * 8, nowUs);
         break;
       }
@@ -343,14 +295,16 @@ export class ViewerConnection implements ViewerPeer {
     }
   }
 
-  #onKeyframeRequest(track: Track | undefined): void {
-    if (track === undefined || track === this.#audio) return;
+  #onKeyframeRequest(track: OutgoingTrack | undefined): void {
+    if (track?.kind !== 'video') return;
     this.#keyframeRequests += 1;
-    this.#call(() => this.#listener.onKeyframeRequest(track === this.#result ? 'result' : 'source'));
+    track.keyframeRequestsReceived += 1;
+    this.#call(() => this.#listener.onKeyframeRequest(track.id));
   }
 
-  #find(ssrc: number): Track | undefined {
-    return this.#tracks.find((track) => track.stream.ssrc === ssrc);
+  #find(ssrc: number): OutgoingTrack | undefined {
+    for (const track of this.#tracks.values()) if (track.ssrc === ssrc) return track;
+    return undefined;
   }
 
   #call(listener: () => void): void {

@@ -37,11 +37,11 @@ export class WeriftStack implements RtcStack {
   }
 
   createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer {
-    return this.#add(new PublisherConnection(this.#options, listener, clock, this.#owner));
+    return this.#add(new PublisherConnection({ rtc: this.#options, clock }, listener, this.#owner));
   }
 
   createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer {
-    const viewer = this.#add(new ViewerConnection(this.#options, listener, maxOutput, this.#owner));
+    const viewer = this.#add(new ViewerConnection({ rtc: this.#options, maxOutput }, listener, this.#owner));
     this.#viewers.set(viewer.id, viewer);
     return viewer;
   }

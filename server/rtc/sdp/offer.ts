@@ -32,6 +32,8 @@ export interface OfferedMedia {
   readonly extensions: ReadonlyMap<string, number>;
   readonly transport: RemoteTransportParameters | undefined;
   readonly candidates: readonly string[];
+  /** Of a=ssrc lines (RFC 5576), each once; RTX included. */
+  readonly ssrcs: readonly number[];
   readonly bundleOnly: boolean;
   readonly rtcpMux: boolean;
   /** RFC 5506: single feedback messages without a report in front. */
@@ -45,6 +47,8 @@ export interface Offer {
 
 export const EXTENSION = {
   mid: 'urn:ietf:params:rtp-hdrext:sdes:mid',
+  rid: 'urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id',
+  repairedRid: 'urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id',
   transportSequence: 'http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01',
   colourSpace: 'http://www.webrtc.org/experiments/rtp-hdrext/color-space',
   absoluteSendTime: 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time',
@@ -88,6 +92,9 @@ function parseMedia(section: SdpSection, session: SdpSection, index: number): Of
     extensions: parseExtensions(section),
     transport: parseTransport(section, session),
     candidates: section.all('candidate').map((value) => `candidate:${value}`),
+    ssrcs: [...new Set(section.all('ssrc').map((value) => Number.parseInt(value, 10)))].filter(
+      (ssrc) => ssrc > 0 && ssrc <= 0xffffffff,
+    ),
     bundleOnly: section.has('bundle-only'),
     rtcpMux: section.has('rtcp-mux') || section.has('rtcp-mux-only'),
     rtcpReducedSize: section.has('rtcp-rsize'),

@@ -2,22 +2,34 @@ import { AppError } from '../../errors.ts';
 import type { SourceCodec } from '../../media/types.ts';
 import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import type { AnswerMedia } from './answer.ts';
-import { commonTransport, sectionAt, usableSections } from './bundle.ts';
+import { commonTransport, sectionAt, usableSections, type Section } from './bundle.ts';
 import { answerOpus, answerVideo, findOpus, usableVideoCodecs } from './codecs.ts';
 import { EXTENSION, type Offer, type OfferedMedia } from './offer.ts';
 
-/** What is accepted of a publisher's offer: sections, codecs, extensions, feedback. Pure: no sockets, no state. */
+/** What is accepted of an offer that sends to us: a track for each section that is taken. Pure: no sockets, no state. */
+
+export interface IncomingTrackPlan {
+  /** The section's MID, which stays the same over all descriptions of a session (RFC 8843 section 7). */
+  readonly id: string;
+  readonly kind: 'video' | 'audio';
+  readonly codecs: ReadonlyMap<number, SourceCodec | 'opus'>;
+  /** RTX payload type -> the payload type it repairs. */
+  readonly rtx: ReadonlyMap<number, number>;
+  /** Announced by a=ssrc; many senders announce none. */
+  readonly ssrcs: readonly number[];
+  readonly midId: number | undefined;
+  readonly ridId: number | undefined;
+  readonly repairedRidId: number | undefined;
+  readonly transportSequenceId: number | undefined;
+  readonly colourSpaceId: number | undefined;
+}
 
 export interface PublisherPlan {
   readonly answer: ReadonlyMap<number, AnswerMedia>;
   readonly transport: RemoteTransportParameters;
   readonly candidates: readonly string[];
-  readonly videoCodecs: ReadonlyMap<number, SourceCodec>;
-  /** RTX payload type -> the payload type it repairs. */
-  readonly rtx: ReadonlyMap<number, number>;
-  readonly audioPayloadType: number | undefined;
-  readonly transportSequenceId: number | undefined;
-  readonly colourSpaceId: number | undefined;
+  /** In the order of the offer. */
+  readonly tracks: readonly IncomingTrackPlan[];
 }
 
 /** goog-remb and ccm fir are left out: with transport-cc the former is ignored, and the latter is never sent. */
@@ -26,50 +38,75 @@ const VIDEO_FEEDBACK = ['transport-cc', 'nack', 'nack pli'];
 export interface PublisherLimits {
   readonly startBitrateBps: number;
   readonly maxBitrateBps: number | undefined;
+  /** Tracks of each kind; left out, one: a broadcast has one source. */
+  readonly maxVideoTracks?: number;
+  readonly maxAudioTracks?: number;
 }
 
 /** @throws AppError sdp.unsupported | sdp.invalid */
 export function planPublisher(offer: Offer, limits: PublisherLimits): PublisherPlan {
-  const [videoIndex, ...moreVideo] = usableSections(offer, 'video', ['sendonly', 'sendrecv']);
-  const [audioIndex, ...moreAudio] = usableSections(offer, 'audio', ['sendonly', 'sendrecv']);
-  if (moreVideo.length > 0 || moreAudio.length > 0) {
-    const count = moreVideo.length > 0 ? `${moreVideo.length + 1} video` : `${moreAudio.length + 1} audio`;
-    throw new AppError('sdp.unsupported', `The offer sends ${count} tracks; one of each kind is taken.`);
-  }
-  const video = sectionAt(offer, videoIndex);
-  if (video === undefined) throw new AppError('sdp.unsupported', 'The offer sends no video track.');
-  const usable = usableVideoCodecs(video.media);
-  if (usable.length === 0) {
-    const names = [...new Set(video.media.codecs.map((codec) => codec.name))].join(', ').slice(0, 200);
-    throw new AppError('sdp.unsupported', `None of the offered video codecs can be used: ${names || 'none'}.`);
-  }
+  const { maxVideoTracks = 1, maxAudioTracks = 1 } = limits;
+  const video = usableSections(offer, 'video', ['sendonly', 'sendrecv']);
+  const audio = usableSections(offer, 'audio', ['sendonly', 'sendrecv']);
+  refuseMore(video.length, maxVideoTracks, 'video');
+  refuseMore(audio.length, maxAudioTracks, 'audio');
+  if (video.length === 0) throw new AppError('sdp.unsupported', 'The offer sends no video track.');
   const answer = new Map<number, AnswerMedia>();
-  const { codecs, repairs } = answerVideo(video.media, usable, VIDEO_FEEDBACK, ({ parameters }) =>
-    withBitrates(parameters, limits),
-  );
-  const { extensions, transportSequenceId, colourSpaceId } = publisherExtensions(video.media);
-  answer.set(video.index, { direction: 'recvonly', codecs, extensions, maxBitrateBps: limits.maxBitrateBps });
-  const audio = sectionAt(offer, audioIndex);
-  const opus = audio === undefined ? undefined : findOpus(audio.media);
-  if (audio !== undefined && opus !== undefined) {
-    answer.set(audio.index, {
-      direction: 'recvonly',
-      codecs: [answerOpus(opus, ['transport-cc'])],
-      extensions: publisherExtensions(audio.media).extensions,
-    });
+  const tracks: IncomingTrackPlan[] = [];
+  for (const index of [...video, ...audio].sort((a, b) => a - b)) {
+    const section = sectionAt(offer, index);
+    const track = section === undefined ? undefined : planTrack(section, limits);
+    if (track === undefined) continue;
+    answer.set(index, track.answer);
+    tracks.push(track.plan);
   }
   return {
     answer,
-    transport: commonTransport(
-      offer,
-      [...answer.keys()].sort((a, b) => a - b),
-    ),
+    transport: commonTransport(offer, [...answer.keys()]),
     candidates: offer.media.flatMap((section) => section.candidates),
-    videoCodecs: new Map(usable.map((codec) => [codec.payloadType, codec.codec])),
-    rtx: new Map([...repairs].map(([payloadType, rtx]) => [rtx, payloadType])),
-    audioPayloadType: opus?.payloadType,
-    transportSequenceId,
-    colourSpaceId,
+    tracks,
+  };
+}
+
+function refuseMore(count: number, maximum: number, kind: string): void {
+  if (count <= maximum) return;
+  const taken = maximum === 1 ? 'one of each kind is taken' : `${maximum} ${kind} tracks are taken`;
+  throw new AppError('sdp.unsupported', `The offer sends ${count} ${kind} tracks; ${taken}.`);
+}
+
+interface PlannedTrack {
+  readonly plan: IncomingTrackPlan;
+  readonly answer: AnswerMedia;
+}
+
+/** @returns undefined for audio that is not Opus, which is answered as rejected */
+function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack | undefined {
+  const { extensions, ids } = acceptExtensions(media);
+  const common = { id: media.mid, ssrcs: media.ssrcs, ...ids };
+  if (media.kind === 'audio') {
+    const opus = findOpus(media);
+    if (opus === undefined) return undefined;
+    return {
+      plan: { ...common, kind: 'audio', codecs: new Map([[opus.payloadType, 'opus']]), rtx: new Map() },
+      answer: { direction: 'recvonly', codecs: [answerOpus(opus, ['transport-cc'])], extensions },
+    };
+  }
+  const usable = usableVideoCodecs(media);
+  if (usable.length === 0) {
+    const names = [...new Set(media.codecs.map((codec) => codec.name))].join(', ').slice(0, 200);
+    throw new AppError('sdp.unsupported', `None of the offered video codecs can be used: ${names || 'none'}.`);
+  }
+  const { codecs, repairs } = answerVideo(media, usable, VIDEO_FEEDBACK, ({ parameters }) =>
+    withBitrates(parameters, limits),
+  );
+  return {
+    plan: {
+      ...common,
+      kind: 'video',
+      codecs: new Map(usable.map((codec) => [codec.payloadType, codec.codec])),
+      rtx: new Map([...repairs].map(([payloadType, rtx]) => [rtx, payloadType])),
+    },
+    answer: { direction: 'recvonly', codecs, extensions, maxBitrateBps: limits.maxBitrateBps },
   };
 }
 
@@ -85,14 +122,26 @@ function withBitrates(
 }
 
 /** Video orientation is deliberately absent: without it browsers rotate the picture before encoding. */
-function publisherExtensions(media: OfferedMedia) {
-  const extensions = [EXTENSION.mid, EXTENSION.transportSequence, EXTENSION.colourSpace].flatMap((uri) => {
-    const id = media.extensions.get(uri);
-    return id === undefined ? [] : [{ id, uri }];
-  });
+function acceptExtensions(media: OfferedMedia) {
+  const uris = [
+    EXTENSION.mid,
+    EXTENSION.rid,
+    EXTENSION.repairedRid,
+    EXTENSION.transportSequence,
+    EXTENSION.colourSpace,
+  ];
+  const idOf = (uri: string) => media.extensions.get(uri);
   return {
-    extensions,
-    transportSequenceId: media.extensions.get(EXTENSION.transportSequence),
-    colourSpaceId: media.extensions.get(EXTENSION.colourSpace),
+    extensions: uris.flatMap((uri) => {
+      const id = idOf(uri);
+      return id === undefined ? [] : [{ id, uri }];
+    }),
+    ids: {
+      midId: idOf(EXTENSION.mid),
+      ridId: idOf(EXTENSION.rid),
+      repairedRidId: idOf(EXTENSION.repairedRid),
+      transportSequenceId: idOf(EXTENSION.transportSequence),
+      colourSpaceId: idOf(EXTENSION.colourSpace),
+    },
   };
 }

@@ -7,17 +7,21 @@ import { commonTransport, sectionAt, usableSections, type Section } from './bund
 import { answerOpus, answerVideo, findOpus, usableVideoCodecs, type UsableCodec } from './codecs.ts';
 import { EXTENSION, type Offer, type OfferedMedia } from './offer.ts';
 
-/** What is accepted of a viewer's offer: sections, codecs, extensions, feedback. Pure: no sockets, no state. */
+/** What is accepted of an offer that receives from us: a track for each section that is taken. Pure: no sockets, no state. */
 
 export interface ViewerTrackPlan {
+  readonly id: string;
+  readonly kind: 'video' | 'audio';
+  /** `encoded`: whole frames of one codec that this server makes; `forwarded`: packets as their publisher sent them. */
+  readonly content: TrackContent;
   readonly index: number;
-  /** One for the result and audio, all usable ones for the source. */
+  /** One for encoded video and audio, all usable ones for forwarded video. */
   readonly payloadTypes: ReadonlyMap<
     SourceCodec | 'opus',
     { readonly payloadType: number; readonly rtx: number | undefined }
   >;
   readonly absoluteSendTimeId: number | undefined;
-  /** The source's packets alone carry colours; results have the colours a receiver assumes. */
+  /** Forwarded packets alone carry colours; results have the colours a receiver assumes. */
   readonly colourSpaceId: number | undefined;
   readonly codecs: readonly AnswerCodec[];
   readonly extensions: AnswerMedia['extensions'];
@@ -26,11 +30,27 @@ export interface ViewerTrackPlan {
 export interface ViewerPlan {
   readonly transport: RemoteTransportParameters;
   readonly candidates: readonly string[];
+  /** By id, in the order of the offer. */
+  readonly tracks: ReadonlyMap<string, ViewerTrackPlan>;
+  /** Of the first encoded track. */
   readonly resultCodec: ResultCodec;
-  readonly result: ViewerTrackPlan;
-  readonly source: ViewerTrackPlan | undefined;
-  readonly audio: ViewerTrackPlan | undefined;
 }
+
+export type TrackContent = 'encoded' | 'forwarded';
+
+/** What the sections of an offer are for. @returns undefined for one that is too many */
+export type TrackLayout = (
+  kind: 'video' | 'audio',
+  ordinal: number,
+  mid: string,
+) => { readonly id: string; readonly content: TrackContent } | undefined;
+
+/** A page that watches: first video section the result, second the source, first audio section audio. */
+export const PAGE_LAYOUT: TrackLayout = (kind, ordinal) => {
+  if (kind === 'audio') return ordinal === 0 ? { id: 'audio', content: 'forwarded' } : undefined;
+  if (ordinal === 0) return { id: 'result', content: 'encoded' };
+  return ordinal === 1 ? { id: 'source', content: 'forwarded' } : undefined;
+};
 
 const VIDEO_FEEDBACK = ['goog-remb', 'nack', 'nack pli'];
 /** The level of the answer leaves room for this rate. */
@@ -44,46 +64,68 @@ interface Size {
 }
 
 /**
- * First video section: the result; second: the source; first audio section: audio. H264 is preferred for the result, it
- * costs a third of VP8 to encode.
+ * H264 is preferred for encoded tracks, it costs a third of VP8 to encode. Forwarded video without a usable codec and audio
+ * without Opus are answered as rejected.
  * @throws AppError sdp.unsupported | sdp.invalid
  */
-export function planViewer(offer: Offer, maxOutput: Size): ViewerPlan {
-  const [resultIndex, sourceIndex, ...more] = usableSections(offer, 'video', ['recvonly', 'sendrecv']);
-  const [audioIndex, ...moreAudio] = usableSections(offer, 'audio', ['recvonly', 'sendrecv']);
-  if (more.length > 0 || moreAudio.length > 0) {
-    throw new AppError(
-      'sdp.unsupported',
-      'A viewer may ask for two video tracks (result, source) and one audio track.',
-    );
-  }
-  const first = sectionAt(offer, resultIndex);
-  if (first === undefined) {
+export function planViewer(offer: Offer, maxOutput: Size, layout: TrackLayout = PAGE_LAYOUT): ViewerPlan {
+  const video = usableSections(offer, 'video', ['recvonly', 'sendrecv']);
+  const audio = usableSections(offer, 'audio', ['recvonly', 'sendrecv']);
+  if (video.length === 0) {
     throw new AppError('sdp.unsupported', 'The offer has no video section that receives (a=recvonly).');
   }
-  const usable = usableVideoCodecs(first.media);
-  const chosen = usable.find((codec) => codec.codec === 'H264') ?? usable.find((codec) => codec.codec === 'VP8');
-  if (chosen === undefined) {
-    throw new AppError('sdp.unsupported', 'The viewer takes neither H264 (packetization-mode 1) nor VP8.');
-  }
-  const result = videoTrack(first, [chosen], maxOutput);
-  const source = sourceTrack(sectionAt(offer, sourceIndex), maxOutput);
-  const audio = audioTrack(sectionAt(offer, audioIndex));
-  const indices = [result, source, audio].flatMap((track) => (track === undefined ? [] : [track.index]));
+  const tracks = [...video, ...audio].flatMap((index): ViewerTrackPlan[] => {
+    const section = sectionAt(offer, index);
+    if (section === undefined) return [];
+    const kind = section.media.kind === 'audio' ? 'audio' : 'video';
+    const purpose = layout(kind, (kind === 'audio' ? audio : video).indexOf(index), section.media.mid);
+    if (purpose === undefined) {
+      throw new AppError(
+        'sdp.unsupported',
+        'A viewer may ask for two video tracks (result, source) and one audio track.',
+      );
+    }
+    const described =
+      kind === 'audio' ? audioTrack(section) : videoTrack(section, codecsFor(section, purpose.content), maxOutput);
+    if (described === undefined) return [];
+    const extensions = purpose.content === 'forwarded' && kind === 'video' ? sourceExtensions(section.media) : {};
+    return [{ kind, ...purpose, ...described, ...extensions }];
+  });
+  tracks.sort((a, b) => a.index - b.index);
+  const encoded = tracks.find(({ content }) => content === 'encoded');
   return {
     transport: commonTransport(
       offer,
-      indices.sort((a, b) => a - b),
+      tracks.map(({ index }) => index),
     ),
     candidates: offer.media.flatMap((section) => section.candidates),
-    resultCodec: chosen.codec === 'H264' ? 'H264' : 'VP8',
-    result,
-    source,
-    audio,
+    tracks: new Map(tracks.map((track) => [track.id, track])),
+    resultCodec: encoded?.payloadTypes.has('H264') === false ? 'VP8' : 'H264',
   };
 }
 
-function videoTrack({ index, media }: Section, usable: readonly UsableCodec[], maxOutput: Size): ViewerTrackPlan {
+/** @throws AppError sdp.unsupported for a section that takes nothing this server encodes */
+function codecsFor({ media }: Section, content: TrackContent): readonly UsableCodec[] {
+  const usable = usableVideoCodecs(media);
+  if (content === 'encoded') {
+    const chosen = usable.find(({ codec }) => codec === 'H264') ?? usable.find(({ codec }) => codec === 'VP8');
+    if (chosen !== undefined) return [chosen];
+    throw new AppError('sdp.unsupported', 'The viewer takes neither H264 (packetization-mode 1) nor VP8.');
+  }
+  // The first payload type of each codec: packets are forwarded as the publisher sent them.
+  const firstOfEach = new Map<SourceCodec, UsableCodec>();
+  for (const codec of usable) if (!firstOfEach.has(codec.codec)) firstOfEach.set(codec.codec, codec);
+  return [...firstOfEach.values()];
+}
+
+type DescribedTrack = Omit<ViewerTrackPlan, 'id' | 'kind' | 'content'>;
+
+function videoTrack(
+  { index, media }: Section,
+  usable: readonly UsableCodec[],
+  maxOutput: Size,
+): DescribedTrack | undefined {
+  if (usable.length === 0) return undefined;
   const { codecs, repairs } = answerVideo(media, usable, VIDEO_FEEDBACK, (codec) =>
     codec.codec === 'H264' ? withLevel(codec.parameters, maxOutput) : codec.parameters,
   );
@@ -93,24 +135,14 @@ function videoTrack({ index, media }: Section, usable: readonly UsableCodec[], m
   return { index, payloadTypes, codecs, ...viewerExtensions(media) };
 }
 
-/** The first payload type of each codec: packets are forwarded as the publisher sent them. */
-function sourceTrack(section: Section | undefined, maxOutput: Size): ViewerTrackPlan | undefined {
-  const firstOfEach = new Map<SourceCodec, UsableCodec>();
-  for (const codec of section === undefined ? [] : usableVideoCodecs(section.media)) {
-    if (!firstOfEach.has(codec.codec)) firstOfEach.set(codec.codec, codec);
-  }
-  if (section === undefined || firstOfEach.size === 0) return undefined;
-  return { ...videoTrack(section, [...firstOfEach.values()], maxOutput), ...sourceExtensions(section.media) };
-}
-
-function audioTrack(section: Section | undefined): ViewerTrackPlan | undefined {
-  const opus = section === undefined ? undefined : findOpus(section.media);
-  if (section === undefined || opus === undefined) return undefined;
+function audioTrack({ index, media }: Section): DescribedTrack | undefined {
+  const opus = findOpus(media);
+  if (opus === undefined) return undefined;
   return {
-    index: section.index,
+    index,
     payloadTypes: new Map([['opus', { payloadType: opus.payloadType, rtx: undefined }]]),
     codecs: [answerOpus(opus, [])],
-    ...viewerExtensions(section.media),
+    ...viewerExtensions(media),
   };
 }
 

@@ -1,8 +1,10 @@
 import { createRequire } from 'node:module';
 import { afterEach, expect, it } from 'vitest';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
+import { monotonicUs } from '../../media/clock.ts';
 import type { AccessUnit } from '../../media/types.ts';
 import { localAddresses } from '../ice/candidates.ts';
+import { PublisherConnection } from '../publisher-connection.ts';
 import { WeriftStack } from '../werift-stack.ts';
 
 /** libwebrtc itself (@roamhq/wrtc) as publisher; it uses no loopback interface, so the server listens on all. */
@@ -14,7 +16,8 @@ interface Description {
 /** What is used of the package, which has no types. */
 interface LibWebrtc {
   readonly RTCPeerConnection: new (options: object) => {
-    addTrack(track: unknown): void;
+    addTrack(track: unknown): object;
+    getTransceivers(): readonly { readonly sender: object; stop(): void; direction: string }[];
     createOffer(options?: { iceRestart: boolean }): Promise<Description>;
     setLocalDescription(description: Description): Promise<void>;
     setRemoteDescription(description: Description): Promise<void>;
@@ -44,7 +47,34 @@ async function until(what: string, probe: () => boolean, withinMs = 15_000): Pro
   }
 }
 
-it.skipIf(localAddresses(false).includes('127.0.0.1'))('libwebrtc connects, publishes and restarts ICE', async () => {
+const noNetwork = localAddresses(false).includes('127.0.0.1');
+
+/** A moving picture of this size, 30 times a second. */
+function videoTrack(width: number, height: number): unknown {
+  const source = new nonstandard.RTCVideoSource();
+  const track = source.createTrack();
+  const data = new Uint8ClampedArray((width * height * 3) / 2);
+  let count = 0;
+  const timer = setInterval(() => source.onFrame({ width, height, data: data.fill((count += 1) & 0xff) }), 33);
+  ends.push(() => {
+    clearInterval(timer);
+    track.stop();
+  });
+  return track;
+}
+
+function open() {
+  const peer = new RTCPeerConnection({ iceServers: [] });
+  ends.push(() => peer.close());
+  const describe = async (iceRestart = false) => {
+    await peer.setLocalDescription(await peer.createOffer({ iceRestart }));
+    await until('candidates', () => peer.iceGatheringState === 'complete');
+    return peer.localDescription.sdp;
+  };
+  return { peer, describe };
+}
+
+it.skipIf(noNetwork)('libwebrtc connects, publishes and restarts ICE', async () => {
   const stack = new WeriftStack(testRtcOptions({ interfaceAddresses: [] }));
   ends.push(() => stack.close());
   const units: AccessUnit[] = [];
@@ -56,28 +86,71 @@ it.skipIf(localAddresses(false).includes('127.0.0.1'))('libwebrtc connects, publ
     onAudioPacket: () => undefined,
     onDrop: () => undefined,
   });
-  const peer = new RTCPeerConnection({ iceServers: [] });
-  ends.push(() => peer.close());
-  const source = new nonstandard.RTCVideoSource();
-  const track = source.createTrack();
-  ends.push(() => track.stop());
-  peer.addTrack(track);
-  const [width, height] = [160, 96];
-  const data = new Uint8ClampedArray((width * height * 3) / 2);
-  let count = 0;
-  const timer = setInterval(() => source.onFrame({ width, height, data: data.fill((count += 1) & 0xff) }), 33);
-  ends.push(() => clearInterval(timer));
-  const describe = async (iceRestart: boolean) => {
-    await peer.setLocalDescription(await peer.createOffer({ iceRestart }));
-    await until('candidates', () => peer.iceGatheringState === 'complete');
-    return peer.localDescription.sdp;
-  };
-
-  await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.accept(await describe(false)) });
+  const { peer, describe } = open();
+  peer.addTrack(videoTrack(160, 96));
+  await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.accept(await describe()) });
   await until('pictures', () => units.length > 20);
   await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.restart(await describe(true)) });
   const before = units.length;
   await until('pictures after the restart', () => units.length > before + 60);
   expect(states).toEqual(['connected']);
   expect(units[0]).toMatchObject({ codec: 'VP8', keyframe: true });
+});
+
+it.skipIf(noNetwork)('libwebrtc with three video tracks renegotiates: frames reach the right tracks', async () => {
+  /** By track, the sizes of its keyframes (RFC 6386 section 9.1) and how many frames came. */
+  const received = new Map<string, { readonly sizes: Set<string>; frames: number }>();
+  const drops: string[] = [];
+  const publisher = new PublisherConnection(
+    { rtc: testRtcOptions({ interfaceAddresses: [] }), maxVideoTracks: 8 },
+    {
+      onState: () => undefined,
+      onAccessUnit: (unit, track) => {
+        const of = received.get(track) ?? { sizes: new Set<string>(), frames: 0 };
+        received.set(track, of);
+        of.frames += 1;
+        const size = (at: number) => ((unit.data[at + 1] as number) & 0x3f) * 256 + (unit.data[at] as number);
+        if (unit.keyframe) of.sizes.add(`${size(6)}x${size(8)}`);
+      },
+      onVideoPacket: () => undefined,
+      onAudioPacket: () => undefined,
+      onDrop: (reason, _count, track) => drops.push(`${track} ${reason}`),
+    },
+    {
+      onClosed: () => undefined,
+      onListenerError: (error) => {
+        throw error;
+      },
+      onPending: () => undefined,
+    },
+  );
+  ends.push(() => publisher.close());
+  const timer = setInterval(() => publisher.tick(monotonicUs()), 10);
+  ends.push(() => clearInterval(timer));
+  const { peer, describe } = open();
+  const senders = [
+    [160, 96],
+    [176, 112],
+    [192, 128],
+  ].map(([width = 0, height = 0]) => peer.addTrack(videoTrack(width, height)));
+  await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.accept(await describe()) });
+  const frames = (track: string) => received.get(track)?.frames ?? 0;
+  await until('frames of three tracks', () => ['0', '1', '2'].every((track) => frames(track) > 10));
+
+  peer
+    .getTransceivers()
+    .find(({ sender }) => sender === senders[1])
+    ?.stop();
+  peer.addTrack(videoTrack(208, 144));
+  await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.renegotiate(await describe()) });
+  const before = new Map([...received].map(([track, of]) => [track, of.frames]));
+  await until('frames of the new track', () => frames('3') > 10 && frames('0') > (before.get('0') ?? 0) + 10);
+  expect(frames('1')).toBe(before.get('1'));
+  expect([...received].map(([track, { sizes }]) => [track, ...sizes]).sort()).toEqual([
+    ['0', '160x96'],
+    ['1', '176x112'],
+    ['2', '192x128'],
+    ['3', '208x144'],
+  ]);
+  expect(drops).toEqual([]);
 });

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { findExtension, parseRtp } from '../../media/rtp.ts';
 import { SendStream, type ExtensionIds, type OutgoingPacket } from '../send-stream.ts';
-import type { SecureTransport } from '../secure-transport.ts';
 
 const COLOUR = Uint8Array.of(1, 13, 1, 0x20);
 
@@ -11,7 +10,7 @@ function open(ids: ExtensionIds) {
     sent.push({ ssrc, packet: Buffer.concat([header, payload]) }); // as SRTP, it copies
     return header.length + payload.length;
   };
-  const stream = new SendStream({ sendRtp } as unknown as SecureTransport, 90_000, ids);
+  const stream = new SendStream({ sendRtp }, 90_000, ids);
   const send = (more: Partial<OutgoingPacket>, nowUs = 0) =>
     stream.send(
       {

@@ -7,12 +7,13 @@ import { codeOf, publish } from './material.ts';
 describe('the answer to a publisher', () => {
   it('takes what Chromium offers and leaves out what werift would echo', () => {
     const { plan, answer } = publish(CHROMIUM_PUBLISH);
-    expect([...plan.videoCodecs.values()]).toEqual(expect.arrayContaining(['VP8', 'H264', 'VP9']));
-    expect(plan.rtx.get(97)).toBe(96);
-    expect(plan.transportSequenceId).toBe(3);
-    expect(plan.colourSpaceId).toBe(8);
+    const [audio, video] = plan.tracks;
+    expect([...(video?.codecs.values() ?? [])]).toEqual(expect.arrayContaining(['VP8', 'H264', 'VP9']));
+    expect(video?.rtx.get(97)).toBe(96);
+    expect(video?.transportSequenceId).toBe(3);
+    expect(video?.colourSpaceId).toBe(8);
     expect(answer).toContain('a=extmap:8 http://www.webrtc.org/experiments/rtp-hdrext/color-space');
-    expect(plan.audioPayloadType).toBe(111);
+    expect(audio).toMatchObject({ kind: 'audio', codecs: new Map([[111, 'opus']]) });
     expect(answer).toContain('x-google-start-bitrate=1500');
     expect(answer).toContain('transport-cc');
     expect(answer).toContain('a=setup:passive');
@@ -47,7 +48,10 @@ describe('the answer to a publisher', () => {
   it('works without a=ssrc lines (RFC 9725 has none)', () => {
     const without = CHROMIUM_PUBLISH.replace(/^a=ssrc.*\r\n/gm, '');
     expect(without).not.toContain('a=ssrc');
-    expect(publish(without).plan.videoCodecs.size).toBeGreaterThan(0);
+    expect(publish(without).plan.tracks.map(({ kind, ssrcs }) => [kind, ssrcs])).toEqual([
+      ['audio', []],
+      ['video', []],
+    ]);
   });
 
   it('names what it cannot take', () => {

@@ -7,7 +7,11 @@ const named = (kind: string) => offerNames().filter((name) => name.startsWith(ki
 describe('an offer of each client', () => {
   it.each([...named('whip-'), 'rfc9725-example'])('%s gets an answer to publish', (name) => {
     const { plan, answer } = publish(offerText(name));
-    expect([...plan.videoCodecs.values()].every((codec) => ['H264', 'VP8', 'VP9'].includes(codec))).toBe(true);
+    expect(
+      plan.tracks
+        .flatMap(({ codecs }) => [...codecs.values()])
+        .every((codec) => ['H264', 'VP8', 'VP9', 'opus'].includes(codec)),
+    ).toBe(true);
     const sections = (sdp: string) => sdp.match(/^m=\S+/gm);
     expect(sections(answer)).toEqual(sections(offerText(name)));
     expect(answer).not.toMatch(/undefined|NaN|\[object/);
@@ -15,7 +19,7 @@ describe('an offer of each client', () => {
 
   it.each(named('whep-'))('%s gets an answer to watch', (name) => {
     const plan = watch(offerText(name));
-    expect(plan.result.codecs[0]?.name).toBe(plan.resultCodec);
+    expect(plan.tracks.get('result')?.codecs[0]?.name).toBe(plan.resultCodec);
     expect(plan.transport.password.length).toBeGreaterThanOrEqual(22);
   });
 
