@@ -1,10 +1,11 @@
 /** @import {BroadcastList as List, BroadcastSummary} from '../../server/signaling/protocol.ts' */
+import { namePath } from './broadcast-name.js';
 import { copyButton, h, icon, setText } from './dom.js';
 import { formatSize } from './format.js';
 
 /** @param {string} name */
 export function watchUrl(name) {
-  return `${location.origin}/watch/${encodeURIComponent(name)}`;
+  return `${location.origin}/watch/${namePath(name)}`;
 }
 
 /** What is live on this server, with a link each. */

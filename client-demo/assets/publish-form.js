@@ -122,7 +122,9 @@ export class PublishForm {
   #nameIsValid() {
     if (this.#name.validity.valid) return true;
     this.setNameError(
-      this.#name.value === '' ? 'A name is needed.' : 'Only letters, digits, dot, dash and underscore.',
+      this.#name.value === ''
+        ? 'A name is needed.'
+        : 'Only letters, digits, dot, dash and underscore; one slash for room/name.',
     );
     return false;
   }

@@ -1,4 +1,5 @@
 import { watchUrl } from './broadcast-list.js';
+import { isBroadcastName, nameOfPath } from './broadcast-name.js';
 import { CompareView } from './compare-view.js';
 import { byId, copyButton } from './dom.js';
 import { Notice } from './notice.js';
@@ -9,8 +10,8 @@ import { WakeLock } from './wake-lock.js';
 import { WatchSession } from './watch-session.js';
 
 /** The watch-only page: /watch/<name>. */
-const name = decodeURIComponent(location.pathname.split('/').pop() ?? '');
-const valid = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name);
+const name = nameOfPath(location.pathname);
+const valid = isBroadcastName(name);
 
 document.title = `${name} · FlashVSR Live`;
 byId('title', HTMLElement).textContent = name;

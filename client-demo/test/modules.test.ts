@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backoffMs } from '../assets/backoff.js';
 import { captureError, fromServer } from '../assets/errors.js';
@@ -16,6 +17,7 @@ import { estimateSavings } from '../assets/savings.js';
 import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
 import { TrackSync } from '../assets/track-sync.js';
+import { NAME_PATTERN, isBroadcastName, nameOfPath, namePath } from '../assets/broadcast-name.js';
 import { broadcastName } from '../../server/broadcast/name.ts';
 
 describe('backoffMs', () => {
@@ -86,6 +88,20 @@ describe('isSuperResolution', () => {
 describe('settings', () => {
   it('suggests names that the server accepts', () => {
     for (let round = 0; round < 200; round += 1) expect(broadcastName.safeParse(suggestName()).success).toBe(true);
+  });
+  it('know the same names as the server', () => {
+    const good = ['a', 'stage-1.a', 'room/anna', 'x'.repeat(64), `${'r'.repeat(64)}/${'p'.repeat(64)}`];
+    const bad = ['', 'two words', '.a', '..', 'room/..', '/a', 'a/', 'a/b/c', 'x'.repeat(65), `a/${'x'.repeat(65)}`];
+    for (const name of [...good, ...bad]) {
+      expect([name, isBroadcastName(name)]).toEqual([name, broadcastName.safeParse(name).success]);
+    }
+    expect(good.every((name) => isBroadcastName(name))).toBe(true);
+    const input = /id="name"[^>]*?pattern="([^"]+)"/s.exec(
+      readFileSync(new URL('../index.html', import.meta.url), 'utf8'),
+    );
+    expect(input?.[1]).toBe(NAME_PATTERN);
+    expect(good.map((name) => nameOfPath(`/watch/${namePath(name)}`))).toEqual(good);
+    expect(nameOfPath('/watch/%E0%A4')).toBe('%E0%A4');
   });
   it('scales to the chosen height exactly, never up', () => {
     expect(1080 / scaleDownFactor(1080, 180)).toBe(180);

@@ -333,7 +333,7 @@ describe('when something is wrong', () => {
     await goLive(other.page, 'Sample', 'mine');
     await other.page.getByText('This name is in use; choose another.').waitFor();
     await goLive(other.page, 'Sample', 'not a name');
-    await other.page.getByText('Only letters, digits, dot, dash and underscore.').waitFor();
+    await other.page.getByText('Only letters, digits, dot, dash and underscore; one slash for room/name.').waitFor();
     await goLive(other.page, 'Sample', 'mine-2');
     await playing(other.page);
   });

@@ -46,8 +46,8 @@ export function registerPage(app: FastifyInstance): void {
   const assets = readStaticFolder(`${PAGE_FOLDER}assets`);
 
   app.get('/', (request, reply) => send(request, reply, index, REVALIDATE));
-  app.get<{ Params: { name: string } }>('/watch/:name', (request, reply) => {
-    if (broadcastName.safeParse(request.params.name).success) return send(request, reply, watch, REVALIDATE);
+  app.get<{ Params: { '*': string } }>('/watch/*', (request, reply) => {
+    if (broadcastName.safeParse(request.params['*']).success) return send(request, reply, watch, REVALIDATE);
     return reply.code(404).headers(headersOf(watch, REVALIDATE)).send(watch.body);
   });
   app.get('/sample.mp4', (request, reply) => send(request, reply, sample, 'public, max-age=86400'));

@@ -77,7 +77,10 @@ describe('the page', () => {
   it('serves the watch page by name, 404 for a name that cannot be', async () => {
     const url = await start();
     expect((await fetch(`${url}/watch/stage-1.a`)).status).toBe(200);
-    expect((await fetch(`${url}/watch/two%20words`)).status).toBe(404);
+    expect((await fetch(`${url}/watch/room/anna`)).status).toBe(200);
+    for (const name of ['two%20words', 'a/b/c', 'room/', 'room%2F..', '..%2fstage', '']) {
+      expect([name, (await fetch(`${url}/watch/${name}`)).status]).toEqual([name, 404]);
+    }
   });
 
   it('serves the sample clip in ranges, as players ask for it', async () => {
