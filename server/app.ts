@@ -12,6 +12,7 @@ import type { UpscalerSpec } from './upscalers/spec.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
+import { sessionRecorders, type SessionRecorder } from './media/session-recording.ts';
 import { Metrics } from './metrics.ts';
 import { EnginePool } from './pipeline/engine-pool.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
@@ -46,6 +47,15 @@ export interface App {
 function rtcOptions({ ice, media, http }: Config): RtcOptions {
   const onlyLoopback = ice.interfaceAddresses.length === 0 && isLoopbackHost(http.host);
   return { ...ice, ...media, ...(onlyLoopback ? { interfaceAddresses: ['127.0.0.1'] } : {}) };
+}
+
+/** debug.recordFolder: every publisher's packets into a file. */
+function recorders({ debug, media }: Config, log: Log): (() => SessionRecorder) | undefined {
+  if (debug.recordFolder === undefined) return undefined;
+  log.warn({ folder: debug.recordFolder }, 'debug.recording');
+  const header = { version: VERSION, jitterMs: media.jitterMs };
+  const onStopped = (file: string, reason: string) => log.warn({ file, reason }, 'debug.recordingStopped');
+  return sessionRecorders(debug.recordFolder, header, { maxBytes: debug.recordMaxBytes, onStopped });
 }
 
 /** The first fatal error, for a listener that may come later than the error. */
@@ -90,7 +100,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const pool = await EnginePool.open([spec], createUpscaler);
   const model = modelSummary(pool.info);
   const metrics = new Metrics();
-  const rtc = new WeriftStack(rtcOptions(config));
+  const rtc = new WeriftStack(rtcOptions(config), recorders(config, log));
   rtc.onError((error) => {
     metrics.error(error.code);
     log.warn({ code: error.code, reason: error.message }, 'rtc.error');

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { VERSION } from '../version.ts';
 import { registerModels } from './models.ts';
 import { reportError } from './report.ts';
+import { registerReplay } from './replay.ts';
 import { registerUpscale } from './upscale.ts';
 
 /** `npm run cli -- <command>`: everything that is not the server. */
@@ -12,6 +13,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError();
   registerUpscale(program);
   registerModels(program);
+  registerReplay(program);
   await program.parseAsync(argv, { from: 'user' });
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { broadcastSection } from './sections/broadcast.ts';
+import { debugSection } from './sections/debug.ts';
 import { httpSection } from './sections/http.ts';
 import { iceSection } from './sections/ice.ts';
 import { limitsSection } from './sections/limits.ts';
@@ -16,6 +17,7 @@ export const sections = {
   ice: iceSection,
   broadcast: broadcastSection,
   log: logSection,
+  debug: debugSection,
 } as const;
 
 type Sections = typeof sections;

@@ -5,7 +5,8 @@ import { buildReceiverReport, buildSourceDescription, parseRtcp } from '../media
 import { RtpClock } from '../media/rtp-clock.ts';
 import { findExtension, parseRtp } from '../media/rtp.ts';
 import { TransportFeedbackBuilder } from '../media/transport-cc.ts';
-import type { MonotonicUs } from '../media/types.ts';
+import { UnitDigests, type SessionRecorder } from '../media/session-recording.ts';
+import type { AccessUnit, MonotonicUs } from '../media/types.ts';
 import { IncomingAudioTrack, IncomingVideoTrack } from './incoming-track.ts';
 import type { IceCandidate, IncomingListener, PeerState, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
@@ -35,8 +36,10 @@ export interface PublisherConnectionOptions {
   /** Tracks of each kind; left out, one: a broadcast has one source. */
   readonly maxVideoTracks?: number;
   readonly maxAudioTracks?: number;
-  /** For tests without sockets. */
+  /** For tests and replays without sockets. */
   readonly createTransport?: CreateTransport;
+  /** Writes down what the transport delivers and what the first video track makes of it (session-replay.ts). */
+  readonly recorder?: SessionRecorder | undefined;
 }
 
 /**
@@ -53,6 +56,7 @@ export class PublisherConnection implements PublisherPeer {
   readonly #demux = new RtpDemux();
   readonly #feedback = new TransportFeedbackBuilder();
   readonly #bits = new RateMeter();
+  readonly #digests = new UnitDigests();
   readonly #tracks = new Map<string, IncomingVideoTrack | IncomingAudioTrack>();
   /** The tracks by kind; the first video track leads. */
   #videos: readonly IncomingVideoTrack[] = [];
@@ -153,6 +157,7 @@ export class PublisherConnection implements PublisherPeer {
   tick(nowUs: MonotonicUs): void {
     this.#transport.tick(nowUs);
     if (!this.#transport.secure) return;
+    this.#options.recorder?.writeTick(nowUs, this.#transport.roundTripUs);
     for (const track of this.#videos) track.tick(nowUs);
     if (nowUs - this.#feedbackAtUs >= FEEDBACK_INTERVAL_US && this.#feedback.pending > 0) {
       this.#feedbackAtUs = nowUs;
@@ -177,6 +182,7 @@ export class PublisherConnection implements PublisherPeer {
   #read(offerSdp: string) {
     const { rtc, maxVideoTracks, maxAudioTracks } = this.#options;
     const offer = parseOffer(offerSdp);
+    this.#options.recorder?.write('offer', monotonicUs(), Buffer.from(offerSdp));
     const plan = planPublisher(offer, {
       startBitrateBps: rtc.ingestStartBitrateBps,
       maxBitrateBps: rtc.maxIngestBitrateBps,
@@ -244,7 +250,10 @@ export class PublisherConnection implements PublisherPeer {
     };
     const leads = () => this.#videos[0]?.id === id;
     return new IncomingVideoTrack(plan, options, {
-      onAccessUnit: (unit) => this.#call(() => this.#listener.onAccessUnit(unit, id)),
+      onAccessUnit: (unit) => {
+        if (leads()) this.#recordUnit(unit);
+        this.#call(() => this.#listener.onAccessUnit(unit, id));
+      },
       onPacket: (packet, codec) => this.#call(() => this.#listener.onVideoPacket(packet, codec, id)),
       onDrop: (reason, count) => this.#call(() => this.#listener.onDrop(reason, count, id)),
       onMediaTime: (mediaTime, receivedAtUs) => {
@@ -266,10 +275,19 @@ export class PublisherConnection implements PublisherPeer {
   #onState(state: PeerState, cause?: AppError): void {
     if (cause !== undefined) this.#owner.onListenerError(cause);
     this.#call(() => this.#listener.onState(state, cause));
-    if (state === 'closed') this.#owner.onClosed(this);
+    if (state === 'closed') {
+      this.#options.recorder?.close();
+      this.#owner.onClosed(this);
+    }
+  }
+
+  #recordUnit(unit: AccessUnit): void {
+    const { recorder } = this.#options;
+    if (recorder !== undefined) recorder.write('unit', unit.assembledAtUs, this.#digests.of(unit));
   }
 
   #onRtp(data: Buffer, nowUs: MonotonicUs): void {
+    this.#options.recorder?.write('rtp', nowUs, data);
     const packet = parseRtp(data);
     if (packet === undefined) return;
     this.#bits.add(data.length * 8, nowUs);
@@ -285,6 +303,7 @@ export class PublisherConnection implements PublisherPeer {
   }
 
   #onRtcp(data: Buffer, nowUs: MonotonicUs): void {
+    this.#options.recorder?.write('rtcp', nowUs, data);
     for (const message of parseRtcp(data)) {
       if (message.kind !== 'senderReport') continue;
       for (const track of this.#tracks.values()) if (track.ssrc === message.ssrc) track.onSenderReport(message, nowUs);

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
+import type { SessionRecorder } from '../media/session-recording.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import { readIceServers } from './ice/candidates.ts';
 import type { PublisherListener, PublisherPeer, RtcOptions, RtcStack, ViewerListener, ViewerPeer } from './peers.ts';
@@ -19,16 +20,21 @@ interface Ticking {
 /** WebRTC on werift's ICE and our own DTLS, SRTP and RTP. */
 export class WeriftStack implements RtcStack {
   readonly #options: RtcOptions;
+  readonly #createRecorder: (() => SessionRecorder) | undefined;
   readonly #peers = new Map<string, Ticking>();
   readonly #errorListeners = new Set<(error: AppError) => void>();
   readonly #viewers = new Map<string, ViewerConnection>();
   #timer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
 
-  /** @throws AppError config.invalid for ICE servers that cannot be used */
-  constructor(options: RtcOptions) {
+  /**
+   * @param createRecorder makes a recorder for each publisher
+   * @throws AppError config.invalid for ICE servers that cannot be used
+   */
+  constructor(options: RtcOptions, createRecorder?: () => SessionRecorder) {
     readIceServers(options);
     this.#options = options;
+    this.#createRecorder = createRecorder;
   }
 
   /** Peers that are not closed. */
@@ -37,7 +43,8 @@ export class WeriftStack implements RtcStack {
   }
 
   createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer {
-    return this.#add(new PublisherConnection({ rtc: this.#options, clock }, listener, this.#owner));
+    const recorder = this.#createRecorder?.();
+    return this.#add(new PublisherConnection({ rtc: this.#options, clock, recorder }, listener, this.#owner));
   }
 
   createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer {
