@@ -26,8 +26,11 @@ export function toAppError(thrown: unknown): AppError {
   return AppError.from(thrown);
 }
 
-/** RFC 9112 section 3.2: exactly one Host field in HTTP/1.1. Node joins or drops repeated ones; proxies may pick another. */
-export function checkHost({ raw }: FastifyRequest): void {
+/** RFC 9112 section 3.2: HTTP/1.x with exactly one Host field in HTTP/1.1. Node joins or drops repeated ones; proxies may pick another. */
+export function checkRequest({ raw }: FastifyRequest): void {
+  if (raw.httpVersionMajor !== 1) {
+    throw new AppError('request.malformed', `HTTP/${raw.httpVersion} is not spoken here; HTTP/1.1 is.`);
+  }
   const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
   if (hosts > 1) throw new AppError('request.malformed', `The request has ${hosts} Host fields; one is allowed.`);
   if (hosts === 0 && raw.httpVersion === '1.1') {

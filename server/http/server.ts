@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { LogGate } from '../access/log-gate.ts';
 import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
 import { Connections } from './connections.ts';
-import { checkHost, onClientError, sendError, toAppError } from './errors.ts';
+import { checkRequest, onClientError, sendError, toAppError } from './errors.ts';
 import { registerPage } from './page.ts';
 import { readTlsFiles } from './tls.ts';
 
@@ -57,7 +57,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     headersTimeout: HEADERS_MS,
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    // checkHost answers in the catalogue's form.
+    // checkRequest answers in the catalogue's form.
     requireHostHeader: false,
   };
   let server: Server | undefined;
@@ -108,12 +108,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   app.setNotFoundHandler((request, reply) =>
     sendError(
       reply,
-      new AppError('request.notFound', `There is nothing at ${request.method} ${request.url.slice(0, 200)}.`),
+      new AppError('request.notFound', `There is no ${request.method} ${request.url.slice(0, 200)} here.`),
     ),
   );
   app.addHook('onRequest', async (request, reply) => {
     reply.header('X-Content-Type-Options', 'nosniff');
-    checkHost(request);
+    checkRequest(request);
   });
 
   app.get('/healthz', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'ok' }));

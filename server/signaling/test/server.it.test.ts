@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { configSchema } from '../../config/config.ts';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { SignalingServer, type SignalingOptions } from '../server.ts';
@@ -270,6 +270,24 @@ describe('limits', () => {
     client.socket.resume();
     await until(() => signaling.connections === 0);
     expect(sessions.left).toEqual([{ session, cause: 'disconnected' }]);
+  });
+});
+
+describe('the log', () => {
+  it('has at most one warning a second and code, also after the wall clock went back an hour', async () => {
+    const warned: unknown[] = [];
+    const log = { info: () => {}, warn: (fields: unknown) => void warned.push(fields) };
+    await restartWith({}, { log });
+    const client = await TestClient.greeted(url);
+    for (let sent = 0; sent < 5; sent += 1) client.send('not json');
+    await client.stillUsable();
+    expect(warned).toHaveLength(1);
+    vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 3_600_000);
+    await new Promise((resolve) => setTimeout(resolve, 1050));
+    client.send('not json');
+    await client.stillUsable();
+    vi.restoreAllMocks();
+    expect(warned).toHaveLength(2);
   });
 });
 
