@@ -134,6 +134,16 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       registry.draining ? { ready: false, reason: 'draining' } : { ready: true, reason: 'accepting sessions' },
     metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
     onRefused: (what, why) => metrics.refused(what, why),
+    state: () => ({
+      version: VERSION,
+      node: process.version,
+      uptimeSeconds: Math.round(process.uptime()),
+      residentBytes: process.memoryUsage.rss(),
+      model,
+      domain: registry,
+      rtc,
+      signaling,
+    }),
   });
   const signaling = new SignalingServer({
     server: http.server,

@@ -36,6 +36,10 @@ export class Connections {
     return this.#sockets.size;
   }
 
+  toJSON(): object {
+    return { open: this.#sockets.size, addresses: this.#addresses.addresses };
+  }
+
   /** Idempotent; sockets that come later are not affected. */
   destroyAll(): void {
     for (const socket of this.#sockets) socket.destroy();

@@ -10,6 +10,7 @@ import { LogGate } from '../access/log-gate.ts';
 import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
 import { Connections } from './connections.ts';
 import { checkRequest, onClientError, sendError, toAppError } from './errors.ts';
+import { registerDebug } from './debug.ts';
 import { registerPage } from './page.ts';
 import { readTlsFiles } from './tls.ts';
 
@@ -20,6 +21,8 @@ export interface HttpServerOptions {
   readonly readiness: () => { readonly ready: boolean; readonly reason: string };
   /** For /metrics: the text exposition of prom-client's registry. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** For /debug/state: objects whose toJSON() says what they are doing. */
+  readonly state?: () => object;
   /** What was refused before a session existed, and why; for /metrics. */
   readonly onRefused?: (what: Refused, why: RefusalReason) => void;
 }
@@ -133,6 +136,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     const { contentType, body } = await metrics();
     return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
   });
+  registerDebug(app, () => ({ connections, ...options.state?.() }));
   registerPage(app);
 
   return {

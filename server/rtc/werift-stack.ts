@@ -15,6 +15,7 @@ interface Ticking {
   readonly id: string;
   tick(nowUs: number): void;
   close(): Promise<void>;
+  toJSON?(): object;
 }
 
 /** WebRTC on werift's ICE and our own DTLS, SRTP and RTP. */
@@ -40,6 +41,11 @@ export class WeriftStack implements RtcStack {
   /** Peers that are not closed. */
   get size(): number {
     return this.#peers.size;
+  }
+
+  /** The state of every peer that describes itself, for people who debug. */
+  toJSON(): object {
+    return { peers: [...this.#peers.values()].map((peer) => peer.toJSON?.() ?? { id: peer.id }) };
   }
 
   createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer {

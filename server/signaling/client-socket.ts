@@ -92,6 +92,17 @@ export class ClientSocket {
     return this.#subscribed;
   }
 
+  toJSON(): object {
+    return {
+      state: this.#state.kind,
+      sessions: [...this.#sessions].map(([session, { role }]) => ({ session, role })),
+      pending: this.#pending,
+      subscribed: this.#subscribed,
+      missedPongs: this.#missedPongs,
+      bufferedBytes: this.#options.socket.bufferedAmount,
+    };
+  }
+
   /** A ping frame (RFC 6455 section 5.5.2). After two without an answer the client is taken for dead. */
   heartbeat(): void {
     if (this.#missedPongs >= 2) {

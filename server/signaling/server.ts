@@ -88,6 +88,11 @@ export class SignalingServer {
     return [...this.#connections].reduce((sum, connection) => sum + connection.sessions, 0);
   }
 
+  /** The state of every socket, for people who debug; no addresses. */
+  toJSON(): object {
+    return { state: this.#state, addresses: this.#addresses.addresses, sockets: [...this.#connections] };
+  }
+
   /** Says goodbye (1001) to every client, waits for their answers at most `graceMs`, then cuts. Idempotent. */
   async close(graceMs = 1000): Promise<void> {
     if (this.#state === 'open') {

@@ -177,6 +177,25 @@ function fromAnotherAddress(path: string): Promise<string> {
   });
 }
 
+describe('/debug/state', () => {
+  it('describes every object to a program on this machine, without tokens or addresses of clients', async () => {
+    const answer = await get('/debug/state');
+    expect(answer.status).toBe(200);
+    const state = JSON.parse(answer.body) as Record<string, unknown>;
+    expect(Object.keys(state)).toEqual(
+      expect.arrayContaining(['connections', 'domain', 'rtc', 'signaling', 'version']),
+    );
+    expect(answer.body).not.toMatch(/127\.0\.0\.1|token/i);
+  });
+
+  it('is closed to proxied requests, to DNS rebinding and to other methods', async () => {
+    expect((await get('/debug/state', 'X-Forwarded-For: 192.0.2.1\r\n')).status).toBe(403);
+    const [rebound] = await raw('GET /debug/state HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n');
+    expect(rebound?.status).toBe(403);
+    expect((await get('/debug/state', '', 'POST')).status).toBe(404);
+  });
+});
+
 describe('descriptors', () => {
   const openFiles = (): number => server.descriptors().filter((target) => /astronaut|client-demo/.test(target)).length;
   const sockets = (): number => server.descriptors().filter((target) => target.startsWith('socket')).length;
