@@ -82,13 +82,6 @@ export class PeerLink {
     this.#setState({ kind: 'closed' });
   }
 
-  /** Begins anew with the same hooks, for example because other tracks are wanted. */
-  renew() {
-    if (this.#state.kind === 'idle' || this.#state.kind === 'closed') return;
-    this.#teardown(true);
-    if (this.#signaling.state.kind === 'open') void this.#negotiate();
-  }
-
   /** @param {SignalingState} signaling */
   #onSignaling(signaling) {
     if (this.#state.kind === 'failed' || this.#state.kind === 'closed') return;

@@ -1,4 +1,4 @@
-/** @import {BroadcastList, ServerMessage} from '../../server/signaling/protocol.ts' */
+/** @import {BroadcastList, ReplyTo, RequestOf, RequestType, ServerMessage} from '../../server/signaling/protocol.ts' */
 import { backoffMs } from './backoff.js';
 import { LiveError, fromServer, toLiveError } from './errors.js';
 import { Listeners } from './listeners.js';
@@ -69,9 +69,9 @@ export class SignalingClient {
   }
 
   /**
-   * @template {Record<string, unknown> & {type: string}} M
-   * @param {M} message without id
-   * @returns {Promise<any>} the reply
+   * @template {RequestType} Type
+   * @param {RequestOf<Type>} message without id
+   * @returns {Promise<ReplyTo<Type>>} the reply
    * @throws {LiveError}
    */
   async request(message) {
@@ -91,7 +91,8 @@ export class SignalingClient {
           }),
         );
       }, REQUEST_TIMEOUT_MS);
-      this.#pending.set(id, { resolve, reject, timer });
+      // The server answers each request with its own reply or an error (REPLIES of the protocol).
+      this.#pending.set(id, { resolve: /** @type {(message: ServerMessage) => void} */ (resolve), reject, timer });
       socket.send(JSON.stringify({ ...message, id }));
     });
   }
@@ -124,7 +125,7 @@ export class SignalingClient {
   /** @param {WebSocket} socket */
   async #greet(socket) {
     try {
-      const welcome = /** @type {Welcome} */ (await this.request({ type: 'hello', version: PROTOCOL_VERSION }));
+      const welcome = await this.request({ type: 'hello', version: PROTOCOL_VERSION });
       if (socket !== this.#socket) return;
       this.#attempt = 0;
       this.#lastError = undefined;

@@ -5,24 +5,12 @@ import { parseBoundedJson } from '../access/bounded-json.ts';
 import { RateLimit } from '../access/limits.ts';
 import { SessionChannel } from './channel.ts';
 import type { LeaveCause, SessionService } from '../broadcast/sessions.ts';
-import { PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
+import { CLOSE_CODES, PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
 
-/** Close codes of /ws beside RFC 6455's own: the private range, last three digits as in HTTP. */
-export const CLOSE = {
-  normal: 1000,
-  goingAway: 1001,
-  tooLarge: 1009,
-  internal: 1011,
-  tryAgainLater: 1013,
-  versionMismatch: 4400,
-  noHello: 4408,
-  tooManyMessages: 4429,
-} as const;
-
-/** One page showing a wall of broadcasts is fine, one socket holding every viewer slot is not. */
+/** A page may show a wall of broadcasts; one socket must not hold every viewer's place. */
 const MAX_WATCHES_PER_SOCKET = 16;
-/** A client that does not read: pushes it can miss are skipped from here on, and it is cut off at the second. */
+/** A client that does not read: above the first bound it misses pushes that come again, above the second it is cut. */
 const SKIP_PUSHES_ABOVE_BYTES = 64 * 1024;
 const CUT_ABOVE_BYTES = 4 * 1024 * 1024;
 
@@ -45,12 +33,12 @@ type State = { kind: 'greeting'; timer: NodeJS.Timeout } | { kind: 'open' } | { 
 export class ClientSocket {
   readonly #options: ClientSocketOptions;
   readonly #sessions = new Map<string, SessionChannel>();
-  /** The last ones that the server ended, newest first. */
+  /** Sessions that the server ended, newest first: a `leave` may have crossed the end. */
   #ended: readonly string[] = [];
   /** Requests under way that will become sessions, so that limits count them too. */
   readonly #pending = { publish: 0, watch: 0 };
   readonly #rate: RateLimit;
-  /** Rejected messages have a budget of their own; who exceeds that as well is cut off. */
+  /** Rejected messages have their own budget; a client that exceeds it too is cut. */
   readonly #rejects: RateLimit;
   #state: State;
   #subscribed = false;
@@ -65,7 +53,7 @@ export class ClientSocket {
       () =>
         this.#guard(() => {
           this.#report(new AppError('request.state', 'No hello within the time allowed.'));
-          this.close(CLOSE.noHello, 'no hello');
+          this.close(CLOSE_CODES.noHello.code, 'no hello');
         }),
       options.helloTimeoutMs,
     );
@@ -103,7 +91,7 @@ export class ClientSocket {
     };
   }
 
-  /** A ping frame (RFC 6455 section 5.5.2). After two without an answer the client is taken for dead. */
+  /** A ping frame (RFC 6455 section 5.5.2). A client that missed two is cut. */
   heartbeat(): void {
     if (this.#missedPongs >= 2) {
       this.#options.socket.terminate();
@@ -135,7 +123,7 @@ export class ClientSocket {
       handle();
     } catch (thrown) {
       this.#report(AppError.from(thrown));
-      this.#options.socket.close(CLOSE.internal, 'internal error');
+      this.#options.socket.close(CLOSE_CODES.internal.code, 'internal error');
     }
   }
 
@@ -144,7 +132,7 @@ export class ClientSocket {
     const nowMs = performance.now();
     if (!this.#rate.take(nowMs)) {
       if (!this.#rejects.take(nowMs)) {
-        this.close(CLOSE.tooManyMessages, 'too many messages');
+        this.close(CLOSE_CODES.tooManyMessages.code, 'too many messages');
         return;
       }
       const most = this.#options.maxMessagesPerSecond;
@@ -219,7 +207,7 @@ export class ClientSocket {
     if (message.version !== PROTOCOL_VERSION) {
       const versions = `client ${message.version}, server ${PROTOCOL_VERSION}`;
       this.#fail(new AppError('request.version', `Different protocol versions: ${versions}.`), message.id);
-      this.close(CLOSE.versionMismatch, 'protocol version');
+      this.close(CLOSE_CODES.versionMismatch.code, 'protocol version');
       return;
     }
     if (this.#state.kind === 'greeting') {

@@ -22,18 +22,16 @@ export type {
 } from '../broadcast/statistics.ts';
 
 /**
- * The WebSocket protocol of /ws, version 1: JSON text messages, each validated here. The page imports the types only.
+ * The WebSocket protocol of /ws: JSON text messages, each validated here. The page imports the types only; docs/protocol.md is
+ * made from this file (`npm run docs`).
  *
- * A client sends requests with an `id` of its own; every request is answered by exactly one message with `re` = that id:
- * the named reply or an `error`. A bad message gets an error and the socket stays usable. Pushes have no `re`.
- * One socket may publish one broadcast and watch several. Closing the socket ends its sessions; a publisher's name is kept
- * for `broadcast.resumeSeconds`, for whoever shows the resume token.
- *
- * Limits (config.limits): a message beyond maxMessageBytes gets an error, one four times as large closes the socket (1009);
- * beyond maxMessagesPerSecond messages get an error unread, beyond twice that for ten seconds the socket is closed (4429).
- * Other close codes: 1001 the server stops, 1013 too many connections of one address (an error comes first), 4400 another
- * protocol version (an error comes first), 4408 no hello within ten seconds. The server pings every 15 s; who misses two is
- * cut. Changes that old clients would misread raise the version.
+ * - A client sends requests with an `id` of its own choice. Each request gets exactly one message with `re` = that id: its
+ *   reply (REPLIES) or an `error`. Pushes have no `re`.
+ * - A bad message gets an error, and the socket stays usable.
+ * - One socket publishes at most one broadcast and watches up to 16. Closing it ends its sessions. The publisher's name stays
+ *   reserved for `broadcast.resumeSeconds`; the resume token claims it again.
+ * - JSON nests at most 32 levels. Size and rate: `limits.maxMessageBytes`, `limits.maxMessagesPerSecond`.
+ * - A change that old clients would misread raises the version.
  */
 export const PROTOCOL_VERSION = 1;
 
@@ -53,17 +51,23 @@ export const candidate = z.object({
 export type IceCandidate = z.infer<typeof candidate>;
 
 export const clientMessage = z.discriminatedUnion('type', [
-  /** First message of a socket; the reply `welcome` tells what the server is. */
-  z.object({ type: z.literal('hello'), id, version: z.number().int() }),
-  z.object({ type: z.literal('publish'), id, name: broadcastName, sdp, resumeToken: z.string().max(128).optional() }),
-  /** Also before the publisher is there: the session then waits in state `waiting`. m-lines: see rtc/peers.ts ViewerPeer.accept. */
-  z.object({ type: z.literal('watch'), id, name: broadcastName, sdp }),
-  z.object({ type: z.literal('restart'), id, session, sdp }),
-  z.object({ type: z.literal('candidate'), id, session, candidate }),
-  z.object({ type: z.literal('leave'), id, session }),
-  /** `subscribe`: push `broadcasts` on every change from now on. */
-  z.object({ type: z.literal('list'), id, subscribe: z.boolean().optional() }),
-  z.object({ type: z.literal('ping'), id }),
+  z.object({ type: z.literal('hello'), id, version: z.number().int() }).describe('The first message of a socket.'),
+  z
+    .object({ type: z.literal('publish'), id, name: broadcastName, sdp, resumeToken: z.string().max(128).optional() })
+    .describe(
+      'Offers video and at most one audio track. The resume token of an earlier `published` takes the name over.',
+    ),
+  // m-lines: rtc/peers.ts, ViewerPeer.accept.
+  z
+    .object({ type: z.literal('watch'), id, name: broadcastName, sdp })
+    .describe('Offers to receive. Possible before the publisher is there: the session is then in state `waiting`.'),
+  z.object({ type: z.literal('restart'), id, session, sdp }).describe('A new offer of a session: ICE restart.'),
+  z.object({ type: z.literal('candidate'), id, session, candidate }).describe('A trickled ICE candidate (RFC 8838).'),
+  z.object({ type: z.literal('leave'), id, session }).describe('Ends a session of this socket.'),
+  z
+    .object({ type: z.literal('list'), id, subscribe: z.boolean().optional() })
+    .describe('The broadcasts; with `subscribe: true` also pushed on every change, with `false` no longer.'),
+  z.object({ type: z.literal('ping'), id }).describe('For pages, which cannot see WebSocket pings.'),
 ]);
 export type ClientMessage = z.infer<typeof clientMessage>;
 
@@ -90,3 +94,44 @@ export type ServerMessage =
   /** `error`: only with `ended`, when it was not the client's wish; retryable says whether coming back is worth a try. */
   | { type: 'state'; session: string; state: SessionState; reason: string; error?: WireError }
   | { type: 'stats'; session: string; broadcast: BroadcastStats; viewer?: ViewerSessionStats };
+
+/** The reply of each request that succeeds. */
+export const REPLIES = {
+  hello: 'welcome',
+  publish: 'published',
+  watch: 'watching',
+  restart: 'restarted',
+  candidate: 'ok',
+  leave: 'ok',
+  list: 'broadcasts',
+  ping: 'pong',
+} as const satisfies Record<ClientMessage['type'], ServerMessage['type']>;
+
+export type RequestType = ClientMessage['type'];
+/** A request as callers write it: the client numbers it. */
+export type RequestOf<Type extends RequestType> = { type: Type } & Omit<Extract<ClientMessage, { type: Type }>, 'id'>;
+export type ReplyTo<Type extends RequestType> = Extract<ServerMessage, { type: (typeof REPLIES)[Type] }>;
+
+/** Close codes of /ws beside those that RFC 6455 gives for broken frames; 44xx is the private range, 400 + as in HTTP. */
+export const CLOSE_CODES = {
+  goingAway: { code: 1001, when: 'The server stops.' },
+  tooLarge: { code: 1009, when: 'A message of more than four times `limits.maxMessageBytes`; it is not read.' },
+  internal: {
+    code: 1011,
+    when: 'The server met a defect while it handled a message. Connecting again is worth a try.',
+  },
+  tryAgainLater: {
+    code: 1013,
+    when: 'More than `limits.maxConnectionsPerAddress` WebSockets of one address; an error comes first.',
+  },
+  versionMismatch: { code: 4400, when: 'Another protocol version; an error comes first.' },
+  noHello: { code: 4408, when: 'No hello within ten seconds.' },
+  tooManyMessages: {
+    code: 4429,
+    when: 'More than twice `limits.maxMessagesPerSecond` for ten seconds. Up to there, messages above the limit get an error.',
+  },
+  lost: {
+    code: 1006,
+    when: 'Two pings (every 15 s) went unanswered, or 4 MiB wait to be read: the connection is cut.',
+  },
+} as const;

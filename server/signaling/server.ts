@@ -7,13 +7,13 @@ import type { Log } from '../log.ts';
 import { LogGate } from '../access/log-gate.ts';
 import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
 import { refuseSocket } from '../raw-response.ts';
-import { CLOSE, ClientSocket } from './client-socket.ts';
+import { ClientSocket } from './client-socket.ts';
 import { AddressCount } from '../access/limits.ts';
 import { isLoopbackHost } from '../access/address.ts';
 import { addressOf } from '../access/local-peer.ts';
 import { checkOrigin } from '../access/origin.ts';
 import type { SessionService } from '../broadcast/sessions.ts';
-import type { ServerMessage } from './protocol.ts';
+import { CLOSE_CODES, type ServerMessage } from './protocol.ts';
 import { wireError } from '../wire-error.ts';
 
 const PATH = '/ws';
@@ -99,7 +99,8 @@ export class SignalingServer {
       this.#state = 'closing';
       clearInterval(this.#heartbeat);
       this.#unsubscribe();
-      for (const connection of this.#connections) connection.close(CLOSE.goingAway, 'the server is stopping');
+      for (const connection of this.#connections)
+        connection.close(CLOSE_CODES.goingAway.code, 'the server is stopping');
     }
     await this.#empty(graceMs);
     for (const connection of this.#connections) connection.terminate();
@@ -175,7 +176,7 @@ export class SignalingServer {
       socket.on('error', () => socket.terminate());
       socket.once('close', () => this.#refused.delete(socket));
       socket.send(JSON.stringify({ type: 'error', ...wireError(error) } satisfies ServerMessage));
-      socket.close(CLOSE.tryAgainLater, 'too many connections');
+      socket.close(CLOSE_CODES.tryAgainLater.code, 'too many connections');
       return;
     }
     const connection = new ClientSocket({
