@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** The least with which the process starts: modules, worker threads and a few sessions. */
 const LEAST_OPEN_FILES = 96;
+/** Below this, modules are loaded with care. */
+const GENTLE_BELOW = 256;
+const REMEDY = 'Raise it (`ulimit -n 4096`, LimitNOFILE= of systemd, --ulimit nofile= of Docker) and start again.\n';
 
 /** The limit of open files of this process, or undefined where the system does not say (Linux only). */
 export function openFilesLimit(file = '/proc/self/limits'): number | undefined {
@@ -14,14 +17,28 @@ export function openFilesLimit(file = '/proc/self/limits'): number | undefined {
 }
 
 /**
- * Imports nothing, because it runs before the rest of the server is loaded: with too few descriptors that loading is what
- * fails, deep in Node, with no sentence a person can use.
+ * This file imports nothing of the server, because it runs before the rest is loaded: with too few descriptors that loading
+ * is what fails, deep in Node, without a sentence that helps.
  * @returns why the process cannot start, or undefined
  */
-export function openFilesProblem(limit = openFilesLimit()): string | undefined {
+export function openFilesProblem(limit: number | undefined): string | undefined {
   if (limit === undefined || limit >= LEAST_OPEN_FILES) return undefined;
-  return (
-    `The limit of open files is ${limit}; the server needs at least ${LEAST_OPEN_FILES}, and 4096 for many clients.\n` +
-    'Raise it (`ulimit -n 4096`, LimitNOFILE= of systemd, --ulimit nofile= of Docker) and start again.\n'
-  );
+  return `The limit of open files is ${limit}; the server needs at least ${LEAST_OPEN_FILES}, and 4096 for many clients.\n${REMEDY}`;
+}
+
+/** For an EMFILE while modules are loaded. */
+export function tooFewToLoad(limit: number | undefined): string {
+  return `The server could not be loaded: too many open files${limit === undefined ? '' : ` (the limit is ${limit})`}.\n${REMEDY}`;
+}
+
+/**
+ * Node opens all imports of a module at the same time, and zod imports sixty files of translations from one: more than a
+ * limit of 100 allows. Loaded one by one before, they are in the module cache.
+ */
+export async function loadGently(limit: number | undefined): Promise<void> {
+  if (limit === undefined || limit >= GENTLE_BELOW) return;
+  const folder = new URL('./v4/locales/', import.meta.resolve('zod'));
+  for (const name of readdirSync(folder)) {
+    if (name.endsWith('.js') && name !== 'index.js') await import(new URL(name, folder).href);
+  }
 }

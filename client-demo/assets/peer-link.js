@@ -106,8 +106,10 @@ export class PeerLink {
     const early = [];
     let session = '';
     /** @param {RTCIceCandidate} candidate */
-    const send = (candidate) =>
-      this.#signaling.request({ type: 'candidate', session, candidate: candidate.toJSON() }).catch(() => {});
+    const send = ({ candidate, sdpMid, sdpMLineIndex }) =>
+      this.#signaling
+        .request({ type: 'candidate', session, candidate: { candidate, sdpMid, sdpMLineIndex } })
+        .catch(() => {});
     pc.onicecandidate = ({ candidate }) => {
       if (candidate === null || pc !== this.#pc) return;
       if (session === '') early.push(candidate);

@@ -9,7 +9,6 @@
  * @property {string} name
  */
 
-export const HEIGHTS = [180, 270, 360];
 export const BITRATE_CAPS_BPS = [150_000, 300_000, 500_000, 800_000, 1_200_000, 1_500_000];
 
 const KEY = 'flashvsr-live.publish';

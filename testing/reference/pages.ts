@@ -1,0 +1,13 @@
+import { format, resolveConfig } from 'prettier';
+import { errorsPage } from './errors-page.ts';
+import { protocolPage } from './protocol-page.ts';
+
+/** Documents that are made from the code, by path: `npm run docs` writes them, a test holds them. */
+export async function referencePages(): Promise<ReadonlyMap<string, string>> {
+  const pages = { 'docs/errors.md': errorsPage(), 'docs/protocol.md': protocolPage() };
+  const formatted = Object.entries(pages).map(async ([path, text]): Promise<[string, string]> => {
+    const config = await resolveConfig(path);
+    return [path, await format(text, { ...config, filepath: path })];
+  });
+  return new Map(await Promise.all(formatted));
+}
