@@ -12,7 +12,21 @@ import ts from 'typescript';
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   main: ['cli', 'open-files'],
-  cli: ['app', 'exit', 'models/hub', 'models', 'upscalers', 'codec', 'media', 'log', 'config', 'version', 'errors'],
+  // replay runs a recorded session through rtc's connection and tracks.
+  cli: [
+    'app',
+    'exit',
+    'models/hub',
+    'models',
+    'upscalers',
+    'codec',
+    'rtc',
+    'media',
+    'log',
+    'config',
+    'version',
+    'errors',
+  ],
   app: [
     ...['signaling', 'http', 'ingress', 'egress', 'room', 'broadcast', 'pipeline', 'rtc', 'models', 'upscalers'],
     ...['log', 'metrics', 'config', 'access', 'media', 'version', 'errors'],

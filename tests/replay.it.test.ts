@@ -40,7 +40,7 @@ it('a recorded session gives the same access units again, and every replay the s
   await publisher.start(async (offer) => (await signaling.publish('recorded', offer)).sdp);
   await until(() => publisher.getStats().framesSent >= 90, 'three seconds of frames');
   await publisher.stop();
-  await signaling.close();
+  signaling.close();
   await until(() => app.sessions.size === 0, 'the end of the session');
 
   const [name] = readdirSync(folder);
