@@ -5,7 +5,7 @@ import { WhipFront } from '../../testing/whip-front.ts';
 
 /** aiortc (Debian's python3-aiortc; its DTLS is OpenSSL's) as a WHIP client; left out where it is not installed. */
 const PYTHON = '/usr/bin/python3';
-const SCRIPT = fileURLToPath(new URL('../../testing/interop/aiortc-whip.py', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../../testing/interop/aiortc_whip.py', import.meta.url));
 const missing = spawnSync(PYTHON, ['-c', 'import aiortc']).status !== 0;
 
 describe.skipIf(missing)('aiortc', () => {

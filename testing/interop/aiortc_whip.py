@@ -1,4 +1,4 @@
-"""aiortc publishes a moving picture and a tone by WHIP: aiortc-whip.py URL [--passive] [--forge] [--seconds N]."""
+"""aiortc publishes a moving picture and a tone by WHIP: aiortc_whip.py URL [--passive] [--forge] [--seconds N]."""
 
 import argparse
 import asyncio
