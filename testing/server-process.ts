@@ -91,6 +91,16 @@ export class ServerProcess {
     return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
   }
 
+  /** Processor time of the thread that does signaling and RTP: what attacks on parsers and queues cost every broadcast. */
+  mainThreadSeconds(): number {
+    return processorSeconds(`/proc/${this.child.pid}/task/${this.child.pid}/stat`);
+  }
+
+  /** Processor time of all threads. */
+  processorSeconds(): number {
+    return processorSeconds(`/proc/${this.child.pid}/stat`);
+  }
+
   /** GET over a connection of its own. */
   async get(path: string, timeoutMs = 10_000): Promise<Response> {
     return fetch(this.url + path, { headers: { connection: 'close' }, signal: AbortSignal.timeout(timeoutMs) });
@@ -125,3 +135,9 @@ export class ServerProcess {
 }
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** utime and stime of proc(5), in ticks of 10 ms. */
+function processorSeconds(path: string): number {
+  const fields = readFileSync(path, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

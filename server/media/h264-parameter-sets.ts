@@ -38,21 +38,25 @@ export class ParameterSets {
     return this.#refused;
   }
 
-  /** @param unit an SPS or PPS; copied, for it is a view on a packet that it must outlive */
-  remember(unit: Uint8Array): void {
+  /**
+   * @param unit an SPS or PPS; copied, for it is a view on a packet that it must outlive
+   * @returns its id; undefined when it has none
+   */
+  remember(unit: Uint8Array): number | undefined {
     const type = (unit[0] as number) & 0x1f;
     const ids = type === NAL_SPS ? spsIds(unit) : ppsIds(unit);
-    if (ids === undefined) return;
+    if (ids === undefined) return undefined;
     // A new set replaces the one of its id even if it cannot be remembered: the old one is no longer true.
     this.#forget(type, ids.id);
     if (unit.length > MAX_SET_BYTES || this.#bytes + unit.length > MAX_TOTAL_BYTES) {
       this.#refused += 1;
-      return;
+      return ids.id;
     }
     this.#bytes += unit.length;
     const copy = Uint8Array.from(unit);
     if (type === NAL_SPS) this.#sequence.set(ids.id, copy);
     else this.#picture.set(ids.id, { unit: copy, spsId: ids.spsId });
+    return ids.id;
   }
 
   /**
@@ -88,13 +92,13 @@ export class ParameterSets {
 }
 
 /** seq_parameter_set_id follows profile_idc, constraint flags and level_idc (H.264 section 7.3.2.1.1). */
-export function spsIds(unit: Uint8Array): { readonly id: number; readonly spsId: number } | undefined {
+function spsIds(unit: Uint8Array): { readonly id: number; readonly spsId: number } | undefined {
   const id = new BitReader(unit, 4).ue();
   return id !== undefined && id < MAX_SPS ? { id, spsId: id } : undefined;
 }
 
 /** pic_parameter_set_id, seq_parameter_set_id (H.264 section 7.3.2.2). */
-export function ppsIds(unit: Uint8Array): { readonly id: number; readonly spsId: number } | undefined {
+function ppsIds(unit: Uint8Array): { readonly id: number; readonly spsId: number } | undefined {
   const bits = new BitReader(unit, 1);
   const id = bits.ue();
   const spsId = bits.ue();

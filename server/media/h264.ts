@@ -1,5 +1,5 @@
 import { MAX_UNIT_BYTES, type DepacketizedUnit, type Depacketizer } from './depacketizer.ts';
-import { NAL_IDR, NAL_PPS, NAL_SPS, ParameterSets, ppsIds, slicePpsId, spsIds } from './h264-parameter-sets.ts';
+import { NAL_IDR, NAL_PPS, NAL_SPS, ParameterSets, slicePpsId } from './h264-parameter-sets.ts';
 import type { RtpPacket } from './rtp.ts';
 
 /** H264 over RTP (RFC 6184): single NAL unit packets, STAP-A and FU-A in both directions (packetization-mode 1). */
@@ -10,6 +10,8 @@ const FU_A = 28;
 const START_CODE = Buffer.from([0, 0, 0, 1]);
 /** NAL units of one access unit. A 4K keyframe cut into a slice a packet has about 1000. */
 const MAX_NAL_UNITS = 4096;
+/** Parameter sets of one access unit that are remembered; encoders send two to four. */
+const MAX_SETS_PER_UNIT = 64;
 
 /** NAL units of an Annex B stream (3 and 4 byte start codes), without start codes, as views. */
 export function splitAnnexB(data: Uint8Array): Uint8Array[] {
@@ -56,6 +58,7 @@ export class H264Depacketizer implements Depacketizer {
   readonly #pps = new Set<number>();
   /** PPS that the unit's IDR slices refer to; undefined: it has no IDR slice. */
   #idrPps: Set<number> | undefined;
+  #setsInUnit = 0;
 
   /** Parameter sets that were too large or too many to remember. */
   get refusedParameterSets(): number {
@@ -103,6 +106,7 @@ export class H264Depacketizer implements Depacketizer {
     this.#fragment = undefined;
     this.#damaged = false;
     this.#oversize = false;
+    this.#setsInUnit = 0;
     this.#sps.clear();
     this.#pps.clear();
     this.#idrPps = undefined;
@@ -157,9 +161,10 @@ export class H264Depacketizer implements Depacketizer {
     this.#bytes += unit.length + START_CODE.length;
     const type = (unit[0] as number) & 0x1f;
     if (type === NAL_SPS || type === NAL_PPS) {
-      this.#sets.remember(unit);
-      const ids = type === NAL_SPS ? spsIds(unit) : ppsIds(unit);
-      if (ids !== undefined) (type === NAL_SPS ? this.#sps : this.#pps).add(ids.id);
+      if (this.#setsInUnit >= MAX_SETS_PER_UNIT) return;
+      this.#setsInUnit += 1;
+      const id = this.#sets.remember(unit);
+      if (id !== undefined) (type === NAL_SPS ? this.#sps : this.#pps).add(id);
     } else if (type === NAL_IDR) {
       this.#idrPps ??= new Set();
       const id = slicePpsId(unit);
