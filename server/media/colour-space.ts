@@ -31,7 +31,7 @@ const RANGES: ReadonlyMap<number, Colour['range']> = new Map([
 /**
  * Matrix and range; primaries and transfer change nothing in a conversion between matrices, and the siting is ignored.
  * One of the two that is left open reads as WebRTC video without any description does: BT.601, limited.
- * @returns undefined when both are left open or the value is malformed: the stream's own headers hold then; never throws
+ * @returns undefined when both are left open or the value is malformed: then the bitstream's headers hold; never throws
  */
 export function parseColourSpace(value: Uint8Array): Colour | undefined {
   if (value.length !== PLAIN_BYTES && value.length !== HDR_BYTES) return undefined;

@@ -2,7 +2,7 @@ import type { MonotonicUs } from './types.ts';
 
 /** Pictures that come within this time of each other are one burst: an upscaler's chunk is worth one measurement. */
 const BURST_US = 200_000;
-/** How long a measurement counts; shorter at first, so that a slow start is soon forgotten. */
+/** How long a measurement counts; shorter at first, so that a slow start is forgotten soon. */
 const WINDOW_US = 3_500_000;
 const FIRST_WINDOW_US = 1_000_000;
 /** Room above what was needed, for timers and a busy thread. */
@@ -10,16 +10,17 @@ const MARGIN_MS = 8;
 /** A delay is stepped down for no less than this: every step moves the audio too. */
 const LOWER_FROM_MS = 12;
 const LOWER_EVERY_US = 1_000_000;
-/** Raised again so soon after it was lowered by so much: the load comes in waves; a longer memory is better than swinging. */
+/** If the delay rises again this soon after falling by this much, load is periodic: the window is lengthened. */
 const WAVE_US = 10_000_000;
 const WAVE_MS = 30;
 const CALM_US = 60_000_000;
 const MAX_PATIENCE = 4;
 
 /**
- * Finds the least delay at which pictures that come in bursts can leave evenly. What it goes by is the second worst burst
- * of the last seconds: one spike is shown late and forgotten, a second one raises the delay at once, by what was missing;
- * when bursts come earlier it falls to what they need within those seconds. Time is an argument.
+ * Finds the least delay at which pictures that come in bursts can leave evenly. It follows the second worst burst of the last
+ * seconds: one spike is shown late and forgotten, a second one raises the delay at once by what was missing; when bursts come
+ * earlier, it falls to what they need within those seconds. Time is an argument. A call sorts the bursts of the window, at most
+ * 70 (14 s at one in 200 ms).
  */
 export class DelayFinder {
   #bursts: { readonly startUs: MonotonicUs; needMs: number }[] = [];
@@ -60,7 +61,7 @@ export class DelayFinder {
     return false;
   }
 
-  /** What was measured means nothing any more; the delay stays until something else is known. */
+  /** Discards the measurements; the delay stays until there are new ones. */
   forget(): void {
     this.#bursts = [];
     this.#startedAtUs = undefined;

@@ -219,7 +219,7 @@ function stapA(units: readonly Uint8Array[], bytes: number): Buffer {
   return payload;
 }
 
-/** Fragments of equal size: the last one is not a tiny packet of its own. */
+/** Fragments of equal size: the last packet is not tiny. */
 function fragmentA(unit: Uint8Array, maxBytes: number, payloads: Buffer[]): void {
   const first = unit[0] as number;
   const body = unit.length - 1;

@@ -1,7 +1,7 @@
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from './types.ts';
 
 const US_PER_TICK = 1e6 / VIDEO_CLOCK_HZ;
-/** A lower delay is reached by letting frames leave up to this much faster than they came: nobody sees that. */
+/** To lower the delay, frames leave up to this much faster than they came, which is not visible. */
 const CATCH_UP_SHARE = 0.15;
 /** This far from it they run faster for a while: a delay that is much too long is worse. */
 const FAR_US = 300_000;
@@ -52,7 +52,8 @@ export interface PacerOptions {
 
 /**
  * Releases frames at media time + presentation delay, in order. An upscaler that works in chunks hands out eight frames at
- * once: paced, they leave one frame interval apart; late ones leave at once. No timers: ask take() at nextDueAtUs.
+ * once: paced, they leave one frame interval apart; late ones leave at once. No timers: call take() at nextDueAtUs. O(1) a
+ * frame; take() leaves at most maxFrames behind.
  */
 export class FramePacer<Frame> {
   readonly #timeline = new MediaTimeline();
@@ -113,7 +114,7 @@ export class FramePacer<Frame> {
     return { due, late, lateMs };
   }
 
-  /** How long ago a frame of this media time arrived, or would have, undelayed; to be asked after its push(). */
+  /** Time since the frame's (jitter-free) arrival. Call after push(). */
   sinceArrivalMs(mediaTime: MediaTime, nowUs: MonotonicUs): number {
     return (nowUs - (this.#timeline.arrivalOf(mediaTime) ?? nowUs)) / 1000;
   }

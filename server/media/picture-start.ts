@@ -3,8 +3,8 @@ import { parseVp8Descriptor } from './vp8.ts';
 import { parseVp9Descriptor } from './vp9.ts';
 
 /**
- * Whether a packet begins a picture, judged from its payload alone: after a loss in front of it this tells a whole
- * picture from the tail of one. H264: a parameter set, AUD or SEI, or a slice whose first_mb_in_slice is 0 (its ue(v)
+ * Whether a packet begins a picture, judged from its payload alone: after a loss in front of it this distinguishes a
+ * whole picture from the tail of one. H264: a parameter set, AUD or SEI, or a slice whose first_mb_in_slice is 0 (its ue(v)
  * code is a single 1 bit, H.264 section 7.3.3).
  */
 export function startsPicture(codec: SourceCodec, payload: Uint8Array): boolean {

@@ -49,7 +49,7 @@ export function parseRtp(data: Buffer): RtpPacket | undefined {
   };
 }
 
-/** The value of one header extension, or undefined. Malformed blocks read as far as they make sense. */
+/** The value of one header extension, or undefined. Malformed blocks are read as far as possible; linear in the block. */
 export function findExtension(packet: RtpPacket, id: number): Buffer | undefined {
   const block = packet.extensions;
   if (block === undefined) return undefined;

@@ -88,7 +88,7 @@ export class TransportFeedbackBuilder {
     at: number,
   ): { packet: Buffer; end: number; next: number } {
     const first = arrivals[at] as Arrival;
-    // A packet that comes after it was reported as lost gets a feedback of its own, which corrects the report.
+    // A packet that comes after it was reported as lost gets separate feedback, which corrects the report.
     const base = Math.min(first.sequence, Math.max(this.#next ?? first.sequence, first.sequence - MAX_REPORTED_GAP));
     const reference = Math.floor(first.atUs / REFERENCE_UNIT_US);
     // The first delta counts from the floored reference itself; what rounding leaves is carried, not lost.
@@ -104,7 +104,7 @@ export class TransportFeedbackBuilder {
       // Numbers in between have been reported before, maybe as received: nothing is said about them again.
       if (deltas.length > 0 && expected < (this.#next ?? 0) && sequence > expected) break;
       const delta = Math.round((atUs - clockUs) / DELTA_UNIT_US);
-      if (delta < -0x8000 || delta > 0x7fff) break; // over 8 s apart: needs a reference of its own
+      if (delta < -0x8000 || delta > 0x7fff) break; // over 8 s apart: needs another reference time
       for (; expected < sequence; expected += 1) statuses.push(NOT_RECEIVED);
       const status = delta >= 0 && delta <= 0xff ? SMALL_DELTA : LARGE_DELTA;
       statuses.push(status);

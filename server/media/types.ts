@@ -69,4 +69,4 @@ export type DropReason =
   | 'phase' // a chunked stream's first frames, left out so that its chunks do not wait for those of other streams
   | 'pace-late' // its presentation time passed by more than the budget
   | 'egress-slow' // a subscriber that writes (a recorder, a relay) is more than its queue behind
-  | 'no-viewer'; // nobody takes this codec or rendition
+  | 'no-viewer'; // no viewer takes this codec and rendition

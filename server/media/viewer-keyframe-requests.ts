@@ -24,7 +24,7 @@ const LIMITS: ViewerKeyframeLimits = {
 /**
  * Keyframe requests (PLI, FIR, joins) of many viewers for one encode, or for the publisher's stream: merged, and within a
  * budget for each viewer. A keyframe for one viewer costs all others quality: at 1.2 Mbit/s two a second take 1.4 dB. A
- * request beyond the budget waits for its turn, and a keyframe that anyone caused answers it.
+ * request beyond the budget waits for its turn, and any keyframe satisfies it.
  *
  * Worst case: a request costs O(1) unless one is due; poll() looks at the waiting viewers only when one of them may be due.
  */

@@ -46,7 +46,8 @@ describe('an honest broadcast beside a hostile publisher', () => {
 
   beforeAll(async () => {
     honest = await HonestBroadcast.start(server.url, 'honest', clip);
-    controlUs = await costUs(CONTROL, 5000);
+    await costUs(CONTROL, 3000); // compiles the code
+    controlUs = Math.max(await costUs(CONTROL, 5000), await costUs(CONTROL, 5000));
   }, 60_000);
   afterAll(() => honest.stop());
 
@@ -81,14 +82,15 @@ describe('an honest broadcast beside a hostile publisher', () => {
     // A step of the others sends an honest frame and up to 60 packets beside it.
     const packets = numbered ? 1 : 60;
     const costs = await costUs(attack, numbered ? 5000 : 120);
-    expect(costs).toBeLessThan(packets * (3 * controlUs + 60)); // 250 to 450 us before, harmless ones 50
+    // 83 to 174 us before, 16 to 20 us for a harmless packet.
+    expect(costs).toBeLessThan(packets * (2.5 * controlUs + (numbered ? 15 : 60)));
   });
 
   it('remembered parameter sets: a tiny IDR costs no copy of them, and memory stays flat', async () => {
     const before = server.residentMiB();
     const flood = parameterSetFlood(100);
-    expect(await costUs(flood, 150, flood)).toBeLessThan(4000); // 20 MB were copied twice for each
-    expect(server.residentMiB() - before).toBeLessThan(250);
+    expect(await costUs(flood, 150, flood)).toBeLessThan(2000); // 3900 us before: 20 MB were copied for each
+    expect(server.residentMiB() - before).toBeLessThan(200);
   });
 
   it.each(Object.keys(absurdStreams()))('H264 that claims %s is refused or ignored, the others go on', async (key) => {

@@ -31,7 +31,7 @@ it('falls within the seconds it remembers, to what is needed', () => {
   expect(steps).toEqual([498]);
 });
 
-it('is not moved by one spike, nor by what is less than a step', () => {
+it('ignores a single spike and changes smaller than a step', () => {
   const finder = new DelayFinder(500);
   expect(bursts(finder, [...times(12, 490), 700, ...times(12, 484), 493, ...times(12, 482)])).toEqual([]);
 });
@@ -61,7 +61,7 @@ it('stops where waiting does not help any more', () => {
   expect(finder.delayMs).toBe(MOST_MS);
 });
 
-it('keeps its delay when told that what it measured means nothing, until it knows something else', () => {
+it('keeps its delay after forget() until it has new measurements', () => {
   const finder = new DelayFinder(500);
   bursts(finder, times(20, 800));
   finder.forget();

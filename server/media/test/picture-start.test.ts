@@ -11,7 +11,7 @@ const annexB = (...units: Uint8Array[]) =>
   Buffer.concat(units.flatMap((unit) => [Buffer.from([0, 0, 0, 1]), Buffer.from(unit)]));
 
 describe('startsPicture', () => {
-  it('tells a first slice from a later one, in every kind of packet', () => {
+  it('distinguishes a first slice from a later one in every kind of packet', () => {
     const first = nal(0x41, 3000); // 0x88: first_mb_in_slice is 0
     const later = Buffer.concat([Buffer.from([0x41, 0x42]), randomBytes(100)]);
     expect(startsPicture('H264', first)).toBe(true);
