@@ -1,5 +1,7 @@
+import path from 'node:path';
 import {
   AVERROR_EAGAIN,
+  AVERROR_EINVAL,
   AVERROR_EOF,
   AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
@@ -16,6 +18,7 @@ import { colourOf, setFrameColour } from './colour.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import { PictureScaler } from './scaler.ts';
+import { MAX_FILE_PIXELS, allowedDecoder, boundDecoder, inputOptions, protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
 
 /** Time base of a stream, in seconds: num / den. */
@@ -41,7 +44,7 @@ export type ReadItem =
 /** Numbers pictures: an upscaler gives it back as it got it, so it names the picture whatever the file's clock is. */
 export const TICKS_PER_PICTURE = 3000;
 
-/** Any video file FFmpeg reads: its pictures decoded, its audio untouched. */
+/** A video file of a common kind: its pictures decoded, its audio untouched. */
 export class VideoReader {
   readonly file: string;
   readonly info: VideoInfo;
@@ -65,10 +68,21 @@ export class VideoReader {
     this.info = videoInfo(format, video);
   }
 
-  /** @throws AppError file.unreadable with FFmpeg's reason */
+  /**
+   * @param file a path, or an http or https address; formats, codecs and protocols by allow-list (untrusted.ts)
+   * @throws AppError file.unreadable with FFmpeg's reason
+   */
   static async open(file: string, threads: number): Promise<VideoReader> {
+    const protocols = protocolsFor(file);
+    if (protocols === undefined) throw unreadable(file, 'only files and http or https addresses are read');
     const format = new FormatContext();
-    const opened = await format.openInput(file, null, null);
+    const options = inputOptions(protocols);
+    // As an address, so that a colon in a name is no protocol.
+    const url = protocols.includes('file') ? `file:${path.resolve(file)}` : file;
+    const opened = await format.openInput(url, null, options);
+    options.free();
+    if (opened === AVERROR_EINVAL)
+      throw unreadable(file, 'its format is not one of the allowed ones, or it is damaged');
     if (opened < 0) throw unreadable(file, libavMessage(opened));
     try {
       const found = await format.findStreamInfo(null);
@@ -180,11 +194,17 @@ function fileColour(height: number): Colour {
 function openDecoder(file: string, video: Stream, threads: number): CodecContext {
   const codec = Codec.findDecoder(video.codecpar.codecId);
   if (codec === null) throw unreadable(file, 'its video codec is not known to this FFmpeg');
+  if (!allowedDecoder(codec.name))
+    throw unreadable(file, `its video codec, ${codec.name ?? '?'}, is not one of the allowed ones`);
+  const { width, height } = video.codecpar;
+  if (width * height > MAX_FILE_PIXELS) {
+    throw unreadable(file, `its pictures are ${width}x${height}, more than ${MAX_FILE_PIXELS} pixels`);
+  }
   const context = new CodecContext();
   context.allocContext3(codec);
   context.parametersToContext(video.codecpar);
   context.pktTimebase = video.timeBase;
-  context.threadCount = threads;
+  boundDecoder(context, threads);
   const code = context.open2Sync(codec, null);
   if (code >= 0) return context;
   context.freeContext();

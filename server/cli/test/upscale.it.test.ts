@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,8 @@ import { VideoReader } from '../../codec/video-reader.ts';
 import { configSchema } from '../../config/config.ts';
 import { delayModel, nearestModel } from '../../../testing/onnx-file.ts';
 import { AppError } from '../../errors.ts';
-import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../upscale.ts';
+import { upscaleIsolated } from '../isolated-upscale.ts';
+import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../upscale-job.ts';
 
 const run = promisify(execFile);
 const folder = mkdtempSync(path.join(tmpdir(), 'upscale-test-'));
@@ -164,4 +165,65 @@ it('works as a command: help, result line, exit codes', async () => {
   expect(wrong).toMatchObject({ code: 1 });
   expect((wrong as { stderr: string }).stderr).toMatch(/--scale is "many"; it must be a number from 1 to 8/);
   expect(existsSync(at('y.mp4'))).toBe(false);
+});
+
+it('does the whole job in a process of its own, with progress, and reports its errors', async () => {
+  const steps: number[] = [];
+  const progress = (total: number | undefined) => {
+    steps.push(total ?? 0);
+    return { update: (done: number) => steps.push(done), finish: (done: number) => steps.push(done) };
+  };
+  const result = await upscaleIsolated(at('sound.mp4'), at('isolated.mp4'), { ...OPTIONS, progress });
+  expect(result).toMatchObject({ frames: 30, width: 640, height: 360, label: 'Lanczos resize' });
+  expect([steps[0], steps.at(-1)]).toEqual([30, 30]);
+  expect(existsSync(at('isolated.mp4'))).toBe(true);
+  const refused = upscaleIsolated(at('text.mp4'), at('isolated-text.mp4'), OPTIONS);
+  await expect(refused).rejects.toMatchObject({ code: 'file.unreadable', message: expect.stringMatching(/text\.mp4/) });
+});
+
+it('survives a file that crashes the decoder: an error with the name of the file, and nothing left of the result', async () => {
+  const program = new URL('./programs/crash.mjs', import.meta.url);
+  const crashed = upscaleIsolated(at('sound.mp4'), at('crashed.mp4'), OPTIONS, { program });
+  await expect(crashed).rejects.toMatchObject({
+    code: 'file.unreadable',
+    message: `Reading ${at('sound.mp4')} crashed the process that decodes it (SIGSEGV).`,
+  });
+  expect(readdirSync(folder).filter((name) => name.startsWith('crashed'))).toEqual([]);
+  // The same in the middle of the real program's work.
+  const progress = () => ({ update: () => child?.kill('SIGSEGV'), finish: () => undefined });
+  let child: ChildProcess | undefined;
+  const onChild = (started: ChildProcess): void => void (child = started);
+  const killed = upscaleIsolated(at('sound.mp4'), at('killed.mp4'), { ...OPTIONS, progress }, { onChild });
+  await expect(killed).rejects.toThrow(/sound\.mp4 crashed the process that decodes it \(SIGSEGV\)/);
+  expect(readdirSync(folder).filter((name) => name.startsWith('killed'))).toEqual([]);
+});
+
+it('opens no second file: playlists, lists of files and patterns are refused, as are codecs and protocols off the list', async () => {
+  writeFileSync(at('list.m3u8'), `#EXTM3U\n#EXTINF:1,\n${at('sound.mp4')}\n#EXT-X-ENDLIST\n`);
+  writeFileSync(at('list.ffconcat'), `ffconcat version 1.0\nfile '${at('sound.mp4')}'\n`);
+  writeFileSync(at('list.mp4'), `ffconcat version 1.0\nfile 'sound.mp4'\n`);
+  await ffmpeg(...pattern('32x32', 10, 1), '-c:v', 'zmbv', at('zmbv.avi'));
+  const refused: readonly (readonly [string, RegExp])[] = [
+    [at('list.m3u8'), /cannot be read as a video/],
+    [at('list.ffconcat'), /not one of the allowed/],
+    [at('list.mp4'), /not one of the allowed/],
+    [at('zmbv.avi'), /its video codec, zmbv, is not one of the allowed ones/],
+    [`concat:${at('sound.mp4')}|${at('one.mp4')}`, /cannot be read/],
+    ['data://text/plain,x', /only files and http or https/],
+    ['rtmp://127.0.0.1/x', /only files and http or https/],
+  ];
+  for (const [input, reason] of refused) await expect(VideoReader.open(input, 1), input).rejects.toThrow(reason);
+  await run('cp', [at('one.mp4'), at('2024-05-04T10:11:12.mp4')]);
+  await (await VideoReader.open(at('2024-05-04T10:11:12.mp4'), 1)).close();
+});
+
+it('names a full disk and keeps nothing of the result', async () => {
+  // A file-size limit fails the write as a full disk does, without needing to mount one.
+  const program = new URL('./programs/small-files.mjs', import.meta.url);
+  const full = upscaleIsolated(at('sound.mp4'), at('full.mp4'), { ...OPTIONS, crf: 0 }, { program });
+  await expect(full).rejects.toMatchObject({
+    code: 'file.unreadable',
+    message: expect.stringMatching(/full\.part\.mp4 cannot be written/),
+  });
+  expect(readdirSync(folder).filter((name) => name.startsWith('full'))).toEqual([]);
 });
