@@ -21,6 +21,7 @@ import { WeriftStack } from './rtc/werift-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { addressKey } from './access/limits.ts';
 import { isLoopbackHost } from './access/address.ts';
+import { TraceFile } from './trace-file.ts';
 import { VERSION } from './version.ts';
 import type { ModelSummary } from './broadcast/statistics.ts';
 
@@ -106,7 +107,12 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     log.warn({ code: error.code, reason: error.message }, 'rtc.error');
   });
 
-  const { media, limits } = config;
+  const { media, limits, debug } = config;
+  const { traceFile } = debug;
+  const trace =
+    traceFile === undefined
+      ? undefined
+      : new TraceFile(traceFile, (reason) => log.warn({ file: traceFile, reason }, 'trace.stopped'));
   const fatal = new FirstError(() => registry.drain());
   const registry = new BroadcastRegistry({
     settings: broadcastSettings(config),
@@ -117,6 +123,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     nowUs: monotonicUs,
     capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
     onEngineFailed: (error) => fatal.report(error),
+    onFrameSent: trace && ((name, frame, stamps) => trace.frame(name, frame, stamps)),
     createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
       const placement = pool.place();
       const { spec: upscaler, slot: engineSlot } = placement;
@@ -163,7 +170,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     registry.drain();
     await settled(log, [registry.close()]);
     await settled(log, [signaling.close(), http.close()]);
-    await settled(log, [rtc.close(), pool.close()]);
+    await settled(log, [rtc.close(), pool.close(), ...(trace === undefined ? [] : [trace.close()])]);
   };
   try {
     const url = await http.listen();

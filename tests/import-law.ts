@@ -29,7 +29,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   app: [
     ...['signaling', 'http', 'ingress', 'egress', 'room', 'broadcast', 'pipeline', 'rtc', 'models', 'upscalers'],
-    ...['log', 'metrics', 'config', 'access', 'media', 'version', 'errors'],
+    ...['trace-file', 'log', 'metrics', 'config', 'access', 'media', 'version', 'errors'],
   ],
   // Adapters: each translates between the domain and one protocol, and knows no other adapter.
   signaling: [
@@ -73,6 +73,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   exit: ['upscalers', 'errors'],
   upscalers: ['codec', 'media', 'errors'],
   codec: ['media', 'errors'],
+  'trace-file': ['media', 'errors'],
   log: ['config', 'errors'],
   metrics: ['media', 'errors'],
   config: ['access', 'media', 'errors'],

@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
-import { TIMED_STEPS } from '../media/steps.ts';
+import { TIMED_STEPS, type FrameTrace } from '../media/steps.ts';
 import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Arrivals } from './arrivals.ts';
@@ -34,6 +34,8 @@ export interface BroadcastDependencies {
   readonly onEngineFailed: (error: AppError) => void;
   /** The list of broadcasts has changed. */
   readonly onChange: () => void;
+  /** A frame has gone all the way (trace files). */
+  readonly onFrameSent?: ((name: string, frame: EncodedFrame, trace: FrameTrace) => void) | undefined;
 }
 
 /** The permission to bring a source; release() gives it back unless attach() has used it. */
@@ -349,7 +351,9 @@ export class Broadcast {
     if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
     this.#lastMeteredTime = frame.mediaTime;
     const { metrics } = this.#deps;
-    const sample = this.#meter.add(frame, { ...frame.trace, sentAtUs: this.#deps.nowUs() });
+    const trace = { ...frame.trace, sentAtUs: this.#deps.nowUs() };
+    const sample = this.#meter.add(frame, trace);
+    this.#deps.onFrameSent?.(this.name, frame, trace);
     metrics.frame('sent');
     for (const step of TIMED_STEPS) metrics.step(step, sample.steps[`${step}Ms`]);
     metrics.step('added', sample.addedMs);

@@ -7,7 +7,7 @@ import { availableModels, modelRoots } from './catalogue.ts';
 import { onnxModelOf, readManifest, type FlashVsrManifest, type OnnxManifest } from './manifest.ts';
 
 /** What resolving a model needs of the configuration. */
-export type ModelConfig = Pick<Config, 'model'>;
+export type ModelConfig = Pick<Config, 'model'> & Partial<Pick<Config, 'debug'>>;
 
 /** A rung of the overload ladder that will not be there. */
 export type LeftOut = (name: string, reason: string) => void;
@@ -149,7 +149,7 @@ function importedSpec(context: ResolveContext, folder: string, { file, label, na
 }
 
 function flashVsrSpec(context: ResolveContext, location: ModelLocation, label: string): UpscalerSpec {
-  const { model } = context.config;
+  const { model, debug } = context.config;
   const { scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision } = model;
   const device = model.device === 'cpu' ? 'reference' : model.device;
   return {
@@ -164,6 +164,7 @@ function flashVsrSpec(context: ResolveContext, location: ModelLocation, label: s
     seed,
     colourMatch,
     precision,
+    ...(debug?.engineRecordPath === undefined ? {} : { recordPath: path.resolve(debug.engineRecordPath) }),
     ...smallModelOf(context),
   };
 }

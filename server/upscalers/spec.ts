@@ -32,6 +32,8 @@ export type UpscalerSpec =
       readonly coldStartFrames?: number;
       /** A chunk that is not full after this is filled with repeats; absent: the live default. 0: never (files). */
       readonly gatherDeadlineMs?: number;
+      /** Every stream's input is recorded to a file that begins with this, for `flashvsr_replay`. */
+      readonly recordPath?: string;
     };
 
 export type FlashVsrSpec = Extract<UpscalerSpec, { kind: 'flashvsr' }>;

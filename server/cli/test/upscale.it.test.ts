@@ -178,7 +178,10 @@ it('does the whole job in a process of its own, with progress, and reports its e
   expect([steps[0], steps.at(-1)]).toEqual([30, 30]);
   expect(existsSync(at('isolated.mp4'))).toBe(true);
   const refused = upscaleIsolated(at('text.mp4'), at('isolated-text.mp4'), OPTIONS);
-  await expect(refused).rejects.toMatchObject({ code: 'file.unreadable', message: expect.stringMatching(/text\.mp4/) });
+  await expect(refused).rejects.toMatchObject({
+    code: 'file.unreadable',
+    message: expect.stringMatching(/text\.mp4/) as string,
+  });
 });
 
 it('survives a file that crashes the decoder: an error with the name of the file, and nothing left of the result', async () => {
@@ -223,7 +226,7 @@ it('names a full disk and keeps nothing of the result', async () => {
   const full = upscaleIsolated(at('sound.mp4'), at('full.mp4'), { ...OPTIONS, crf: 0 }, { program });
   await expect(full).rejects.toMatchObject({
     code: 'file.unreadable',
-    message: expect.stringMatching(/full\.part\.mp4 cannot be written/),
+    message: expect.stringMatching(/full\.part\.mp4 cannot be written/) as string,
   });
   expect(readdirSync(folder).filter((name) => name.startsWith('full'))).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import { threadId } from 'node:worker_threads';
 import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
@@ -272,7 +273,7 @@ async function openNative(
   owner: () => FlashVsrUpscalerStream | undefined,
 ): Promise<FlashVsrStream> {
   const { engine, spec, format } = options;
-  const { coldStartFrames, gatherDeadlineMs, scale } = spec;
+  const { coldStartFrames, gatherDeadlineMs, recordPath, scale } = spec;
   const opened: { native?: FlashVsrStream } = {};
   opened.native = await engine.openStream(
     {
@@ -284,6 +285,7 @@ async function openNative(
       settings: settingsOf(options, rung),
       ...(coldStartFrames === undefined ? {} : { coldStartFrames }),
       ...(gatherDeadlineMs === undefined ? {} : { gatherDeadlineMs }),
+      ...(recordPath === undefined ? {} : { recordPath: recordingFile(recordPath) }),
     },
     {
       onFrame: (frame) => owner()?.takeFrame(frame),
@@ -292,6 +294,14 @@ async function openNative(
     },
   );
   return opened.native;
+}
+
+let recordings = 0;
+
+/** A name of its own for each stream of each thread. */
+function recordingFile(path: string): string {
+  recordings += 1;
+  return `${path}-${process.pid}-${threadId}-${recordings}`;
 }
 
 /** The frame's three planes as views of its one buffer. */
