@@ -27,8 +27,8 @@ export class WhipFront {
   readonly #stack: WeriftStack;
   readonly #server: Server;
 
-  private constructor() {
-    this.#stack = new WeriftStack(testRtcOptions());
+  private constructor(address: string) {
+    this.#stack = new WeriftStack(testRtcOptions({ interfaceAddresses: [address] }));
     this.#stack.onError((error) => this.errors.push(error));
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
@@ -38,9 +38,10 @@ export class WhipFront {
     });
   }
 
-  static async start(port = 0): Promise<WhipFront> {
-    const front = new WhipFront();
-    await new Promise<void>((resolve) => front.#server.listen(port, '127.0.0.1', resolve));
+  /** @param address of the UDP sockets; HTTP listens on 127.0.0.1 */
+  static async start(address = '127.0.0.1'): Promise<WhipFront> {
+    const front = new WhipFront(address);
+    await new Promise<void>((resolve) => front.#server.listen(0, '127.0.0.1', resolve));
     return front;
   }
 
