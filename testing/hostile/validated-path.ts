@@ -7,6 +7,8 @@ import { checkSuccess, connectivityCheck, isStun, StunType, transactionOf, type 
 export interface PathOptions {
   readonly kind?: 'publish' | 'watch';
   readonly offer?: PlainOfferOptions;
+  /** Of the broadcast; left out, one of its own. */
+  readonly name?: string;
 }
 
 /**
@@ -21,6 +23,8 @@ export class ValidatedPath {
   /** Datagrams of the server that are not STUN. */
   readonly received: Buffer[] = [];
   onDatagram: (data: Buffer) => void = () => undefined;
+  /** Answers the server's checks, and so consents to receive (RFC 7675). */
+  consents = true;
   readonly #socket: Socket;
 
   private constructor(signaling: SignalingClient, session: string, answer: string, socket: Socket) {
@@ -36,9 +40,9 @@ export class ValidatedPath {
   }
 
   /** @param url of a server that listens on 127.0.0.1, too */
-  static async open(url: string, { kind = 'publish', offer = {} }: PathOptions = {}): Promise<ValidatedPath> {
+  static async open(url: string, options: PathOptions = {}): Promise<ValidatedPath> {
+    const { kind = 'publish', offer = {}, name = `hostile-${randomBytes(4).toString('hex')}` } = options;
     const own: IceCredentials = { usernameFragment: 'abcd', password: 'p'.repeat(24) };
-    const name = `hostile-${randomBytes(4).toString('hex')}`;
     const signaling = await SignalingClient.connect(url);
     const sdp = plainOffer({ kind, usernameFragment: own.usernameFragment, password: own.password, ...offer });
     const reply = kind === 'publish' ? await signaling.publish(name, sdp) : await signaling.watch(name, sdp);
@@ -62,8 +66,9 @@ export class ValidatedPath {
     const validated = new Promise<void>((resolve) => {
       this.#socket.on('message', (data, from) => {
         if (isStun(data, StunType.success)) resolve();
-        else if (isStun(data, StunType.request)) this.send(checkSuccess(transactionOf(data), from, own.password));
-        else if ((data[0] as number) >= 20) {
+        else if (isStun(data, StunType.request) && this.consents)
+          this.send(checkSuccess(transactionOf(data), from, own.password));
+        else if ((data[0] as number) >= 20 && this.received.length < 1000) {
           this.received.push(data);
           this.onDatagram(data);
         }
