@@ -70,7 +70,6 @@ export const ERRORS = {
     'Check that the camera or encoder sends video, then publish again; nothing is kept.',
     true,
   ),
-  'broadcast.notFound': entry('request', 404, 'Check the name, or wait until the publisher is live.', true),
   'peer.connection': entry(
     'stream',
     500,

@@ -1,51 +1,15 @@
 import path from 'node:path';
-import cliProgress from 'cli-progress';
 import { Option, type Command } from 'commander';
 import { AppError } from '../errors.ts';
 import { LOCAL_MODELS, availableModels, modelRoots, modelRows, modelTable } from '../models/catalogue.ts';
-import { importOfficial, type ImportResult, type StepProgress } from '../models/import.ts';
+import { importOfficial, type ImportResult } from '../models/import.ts';
 import { HUB_ENDPOINT, PROMPT_URL, PUBLISHED } from '../models/hub/official.ts';
 import { pullModel } from '../models/hub/pull.ts';
 import { verifyModel } from '../models/verify.ts';
 import type { ModelVariant } from '../upscalers/spec.ts';
+import { createStepProgress } from './progress.ts';
 
-const VERBS: Readonly<Record<string, string>> = {
-  download: 'Downloading',
-  check: 'Checking weights',
-  write: 'Writing',
-  hash: 'Hashing',
-};
-const LINE_INTERVAL_MS = 5_000;
 const MIB = 2 ** 20;
-
-/** A bar per step on a terminal, a line every few seconds elsewhere. */
-function stepProgress(stream: NodeJS.WriteStream = process.stderr): { report: StepProgress; stop: () => void } {
-  let current = '';
-  let bar: cliProgress.SingleBar | undefined;
-  let reportedAt = 0;
-  const start = (step: string, total: number): void => {
-    bar?.stop();
-    current = step;
-    reportedAt = 0;
-    if (!stream.isTTY) return;
-    const format = `${(VERBS[step] ?? step).padEnd(17)} {bar} {percentage} %  {value}/{total} MiB  {eta_formatted} left`;
-    bar = new cliProgress.SingleBar({ format, stream, hideCursor: true }, cliProgress.Presets.shades_classic);
-    bar.start(Math.ceil(total / MIB), 0);
-  };
-  return {
-    report: (step, done, total) => {
-      if (VERBS[step] === undefined) return;
-      if (step !== current) start(step, total);
-      bar?.setTotal(Math.ceil(total / MIB));
-      bar?.update(Math.floor(done / MIB));
-      if (stream.isTTY || done === 0 || (done < total && Date.now() - reportedAt < LINE_INTERVAL_MS)) return;
-      reportedAt = Date.now();
-      const share = total === 0 ? 100 : Math.floor((100 * done) / total);
-      stream.write(`${VERBS[step]}: ${Math.floor(done / MIB)} of ${Math.ceil(total / MIB)} MiB (${share} %)\n`);
-    },
-    stop: () => bar?.stop(),
-  };
-}
 
 function printImported({ folder, manifest, warnings }: ImportResult): void {
   const { name, variant, bytes } = manifest;
@@ -84,7 +48,7 @@ async function runImport(from: string, flags: ImportFlags): Promise<void> {
       'Taking the files for v1.1; their tensors do not show the variant: add --variant v1 if they are v1.\n',
     );
   }
-  const progress = stepProgress();
+  const progress = createStepProgress();
   try {
     printImported(
       await importOfficial({
@@ -104,7 +68,7 @@ async function runImport(from: string, flags: ImportFlags): Promise<void> {
 
 async function runPull(model: string, flags: PullFlags): Promise<void> {
   const { modelsDir, ...rest } = flags;
-  const progress = stepProgress();
+  const progress = createStepProgress();
   try {
     printImported(
       await pullModel({
@@ -129,7 +93,7 @@ async function runVerify(names: readonly string[], { modelsDir }: CommonFlags): 
     throw new AppError('model.notFound', `There is no model ${JSON.stringify(unknown)}.`, { scope: 'request' });
   }
   for (const model of models.filter(({ name }) => names.length === 0 || names.includes(name))) {
-    const progress = stepProgress();
+    const progress = createStepProgress();
     const { name, problems, checked } = await verifyModel(model, progress.report);
     progress.stop();
     process.stdout.write(problems.length === 0 ? `ok    ${name} (${checked.join(', ')})\n` : `FAIL  ${name}\n`);

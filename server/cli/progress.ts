@@ -1,30 +1,43 @@
 import cliProgress from 'cli-progress';
+import type { StepProgress } from '../models/import.ts';
 
-/** Tells how far a long job is: a bar on a terminal, a line every few seconds elsewhere (logs, pipes). */
+/** How far a long job is: a bar on a terminal, a line every few seconds elsewhere (logs, pipes). */
 export interface Progress {
   update(done: number): void;
+  /** @param done replaces the total, which may have been an estimate */
   finish(done: number): void;
 }
 
-const LINE_INTERVAL_MS = 5_000;
-
-/** @param total undefined when it cannot be known */
-export function createProgress(total: number | undefined, stream: NodeJS.WriteStream = process.stderr): Progress {
-  return stream.isTTY ? barProgress(total, stream) : lineProgress(total, stream);
+export interface ProgressOptions {
+  /** In front of every line, for example `Downloading`. */
+  readonly title?: string;
+  /** Absent: unknown. */
+  readonly total?: number | undefined;
+  /** What is counted, for people: `frames`, `MiB`. */
+  readonly unit: string;
+  readonly stream?: NodeJS.WriteStream;
 }
 
-function barProgress(total: number | undefined, stream: NodeJS.WriteStream): Progress {
+const LINE_INTERVAL_MS = 5_000;
+const MIB = 2 ** 20;
+
+export function createProgress(options: ProgressOptions): Progress {
+  const { stream = process.stderr } = options;
+  return stream.isTTY ? barProgress(options, stream) : lineProgress(options, stream);
+}
+
+function barProgress({ title = '', total, unit }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
+  const left = `${title.padEnd(title === '' ? 0 : 17)}  `;
   const format =
     total === undefined
-      ? '  {value} frames  {rate} fps  {duration_formatted}'
-      : '  {bar} {percentage} %  {value}/{total} frames  {rate} fps  {eta_formatted} left';
+      ? `${left}{value} ${unit}  {rate} ${unit}/s  {duration_formatted}`
+      : `${left}{bar} {percentage} %  {value}/{total} ${unit}  {rate} ${unit}/s  {eta_formatted} left`;
   const bar = new cliProgress.SingleBar({ format, stream, hideCursor: true }, cliProgress.Presets.shades_classic);
   const rate = rateMeter();
   bar.start(total ?? 0, 0, { rate: '0' });
   return {
     update: (done) => bar.update(done, { rate: rate(done) }),
     finish: (done) => {
-      // The container's count may have been an estimate.
       bar.setTotal(done);
       bar.update(done, { rate: rate(done) });
       bar.stop();
@@ -32,17 +45,17 @@ function barProgress(total: number | undefined, stream: NodeJS.WriteStream): Pro
   };
 }
 
-function lineProgress(total: number | undefined, stream: NodeJS.WriteStream): Progress {
+function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   const rate = rateMeter();
-  let last = Date.now();
+  let lastMs = performance.now();
   const line = (done: number, of: number | undefined): void => {
     const share = of === undefined || of === 0 ? '' : ` of ${of} (${Math.min(100, Math.floor((100 * done) / of))} %)`;
-    stream.write(`${done}${share} frames, ${rate(done)} fps\n`);
+    stream.write(`${title === undefined ? '' : `${title}: `}${done}${share} ${unit}, ${rate(done)} ${unit}/s\n`);
   };
   return {
     update: (done) => {
-      if (Date.now() - last < LINE_INTERVAL_MS) return;
-      last = Date.now();
+      if (performance.now() - lastMs < LINE_INTERVAL_MS) return;
+      lastMs = performance.now();
       line(done, total);
     },
     finish: (done) => line(done, done),
@@ -50,6 +63,38 @@ function lineProgress(total: number | undefined, stream: NodeJS.WriteStream): Pr
 }
 
 function rateMeter(): (done: number) => string {
-  const start = Date.now();
-  return (done) => (done / Math.max(0.001, (Date.now() - start) / 1000)).toFixed(1);
+  const startMs = performance.now();
+  return (done) => (done / Math.max(0.001, (performance.now() - startMs) / 1000)).toFixed(1);
+}
+
+/** The steps of getting a model that take long enough for a bar. */
+const STEPS: Readonly<Record<string, string>> = {
+  download: 'Downloading',
+  check: 'Checking weights',
+  write: 'Writing',
+  hash: 'Hashing',
+};
+
+/** A progress for each step of a job that reports bytes; `stop` ends the last one. */
+export function createStepProgress(stream: NodeJS.WriteStream = process.stderr): {
+  readonly report: StepProgress;
+  readonly stop: () => void;
+} {
+  let current: { readonly step: string; readonly progress: Progress; doneMib: number } | undefined;
+  const stop = (): void => {
+    current?.progress.finish(current.doneMib);
+    current = undefined;
+  };
+  const report: StepProgress = (step, done, total) => {
+    const title = STEPS[step];
+    if (title === undefined) return;
+    if (current?.step !== step) {
+      stop();
+      const progress = createProgress({ title, total: Math.ceil(total / MIB), unit: 'MiB', stream });
+      current = { step, progress, doneMib: 0 };
+    }
+    current.doneMib = Math.ceil(done / MIB);
+    current.progress.update(current.doneMib);
+  };
+  return { report, stop };
 }

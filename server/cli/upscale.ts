@@ -62,7 +62,7 @@ export function registerUpscale(program: Command): void {
         crf: number('crf', flags.crf, 0, 51),
         preset: flags.preset,
         overwrite: flags.overwrite ?? false,
-        progress: (total) => createProgress(total),
+        progress: (total) => createProgress({ total, unit: 'frames' }),
       });
       const { frames, width, height, label, seconds, damagedPackets } = result;
       const rate = (frames / seconds).toFixed(1);

@@ -115,7 +115,7 @@ export class ClientSocket {
   }
 
   /**
-   * Runs one socket event. An exception that left an event handler would end the process and with it everybody's sessions:
+   * Runs one socket event. An exception that left an event handler would end the process and with it all sessions:
    * a defect met while reading one client's frame ends that client's socket only.
    */
   #guard(handle: () => void): void {

@@ -1,0 +1,44 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createProgress, createStepProgress } from '../progress.ts';
+
+let written: string[];
+const pipe = { isTTY: false, write: (text: string) => written.push(text) } as unknown as NodeJS.WriteStream;
+beforeEach(() => {
+  written = [];
+  vi.useFakeTimers({ toFake: ['performance'] });
+});
+afterEach(() => vi.useRealTimers());
+
+describe('progress into a pipe', () => {
+  it('writes a line every five seconds and one at the end', () => {
+    const progress = createProgress({ total: 100, unit: 'frames', stream: pipe });
+    for (let second = 1; second <= 10; second += 1) {
+      vi.advanceTimersByTime(1000);
+      progress.update(second * 8);
+    }
+    progress.finish(90);
+    expect(written).toEqual([
+      '40 of 100 (40 %) frames, 8.0 frames/s\n',
+      '80 of 100 (80 %) frames, 8.0 frames/s\n',
+      '90 of 90 (100 %) frames, 9.0 frames/s\n',
+    ]);
+  });
+
+  it('names the steps of getting a model, each with its own total, and leaves short ones out', () => {
+    const { report, stop } = createStepProgress(pipe);
+    report('download', 0, 10 * 2 ** 20);
+    vi.advanceTimersByTime(5000);
+    report('download', 5 * 2 ** 20, 10 * 2 ** 20);
+    report('unpack', 1, 2);
+    vi.advanceTimersByTime(5000);
+    report('download', 10 * 2 ** 20, 10 * 2 ** 20);
+    report('hash', 2 ** 20, 2 ** 20);
+    stop();
+    expect(written.map((line) => line.replace(/, .*/s, ''))).toEqual([
+      'Downloading: 5 of 10 (50 %) MiB',
+      'Downloading: 10 of 10 (100 %) MiB',
+      'Downloading: 10 of 10 (100 %) MiB',
+      'Hashing: 1 of 1 (100 %) MiB',
+    ]);
+  });
+});
