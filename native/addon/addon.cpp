@@ -38,7 +38,7 @@ Napi::Value Devices(const Napi::CallbackInfo& info) {
 Napi::Value CheckModel(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return Guard(env, [&] {
-    const ModelPlace model = ReadModelPlace(info[0].As<Napi::Object>());
+    const ModelLocation model = ReadModelLocation(info[0].As<Napi::Object>());
     const auto progress = ProgressTo(env, info[1]);
     return RunAsync(env, [model, progress]() -> MakeValue {
       LoadOptions options;

@@ -1,5 +1,5 @@
-// The way back to one JavaScript thread (one Node environment: the main thread or a worker). Native threads hand it jobs;
-// it outlives the environment as an object and turns into a wall when the environment ends.
+// Posts jobs from native threads to one JavaScript thread (one Node environment: the main thread or a worker). The object outlives the
+// environment; after the environment has ended, post() returns false.
 #pragma once
 
 #include <napi.h>
@@ -32,8 +32,9 @@ class Dispatcher : public std::enable_shared_from_this<Dispatcher> {
   void hold();
   void letGo();
 
-  // JS thread. Runs `work` on a thread of its own and then the job it returns on the JS thread. The environment's end
-  // waits for `work`, which should watch ending().
+  // JS thread. Runs `work` on a new thread and then the job it returns on the JS thread. The environment's end waits for `work`, which
+  // should watch ending(). Not libuv's pool: opening weights or closing an engine takes seconds, the pool has four threads by default,
+  // and Node's own file and DNS calls would wait behind them. Such calls are rare, so a thread each costs nothing.
   void run(std::function<Job()> work);
 
   // JS thread. `closer` runs when the environment ends before it was removed: what is still open closes then.

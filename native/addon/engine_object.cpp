@@ -19,7 +19,7 @@ Napi::Function EngineObject::Define(Napi::Env env) {
 Napi::Value EngineObject::Open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return Guard(env, [&] {
-    const ModelPlace model = ReadModelPlace(info[0].As<Napi::Object>());
+    const ModelLocation model = ReadModelLocation(info[0].As<Napi::Object>());
     const EngineOptions options = ReadEngineOptions(info[1].As<Napi::Object>());
     const OpenProgress progress = ProgressTo(env, info[2]);
     return RunAsync(env, [model, options, progress]() -> MakeValue {

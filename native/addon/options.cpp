@@ -1,238 +1,157 @@
 #include "addon/options.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <string>
-#include <type_traits>
+#include <utility>
 
-#include "engine/device.h"
+#include "addon/fields.h"
 
 namespace flashvsr::addon {
 
+// ---- names -------------------------------------------------------------------------------------------------------------
+
+template <typename Enum>
+using Name = std::pair<const char*, Enum>;
+
+template <>
+inline constexpr std::array kNames<ColourMatrix>{Name<ColourMatrix>{"bt601", ColourMatrix::Bt601},
+                                                 Name<ColourMatrix>{"bt709", ColourMatrix::Bt709},
+                                                 Name<ColourMatrix>{"bt2020", ColourMatrix::Bt2020}};
+template <>
+inline constexpr std::array kNames<ColourRange>{Name<ColourRange>{"limited", ColourRange::Limited},
+                                                Name<ColourRange>{"full", ColourRange::Full}};
+template <>
+inline constexpr std::array kNames<ColourMatch>{Name<ColourMatch>{"adain", ColourMatch::Adain},
+                                                Name<ColourMatch>{"wavelet", ColourMatch::Wavelet},
+                                                Name<ColourMatch>{"none", ColourMatch::None}};
+template <>
+inline constexpr std::array kNames<Precision>{Name<Precision>{"fp32", Precision::Fp32}, Name<Precision>{"bf16", Precision::Bf16},
+                                              Name<Precision>{"fp8", Precision::Fp8}};
+template <>
+inline constexpr std::array kNames<ModelVariant>{Name<ModelVariant>{"v1", ModelVariant::V1},
+                                                 Name<ModelVariant>{"v1.1", ModelVariant::V1_1}};
+template <>
+inline constexpr std::array kNames<ModelLocation::Kind>{Name<ModelLocation::Kind>{"imported", ModelLocation::Kind::Imported},
+                                                        Name<ModelLocation::Kind>{"official", ModelLocation::Kind::Official},
+                                                        Name<ModelLocation::Kind>{"synthetic", ModelLocation::Kind::Synthetic}};
+
+// ---- fields ------------------------------------------------------------------------------------------------------------
+
+template <>
+inline constexpr auto kFields<ModelLocation> =
+    std::tuple{Field{"kind", &ModelLocation::kind}, Field{"path", &ModelLocation::path}, Field{"variant", &ModelLocation::variant}};
+
+template <>
+inline constexpr auto kFields<PictureFormat> =
+    std::tuple{Field{"matrix", &PictureFormat::matrix}, Field{"range", &PictureFormat::range}};
+
+template <>
+inline constexpr auto kFields<StreamSettings> = std::tuple{
+    Field{"sparseRatio", &StreamSettings::sparseRatio}, Field{"topkRatio", &StreamSettings::topkRatio},
+    Field{"kvRatio", &StreamSettings::kvRatio},         Field{"localRange", &StreamSettings::localRange},
+    Field{"seed", &StreamSettings::seed},               Field{"colourMatch", &StreamSettings::colourMatch},
+};
+
+template <>
+inline constexpr auto kFields<StreamOptions> = std::tuple{
+    Field{"sourceWidth", &StreamOptions::sourceWidth},           Field{"sourceHeight", &StreamOptions::sourceHeight},
+    Field{"scale", &StreamOptions::scale},                       Field{"outputWidth", &StreamOptions::outputWidth},
+    Field{"outputHeight", &StreamOptions::outputHeight},         Field{"settings", &StreamOptions::settings},
+    Field{"coldStartFrames", &StreamOptions::coldStartFrames},   Field{"gatherDeadlineMs", &StreamOptions::gatherDeadlineMs},
+    Field{"inputQueueFrames", &StreamOptions::inputQueueFrames}, Field{"outputQueueFrames", &StreamOptions::outputQueueFrames},
+    Field{"startPosition", &StreamOptions::startPosition},       Field{"recordPath", &StreamOptions::recordPath},
+};
+
+template <>
+inline constexpr auto kFields<EngineOptions> = std::tuple{
+    Field{"device", &EngineOptions::device},       Field{"deviceIndex", &EngineOptions::deviceIndex},
+    Field{"precision", &EngineOptions::precision}, Field{"threads", &EngineOptions::threads},
+    Field{"hangMs", &EngineOptions::hangMs},       Field{"warmUp", &EngineOptions::warmUp},
+    Field{"cudaLibraryPath", &EngineOptions::cudaLibraryPath},
+};
+
+template <>
+inline constexpr auto kFields<ModelDims> = std::tuple{
+    Field{"dim", &ModelDims::dim},           Field{"heads", &ModelDims::heads},
+    Field{"ffn", &ModelDims::ffn},           Field{"layers", &ModelDims::layers},
+    Field{"textDim", &ModelDims::textDim},   Field{"textLen", &ModelDims::textLen},
+    Field{"freqDim", &ModelDims::freqDim},   Field{"lqHidden", &ModelDims::lqHidden},
+    Field{"lqLayers", &ModelDims::lqLayers}, Field{"decoderChannels", &ModelDims::decoderChannels},
+    Field{"variant", &ModelDims::variant},   Field{"latentChannels", &ModelDims::latentChannels},
+};
+
+template <>
+inline constexpr auto kFields<MemoryPlan> = std::tuple{
+    Field{"weightBytes", &MemoryPlan::weightBytes},       Field{"kvCacheBytes", &MemoryPlan::kvCacheBytes},
+    Field{"decoderBytes", &MemoryPlan::decoderBytes},     Field{"pictureBytes", &MemoryPlan::pictureBytes},
+    Field{"workspaceBytes", &MemoryPlan::workspaceBytes}, Field{"streamBytes", &MemoryPlan::streamBytes},
+    Field{"availableBytes", &MemoryPlan::availableBytes}, Field{"fits", &MemoryPlan::fits},
+    Field{"outputWidth", &MemoryPlan::outputWidth},       Field{"outputHeight", &MemoryPlan::outputHeight},
+    Field{"paddedWidth", &MemoryPlan::paddedWidth},       Field{"paddedHeight", &MemoryPlan::paddedHeight},
+    Field{"chunkFrames", &MemoryPlan::chunkFrames},       Field{"lookAheadFrames", &MemoryPlan::lookAheadFrames},
+    Field{"message", &MemoryPlan::message},               Field{"firstChunkFrames", &MemoryPlan::firstChunkFrames},
+};
+
+template <>
+inline constexpr auto kFields<StageTimes> =
+    std::tuple{Field{"projectMs", &StageTimes::project}, Field{"denoiseMs", &StageTimes::denoise}, Field{"revealMs", &StageTimes::reveal},
+               Field{"matchMs", &StageTimes::match}, Field{"totalMs", &StageTimes::total}};
+
+template <>
+inline constexpr auto kFields<StreamStats> = std::tuple{
+    Field{"pushedFrames", &StreamStats::pushedFrames},   Field{"deliveredFrames", &StreamStats::deliveredFrames},
+    Field{"refusedFrames", &StreamStats::refusedFrames}, Field{"repeatedFrames", &StreamStats::repeatedFrames},
+    Field{"chunks", &StreamStats::chunks},               Field{"restarts", &StreamStats::restarts},
+    Field{"queuedFrames", &StreamStats::queuedFrames},   Field{"pendingFrames", &StreamStats::pendingFrames},
+    Field{"position", &StreamStats::position},           Field{"outputFramesHeld", &StreamStats::outputFramesHeld},
+    Field{"busyMs", &StreamStats::busyMs},               Field{"latencyMs", &StreamStats::latencyMs},
+    Field{"lastChunk", &StreamStats::lastChunk},
+};
+
+template <>
+inline constexpr auto kFields<EngineInfo> = std::tuple{
+    Field{"device", &EngineInfo::device}, Field{"deviceName", &EngineInfo::deviceName},   Field{"precision", &EngineInfo::precision},
+    Field{"dims", &EngineInfo::dims},     Field{"weightBytes", &EngineInfo::weightBytes}, Field{"warm", &EngineInfo::warm},
+};
+
+template <>
+inline constexpr auto kFields<DeviceReport> = std::tuple{
+    Field{"device", &DeviceReport::device}, Field{"name", &DeviceReport::name},             Field{"usable", &DeviceReport::usable},
+    Field{"reason", &DeviceReport::reason}, Field{"totalBytes", &DeviceReport::totalBytes}, Field{"freeBytes", &DeviceReport::freeBytes},
+};
+
+// A stream's options with the colour of its pictures beside the other fields; pictures are always I420 here.
+template <>
+void Read<StreamOptions>(const Napi::Value& from, const char* name, StreamOptions& to) {
+  if (!from.IsObject()) FailOption(from.Env(), name, "an object");
+  ReadFields(from.As<Napi::Object>(), to);
+  ReadFields(from.As<Napi::Object>(), to.outputFormat);
+}
+
+// ---- what the rest of the addon calls ----------------------------------------------------------------------------------
+
 namespace {
 
-[[noreturn]] void Fail(const Napi::Object& from, const char* key, const char* wanted) {
-  throw Napi::TypeError::New(from.Env(), std::string("native option ") + key + " must be " + wanted);
-}
-
-bool Has(const Napi::Object& from, const char* key) {
-  const Napi::Value value = from.Get(key);
-  return !value.IsUndefined() && !value.IsNull();
-}
-
-double Number(const Napi::Object& from, const char* key) {
-  const Napi::Value value = from.Get(key);
-  if (!value.IsNumber()) Fail(from, key, "a number");
-  return value.As<Napi::Number>().DoubleValue();
-}
-double Number(const Napi::Object& from, const char* key, double otherwise) {
-  return Has(from, key) ? Number(from, key) : otherwise;
-}
-
-// What JavaScript holds exactly and T can hold; which values make sense was checked in options.ts.
-template <typename T>
-T Integer(const Napi::Object& from, const char* key, T otherwise) {
-  if (!Has(from, key)) return otherwise;
-  const double value = Number(from, key), most = std::min(9007199254740992.0, static_cast<double>(std::numeric_limits<T>::max()));
-  const double least = std::is_signed_v<T> ? -most : 0.0;
-  if (!(value >= least && value <= most) || value != std::floor(value)) Fail(from, key, "an integer in its range");
-  return static_cast<T>(value);
-}
-
-std::string Text(const Napi::Object& from, const char* key, const std::string& otherwise) {
-  if (!Has(from, key)) return otherwise;
-  const Napi::Value value = from.Get(key);
-  if (!value.IsString()) Fail(from, key, "text");
-  return value.As<Napi::String>().Utf8Value();
+template <typename Struct>
+Struct ReadStruct(const Napi::Object& from) {
+  Struct to;
+  Read(from, "options", to);
+  return to;
 }
 
 }  // namespace
 
-ColourMatrix ReadMatrix(const Napi::Value& value) {
-  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  if (name == "bt601") return ColourMatrix::Bt601;
-  if (name == "bt709") return ColourMatrix::Bt709;
-  if (name == "bt2020") return ColourMatrix::Bt2020;
-  throw Napi::TypeError::New(value.Env(), "native option matrix must be bt601, bt709 or bt2020");
-}
+ModelLocation ReadModelLocation(const Napi::Object& from) { return ReadStruct<ModelLocation>(from); }
+EngineOptions ReadEngineOptions(const Napi::Object& from) { return ReadStruct<EngineOptions>(from); }
+StreamSettings ReadStreamSettings(const Napi::Object& from) { return ReadStruct<StreamSettings>(from); }
+StreamOptions ReadStreamOptions(const Napi::Object& from) { return ReadStruct<StreamOptions>(from); }
+ColourMatrix ReadMatrix(const Napi::Value& value) { return ReadName<ColourMatrix>(value, "matrix"); }
+ColourRange ReadRange(const Napi::Value& value) { return ReadName<ColourRange>(value, "range"); }
 
-ColourRange ReadRange(const Napi::Value& value) {
-  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  if (name == "limited") return ColourRange::Limited;
-  if (name == "full") return ColourRange::Full;
-  throw Napi::TypeError::New(value.Env(), "native option range must be limited or full");
-}
-
-const char* MatrixName(ColourMatrix matrix) {
-  return matrix == ColourMatrix::Bt601 ? "bt601" : matrix == ColourMatrix::Bt709 ? "bt709" : "bt2020";
-}
-const char* RangeName(ColourRange range) { return range == ColourRange::Limited ? "limited" : "full"; }
-
-ModelPlace ReadModelPlace(const Napi::Object& from) {
-  ModelPlace place;
-  const std::string kind = Text(from, "kind", "");
-  if (kind == "imported") {
-    place.kind = ModelPlace::Kind::Imported;
-  } else if (kind == "official") {
-    place.kind = ModelPlace::Kind::Official;
-  } else if (kind == "synthetic") {
-    place.kind = ModelPlace::Kind::Synthetic;
-  } else {
-    Fail(from, "kind", "imported, official or synthetic");
-  }
-  place.path = Text(from, "path", "");
-  place.variant = ParseVariant(Text(from, "variant", "v1.1"));
-  return place;
-}
-
-EngineOptions ReadEngineOptions(const Napi::Object& from) {
-  EngineOptions options;
-  options.device = Text(from, "device", options.device);
-  options.deviceIndex = Integer(from, "deviceIndex", options.deviceIndex);
-  if (Has(from, "precision")) options.precision = ParsePrecision(Text(from, "precision", ""));
-  options.threads = Integer(from, "threads", options.threads);
-  options.hangMs = Integer(from, "hangMs", options.hangMs);
-  if (Has(from, "warmUp")) options.warmUp = std::make_shared<const StreamOptions>(ReadStreamOptions(from.Get("warmUp").As<Napi::Object>()));
-  options.cudaLibraryPath = Text(from, "cudaLibraryPath", options.cudaLibraryPath);
-  return options;
-}
-
-StreamSettings ReadStreamSettings(const Napi::Object& from) {
-  StreamSettings settings;
-  settings.sparseRatio = Number(from, "sparseRatio", settings.sparseRatio);
-  if (Has(from, "topkRatio")) settings.topkRatio = Number(from, "topkRatio");
-  settings.kvRatio = Number(from, "kvRatio", settings.kvRatio);
-  settings.localRange = Integer(from, "localRange", settings.localRange);
-  settings.seed = Integer(from, "seed", settings.seed);
-  const std::string match = Text(from, "colourMatch", "adain");
-  if (match == "adain") {
-    settings.colourMatch = ColourMatch::Adain;
-  } else if (match == "wavelet") {
-    settings.colourMatch = ColourMatch::Wavelet;
-  } else if (match == "none") {
-    settings.colourMatch = ColourMatch::None;
-  } else {
-    Fail(from, "colourMatch", "adain, wavelet or none");
-  }
-  return settings;
-}
-
-StreamOptions ReadStreamOptions(const Napi::Object& from) {
-  StreamOptions options;
-  options.sourceWidth = Integer(from, "sourceWidth", 0);
-  options.sourceHeight = Integer(from, "sourceHeight", 0);
-  options.scale = Number(from, "scale", options.scale);
-  options.outputWidth = Integer(from, "outputWidth", 0);
-  options.outputHeight = Integer(from, "outputHeight", 0);
-  options.outputFormat.pixels = PixelFormat::I420;
-  if (Has(from, "matrix")) options.outputFormat.matrix = ReadMatrix(from.Get("matrix"));
-  if (Has(from, "range")) options.outputFormat.range = ReadRange(from.Get("range"));
-  if (Has(from, "settings")) options.settings = ReadStreamSettings(from.Get("settings").As<Napi::Object>());
-  options.coldStartFrames = Integer(from, "coldStartFrames", options.coldStartFrames);
-  options.gatherDeadlineMs = Integer(from, "gatherDeadlineMs", options.gatherDeadlineMs);
-  options.inputQueueFrames = Integer(from, "inputQueueFrames", options.inputQueueFrames);
-  options.outputQueueFrames = Integer(from, "outputQueueFrames", options.outputQueueFrames);
-  options.startPosition = Integer(from, "startPosition", options.startPosition);
-  options.recordPath = Text(from, "recordPath", options.recordPath);
-  return options;
-}
-
-namespace {
-
-// Sizes and counts are far below 2^53.
-void Set(Napi::Object& object, const char* key, std::int64_t value) { object.Set(key, static_cast<double>(value)); }
-
-}  // namespace
-
-Napi::Object DimsObject(Napi::Env env, const ModelDims& dims) {
-  Napi::Object object = Napi::Object::New(env);
-  Set(object, "dim", dims.dim);
-  Set(object, "heads", dims.heads);
-  Set(object, "ffn", dims.ffn);
-  Set(object, "layers", dims.layers);
-  Set(object, "textDim", dims.textDim);
-  Set(object, "textLen", dims.textLen);
-  Set(object, "freqDim", dims.freqDim);
-  Set(object, "lqLayers", dims.lqLayers);
-  Set(object, "latentChannels", dims.latentChannels);
-  const auto list = [env](const auto& values) {
-    Napi::Array array = Napi::Array::New(env);
-    std::uint32_t index = 0;
-    for (const std::int64_t value : values) array.Set(index++, static_cast<double>(value));
-    return array;
-  };
-  object.Set("lqHidden", list(dims.lqHidden));
-  object.Set("decoderChannels", list(dims.decoderChannels));
-  object.Set("variant", std::string(VariantName(dims.variant)));
-  return object;
-}
-
-Napi::Object PlanObject(Napi::Env env, const MemoryPlan& plan) {
-  Napi::Object object = Napi::Object::New(env);
-  Set(object, "weightBytes", plan.weightBytes);
-  Set(object, "kvCacheBytes", plan.kvCacheBytes);
-  Set(object, "decoderBytes", plan.decoderBytes);
-  Set(object, "pictureBytes", plan.pictureBytes);
-  Set(object, "workspaceBytes", plan.workspaceBytes);
-  Set(object, "streamBytes", plan.streamBytes);
-  Set(object, "availableBytes", plan.availableBytes);
-  object.Set("fits", plan.fits);
-  Set(object, "outputWidth", plan.outputWidth);
-  Set(object, "outputHeight", plan.outputHeight);
-  Set(object, "paddedWidth", plan.paddedWidth);
-  Set(object, "paddedHeight", plan.paddedHeight);
-  Set(object, "chunkFrames", plan.chunkFrames);
-  Set(object, "lookAheadFrames", plan.lookAheadFrames);
-  Set(object, "firstChunkFrames", plan.firstChunkFrames);
-  object.Set("message", plan.message);
-  return object;
-}
-
-Napi::Object StatsObject(Napi::Env env, const StreamStats& stats) {
-  Napi::Object object = Napi::Object::New(env);
-  Set(object, "pushedFrames", stats.pushedFrames);
-  Set(object, "deliveredFrames", stats.deliveredFrames);
-  Set(object, "refusedFrames", stats.refusedFrames);
-  Set(object, "repeatedFrames", stats.repeatedFrames);
-  Set(object, "chunks", stats.chunks);
-  Set(object, "restarts", stats.restarts);
-  Set(object, "queuedFrames", stats.queuedFrames);
-  Set(object, "pendingFrames", stats.pendingFrames);
-  Set(object, "outputFramesHeld", stats.outputFramesHeld);
-  Set(object, "position", stats.position);
-  object.Set("busyMs", stats.busyMs);
-  object.Set("latencyMs", stats.latencyMs);
-  Napi::Object chunk = Napi::Object::New(env);
-  chunk.Set("projectMs", stats.lastChunk.project);
-  chunk.Set("denoiseMs", stats.lastChunk.denoise);
-  chunk.Set("revealMs", stats.lastChunk.reveal);
-  chunk.Set("matchMs", stats.lastChunk.match);
-  chunk.Set("totalMs", stats.lastChunk.total);
-  object.Set("lastChunk", chunk);
-  return object;
-}
-
-Napi::Object EngineInfoObject(Napi::Env env, const EngineInfo& info) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("device", info.device);
-  object.Set("deviceName", info.deviceName);
-  object.Set("precision", std::string(PrecisionName(info.precision)));
-  object.Set("dims", DimsObject(env, info.dims));
-  Set(object, "weightBytes", info.weightBytes);
-  object.Set("warm", info.warm);
-  return object;
-}
-
-Napi::Object DeviceObject(Napi::Env env, const DeviceReport& report) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("device", report.device);
-  object.Set("name", report.name);
-  object.Set("usable", report.usable);
-  object.Set("reason", report.reason);
-  Set(object, "totalBytes", report.totalBytes);
-  Set(object, "freeBytes", report.freeBytes);
-  return object;
-}
+const char* MatrixName(ColourMatrix matrix) { return NameOf(matrix); }
+const char* RangeName(ColourRange range) { return NameOf(range); }
+Napi::Object DimsObject(Napi::Env env, const ModelDims& dims) { return WriteFields(env, dims); }
+Napi::Object PlanObject(Napi::Env env, const MemoryPlan& plan) { return WriteFields(env, plan); }
+Napi::Object StatsObject(Napi::Env env, const StreamStats& stats) { return WriteFields(env, stats); }
+Napi::Object EngineInfoObject(Napi::Env env, const EngineInfo& info) { return WriteFields(env, info); }
+Napi::Object DeviceObject(Napi::Env env, const DeviceReport& report) { return WriteFields(env, report); }
 
 }  // namespace flashvsr::addon

@@ -1,5 +1,5 @@
-// JavaScript objects into native structs. Values were validated in TypeScript (server/upscalers/flashvsr/options.ts); here a
-// wrong type is a defect and throws a TypeError.
+// JavaScript objects into native structs and back, by one table a struct (fields.h). Values were validated in TypeScript
+// (server/upscalers/flashvsr/options.ts), so a wrong type here is a defect and throws a TypeError.
 #pragma once
 
 #include <napi.h>
@@ -9,7 +9,7 @@
 
 namespace flashvsr::addon {
 
-ModelPlace ReadModelPlace(const Napi::Object& from);
+ModelLocation ReadModelLocation(const Napi::Object& from);
 EngineOptions ReadEngineOptions(const Napi::Object& from);
 StreamOptions ReadStreamOptions(const Napi::Object& from);
 StreamSettings ReadStreamSettings(const Napi::Object& from);

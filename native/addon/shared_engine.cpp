@@ -42,7 +42,7 @@ Table& TheTable() {
 
 Error Cancelled() { return Error("engine.cancelled", ErrorScope::Engine, "opening the engine was cancelled"); }
 
-std::string KeyOf(const ModelPlace& model, const EngineOptions& options) {
+std::string KeyOf(const ModelLocation& model, const EngineOptions& options) {
   const auto part = [](const std::string& text) { return std::to_string(text.size()) + ":" + text + ";"; };
   return part(model.path) + part(std::to_string(static_cast<int>(model.kind))) + part(std::string(VariantName(model.variant))) +
          part(options.device) + part(std::to_string(options.deviceIndex)) +
@@ -50,7 +50,7 @@ std::string KeyOf(const ModelPlace& model, const EngineOptions& options) {
          part(std::to_string(options.threads)) + part(options.cudaLibraryPath);
 }
 
-std::shared_ptr<Engine> Open(const ModelPlace& model, EngineOptions options, const OpenProgress& progress) {
+std::shared_ptr<Engine> Open(const ModelLocation& model, EngineOptions options, const OpenProgress& progress) {
   const auto step = [&progress](std::string_view name) -> LoadProgress {
     return [&progress, name](std::uint64_t done, std::uint64_t total) {
       return !progress || progress(name, done, total);
@@ -65,12 +65,12 @@ std::shared_ptr<Engine> Open(const ModelPlace& model, EngineOptions options, con
 
 }  // namespace
 
-std::shared_ptr<const ModelWeights> OpenModel(const ModelPlace& model, LoadOptions options) {
+std::shared_ptr<const ModelWeights> OpenModel(const ModelLocation& model, LoadOptions options) {
   options.variant = model.variant;
   switch (model.kind) {
-    case ModelPlace::Kind::Imported: return ModelWeights::OpenImported(model.path, options);
-    case ModelPlace::Kind::Official: return ModelWeights::OpenOfficialFolder(model.path, options);
-    case ModelPlace::Kind::Synthetic: {
+    case ModelLocation::Kind::Imported: return ModelWeights::OpenImported(model.path, options);
+    case ModelLocation::Kind::Official: return ModelWeights::OpenOfficialFolder(model.path, options);
+    case ModelLocation::Kind::Synthetic: {
       Threads threads(static_cast<int>(std::thread::hardware_concurrency()));
       ModelDims dims = model.path == "micro" ? MicroDims() : OfficialDims();
       dims.variant = model.variant;
@@ -80,7 +80,7 @@ std::shared_ptr<const ModelWeights> OpenModel(const ModelPlace& model, LoadOptio
   FailInternal("unknown kind of model");
 }
 
-std::shared_ptr<EngineLease> EngineLease::Acquire(const ModelPlace& model, const EngineOptions& options,
+std::shared_ptr<EngineLease> EngineLease::Acquire(const ModelLocation& model, const EngineOptions& options,
                                                   const OpenProgress& progress) {
   Table& table = TheTable();
   const auto lease = std::make_shared<EngineLease>();
@@ -91,20 +91,20 @@ std::shared_ptr<EngineLease> EngineLease::Acquire(const ModelPlace& model, const
     bool mine = false;
     {
       const std::lock_guard lock(table.mutex);
-      std::shared_ptr<EngineSlot>& place = table.slots[key];
-      if (!place) {
-        place = std::make_shared<EngineSlot>();
-        place->engine = opening.get_future().share();
+      std::shared_ptr<EngineSlot>& known = table.slots[key];
+      if (!known) {
+        known = std::make_shared<EngineSlot>();
+        known->engine = opening.get_future().share();
         mine = true;
       }
-      slot = place;
+      slot = known;
       ++slot->leases;
     }
     const auto giveUp = [&] {
       const std::lock_guard lock(table.mutex);
       --slot->leases;
-      const auto place = table.slots.find(key);
-      if (mine && place != table.slots.end() && place->second == slot) table.slots.erase(place);
+      const auto found = table.slots.find(key);
+      if (mine && found != table.slots.end() && found->second == slot) table.slots.erase(found);
     };
     if (mine) {
       try {
@@ -143,8 +143,8 @@ std::shared_ptr<EngineLease> EngineLease::Acquire(const ModelPlace& model, const
 void EngineLease::markFailed() const {
   Table& table = TheTable();
   const std::lock_guard lock(table.mutex);
-  const auto place = table.slots.find(key_);
-  if (place != table.slots.end() && place->second == slot_) table.slots.erase(place);
+  const auto found = table.slots.find(key_);
+  if (found != table.slots.end() && found->second == slot_) table.slots.erase(found);
 }
 
 EngineLease::~EngineLease() {
@@ -153,8 +153,8 @@ EngineLease::~EngineLease() {
   {
     const std::lock_guard lock(table.mutex);
     if (--slot_->leases > 0) return;
-    const auto place = table.slots.find(key_);
-    if (place != table.slots.end() && place->second == slot_) table.slots.erase(place);
+    const auto found = table.slots.find(key_);
+    if (found != table.slots.end() && found->second == slot_) table.slots.erase(found);
     ++table.closing;
   }
   // Closing waits for the chunk at work: seconds on a CPU, and never on a JavaScript thread.

@@ -1,4 +1,4 @@
-// The engines of this process. Worker threads load the same module file, so they share this table: whoever asks for an
+// The engines of this process. Worker threads load the same module file, so they share this table: a request for an
 // engine that exists, or is being opened, gets that one. Nothing of Node here.
 #pragma once
 
@@ -10,13 +10,13 @@
 
 namespace flashvsr::addon {
 
-struct ModelPlace {
+struct ModelLocation {
   enum class Kind { Imported, Official, Synthetic } kind = Kind::Imported;
   std::string path;  // Imported: the .safetensors file; Official: the folder; Synthetic: unused
   ModelVariant variant = ModelVariant::V1_1;
 };
 
-// Progress of whoever opens first; the others just wait.
+// Progress goes to the first opener only.
 using OpenProgress = std::function<bool(std::string_view step, std::uint64_t done, std::uint64_t total)>;
 
 struct EngineSlot;
@@ -27,7 +27,7 @@ class EngineLease {
   EngineLease() = default;
   // Blocks while the engine is being opened. Throws flashvsr::Error; a failed opening is forgotten, so that the next
   // caller tries again. An engine that has failed for good (scope Engine) is never handed out again.
-  static std::shared_ptr<EngineLease> Acquire(const ModelPlace& model, const EngineOptions& options,
+  static std::shared_ptr<EngineLease> Acquire(const ModelLocation& model, const EngineOptions& options,
                                               const OpenProgress& progress);
   ~EngineLease();
   EngineLease(const EngineLease&) = delete;
@@ -49,7 +49,7 @@ void WaitForClosedEngines();
 // Engines open now, for tests.
 int OpenEngines();
 
-// The weights of a model place, checked.
-std::shared_ptr<const ModelWeights> OpenModel(const ModelPlace& model, LoadOptions options);
+// The weights of a model, checked.
+std::shared_ptr<const ModelWeights> OpenModel(const ModelLocation& model, LoadOptions options);
 
 }  // namespace flashvsr::addon

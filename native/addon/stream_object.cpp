@@ -36,8 +36,8 @@ class StreamObject::Listener : public StreamListener {
   void post(Event event) {
     dispatcher_->post([number = number_, event = std::move(event)](Napi::Env env) {
       const auto& streams = *AddonData::Of(env).streams;
-      const auto place = streams.find(number);
-      if (place != streams.end()) event(env, *place->second);
+      const auto found = streams.find(number);
+      if (found != streams.end()) event(env, *found->second);
     });
   }
 
@@ -204,10 +204,10 @@ void StreamObject::onFrame(Napi::Env env, const OutputFrame& frame) {
 }
 
 void StreamObject::onFlushed(Napi::Env env, std::uint64_t flushId) {
-  const auto place = flushes_.find(flushId);
-  if (place == flushes_.end()) return;
-  const Napi::Promise::Deferred deferred = place->second;
-  flushes_.erase(place);
+  const auto found = flushes_.find(flushId);
+  if (found == flushes_.end()) return;
+  const Napi::Promise::Deferred deferred = found->second;
+  flushes_.erase(found);
   deferred.Resolve(env.Undefined());
 }
 
