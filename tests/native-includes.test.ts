@@ -28,6 +28,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'kernels',
     'kernels/sm90',
     'kernels/dispatch',
+    'native/test',
     'native/backend',
     'native/backend/reference',
     'native/weights',
@@ -43,7 +44,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'native/common',
     'kernels',
   ],
-  'native/weights/test': ['native/weights', 'native/common'],
+  'native/weights/test': ['native/test', 'native/weights', 'native/common'],
   'native/weights/fuzz': ['native/weights', 'native/weights/test', 'native/common'],
   'native/test': [
     'native/tools',

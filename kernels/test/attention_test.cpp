@@ -1,7 +1,7 @@
 // Attention and mask selection against reference/attention.h.
 #include "kernels/attention.h"
 #include "backend/reference/ops.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/select.h"
 
 namespace flashvsr::kernels::test {
@@ -81,7 +81,7 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
   params.queryWindows = queries;
   params.heads = heads;
   params.out = out.data();
-  params.path = Results().path;
+  params.path = Run().path;
   params.type = type;
   params.outputType = outType;
   params.outputScale = c.float8Out ? 16.0F : 1.0F;
@@ -116,7 +116,7 @@ void RunDense(const std::string& name, DataType type, int heads, int rows, int l
   params.queryWindows = rows / 128;
   params.heads = heads;
   params.out = out.data();
-  params.path = Results().path;
+  params.path = Run().path;
   params.type = type;
   if (Succeeded(LaunchAttention(params, nullptr), name))
     Compare(name, out.read(), expected, type == DataType::kBfloat16 ? 6e-3 : 2e-5, out.marginsIntact());
@@ -167,9 +167,9 @@ void RunSelect(const std::string& name, int heads, int windowRows, int windowCol
 }  // namespace
 
 void AttentionTests() {
-  const bool quick = Results().quick;
+  const bool quick = Run().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
-    if (type == DataType::kFloat32 && Results().path == Path::kAuto) continue;  // one path only
+    if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
     const std::string t = Name(type);
     Test("sparse attention " + t + " 1 head, 6 windows, 3 groups", [&](const std::string& name) { RunSparse(name, type, {1, 6, 3, 3, 0.4}); });
     if (!quick) {
@@ -188,7 +188,7 @@ void AttentionTests() {
       Test("dense attention " + t + " length " + std::to_string(length), [&](const std::string& name) { RunDense(name, type, 2, 256, length); });
     if (!quick) Test("dense attention " + t + " length 512", [&](const std::string& name) { RunDense(name, type, 12, 768, 512); });
   }
-  if (Results().path == Path::kAuto) return;  // one path only
+  if (Run().path == Path::kAuto) return;  // one path only
   Test("select 2x3 windows, first chunk", [](const std::string& name) { RunSelect(name, 2, 2, 3, 3, 3, 3, 40); });
   Test("select 2x3 windows, later chunk", [](const std::string& name) { RunSelect(name, 2, 2, 3, 1, 4, 3, 42); });
   Test("select topk 0 keeps nothing but the ties' betters", [](const std::string& name) { RunSelect(name, 2, 3, 3, 1, 2, 11, 0); });

@@ -3,7 +3,7 @@
 #include "backend/reference/ops.h"
 #include "kernels/convolution.h"
 #include "kernels/decoder_output.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/norm.h"
 #include "kernels/pack.h"
 #include "kernels/sm90/convolution_sm90.h"
@@ -38,7 +38,7 @@ void Poison(const Device& device) { cudaMemset(device.data(), 0xFF, static_cast<
 // same again at a second run, which shows a race.
 void WithEach(const std::string& name, const ConvolutionParams& params, const Device& result, const std::function<void(const std::string&, Launcher)>& body) {
   body(name, LaunchChosen);
-  if (Results().path != Path::kAuto || !Sm90HasConvolution(params)) return;
+  if (Run().path != Path::kAuto || !Sm90HasConvolution(params)) return;
   body(name + " sm90 deep", LaunchDeep);
   if (!Sm90HasShortConvolution(params)) return;
   body(name + " sm90 short", LaunchShort);
@@ -93,7 +93,7 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
   params.outChannels = out;
   params.ldOut = out + gap;
   params.type = params.outputType = type;
-  params.path = Results().path;
+  params.path = Run().path;
   params.activation = relu ? Activation::kRelu : Activation::kNone;
   WithEach(name, params, result, [&](const std::string& label, Launcher launch) {
     Poison(result);
@@ -155,7 +155,7 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   params.strideT = 2;
   params.replicate = true;
   params.type = params.outputType = type;
-  params.path = Results().path;
+  params.path = Run().path;
   WithEach(name, params, raw, [&](const std::string& label, Launcher launch) {
     Poison(raw);
     Poison(result);
@@ -212,7 +212,7 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
     params.phases = 4;
     params.outStep = 2;
     params.type = params.outputType = type;
-    params.path = Results().path;
+    params.path = Run().path;
     params.activation = relu ? Activation::kRelu : Activation::kNone;
     WithEach(name + " step " + std::to_string(step), params, result, [&](const std::string& label, Launcher launch) {
       Poison(result);
@@ -255,9 +255,9 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
 }  // namespace
 
 void ConvolutionTests() {
-  const bool quick = Results().quick;
+  const bool quick = Run().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
-    if (type == DataType::kFloat32 && Results().path == Path::kAuto) continue;  // one path only
+    if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
     Test(Label("conv3x3 past bias relu", type, {9, 11, 24, 24}), [&](const std::string& name) { RunConvolution(name, type, 9, 11, 24, 24, true, true, false, true); });
     Test(Label("conv3x3 residual", type, {16, 24, 32, 32}), [&](const std::string& name) { RunConvolution(name, type, 16, 24, 32, 32, false, true, true, true); });
     Test(Label("conv3x3 odd channels", type, {7, 5, 13, 11}), [&](const std::string& name) { RunConvolution(name, type, 7, 5, 13, 11, true, true, true, true); });

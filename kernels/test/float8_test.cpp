@@ -3,7 +3,7 @@
 #include "kernels/attention_input.h"
 #include "backend/reference/ops.h"
 #include "kernels/linear.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/pack.h"
 
 namespace flashvsr::kernels::test {
@@ -185,7 +185,7 @@ void Float8Tests() {
     return;
   }
   std::vector<LinearCase> cases{{1, 8, 16}, {70, 72, 48}, {65, 200, 144, Activation::kGeluTanh, false, true}, {33, 13, 32}, {100, 96, 64, Activation::kNone, true}};
-  if (!Results().quick) {
+  if (!Run().quick) {
     cases.push_back({2053, 1032, 528, Activation::kGeluTanh, false, true});  // large tiles, all edges ragged
     cases.push_back({4224, 1536, 1536, Activation::kNone, true});
   }
@@ -197,7 +197,7 @@ void Float8Tests() {
   if (!Float8AttentionSuits()) return;
   Test("sparse attention e4m3 1 head, 6 windows, 3 groups", [](const std::string& name) { RunSparseFloat8(name, 1, 6, 3, 3, 0.4, false); });
   Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 2, 6, 4, 1, 0.5, true); });
-  if (!Results().quick) Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
+  if (!Run().quick) Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
 }
 
 }  // namespace flashvsr::kernels::test

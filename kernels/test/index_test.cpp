@@ -4,7 +4,7 @@
 #include "kernels/attention.h"
 #include "backend/backend.h"
 #include "kernels/convolution.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/window_order.h"
 
 namespace flashvsr::kernels::test {

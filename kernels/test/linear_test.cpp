@@ -3,7 +3,7 @@
 #include "kernels/dispatch/gemm.h"
 #include "kernels/linear.h"
 #include "kernels/sm90/linear_sm90.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 
 namespace flashvsr::kernels::test {
 namespace {
@@ -41,7 +41,7 @@ void RunGemm(const std::string& name, const GemmCase& c, DataType type) {
   params.m = c.m, params.n = c.n, params.k = c.k;
   params.lda = params.ldb = c.k, params.ldd = c.n;
   params.type = type;
-  params.path = Results().path;
+  params.path = Run().path;
   params.outputType = outType;
   params.activation = c.activation;
   if (Succeeded(LaunchGemm(params, nullptr), name)) Compare(name, out.read(), expected, c.floatOut ? 2e-5 : Limit(type), out.marginsIntact());
@@ -112,9 +112,9 @@ bool HasLinearSm90() {
 }  // namespace
 
 void LinearTests() {
-  const bool quick = Results().quick;
+  const bool quick = Run().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
-    if (type == DataType::kFloat32 && Results().path == Path::kAuto) continue;  // one path only
+    if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
     std::vector<GemmCase> cases{{1, 8, 8}, {70, 72, 40}, {65, 200, 136}, {33, 13, 24, Activation::kNone, true, false, true}};
     cases.push_back({129, 70, 13});                                             // k not a multiple of 8: the plain product
     cases.push_back({100, 96, 64, Activation::kGeluTanh});
@@ -132,7 +132,7 @@ void LinearTests() {
     }
     for (const GemmCase& c : cases) Test(Label("gemm", type, {c.m, c.n, c.k}), [&](const std::string& name) { RunGemm(name, c, type); });
   }
-  if (Results().path != Path::kAuto || !HasLinearSm90()) return;
+  if (Run().path != Path::kAuto || !HasLinearSm90()) return;
   std::vector<LinearCase> linears{{1029, 264, 1160, Activation::kNone, true, false, 4}};           // all edges ragged, one to a pair left over
   linears.push_back({1283, 72, 1096, Activation::kNone, true, true, 2});                           // one tile of columns, the least k
   linears.push_back({1280, 776, 1544, Activation::kGeluTanh, true, false, 6});                     // 25 steps: the ring wraps inside a tile

@@ -1,14 +1,14 @@
 // flashvsr_kernel_tests [--index] [--quick] [--filter TEXT]: every kernel against its reference twin.
 //   --index  only the index arithmetic, which needs no GPU      --quick  small shapes (under compute-sanitizer)
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 
 int main(int argc, char** argv) {
   using namespace flashvsr::kernels::test;
   bool indexOnly = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--index") == 0) indexOnly = true;
-    else if (std::strcmp(argv[i], "--quick") == 0) Results().quick = true;
-    else if (std::strcmp(argv[i], "--filter") == 0 && i + 1 < argc) Results().filter = argv[++i];
+    else if (std::strcmp(argv[i], "--quick") == 0) Run().quick = true;
+    else if (std::strcmp(argv[i], "--filter") == 0 && i + 1 < argc) flashvsr::test::Results().filter = argv[++i];
     else return std::fprintf(stderr, "usage: flashvsr_kernel_tests [--index] [--quick] [--filter TEXT]\n"), 2;
   }
   IndexTests();
@@ -18,13 +18,11 @@ int main(int argc, char** argv) {
     TokenTests();
     Float8Tests();
     for (const flashvsr::kernels::Path path : {flashvsr::kernels::Path::kPortable, flashvsr::kernels::Path::kAuto}) {
-      Results().path = path;  // kAuto: what this card's own kernels compute, where they suit
+      Run().path = path;  // kAuto: what this card's own kernels compute, where they suit
       LinearTests();
       ConvolutionTests();
       AttentionTests();
     }
   }
-  const Tally& tally = Results();
-  std::printf("%d passed, %d failed\n", tally.passed, tally.failed);
-  return tally.failed == 0 && tally.passed > 0 ? 0 : 1;
+  return flashvsr::test::Finish();
 }

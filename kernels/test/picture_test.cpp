@@ -1,7 +1,7 @@
 // Pictures against reference/picture_ops.h (to the byte) and decoder_ops.h, projector_ops.h.
 #include "backend/reference/ops.h"
 #include "kernels/colour_match.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/picture_conversion.h"
 #include "kernels/shuffle.h"
 

@@ -2,7 +2,7 @@
 #include "kernels/attention_input.h"
 #include "backend/float8.h"
 #include "backend/reference/ops.h"
-#include "kernels/test/kernel_harness.h"
+#include "kernels/test/device_arrays.h"
 #include "kernels/norm.h"
 #include "kernels/patch.h"
 #include "kernels/shuffle.h"

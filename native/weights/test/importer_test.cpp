@@ -10,7 +10,7 @@
 #include "weights/safetensors.h"
 #include "weights/sha256.h"
 #include "weights/test/builders.h"
-#include "weights/test/weights_harness.h"
+#include "test/harness.h"
 #include "weights/test/synthetic.h"
 
 using namespace flashvsr;
@@ -63,7 +63,7 @@ std::string Sha256Of(const std::string& bytes, bool portable = false) {
 
 }  // namespace
 
-TEST_CASE("sha256: the standard's examples, in pieces of every length") {
+TEST("sha256: the standard's examples, in pieces of every length") {
   CHECK_EQUAL(Sha256Of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK_EQUAL(Sha256Of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK_EQUAL(Sha256Of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
@@ -82,7 +82,7 @@ TEST_CASE("sha256: the standard's examples, in pieces of every length") {
   }
 }
 
-TEST_CASE("import: the golden model comes back byte for byte, with its variant and a true manifest") {
+TEST("import: the golden model comes back byte for byte, with its variant and a true manifest") {
   const TestFolder folder;
   std::string steps;
   ImportOptions options = GoldenImport(folder / "golden/");
@@ -110,7 +110,7 @@ TEST_CASE("import: the golden model comes back byte for byte, with its variant a
   CHECK_EQUAL(folder.entries(), 1u);
 }
 
-TEST_CASE("import: checkpoints of mixed types, a strided prompt and surplus decoder tensors") {
+TEST("import: checkpoints of mixed types, a strided prompt and surplus decoder tensors") {
   const TestFolder folder;
   const ModelDims dims = SmallDims();
   const ModelSources sources = Synthetic(dims, DType::F32);
@@ -156,7 +156,7 @@ TEST_CASE("import: checkpoints of mixed types, a strided prompt and surplus deco
   CHECK_EQUAL(embedding[static_cast<std::size_t>(width)], 1.0f);
 }
 
-TEST_CASE("import: an existing model stays unless it is to be replaced, and then as a whole") {
+TEST("import: an existing model stays unless it is to be replaced, and then as a whole") {
   const TestFolder folder;
   ImportOptions options = GoldenImport(folder / "golden");
   ImportModel(options);
@@ -172,7 +172,7 @@ TEST_CASE("import: an existing model stays unless it is to be replaced, and then
   CHECK_EQUAL(folder.entries(), 1u);
 }
 
-TEST_CASE("import: cancelled or refused, nothing is left behind") {
+TEST("import: cancelled or refused, nothing is left behind") {
   const TestFolder folder;
   for (const std::string at : {"check", "write"}) {
     ImportOptions options = GoldenImport(folder / "golden");
@@ -188,7 +188,7 @@ TEST_CASE("import: cancelled or refused, nothing is left behind") {
   CHECK_REFUSED("cannot create", ImportModel(options));
 }
 
-TEST_CASE("import: a damaged imported file is refused when it is opened") {
+TEST("import: a damaged imported file is refused when it is opened") {
   const TestFolder folder;
   ImportModel(GoldenImport(folder / "golden"));
   const fs::path file = folder / "golden/model.safetensors";

@@ -7,7 +7,7 @@
 #include "weights/model_weights.h"
 #include "weights/safetensors.h"
 #include "weights/test/builders.h"
-#include "weights/test/weights_harness.h"
+#include "test/harness.h"
 #include "weights/test/synthetic.h"
 
 using namespace flashvsr;
@@ -28,7 +28,7 @@ bool Contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("model: the golden folder's sizes are those of the specification") {
+TEST("model: the golden folder's sizes are those of the specification") {
   const auto model = ModelWeights::OpenOfficialFolder(FLASHVSR_GOLDEN_WEIGHTS, ModelVariant::V1);
   const ModelDims& dims = model->dims();
   CHECK_EQUAL(dims.dim, 256);
@@ -52,7 +52,7 @@ TEST_CASE("model: the golden folder's sizes are those of the specification") {
                   .size());
 }
 
-TEST_CASE("model: other sizes, more projector layers and every type are read from shapes alone") {
+TEST("model: other sizes, more projector layers and every type are read from shapes alone") {
   ModelDims dims = SmallDims();
   dims.lqLayers = 3;
   dims.layers = 4;
@@ -63,7 +63,7 @@ TEST_CASE("model: other sizes, more projector layers and every type are read fro
   }
 }
 
-TEST_CASE("model: a source with prefixes opens like four parts") {
+TEST("model: a source with prefixes opens like four parts") {
   const ModelDims dims = SmallDims();
   auto all = std::make_shared<MemoryTensorSource>();
   FillSynthetic(dims, DType::BF16, [&](const TensorSpec& spec, DType dtype, std::span<const float> values) {
@@ -72,7 +72,7 @@ TEST_CASE("model: a source with prefixes opens like four parts") {
   CHECK(ModelWeights::FromPrefixedSource(all)->dims() == dims);
 }
 
-TEST_CASE("model: everything wrong is listed at once") {
+TEST("model: everything wrong is listed at once") {
   const ModelDims dims = SmallDims();
   ModelSources sources = Synthetic(dims, DType::F32, [](const TensorSpec& spec, Tampering& change) {
     if (spec.name == "blocks.1.ffn.0.weight") change.leaveOut = true;
@@ -90,7 +90,7 @@ TEST_CASE("model: everything wrong is listed at once") {
   CHECK(Contains(message, "projector norm1.gamma holds -inf at element 1"));
 }
 
-TEST_CASE("model: a missing anchor tensor does not make all others look wrong") {
+TEST("model: a missing anchor tensor does not make all others look wrong") {
   ModelSources sources = Synthetic(SmallDims(), DType::F32, [](const TensorSpec& spec, Tampering& change) {
     if (spec.name == "patch_embedding.weight") change.leaveOut = true;
   });
@@ -99,7 +99,7 @@ TEST_CASE("model: a missing anchor tensor does not make all others look wrong") 
   CHECK(Contains(message, "transformer patch_embedding.weight is missing"));
 }
 
-TEST_CASE("model: NaN is found in every type, anywhere, and only when asked") {
+TEST("model: NaN is found in every type, anywhere, and only when asked") {
   for (const DType dtype : {DType::F32, DType::F16, DType::BF16}) {
     for (const std::size_t element : {std::size_t{0}, std::size_t{4096}, std::size_t{128 * 128 - 1}}) {
       ModelSources sources = Synthetic(SmallDims(), dtype, [&](const TensorSpec& spec, Tampering& change) {
@@ -113,7 +113,7 @@ TEST_CASE("model: NaN is found in every type, anywhere, and only when asked") {
   }
 }
 
-TEST_CASE("model: surplus tensors are refused, but not in the decoder") {
+TEST("model: surplus tensors are refused, but not in the decoder") {
   const auto add = [](std::shared_ptr<const TensorSource>& part, const std::string& name) {
     auto copy = std::make_shared<MemoryTensorSource>();
     for (const std::string_view each : part->names()) {
@@ -132,7 +132,7 @@ TEST_CASE("model: surplus tensors are refused, but not in the decoder") {
   CHECK(Contains(RefusalOf(sources), "transformer \"img_emb.proj.0.weight\" is not part of this model"));
 }
 
-TEST_CASE("model: surplus rows of TGrow are cut to the last ones") {
+TEST("model: surplus rows of TGrow are cut to the last ones") {
   ModelSources sources = Synthetic(SmallDims(), DType::F32, [](const TensorSpec& spec, Tampering& change) {
     if (spec.name != "9.conv.weight") return;
     change.shape = {spec.shape[0] * 2, spec.shape[1], 1, 1};
@@ -151,13 +151,13 @@ TEST_CASE("model: surplus rows of TGrow are cut to the last ones") {
   CHECK(Contains(RefusalOf(few), "decoder 15.conv.weight has shape"));
 }
 
-TEST_CASE("model: sizes that no network of this kind can have are refused") {
+TEST("model: sizes that no network of this kind can have are refused") {
   ModelDims dims = SmallDims();
   dims.dim = 192;
   CHECK(Contains(RefusalOf(Synthetic(dims, DType::F32)), "dim is 192; it must be a positive multiple of 128"));
 }
 
-TEST_CASE("model: loading reports progress up to the whole and can be cancelled") {
+TEST("model: loading reports progress up to the whole and can be cancelled") {
   const ModelSources sources = Synthetic(SmallDims(), DType::F32);
   std::uint64_t last = 0, total = 1;
   LoadOptions options;
@@ -174,7 +174,7 @@ TEST_CASE("model: loading reports progress up to the whole and can be cancelled"
   CHECK_REFUSED("cancelled", ModelWeights::FromSources(sources, options));
 }
 
-TEST_CASE("model: a folder without its files names all four at once") {
+TEST("model: a folder without its files names all four at once") {
   const std::filesystem::path folder = std::filesystem::temp_directory_path() / "flashvsr-empty-model";
   std::filesystem::create_directory(folder);
   for (const char* name : {"posi_prompt.pth", "TCDecoder.ckpt", "LQ_proj_in.ckpt", "diffusion_pytorch_model"}) {
@@ -183,7 +183,7 @@ TEST_CASE("model: a folder without its files names all four at once") {
   std::filesystem::remove(folder);
 }
 
-TEST_CASE("model: a file that models import did not write is refused") {
+TEST("model: a file that models import did not write is refused") {
   CHECK_REFUSED("does not say its variant",
                 ModelWeights::OpenImported(std::string(FLASHVSR_GOLDEN_WEIGHTS) +
                                            "/diffusion_pytorch_model_streaming_dmd.safetensors"));

@@ -4,7 +4,7 @@
 
 #include "weights/safetensors.h"
 #include "weights/test/builders.h"
-#include "weights/test/weights_harness.h"
+#include "test/harness.h"
 
 using namespace flashvsr;
 using namespace flashvsr::test;
@@ -23,7 +23,7 @@ std::string One(std::string_view dtype, std::string_view shape, std::string_view
 
 }  // namespace
 
-TEST_CASE("safetensors: tensors, metadata and escapes are read as written") {
+TEST("safetensors: tensors, metadata and escapes are read as written") {
   const std::string data = std::string("\x00\x00\x80\x3f\x00\x00\x00\xc0", 8) + std::string("\x00\x3c", 2);
   const std::string file = Safetensors(
       R"({"__metadata__":{"k\u00e9\n":"v \ud83d\ude00"}, "a.b":{"shape":[1,2],"dtype":"F32","data_offsets":[0,8]},)"
@@ -40,14 +40,14 @@ TEST_CASE("safetensors: tensors, metadata and escapes are read as written") {
   CHECK(source->find("c") == nullptr);
 }
 
-TEST_CASE("safetensors: other types are kept apart with their reason") {
+TEST("safetensors: other types are kept apart with their reason") {
   const std::string file = One("I64", "[2]", "[0,16]", 16);
   const auto source = Parse(file);
   CHECK(source->find("a") == nullptr);
   CHECK_EQUAL(source->unusable("a"), "has type I64");
 }
 
-TEST_CASE("safetensors: truncated, empty and foreign files are refused") {
+TEST("safetensors: truncated, empty and foreign files are refused") {
   CHECK_REFUSED("too short", Parse(""));
   CHECK_REFUSED("too short", Parse("1234567"));
   CHECK_REFUSED("not a safetensors file", Parse(std::string(64, 'P')));
@@ -57,13 +57,13 @@ TEST_CASE("safetensors: truncated, empty and foreign files are refused") {
   }
 }
 
-TEST_CASE("safetensors: absurd header lengths are refused before anything is allocated") {
+TEST("safetensors: absurd header lengths are refused before anything is allocated") {
   CHECK_REFUSED("claims a header of", Parse(Safetensors("{}", "", INT64_MAX)));
   CHECK_REFUSED("claims a header of", Parse(Safetensors("{}", "", 100'000'001)));
   CHECK_REFUSED("truncated: the header needs", Parse(Safetensors("{}", "", 99'999'999)));
 }
 
-TEST_CASE("safetensors: offsets are checked against shape, file and each other") {
+TEST("safetensors: offsets are checked against shape, file and each other") {
   CHECK_REFUSED("does not fit its shape", Parse(One("F32", "[4]", "[0,12]", 16)));
   CHECK_REFUSED("does not fit its shape", Parse(One("F32", "[4]", "[16,0]", 16)));
   CHECK_REFUSED("beyond the end", Parse(One("F32", "[4]", "[0,16]", 15)));
@@ -78,13 +78,13 @@ TEST_CASE("safetensors: offsets are checked against shape, file and each other")
                                               std::string(12, 0))));
 }
 
-TEST_CASE("safetensors: a zero extent makes an empty tensor, whatever the others are") {
+TEST("safetensors: a zero extent makes an empty tensor, whatever the others are") {
   const std::string file = One("F32", "[0,1000000000000]", "[0,0]", 0);
   const auto source = Parse(file);
   CHECK(source->find("a") != nullptr && source->find("a")->data.empty());
 }
 
-TEST_CASE("safetensors: malformed headers are refused") {
+TEST("safetensors: malformed headers are refused") {
   CHECK_REFUSED("occurs twice", Parse(Safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
                                                   R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
                                                   std::string(8, 0))));
@@ -100,7 +100,7 @@ TEST_CASE("safetensors: malformed headers are refused") {
   CHECK_REFUSED("after the end", Parse(Safetensors("{} {}", "")));
 }
 
-TEST_CASE("safetensors: what SafetensorsHeader writes is read back, data aligned to 64 bytes") {
+TEST("safetensors: what SafetensorsHeader writes is read back, data aligned to 64 bytes") {
   const SafetensorsEntry entries[] = {{"x\"\\\x01", DType::BF16, {2, 3}}, {"y", DType::F32, {5}}};
   const std::string header = SafetensorsHeader(entries, {{"variant", "v1.1"}});
   CHECK_EQUAL(header.size() % 64, 0u);
@@ -112,12 +112,12 @@ TEST_CASE("safetensors: what SafetensorsHeader writes is read back, data aligned
   CHECK_REFUSED("occurs twice", SafetensorsHeader(twice, {}));
 }
 
-TEST_CASE("safetensors: missing files, folders and empty files are named") {
+TEST("safetensors: missing files, folders and empty files are named") {
   CHECK_REFUSED("/no/such/file", SafetensorsFile::Open("/no/such/file"));
   CHECK_REFUSED("not a regular file", SafetensorsFile::Open("/"));
 }
 
-TEST_CASE("numbers: fp16 and bf16 conversions round to nearest even and keep every 16-bit value") {
+TEST("numbers: fp16 and bf16 conversions round to nearest even and keep every 16-bit value") {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
     const float asHalf = Float16ToFloat(half);

@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "weights/test/builders.h"
-#include "weights/test/weights_harness.h"
+#include "test/harness.h"
 #include "weights/torch_checkpoint.h"
 #include "weights/unpickler.h"
 
@@ -36,7 +36,7 @@ std::string Plain() { return OneTensor({2, 3}, {3, 1}); }
 
 }  // namespace
 
-TEST_CASE("torch: F32, F16 and BF16 state dicts, plain and ordered with _metadata, are read as written") {
+TEST("torch: F32, F16 and BF16 state dicts, plain and ordered with _metadata, are read as written") {
   for (const DType dtype : {DType::F32, DType::F16, DType::BF16}) {
     for (const bool ordered : {false, true}) {
       MemoryTensorSource written;
@@ -53,7 +53,7 @@ TEST_CASE("torch: F32, F16 and BF16 state dicts, plain and ordered with _metadat
   }
 }
 
-TEST_CASE("torch: a file with a single tensor has it under the empty name") {
+TEST("torch: a file with a single tensor has it under the empty name") {
   MemoryTensorSource written;
   written.AddFloats("t", DType::BF16, {1, 6}, kSix);
   const std::string file = TorchTensorFile(*written.find("t"));
@@ -62,7 +62,7 @@ TEST_CASE("torch: a file with a single tensor has it under the empty name") {
   CHECK_EQUAL(ReadElement(*read->find(""), 5), 5.0f);
 }
 
-TEST_CASE("torch: strided views are brought into row-major order, offsets are honoured") {
+TEST("torch: strided views are brought into row-major order, offsets are honoured") {
   const std::string transposed = OneTensor({3, 2}, {1, 3});
   CHECK(ReadFloats(*Parse(transposed)->find("a")) == (std::vector<float>{0, 3, 1, 4, 2, 5}));
   const std::string column = OneTensor({2}, {3}, 1);
@@ -77,7 +77,7 @@ TEST_CASE("torch: strided views are brought into row-major order, offsets are ho
   CHECK_EQUAL(ReadElement(*Parse(scalar)->find("a"), 0), 4.0f);
 }
 
-TEST_CASE("torch: tensors that reach beyond their storage, repeat elements or lie about it are refused") {
+TEST("torch: tensors that reach beyond their storage, repeat elements or lie about it are refused") {
   CHECK_REFUSED("beyond its storage", Parse(OneTensor({7}, {1})));
   CHECK_REFUSED("beyond its storage", Parse(OneTensor({6}, {1}, 1)));
   CHECK_REFUSED("beyond its storage", Parse(OneTensor({2, 3}, {4, 1})));
@@ -94,7 +94,7 @@ TEST_CASE("torch: tensors that reach beyond their storage, repeat elements or li
                                                        std::vector<std::int64_t>(17, 1))));
 }
 
-TEST_CASE("torch: copies of strided tensors cannot exceed the file's size") {
+TEST("torch: copies of strided tensors cannot exceed the file's size") {
   Pickle pickle;
   pickle.raw("}(");
   for (int index = 0; index < 200; ++index) {
@@ -106,14 +106,14 @@ TEST_CASE("torch: copies of strided tensors cannot exceed the file's size") {
   CHECK_REFUSED("more strided tensors", Parse(file));
 }
 
-TEST_CASE("torch: integer tensors and other values are kept apart with their reason") {
+TEST("torch: integer tensors and other values are kept apart with their reason") {
   const std::string file = OneTensor({3}, {1}, 0, 3, "LongStorage");
   CHECK_EQUAL(Parse(file)->unusable("a"), "has type torch.LongStorage");
   const std::string other = WithPickle(Pickle().raw("}").unicode("epoch").integer(3).raw("s").end());
   CHECK_EQUAL(Parse(other)->unusable("epoch"), "is not a tensor");
 }
 
-TEST_CASE("torch: every global but the three needed is refused by name, however it is spelled") {
+TEST("torch: every global but the three needed is refused by name, however it is spelled") {
   const auto refuse = [](const std::string& name, const std::string& pickle) {
     CHECK_REFUSED("\"" + name + "\"", Parse(WithPickle(pickle)));
   };
@@ -131,7 +131,7 @@ TEST_CASE("torch: every global but the three needed is refused by name, however 
   refuse("?[31m.x", Pickle().global("\x1b[31m", "x").end());
 }
 
-TEST_CASE("torch: opcodes that build objects, import extensions or read buffers are refused") {
+TEST("torch: opcodes that build objects, import extensions or read buffers are refused") {
   const std::pair<std::string_view, std::string_view> opcodes[] = {
       {"(o", "0x6f"}, {"\x81", "0x81"}, {"\x92", "0x92"}, {"\x82\x01", "0x82"}, {"\x83\x01\x01", "0x83"},
       {"P0\n", "0x50"}, {"\x97", "0x97"}, {"\x98", "0x98"}, {"\x8b\xff\xff\xff\x7f", "0x8b"}, {"I1\n", "0x49"},
@@ -141,7 +141,7 @@ TEST_CASE("torch: opcodes that build objects, import extensions or read buffers 
   }
 }
 
-TEST_CASE("torch: allowed globals cannot be misused") {
+TEST("torch: allowed globals cannot be misused") {
   const auto refuse = [](const std::string& reason, const Pickle& pickle) {
     Pickle copy = pickle;
     CHECK_REFUSED(reason, Parse(WithPickle(copy.end())));
@@ -162,7 +162,7 @@ TEST_CASE("torch: allowed globals cannot be misused") {
   refuse("twice", Pickle().raw("}(").unicode("k").raw("N").unicode("k").raw("Nu"));
 }
 
-TEST_CASE("torch: broken pickles end with a reason, never beyond their bytes") {
+TEST("torch: broken pickles end with a reason, never beyond their bytes") {
   const auto refuse = [](const std::string& reason, std::string_view pickle) {
     CHECK_REFUSED(reason, Unpickle(Bytes(pickle), "p"));
   };
@@ -188,7 +188,7 @@ TEST_CASE("torch: broken pickles end with a reason, never beyond their bytes") {
   for (std::size_t length = 0; length < whole.size(); ++length) refuse("truncated", whole.substr(0, length));
 }
 
-TEST_CASE("torch: deep nesting, self-reference and floods of values need no stack and bounded memory") {
+TEST("torch: deep nesting, self-reference and floods of values need no stack and bounded memory") {
   // A list inside a list, 100000 deep.
   CHECK_REFUSED("neither", Unpickle(Bytes(std::string(100'000, ']') + std::string(99'999, 'a') + "."), "p"));
   // A list that contains itself.
@@ -197,13 +197,13 @@ TEST_CASE("torch: deep nesting, self-reference and floods of values need no stac
   CHECK_REFUSED("at most", Unpickle(Bytes(std::string(kMaxPickleBytes + 1, 'N')), "p"));
 }
 
-TEST_CASE("torch: protocol 4 with frames, memoize and short text is read") {
+TEST("torch: protocol 4 with frames, memoize and short text is read") {
   const std::string pickle = std::string("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94", 13) +
                              std::string("\x8c\x01" "a\x94K\x07s.", 9);
   CHECK_EQUAL(Unpickle(Bytes(pickle), "p").others.size(), 1u);
 }
 
-TEST_CASE("zip: Zip64 sizes, Zip64 end records and comments are read") {
+TEST("zip: Zip64 sizes, Zip64 end records and comments are read") {
   Pickle pickle;
   pickle.raw("}").unicode("a").tensor("FloatStorage", "0", 6, 0, {6}, {1}).raw("s");
   const std::vector<ZipItem> items = {{.name = "m/data.pkl", .data = pickle.end(), .zip64 = true},
@@ -214,7 +214,7 @@ TEST_CASE("zip: Zip64 sizes, Zip64 end records and comments are read") {
   }
 }
 
-TEST_CASE("zip: truncated, foreign and legacy files are refused with the reason") {
+TEST("zip: truncated, foreign and legacy files are refused with the reason") {
   const std::string whole = Plain();
   for (std::size_t length = 0; length < whole.size(); ++length) {
     CHECK_REFUSED("test.ckpt", Parse(whole.substr(0, length)));
@@ -227,7 +227,7 @@ TEST_CASE("zip: truncated, foreign and legacy files are refused with the reason"
   CHECK_REFUSED("big-endian", Parse(Zip({{.name = "m/data.pkl", .data = "}."}, {.name = "m/byteorder", .data = "big"}})));
 }
 
-TEST_CASE("zip: compressed members are refused and nothing is inflated") {
+TEST("zip: compressed members are refused and nothing is inflated") {
   // Claims 1 TB in a few bytes.
   CHECK_REFUSED("is compressed (method 8)", Parse(Zip({{.name = "m/data.pkl",
                                                         .data = std::string(20, 'x'),
@@ -239,7 +239,7 @@ TEST_CASE("zip: compressed members are refused and nothing is inflated") {
   CHECK_REFUSED("is encrypted", Parse(Zip({{.name = "m/data.pkl", .data = "}.", .flags = 1}})));
 }
 
-TEST_CASE("zip: directories that lie are refused") {
+TEST("zip: directories that lie are refused") {
   const ZipItem pickle{.name = "m/data.pkl", .data = "}."};
   const auto with = [&](auto change) {
     ZipItem item = pickle;
@@ -266,19 +266,19 @@ TEST_CASE("zip: directories that lie are refused") {
   CHECK_REFUSED("outside the file", Parse(Zip({pickle}, {.claimedDirectoryOffset = 1 << 20})));
 }
 
-TEST_CASE("torch: a damaged storage is found by its checksum") {
+TEST("torch: a damaged storage is found by its checksum") {
   std::string file = Plain();
   file[file.find(Floats(kSix))] ^= 1;
   CHECK_REFUSED("\"m/data/0\" does not have the checksum", Parse(file));
 }
 
-TEST_CASE("torch: a storage the pickle names but the archive lacks is named") {
+TEST("torch: a storage the pickle names but the archive lacks is named") {
   Pickle pickle;
   pickle.raw("}").unicode("a").tensor("FloatStorage", "../../etc/passwd", 6, 0, {6}, {1}).raw("s");
   CHECK_REFUSED("\"m/data/../../etc/passwd\", which is missing", Parse(WithPickle(pickle.end())));
 }
 
-TEST_CASE("crc32: the check value of the standard, at every alignment") {
+TEST("crc32: the check value of the standard, at every alignment") {
   CHECK_EQUAL(Crc32(Bytes("123456789")), 0xcbf43926u);
   const std::string text = "xxxxxxxx123456789";
   for (std::size_t start = 0; start < 8; ++start) {

@@ -18,18 +18,13 @@
 #include "engine/network.h"
 #include "engine/synthetic_weights.h"
 #include "kernels/patch.h"
+#include "test/harness.h"
 
 namespace {
 
 using namespace flashvsr;
 
-int failures = 0;
-
-void Report(const char* name, bool ok, const std::string& detail) {
-  if (!ok) ++failures;
-  std::printf("%-4s %-14s %s\n", ok ? "ok" : "FAIL", name, detail.c_str());
-  std::fflush(stdout);
-}
+using test::Report;
 
 NetworkOptions OptionsOf(int height, int width) {
   NetworkOptions options;
@@ -183,10 +178,10 @@ int Main(int argc, char** argv) {
     }
     Report("failure", thrown == 2, message);
   }
-  std::printf("%d failed\n", failures);
+  const int code = test::Finish();
   std::fflush(stdout);
   // The context is dead: leave without the destructors' calls into it.
-  std::_Exit(failures == 0 ? 0 : 1);
+  std::_Exit(code);
 }
 
 }  // namespace

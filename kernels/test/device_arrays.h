@@ -1,5 +1,5 @@
-// What every kernel test uses: device arrays poisoned with NaN, fresh random inputs, and a comparison that says where the worst
-// element lies. A test states what it proves in its name; all tests run even when some fail.
+// What the kernels' tests add to the harness: device arrays poisoned with NaN, fresh random inputs, and a comparison that says where the
+// worst element lies.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -19,6 +19,7 @@
 #include "common/threads.h"
 #include "kernels/launched.h"
 #include "kernels/types.h"
+#include "test/harness.h"
 #include "weights/tensor_source.h"
 
 namespace flashvsr::kernels::test {
@@ -28,21 +29,16 @@ inline Threads& Pool() {
   return pool;
 }
 
-struct Tally {
-  int passed = 0, failed = 0;
-  std::string filter;  // run only tests whose name contains it
-  bool quick = false;  // small shapes only (compute-sanitizer)
-  Path path = Path::kPortable;  // of the products and attention under test
-};
-inline Tally& Results() {
-  static Tally tally;
-  return tally;
-}
+using flashvsr::test::Report;
 
-inline void Report(const std::string& name, bool ok, const std::string& detail) {
-  ++(ok ? Results().passed : Results().failed);
-  std::printf("%-4s %-58s %s\n", ok ? "ok" : "FAIL", name.c_str(), detail.c_str());
-  std::fflush(stdout);
+// What the run's command line and its two rounds set.
+struct Settings {
+  bool quick = false;           // small shapes only (compute-sanitizer)
+  Path path = Path::kPortable;  // of the kernels under test
+};
+inline Settings& Run() {
+  static Settings settings;
+  return settings;
 }
 
 // Ends the program when a CUDA error is sticky: nothing after it would mean anything.
@@ -243,9 +239,8 @@ inline double Limit(DataType type) { return type == DataType::kBfloat16 ? 3e-3 :
 inline const char* Name(DataType type) { return type == DataType::kBfloat16 ? "bf16" : type == DataType::kFloat8 ? "e4m3" : "fp32"; }
 
 inline void Test(const std::string& name, const std::function<void(const std::string&)>& body) {
-  const std::string full = Results().path == Path::kAuto ? name + " (auto)" : name;
-  if (full.find(Results().filter) == std::string::npos) return;
-  body(full);
+  const std::string full = Run().path == Path::kAuto ? name + " (auto)" : name;
+  if (flashvsr::test::Wanted(full)) body(full);
 }
 
 // "what bf16 3 4 5"
