@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/common/philox.h"
+#include "weights/memory_model.h"
 
 namespace flashvsr {
 namespace {
@@ -70,9 +71,7 @@ ModelDims MicroDims() {
 }
 
 std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads) {
-  ModelSources sources;
-  const auto transformer = std::make_shared<MemoryTensorSource>(), projector = std::make_shared<MemoryTensorSource>(),
-             decoder = std::make_shared<MemoryTensorSource>(), prompt = std::make_shared<MemoryTensorSource>();
+  MemoryModel model;
   std::uint32_t index = 0;
   for (const TensorSpec& spec : ExpectedTensors(dims)) {
     std::int64_t count = 1;
@@ -95,20 +94,13 @@ std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, 
         }
       }
     });
-    MemoryTensorSource& part = spec.part == "transformer" ? *transformer : spec.part == "projector" ? *projector
-                               : spec.part == "decoder"   ? *decoder
-                                                          : *prompt;
-    part.Add(spec.name, DType::BF16, spec.shape, std::move(bytes));
+    model.part(spec.part).Add(spec.name, DType::BF16, spec.shape, std::move(bytes));
     ++index;
   }
-  sources.transformer = transformer;
-  sources.projector = projector;
-  sources.decoder = decoder;
-  sources.prompt = prompt;
   LoadOptions options;
   options.variant = dims.variant;
   options.checkFinite = false;  // made finite a moment ago
-  return ModelWeights::FromSources(std::move(sources), options);
+  return ModelWeights::FromSources(model.sources(), options);
 }
 
 }  // namespace flashvsr

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <vector>
 
+#include "weights/memory_model.h"
 #include "weights/model_weights.h"
 
 namespace flashvsr::test {
@@ -60,17 +59,14 @@ inline void FillSynthetic(const ModelDims& dims, DType dtype,
 }
 
 inline ModelSources Synthetic(const ModelDims& dims, DType dtype, const Tamper& tamper = {}) {
-  std::map<std::string, std::shared_ptr<MemoryTensorSource>> parts;
-  for (const char* name : {"transformer", "projector", "decoder", "prompt"}) {
-    parts[name] = std::make_shared<MemoryTensorSource>();
-  }
+  MemoryModel model;
   FillSynthetic(
       dims, dtype,
       [&](const TensorSpec& spec, DType type, std::span<const float> values) {
-        parts[spec.part]->AddFloats(spec.name, type, spec.shape, values);
+        model.part(spec.part).AddFloats(spec.name, type, spec.shape, values);
       },
       tamper);
-  return {parts["transformer"], parts["projector"], parts["decoder"], parts["prompt"]};
+  return model.sources();
 }
 
 }  // namespace flashvsr::test
