@@ -13,7 +13,7 @@ struct ColourMatchParams {
   const uint8_t* frame = nullptr;  ///< (height, width, 3): the LQ frame
   float* out = nullptr;            ///< (3, height, width); only the content rectangle is written
   int width = 0, height = 0, contentWidth = 0, contentHeight = 0;
-  void* scratch = nullptr;         ///< ColourMatchScratchBytes
+  void* scratch = nullptr;  ///< ColourMatchScratchBytes
 };
 
 /// Bytes of scratch for one picture.

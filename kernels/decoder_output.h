@@ -7,7 +7,8 @@ namespace flashvsr::kernels {
 
 struct DecoderOutputParams {
   const void* x = nullptr;       ///< (height, width, channels) of `type`
-  const void* weight = nullptr;  ///< (3, PackedConvolutionDepth(9, channels, 0)) of `type`, packed by PackedConvolutionIndex (convolution.h)
+  const void* weight = nullptr;  ///< (3, PackedConvolutionDepth(9, channels, 0)) of `type`, packed by
+                                 ///< PackedConvolutionIndex (convolution.h)
   const float* bias = nullptr;   ///< (3)
   float* out = nullptr;          ///< (3, height, width), not clamped
   int height = 0, width = 0, channels = 0;

@@ -5,7 +5,8 @@
 
 namespace flashvsr::kernels {
 
-/// Who computes: a portable kernel (instructions of sm_80), a Hopper kernel, or the vendor's library (native/backend/cuda).
+/// Who computes: a portable kernel (instructions of sm_80), a Hopper kernel, or the vendor's library
+/// (native/backend/cuda).
 enum class Taken : int { kPortable = 0, kSm90 = 1, kVendor = 2 };
 
 /// `error` as of the launch; `by` means something only when it is cudaSuccess.

@@ -1,5 +1,5 @@
-// Linear layers: d = residual + activation(scale * a * b^T + bias) (gates are folded into b and bias): bf16 or e4m3 on tensor cores, or
-// fp32 for debugging.
+// Linear layers: d = residual + activation(scale * a * b^T + bias) (gates are folded into b and bias): bf16 or e4m3 on
+// tensor cores, or fp32 for debugging.
 #pragma once
 
 #include "kernels/launched.h"
@@ -15,7 +15,8 @@ struct LinearParams {
   void* d = nullptr;               ///< (m, n) of `outputType`
   int m = 0, n = 0, k = 0;         ///< tensor cores want k, lda, ldb % 8 == 0 and 16-byte aligned a, b
   int64_t lda = 0, ldb = 0, ldd = 0;
-  DataType type = DataType::kBfloat16;        ///< of a and b; kFloat8 wants k, lda, ldb % 16 == 0 and a card of sm_89 or newer
+  DataType type =
+      DataType::kBfloat16;  ///< of a and b; kFloat8 wants k, lda, ldb % 16 == 0 and a card of sm_89 or newer
   DataType outputType = DataType::kBfloat16;  ///< kFloat8 only from kFloat8, without residual
   float scale = 1.0f;                         ///< kFloat8: of the sums (the operands' scales, undone)
   float outputScale = 1.0f;                   ///< outputType kFloat8: d = e4m3(outputScale * ..), saturating
@@ -23,10 +24,12 @@ struct LinearParams {
   Path path = Path::kAuto;
 };
 
-/// Deterministic: one block computes one tile of d over the whole of k, in order. cudaErrorInvalidValue names a broken shape rule.
+/// Deterministic: one block computes one tile of d over the whole of k, in order. cudaErrorInvalidValue names a broken
+/// shape rule.
 Launched LaunchLinear(const LinearParams& params, cudaStream_t stream);
 
-/// Whether LaunchLinear takes the Hopper layer kernel (sm90/linear.cu), whose epilogue runs under the next tile's products.
+/// Whether LaunchLinear takes the Hopper layer kernel (sm90/linear.cu), whose epilogue runs under the next tile's
+/// products.
 bool LinearOverlapsEpilogue(const LinearParams& params);
 
 /// Whether the current device multiplies e4m3.

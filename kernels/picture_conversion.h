@@ -30,9 +30,9 @@ struct ResizeAxisView {
 
 /// Horizontal, then vertical, each rounded to a byte; then the last column and row are replicated into the padding.
 struct ResizeParams {
-  const uint8_t* in = nullptr;       ///< (inHeight, inWidth, 3)
-  uint8_t* middle = nullptr;         ///< scratch (inHeight, contentWidth, 3)
-  uint8_t* out = nullptr;            ///< (height, width, 3)
+  const uint8_t* in = nullptr;  ///< (inHeight, inWidth, 3)
+  uint8_t* middle = nullptr;    ///< scratch (inHeight, contentWidth, 3)
+  uint8_t* out = nullptr;       ///< (height, width, 3)
   int inWidth = 0, inHeight = 0;
   int contentWidth = 0, contentHeight = 0;  ///< of the resized picture, top left inside width x height
   int width = 0, height = 0;
@@ -42,7 +42,7 @@ cudaError_t LaunchResize(const ResizeParams& params, cudaStream_t stream);
 
 /// Planes in [-1, 1] -> bytes (x+1)*127.5 rounded half up -> tight RGB or I420 of the content rectangle.
 struct PackPictureParams {
-  const float* planes = nullptr;     ///< (3, height, width)
+  const float* planes = nullptr;  ///< (3, height, width)
   uint8_t* out = nullptr;
   int width = 0, height = 0, contentWidth = 0, contentHeight = 0;
   bool yuv = true;

@@ -1,4 +1,5 @@
-// Where a token lies: window order (group of 2 frames > window row > window column > frame > row > column in the window).
+// Where a token lies: window order (group of 2 frames > window row > window column > frame > row > column in the
+// window).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ constexpr TokenPosition PositionOfToken(int rows, int columns, int64_t token) {
   const int windowColumns = columns / 8, windows = (rows / 8) * windowColumns;
   const int block = static_cast<int>(token / 128), inside = static_cast<int>(token % 128);
   const int group = block / windows, window = block % windows;
-  return {group * 2 + inside / 64, window / windowColumns * 8 + inside / 8 % 8, window % windowColumns * 8 + inside % 8};
+  return {group * 2 + inside / 64, window / windowColumns * 8 + inside / 8 % 8,
+          window % windowColumns * 8 + inside % 8};
 }
 
 }  // namespace flashvsr::kernels

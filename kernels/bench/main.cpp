@@ -1,5 +1,5 @@
-// flashvsr_kernel_bench [--filter TEXT] [--height H --width W]: median time of every heavy kernel at the official sizes, on
-// random data, and its share of this card's measured ceilings. Default picture: 768x1408.
+// flashvsr_kernel_bench [--filter TEXT] [--height H --width W]: median time of every heavy kernel at the official
+// sizes, on random data, and its share of this card's measured ceilings. Default picture: 768x1408.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/cublaslt.h"
 #include "kernels/attention.h"
 #include "kernels/attention_input.h"
-#include "backend/cuda/cublaslt.h"
 #include "kernels/colour_match.h"
 #include "kernels/convolution.h"
 #include "kernels/decoder_output.h"
@@ -119,14 +119,18 @@ void Line(const std::string& name, double flop, double bytes, const std::functio
   const double ms = MedianMs(body);
   const cudaError_t error = cudaGetLastError();
   const double tflops = flop / ms * 1e-9, terabytes = bytes / ms * 1e-9;
-  std::printf("%-44s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops, tflops / kTflops * 100,
-              terabytes, terabytes / kTerabytes * 100, error == cudaSuccess ? "" : cudaGetErrorString(error));
+  std::printf("%-44s %9.1f us  %7.1f TFLOP/s %5.1f %%  %6.2f TB/s %5.1f %%%s\n", name.c_str(), ms * 1000, tflops,
+              tflops / kTflops * 100, terabytes, terabytes / kTerabytes * 100,
+              error == cudaSuccess ? "" : cudaGetErrorString(error));
   std::fflush(stdout);
 }
 
-void Linear(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, flashvsr::cuda::CublasLt* lt) {
-  const Buffer a(m * k), b(static_cast<std::int64_t>(n) * k), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
-  const double flop = 2.0 * static_cast<double>(m) * n * k, bytes = 2.0 * static_cast<double>(m * k + static_cast<std::int64_t>(n) * k + m * n * (residual ? 2 : 1));
+void Linear(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual,
+            flashvsr::cuda::CublasLt* lt) {
+  const Buffer a(m * k), b(static_cast<std::int64_t>(n) * k), d(m * n), bias(n, DataType::kFloat32), stored(n),
+      workspace(16 << 20);
+  const double flop = 2.0 * static_cast<double>(m) * n * k,
+               bytes = 2.0 * static_cast<double>(m * k + static_cast<std::int64_t>(n) * k + m * n * (residual ? 2 : 1));
   LinearParams own;
   own.a = a.get(), own.b = b.get(), own.d = d.get(), own.bias = bias.floats();
   own.residual = residual ? d.get() : nullptr;
@@ -134,7 +138,8 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
   own.activation = activation;
   for (const Path path : {Path::kPortable, Path::kAuto}) {
     own.path = path;
-    Line("linear " + name + (path == Path::kAuto ? " auto" : " portable"), flop, bytes, [&] { LaunchGemm(own, nullptr); });
+    Line("linear " + name + (path == Path::kAuto ? " auto" : " portable"), flop, bytes,
+         [&] { LaunchGemm(own, nullptr); });
   }
   if (Sm90SuitsLinear(own)) Line("linear " + name + " sm90", flop, bytes, [&] { LaunchLinearSm90(own, nullptr); });
   if (lt == nullptr) return;
@@ -144,17 +149,23 @@ void Linear(const std::string& name, std::int64_t m, int n, int k, Activation ac
   call.residual = residual ? d.get() : nullptr;
   call.out = d.get(), call.ldd = n;
   bool used = true;
-  Line("linear " + name + " cuBLASLt", flop, bytes, [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
+  Line("linear " + name + " cuBLASLt", flop, bytes,
+       [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
   if (!used) std::printf("  (not computed by cuBLASLt)\n");
 }
 
 // e4m3 operands; random bytes would hold NaN, so they are rounded normals.
-void LinearFloat8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual, bool float8Out, flashvsr::cuda::CublasLt* lt) {
+void LinearFloat8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual,
+                  bool float8Out, flashvsr::cuda::CublasLt* lt) {
   if (!Float8Suits()) return;
-  const Buffer a(m * k, DataType::kFloat8), b(static_cast<std::int64_t>(n) * k, DataType::kFloat8), d(m * n), bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
+  const Buffer a(m * k, DataType::kFloat8), b(static_cast<std::int64_t>(n) * k, DataType::kFloat8), d(m * n),
+      bias(n, DataType::kFloat32), stored(n), workspace(16 << 20);
   const Buffer one(1, DataType::kFloat32);
   const double flop = 2.0 * static_cast<double>(m) * n * k;
-  const double bytes = static_cast<double>(m * k + static_cast<std::int64_t>(n) * k) + static_cast<double>(m * n) * (float8Out ? 1 : residual ? 4 : 2);
+  const double bytes =
+      static_cast<double>(m * k + static_cast<std::int64_t>(n) * k) + static_cast<double>(m * n) * (float8Out  ? 1
+                                                                                                    : residual ? 4
+                                                                                                               : 2);
   Line("linear e4m3 " + name + " portable", flop, bytes, [&] {
     LinearParams p;
     p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
@@ -167,25 +178,31 @@ void LinearFloat8(const std::string& name, std::int64_t m, int n, int k, Activat
   });
   if (lt == nullptr) return;
   flashvsr::cuda::DeviceLinear weight{b.get(), bias.floats(), stored.get(), n, k};
-  weight.type = DataType::kFloat8, weight.scale = 1.0F / 64, weight.float8Out = float8Out, weight.outputScaleStored = one.floats();
+  weight.type = DataType::kFloat8, weight.scale = 1.0F / 64, weight.float8Out = float8Out,
+  weight.outputScaleStored = one.floats();
   flashvsr::cuda::LinearCall call;
   call.a = a.get(), call.lda = k, call.rows = m, call.weight = &weight, call.activation = activation;
   call.residual = residual ? d.get() : nullptr;
   call.out = d.get(), call.ldd = n;
   bool used = true;
-  Line("linear e4m3 " + name + " cuBLASLt", flop, bytes, [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
+  Line("linear e4m3 " + name + " cuBLASLt", flop, bytes,
+       [&] { used = lt->run(call, workspace.get(), 32 << 20, nullptr) && used; });
   if (!used) std::printf("  (not computed by cuBLASLt)\n");
 }
 
-void Convolution(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT, int kernel, int step, bool residual) {
+void Convolution(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT,
+                 int kernel, int step, bool residual) {
   const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
   const int inputs = frames * kernelT;
-  const Buffer x(pixels * in * (inputs + 1)), weight(static_cast<std::int64_t>(out) * step * step * PackedConvolutionDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
+  const Buffer x(pixels * in * (inputs + 1)),
+      weight(static_cast<std::int64_t>(out) * step * step *
+             PackedConvolutionDepth(kernelT * kernel * kernel, in, sources == 2 ? in : 0));
   const Buffer d(pixels * out * frames * step * step), add(pixels * out * frames), bias(out, DataType::kFloat32);
   ConvolutionParams p;
   for (int i = 0; i < inputs; ++i) p.input[0][i] = static_cast<std::uint8_t*>(x.get()) + pixels * in * i * 2;
   p.input[1][0] = sources == 2 ? static_cast<std::uint8_t*>(x.get()) + pixels * in * 2 : nullptr;
-  for (int o = 0; o < frames; ++o) p.output[o] = static_cast<std::uint8_t*>(d.get()) + pixels * out * step * step * o * 2;
+  for (int o = 0; o < frames; ++o)
+    p.output[o] = static_cast<std::uint8_t*>(d.get()) + pixels * out * step * step * o * 2;
   if (residual) p.residual[0] = add.get();
   p.channels[0] = in;
   p.channels[1] = sources == 2 ? in : 0;
@@ -201,8 +218,10 @@ void Convolution(const std::string& name, int frames, int height, int width, int
   const double taps = kernelT * kernel * kernel * sources * step * step;
   for (const Path path : {Path::kPortable, Path::kAuto}) {
     p.path = path;
-    Line("convolution " + name + (path == Path::kAuto ? " auto" : ""), 2.0 * static_cast<double>(pixels) * frames * in * taps * out,
-         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * step * step * (residual ? 2 : 1)), [&] { LaunchConvolution(p, nullptr); });
+    Line("convolution " + name + (path == Path::kAuto ? " auto" : ""),
+         2.0 * static_cast<double>(pixels) * frames * in * taps * out,
+         2.0 * static_cast<double>(pixels) * frames * (in * sources + out * step * step * (residual ? 2 : 1)),
+         [&] { LaunchConvolution(p, nullptr); });
   }
 }
 
@@ -265,7 +284,8 @@ int main(int argc, char** argv) {
     p.entries = entries, p.counts = counts, p.columns = columns, p.queryWindows = windows, p.heads = kHeads;
     for (const Path path : {Path::kPortable, Path::kAuto}) {
       p.path = path;
-      Line(path == Path::kAuto ? "sparse attention auto" : "sparse attention", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+      Line(path == Path::kAuto ? "sparse attention auto" : "sparse attention",
+           static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
     }
     // Rows as uneven as real masks make them: from a thirteenth to five sixths of the key windows.
     {
@@ -284,13 +304,15 @@ int main(int argc, char** argv) {
       LaunchKeptWindows(kp, nullptr);
       for (const Path path : {Path::kPortable, Path::kAuto}) {
         p.path = path;
-        Line(path == Path::kAuto ? "sparse attention uneven auto" : "sparse attention uneven", static_cast<double>(keptUneven) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
+        Line(path == Path::kAuto ? "sparse attention uneven auto" : "sparse attention uneven",
+             static_cast<double>(keptUneven) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(p, nullptr); });
       }
       cudaMemcpy(deviceMask, mask.data(), mask.size(), cudaMemcpyHostToDevice);
       LaunchKeptWindows(kp, nullptr);
     }
     if (Float8AttentionSuits()) {
-      const Buffer q8(tokens * kDim, DataType::kFloat8), keys8(tokens * kDim * groups, DataType::kFloat8), values8(tokens * kDim * groups, DataType::kFloat8);
+      const Buffer q8(tokens * kDim, DataType::kFloat8), keys8(tokens * kDim * groups, DataType::kFloat8),
+          values8(tokens * kDim * groups, DataType::kFloat8);
       AttentionParams e = p;
       e.q = q8.get();
       for (int g = 0; g < groups; ++g) {
@@ -299,21 +321,27 @@ int main(int argc, char** argv) {
       }
       e.type = e.outputType = DataType::kFloat8;
       e.scoreScale = 1.0F / 64;
-      Line("sparse attention e4m3", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0, [&] { LaunchAttention(e, nullptr); });
+      Line("sparse attention e4m3", static_cast<double>(kept) * 128 * 128 * 128 * 4, 0,
+           [&] { LaunchAttention(e, nullptr); });
     }
     p.entries = nullptr, p.counts = nullptr;
     p.keyLength = 512;
     for (const Path path : {Path::kPortable, Path::kAuto}) {
       p.path = path;
-      Line(path == Path::kAuto ? "cross attention auto" : "cross attention", static_cast<double>(tokens) * kDim * 512 * 4, static_cast<double>(tokens) * kDim * 4, [&] { LaunchAttention(p, nullptr); });
+      Line(path == Path::kAuto ? "cross attention auto" : "cross attention",
+           static_cast<double>(tokens) * kDim * 512 * 4, static_cast<double>(tokens) * kDim * 4,
+           [&] { LaunchAttention(p, nullptr); });
     }
 
-    const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32), probabilities(static_cast<std::int64_t>(mask.size()), DataType::kFloat32);
+    const Buffer means(static_cast<std::int64_t>(windows) * kDim, DataType::kFloat32),
+        probabilities(static_cast<std::int64_t>(mask.size()), DataType::kFloat32);
     SelectParams s;
     s.queryMeans = means.floats();
     for (int g = 0; g < groups; ++g) s.keyMeans[g] = means.floats();
-    s.heads = kHeads, s.windowRows = height / 128, s.windowColumns = width / 128, s.queryGroups = 1, s.keyGroups = groups, s.localRange = 11;
-    s.topk = static_cast<std::int64_t>(windows * windows * 2.0 * 768 * 1280 / (static_cast<double>(height) * width)) - 1;
+    s.heads = kHeads, s.windowRows = height / 128, s.windowColumns = width / 128, s.queryGroups = 1,
+    s.keyGroups = groups, s.localRange = 11;
+    s.topk =
+        static_cast<std::int64_t>(windows * windows * 2.0 * 768 * 1280 / (static_cast<double>(height) * width)) - 1;
     s.probabilities = probabilities.floats(), s.mask = deviceMask;
     Line("mask selection", 0, static_cast<double>(mask.size()) * 4, [&] { LaunchSelect(s, nullptr); });
     cudaFree(deviceMask);
@@ -321,7 +349,8 @@ int main(int argc, char** argv) {
     cudaFree(counts);
   }
   {
-    const Buffer x(tokens * kDim * 2), out(tokens * kDim), vector(kDim, DataType::kFloat32), tables(16384, DataType::kFloat32);
+    const Buffer x(tokens * kDim * 2), out(tokens * kDim), vector(kDim, DataType::kFloat32),
+        tables(16384, DataType::kFloat32);
     const double once = static_cast<double>(tokens) * kDim * 2;
     LayerNormParams n;
     n.x = x.get(), n.out = out.get(), n.scale = n.shift = vector.floats(), n.rows = tokens, n.width = kDim;
@@ -337,7 +366,9 @@ int main(int argc, char** argv) {
     Line("q and k: rms, rope, means", 0, 4 * once, [&] { LaunchQueryKey(r, nullptr); });
     r.float8 = true;
     Line("q and k to e4m3: rms, rope, means", 0, 3 * once, [&] { LaunchQueryKey(r, nullptr); });
-    Line("values to e4m3's order", 0, once, [&] { LaunchTransposeValues({x.get(), out.get(), windows, kHeads}, nullptr); });
+    Line("values to e4m3's order", 0, once, [&] {
+      LaunchTransposeValues({x.get(), out.get(), windows, kHeads}, nullptr);
+    });
   }
 
   Convolution("projector 1 (768 -> 2048), 4 outputs", 4, h, w, 768, 1, 2048, 4, 3, 1, false);
@@ -355,11 +386,13 @@ int main(int argc, char** argv) {
   Convolution("decoder 128 -> 128 full size", 1, height, width, 128, 1, 128, 1, 3, 1, false);
   {
     const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
-    const Buffer x(pixels * 128), weight(3 * PackedConvolutionDepth(9, 128, 0)), bias(4, DataType::kFloat32), out(pixels * 3, DataType::kFloat32);
+    const Buffer x(pixels * 128), weight(3 * PackedConvolutionDepth(9, 128, 0)), bias(4, DataType::kFloat32),
+        out(pixels * 3, DataType::kFloat32);
     DecoderOutputParams p;
     p.x = x.get(), p.weight = weight.get(), p.bias = bias.floats(), p.out = out.floats();
     p.height = height, p.width = width, p.channels = 128;
-    Line("decoder output 128 -> 3", 2.0 * static_cast<double>(pixels) * 128 * 27, static_cast<double>(pixels) * (256 + 12), [&] { LaunchDecoderOutput(p, nullptr); });
+    Line("decoder output 128 -> 3", 2.0 * static_cast<double>(pixels) * 128 * 27,
+         static_cast<double>(pixels) * (256 + 12), [&] { LaunchDecoderOutput(p, nullptr); });
     const Buffer frame(pixels * 3), matched(pixels * 3, DataType::kFloat32), scratch(1 << 16, DataType::kFloat32);
     ColourMatchParams c;
     c.decoded = out.floats(), c.frame = static_cast<std::uint8_t*>(frame.get()), c.out = matched.floats();

@@ -17,9 +17,13 @@ __device__ __forceinline__ float ToFloat(Bf16 x) { return __bfloat162float(x); }
 template <typename T>
 __device__ __forceinline__ T FromFloat(float x);
 template <>
-__device__ __forceinline__ float FromFloat<float>(float x) { return x; }
+__device__ __forceinline__ float FromFloat<float>(float x) {
+  return x;
+}
 template <>
-__device__ __forceinline__ Bf16 FromFloat<Bf16>(float x) { return __float2bfloat16_rn(x); }
+__device__ __forceinline__ Bf16 FromFloat<Bf16>(float x) {
+  return __float2bfloat16_rn(x);
+}
 template <>
 __device__ __forceinline__ Fp8 FromFloat<Fp8>(float x) {
   Fp8 out;
@@ -36,7 +40,8 @@ __device__ __forceinline__ uint32_t PackBf16(float low, float high) {
 __device__ __forceinline__ uint32_t PackFp8(float a, float b, float c, float d) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
   uint32_t out;
-  asm("{\n.reg .b16 low, high;\ncvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\ncvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\nmov.b32 %0, {low, high};\n}\n"
+  asm("{\n.reg .b16 low, high;\ncvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\ncvt.rn.satfinite.e4m3x2.f32 high, %4, "
+      "%3;\nmov.b32 %0, {low, high};\n}\n"
       : "=r"(out)
       : "f"(a), "f"(b), "f"(c), "f"(d));
   return out;

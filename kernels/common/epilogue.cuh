@@ -110,14 +110,15 @@ __device__ __forceinline__ void TransposeQuad(float2 e[4], int lane) {
   }
 }
 
-/// Finishes and stores a warp's accumulators: kMt tiles of 16 rows, `rowStep` apart, from row `firstRow`; kNt tiles of 8 columns from
-/// column `firstOfTile`. Both tensor-core paths leave their sums in this layout.
+/// Finishes and stores a warp's accumulators: kMt tiles of 16 rows, `rowStep` apart, from row `firstRow`; kNt tiles of
+/// 8 columns from column `firstOfTile`. Both tensor-core paths leave their sums in this layout.
 template <int kMt, int kNt, typename Rows, typename Out>
 __device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams, const GemmWeight& weight,
                                           const GemmEpilogue& epilogue, const float (&acc)[kMt][kNt][4], int firstRow,
                                           int rowStep, int firstOfTile, int lane) {
-  // A lane finishes 8 consecutive columns of a row at a time, the same columns for every row: their bias is loaded once. The
-  // residuals of one m-tile are all in flight before the first store (stores and loads may alias, so the order is fixed here).
+  // A lane finishes 8 consecutive columns of a row at a time, the same columns for every row: their bias is loaded
+  // once. The residuals of one m-tile are all in flight before the first store (stores and loads may alias, so the
+  // order is fixed here).
   constexpr int kGroups = (kNt + 3) / 4;
   const int quadLane = lane & 3;
   float bias[kGroups][8];
@@ -181,8 +182,9 @@ __device__ __forceinline__ void StoreTile(const typename Rows::Params& rowParams
           }
           Store8(out[half] + column, v);
         } else if (columns[group] > 0) {
-          FinishEdge<Out>(epilogue, make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7]), out[half] + column,
-                          residual[half] != nullptr ? residual[half] + column : nullptr, columns[group]);
+          FinishEdge<Out>(epilogue, make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7]),
+                          out[half] + column, residual[half] != nullptr ? residual[half] + column : nullptr,
+                          columns[group]);
         }
       }
     }

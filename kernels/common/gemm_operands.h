@@ -1,4 +1,5 @@
-// What a gemm is described by, whoever computes it: where the rows of the left operand lie, the weight, the epilogue. Plain C++.
+// What a gemm is described by, whoever computes it: where the rows of the left operand lie, the weight, the epilogue.
+// Plain C++.
 #pragma once
 
 #include "kernels/convolution.h"
@@ -19,7 +20,8 @@ struct MatrixOperand {
 };
 
 /// Left operand and output of a convolution: pixels of frames under a moving tap.
-/// A packed k position is (tap, source, channel); a segment is one (tap, source), whole k-blocks of its padded channels.
+/// A packed k position is (tap, source, channel); a segment is one (tap, source), whole k-blocks of its padded
+/// channels.
 struct PixelOperand {
   const void* input[2][kMaxConvolutionFrames];
   const void* residual[kMaxConvolutionFrames];
@@ -42,8 +44,10 @@ struct GemmWeight {
   int k;
 };
 
-/// What happens to a finished sum, in this order: * scale, + bias, activation (unless last), + residual, activation (if last),
-/// * outputScale where the output is e4m3. The scales are 1 but for e4m3 operands (a fused multiply-add by 1 is an add).
+/// What happens to a finished sum, in this order: * scale, + bias, activation (unless last), + residual, activation (if
+/// last),
+/// * outputScale where the output is e4m3. The scales are 1 but for e4m3 operands (a fused multiply-add by 1 is an
+/// add).
 struct GemmEpilogue {
   const float* bias;
   Activation activation;

@@ -49,8 +49,8 @@ __device__ __forceinline__ void MultiplyAdd(float d[4], const uint32_t a[4], uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// The same on e4m3: d(16x8) += a(16x32) * b(32x8). A fragment's bytes lie as those of 16 bf16 would, so the loads are shared.
-/// Needs sm_89; elsewhere nothing launches it (Float8Suits) and it makes NaN.
+/// The same on e4m3: d(16x8) += a(16x32) * b(32x8). A fragment's bytes lie as those of 16 bf16 would, so the loads are
+/// shared. Needs sm_89; elsewhere nothing launches it (Float8Suits) and it makes NaN.
 __device__ __forceinline__ void MultiplyAddFloat8(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
   asm volatile(
@@ -63,8 +63,8 @@ __device__ __forceinline__ void MultiplyAddFloat8(float d[4], const uint32_t a[4
 #endif
 }
 
-/// Byte offset of 16-byte chunk `chunk` of row `row` in a tile of kRowChunks chunks a row. XOR swizzle: the 8 rows that one
-/// ldmatrix phase reads at the same chunk lie in 8 different 16-byte bank groups.
+/// Byte offset of 16-byte chunk `chunk` of row `row` in a tile of kRowChunks chunks a row. XOR swizzle: the 8 rows that
+/// one ldmatrix phase reads at the same chunk lie in 8 different 16-byte bank groups.
 template <int kRowChunks>
 __host__ __device__ __forceinline__ constexpr uint32_t SwizzledOffset(int row, int chunk) {
   static_assert(kRowChunks == 4 || kRowChunks == 8 || kRowChunks == 16, "64, 128 or 256-byte rows");

@@ -1,5 +1,5 @@
-// The left operand of a gemm, row by row: a plain matrix, or the pixels of frames under a moving tap. Every thread of a block
-// copies the same 16-byte chunk of up to kMaxPasses rows, k-block after k-block.
+// The left operand of a gemm, row by row: a plain matrix, or the pixels of frames under a moving tap. Every thread of a
+// block copies the same 16-byte chunk of up to kMaxPasses rows, k-block after k-block.
 #pragma once
 
 #include "kernels/common/element.cuh"
@@ -54,7 +54,8 @@ struct MatrixRows {
   }
 };
 
-/// Input pixel of output pixel (y, x) under a tap; false when it is zero padding (`pixel` is then some pixel of the picture).
+/// Input pixel of output pixel (y, x) under a tap; false when it is zero padding (`pixel` is then some pixel of the
+/// picture).
 __device__ __forceinline__ bool InputPixel(const PixelOperand& p, int y, int x, int dy, int dx, int& pixel) {
   const int iy = y + dy - p.padY, ix = x + dx - p.padX;
   const int cy = min(max(iy, 0), p.height - 1), cx = min(max(ix, 0), p.width - 1);
@@ -62,7 +63,8 @@ __device__ __forceinline__ bool InputPixel(const PixelOperand& p, int y, int x, 
   return p.replicate | ((cy == iy) & (cx == ix));
 }
 
-/// Rows that are output pixels: k walks the taps and sources, and each row's pointer moves only when the segment changes.
+/// Rows that are output pixels: k walks the taps and sources, and each row's pointer moves only when the segment
+/// changes.
 struct PixelRows {
   using Params = PixelOperand;
   const Bf16* pointer[kMaxPasses];
@@ -104,8 +106,8 @@ struct PixelRows {
   template <typename Tile>
   __device__ __forceinline__ void Copy(const Params& p, uint32_t shared, int row, int chunk, int) {
     if (Tile::kBranchFree) {
-      // wgmma in flight: no branch may make the compiler move accumulators, so the walk goes by selects and every pointer is made
-      // anew. At most two segments end in one step of two blocks.
+      // wgmma in flight: no branch may make the compiler move accumulators, so the walk goes by selects and every
+      // pointer is made anew. At most two segments end in one step of two blocks.
 #pragma unroll
       for (int i = 0; i < Tile::kRowChunks / 4; ++i) {
         const bool end = inside >= p.blocks[source];

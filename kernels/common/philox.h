@@ -17,7 +17,8 @@ struct Philox4 {
   std::uint32_t v[4];
 };
 
-FLASHVSR_HOST_DEVICE inline Philox4 Philox(Philox4 counter, std::uint32_t key0, std::uint32_t key1) {
+FLASHVSR_HOST_DEVICE
+inline Philox4 Philox(Philox4 counter, std::uint32_t key0, std::uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = static_cast<std::uint64_t>(0xD2511F53U) * counter.v[0];
     const std::uint64_t p1 = static_cast<std::uint64_t>(0xCD9E8D57U) * counter.v[2];
@@ -34,16 +35,19 @@ FLASHVSR_HOST_DEVICE inline Philox4 Philox(Philox4 counter, std::uint32_t key0, 
 enum class PhiloxUse : std::uint32_t { Noise = 0, Weights = 1 };
 
 // Two independent standard normals from two words (Box-Muller in double, so that backends agree to rounding).
-FLASHVSR_HOST_DEVICE inline void BoxMuller(std::uint32_t a, std::uint32_t b, float& first, float& second) {
+FLASHVSR_HOST_DEVICE
+inline void BoxMuller(std::uint32_t a, std::uint32_t b, float& first, float& second) {
   const double radius = sqrt(-2.0 * log((static_cast<double>(a) + 1.0) * (1.0 / 4294967296.0)));
   const double angle = static_cast<double>(b) * (6.283185307179586476925286766559 / 4294967296.0);
   first = static_cast<float>(radius * cos(angle));
   second = static_cast<float>(radius * sin(angle));
 }
 
-// Normals 4*index .. 4*index+3 of latent position `position`. Elements of one position are counted channel > row > column
-// over (16, H/8, W/8); index = element / 4. Counter: index, use, position low, position high; key: seed low, seed high.
-FLASHVSR_HOST_DEVICE inline void NoiseNormals(std::uint64_t seed, std::int64_t position, std::uint32_t index, float out[4]) {
+// Normals 4*index .. 4*index+3 of latent position `position`. Elements of one position are counted channel > row >
+// column over (16, H/8, W/8); index = element / 4. Counter: index, use, position low, position high; key: seed low,
+// seed high.
+FLASHVSR_HOST_DEVICE
+inline void NoiseNormals(std::uint64_t seed, std::int64_t position, std::uint32_t index, float out[4]) {
   const std::uint64_t p = static_cast<std::uint64_t>(position);
   const Philox4 bits = Philox({{index, static_cast<std::uint32_t>(PhiloxUse::Noise), static_cast<std::uint32_t>(p),
                                 static_cast<std::uint32_t>(p >> 32)}},

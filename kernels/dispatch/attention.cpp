@@ -11,14 +11,15 @@ enum class AttentionKernel { kUnsupported, kPlain, kFloat8Sm90, kSm90, kSmxx };
 
 bool Valid(const AttentionParams& p) {
   const bool sparse = p.entries != nullptr;
-  return p.q != nullptr && p.out != nullptr && p.keys[0] != nullptr && p.values[0] != nullptr && p.queryWindows > 0 && p.heads > 0 &&
-         (sparse ? p.counts != nullptr && p.columns > 0 : p.keyLength > 0);
+  return p.q != nullptr && p.out != nullptr && p.keys[0] != nullptr && p.values[0] != nullptr && p.queryWindows > 0 &&
+         p.heads > 0 && (sparse ? p.counts != nullptr && p.columns > 0 : p.keyLength > 0);
 }
 
 AttentionKernel Choose(const AttentionParams& p) {
   const bool sparse = p.entries != nullptr;
   if (p.type == DataType::kFloat32) return AttentionKernel::kPlain;
-  if (p.type == DataType::kFloat8) return sparse && Float8AttentionSuits() ? AttentionKernel::kFloat8Sm90 : AttentionKernel::kUnsupported;
+  if (p.type == DataType::kFloat8)
+    return sparse && Float8AttentionSuits() ? AttentionKernel::kFloat8Sm90 : AttentionKernel::kUnsupported;
   return p.path == Path::kAuto && Sm90SuitsAttention(p) ? AttentionKernel::kSm90 : AttentionKernel::kSmxx;
 }
 

@@ -1,4 +1,5 @@
-// Convolutions: checks the shape rules, takes the Hopper halo kernel where it suits, and describes the rest as gemms over pixels.
+// Convolutions: checks the shape rules, takes the Hopper halo kernel where it suits, and describes the rest as gemms
+// over pixels.
 #include "kernels/convolution.h"
 
 #include "kernels/dispatch/gemm.h"
@@ -14,10 +15,11 @@ int Sources(const ConvolutionParams& p) { return p.channels[1] > 0 ? 2 : 1; }
 
 bool Valid(const ConvolutionParams& p) {
   const int inputs = Inputs(p);
-  const bool shapes = p.frames > 0 && p.frames <= kMaxConvolutionFrames && inputs <= kMaxConvolutionFrames && p.height > 0 &&
-                      p.width > 0 && p.height <= 8192 && p.width <= 8192 && p.outChannels > 0 && p.ldOut >= p.outChannels &&
-                      p.channels[0] > 0 && p.channels[1] >= 0 && p.kernelY >= 1 && p.kernelX >= 1 && p.kernelT >= 1 &&
-                      p.strideT >= 1 && p.outStep >= 1 && p.outY >= 0 && p.outY < p.outStep && p.outX >= 0 && p.outX < p.outStep &&
+  const bool shapes = p.frames > 0 && p.frames <= kMaxConvolutionFrames && inputs <= kMaxConvolutionFrames &&
+                      p.height > 0 && p.width > 0 && p.height <= 8192 && p.width <= 8192 && p.outChannels > 0 &&
+                      p.ldOut >= p.outChannels && p.channels[0] > 0 && p.channels[1] >= 0 && p.kernelY >= 1 &&
+                      p.kernelX >= 1 && p.kernelT >= 1 && p.strideT >= 1 && p.outStep >= 1 && p.outY >= 0 &&
+                      p.outY < p.outStep && p.outX >= 0 && p.outX < p.outStep &&
                       (p.phases == 1 || (p.phases == 4 && p.outStep == 2 && p.kernelY == 2 && p.kernelX == 2)) &&
                       static_cast<int64_t>(p.frames) * p.height * p.width < (int64_t{1} << 31);
   if (!shapes || p.weight == nullptr) return false;
@@ -60,11 +62,16 @@ GemmCall Call(const ConvolutionParams& p) {
   bool vectorised = p.ldOut * SizeOf(p.outputType) % 16 == 0 && Aligned(p.bias);
   for (int o = 0; o < p.frames; ++o) vectorised = vectorised && Aligned(p.output[o]) && Aligned(p.residual[o]);
   const int64_t depth = Depth(p);
-  return {{p.weight, depth, p.outChannels, static_cast<int>(depth)}, {p.bias, p.activation, true, vectorised}, p.type, p.outputType, vectors,
+  return {{p.weight, depth, p.outChannels, static_cast<int>(depth)},
+          {p.bias, p.activation, true, vectorised},
+          p.type,
+          p.outputType,
+          vectors,
           p.path};
 }
 
-/// The four phases of a growth convolution, one launch each. What the last one took, all took: their shapes are the same.
+/// The four phases of a growth convolution, one launch each. What the last one took, all took: their shapes are the
+/// same.
 Launched LaunchPhases(const ConvolutionParams& p, cudaStream_t stream) {
   Launched launched;
   for (int phase = 0; phase < 4 && launched.error == cudaSuccess; ++phase) {

@@ -20,7 +20,8 @@ GemmKernel Choose(int m, const GemmCall& call) {
 /// The large tile needs enough tiles to fill the card; below that smaller tiles spread better.
 GemmTile ChooseTile(int m, const GemmCall& call) {
   if (call.type != DataType::kFloat8 && call.weight.n <= 16 && m >= 4096) return GemmTile::kThin;
-  return call.weight.n > 64 && CeilDiv(m, 256) * CeilDiv(call.weight.n, 128) >= 64 ? GemmTile::kLarge : GemmTile::kSmall;
+  return call.weight.n > 64 && CeilDiv(m, 256) * CeilDiv(call.weight.n, 128) >= 64 ? GemmTile::kLarge
+                                                                                   : GemmTile::kSmall;
 }
 
 cudaError_t LaunchFloat8(const MatrixOperand& rows, const GemmCall& call, cudaStream_t stream) {
@@ -40,14 +41,19 @@ Launched Launch(const Operand& rows, const GemmCall& call, cudaStream_t stream) 
     case GemmKernel::kSm90:
       return {LaunchGemmSm90(rows, call.weight, call.epilogue, stream), Taken::kSm90};
     case GemmKernel::kSmxx:
-      return {LaunchGemmSmxx(rows, call.weight, call.epilogue, call.outputType, ChooseTile(rows.m, call), stream), Taken::kPortable};
+      return {LaunchGemmSmxx(rows, call.weight, call.epilogue, call.outputType, ChooseTile(rows.m, call), stream),
+              Taken::kPortable};
   }
   return {cudaErrorInvalidValue, Taken::kPortable};
 }
 
 }  // namespace
 
-Launched LaunchGemm(const MatrixOperand& rows, const GemmCall& call, cudaStream_t stream) { return Launch(rows, call, stream); }
-Launched LaunchGemm(const PixelOperand& rows, const GemmCall& call, cudaStream_t stream) { return Launch(rows, call, stream); }
+Launched LaunchGemm(const MatrixOperand& rows, const GemmCall& call, cudaStream_t stream) {
+  return Launch(rows, call, stream);
+}
+Launched LaunchGemm(const PixelOperand& rows, const GemmCall& call, cudaStream_t stream) {
+  return Launch(rows, call, stream);
+}
 
 }  // namespace flashvsr::kernels

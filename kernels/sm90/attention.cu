@@ -1,11 +1,13 @@
-// Flash attention with wgmma, over a list of kept windows or dense. Two consumer warpgroups of 64 query rows; a key tile is a whole window
-// of 128 tokens; one thread of a third warpgroup issues the copies (tensor copy engine). Scores go to registers, probabilities stay there
-// as the left operand of P*V. In a warpgroup the scores of the next tile and the P*V of this one are issued together, and the softmax of
-// the next tile runs under that P*V; between the two, named barriers make one issue its products while the other is in its softmax
-// (FlashAttention-3, arXiv 2407.08608, section 3).
+// Flash attention with wgmma, over a list of kept windows or dense. Two consumer warpgroups of 64 query rows; a key
+// tile is a whole window of 128 tokens; one thread of a third warpgroup issues the copies (tensor copy engine). Scores
+// go to registers, probabilities stay there as the left operand of P*V. In a warpgroup the scores of the next tile and
+// the P*V of this one are issued together, and the softmax of the next tile runs under that P*V; between the two, named
+// barriers make one issue its products while the other is in its softmax (FlashAttention-3, arXiv 2407.08608, section
+// 3).
 //
-// Q is the left operand from registers too, so that Q*K^T reads 64 bytes a cycle of shared memory instead of 96. It comes through the
-// last stage's place for values and takes none of its own. Why two stages, and in which order the rows: below (kStagesOf, kHeadsTogether).
+// Q is the left operand from registers too, so that Q*K^T reads 64 bytes a cycle of shared memory instead of 96. It
+// comes through the last stage's place for values and takes none of its own. Why two stages, and in which order the
+// rows: below (kStagesOf, kHeadsTogether).
 #include "kernels/sm90/attention_sm90.h"
 
 #include <algorithm>
@@ -32,13 +34,14 @@ constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads);
 constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log2(e) / sqrt(128)
 
-/// Stages of keys and values, 64 KB each. The prompt's few tiles are there at once with three (73 us instead of 83); with lists of rows a
-/// third is no faster.
+/// Stages of keys and values, 64 KB each. The prompt's few tiles are there at once with three (73 us instead of 83);
+/// with lists of rows a third is no faster.
 template <bool kSparse>
 constexpr int kStagesOf = kSparse ? 2 : 3;
 
-/// Sparse rows are taken by falling count within so many heads: blocks that end together are then of equal length, and the last ones of a
-/// launch are short, while the keys and values of the heads at work still find room in L2. 1 and 4 heads were slower in the whole network.
+/// Sparse rows are taken by falling count within so many heads: blocks that end together are then of equal length, and
+/// the last ones of a launch are short, while the keys and values of the heads at work still find room in L2. 1 and 4
+/// heads were slower in the whole network.
 constexpr int kHeadsTogether = 2;
 constexpr int kMaxOrderedRows = 8192;  // whose counts find room in shared memory
 
@@ -46,7 +49,8 @@ constexpr int kMaxOrderedRows = 8192;  // whose counts find room in shared memor
 template <int kStages>
 struct Layout {
   static constexpr int kValues = kStages * kTileBytes, kQuery = (2 * kStages - 1) * kTileBytes;
-  static constexpr int kBarriers = 2 * kStages * kTileBytes, kChosen = kBarriers + 8 * (4 * kStages + 2), kBytes = kChosen + 16;
+  static constexpr int kBarriers = 2 * kStages * kTileBytes, kChosen = kBarriers + 8 * (4 * kStages + 2),
+                       kBytes = kChosen + 16;
   static_assert(kBytes <= 232448 && (kMaxOrderedRows + 4) * 4 <= kBarriers);
 };
 
@@ -81,11 +85,14 @@ struct Barriers : KeyValueBarriers {
 
 /// The copies, by one thread.
 template <bool kSparse, int kStages, int kGroups>
-__device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shared, const uint32_t* list, int tiles, int head, int queryWindow) {
+__device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shared, const uint32_t* list, int tiles,
+                                        int head, int queryWindow) {
   using Shared = Layout<kStages>;
   const Barriers<kStages> barriers(shared + Shared::kBarriers);
   const int column = head * kHeadWidth;
-  const auto entryOf = [&](int tile) { return tile >= tiles ? 0u : kSparse ? list[tile] : static_cast<uint32_t>(tile); };
+  const auto entryOf = [&](int tile) {
+    return tile >= tiles ? 0u : kSparse ? list[tile] : static_cast<uint32_t>(tile);
+  };
   const auto copy = [&](const CUtensorMap* map, uint32_t to, uint32_t full, uint32_t entry) {
     const int row = static_cast<int>(entry & 0xfffffu) * kTile;
     BarrierExpect(full, kTileBytes);
@@ -108,7 +115,8 @@ __device__ __forceinline__ void Produce(const Maps<kGroups>& maps, uint32_t shar
       const uint32_t afterNext = entryOf(tile + 2);  // on its way while this thread waits
       if (value.stage == kStages - 1) BarrierWait(barriers.queryRead, 0);
       BarrierWait(barriers.emptyV + value.stage * 8, value.parity ^ 1);
-      copy(&maps.values[entry >> 20], shared + Shared::kValues + value.stage * kTileBytes, barriers.fullV + value.stage * 8, entry);
+      copy(&maps.values[entry >> 20], shared + Shared::kValues + value.stage * kTileBytes,
+           barriers.fullV + value.stage * 8, entry);
       value.advance();
       entry = next, next = afterNext;
     }
@@ -129,8 +137,8 @@ struct Operands {
   __device__ __forceinline__ void loadQuery(uint32_t rows, int lane) {
 #pragma unroll
     for (int step = 0; step < 8; ++step)
-      LoadMatrix4(rows + (step >> 2) * kHalfBytes + SwizzledOffset<8>(lane & 15, (step & 3) * 2 + (lane >> 4)), query[step][0], query[step][1],
-                  query[step][2], query[step][3]);
+      LoadMatrix4(rows + (step >> 2) * kHalfBytes + SwizzledOffset<8>(lane & 15, (step & 3) * 2 + (lane >> 4)),
+                  query[step][0], query[step][1], query[step][2], query[step][3]);
   }
   __device__ __forceinline__ void scores(float (&s)[16][4], int stage) const {
     const uint64_t k = keys + stage * kStageStep;
@@ -187,8 +195,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (p.headsTogether > 0) {
       const int firstHead = head - head % p.headsTogether;
       const int rows = min(p.headsTogether, p.heads - firstHead) * p.queryWindows;
-      const int row = RowOfRank(p.counts + firstHead * p.queryWindows, rows, (head - firstHead) * p.queryWindows + queryWindow,
-                                reinterpret_cast<int*>(shared), reinterpret_cast<int*>(shared + Shared::kChosen));
+      const int row =
+          RowOfRank(p.counts + firstHead * p.queryWindows, rows, (head - firstHead) * p.queryWindows + queryWindow,
+                    reinterpret_cast<int*>(shared), reinterpret_cast<int*>(shared + Shared::kChosen));
       head = firstHead + row / p.queryWindows;
       queryWindow = row % p.queryWindows;
     }
@@ -249,20 +258,31 @@ cudaError_t Launch(const AttentionParams& p, cudaStream_t stream) {
   if (kSparse && p.columns % groups != 0) return cudaErrorInvalidValue;
   const cuuint64_t width = static_cast<cuuint64_t>(p.heads) * kHeadWidth;
   const cuuint64_t queries[2] = {width, static_cast<cuuint64_t>(p.queryWindows) * kTile};
-  const cuuint64_t keys[2] = {width, kSparse ? static_cast<cuuint64_t>(p.columns / groups) * kTile : static_cast<cuuint64_t>(p.keyLength)};
+  const cuuint64_t keys[2] = {
+      width, kSparse ? static_cast<cuuint64_t>(p.columns / groups) * kTile : static_cast<cuuint64_t>(p.keyLength)};
   const cuuint32_t box[2] = {64, kTile};
   Maps<kGroups> maps{};
   if (!EncodeDenseTensorMap(maps.query, p.q, 2, queries, box)) return cudaErrorInvalidValue;
   for (int g = 0; g < groups; ++g)
-    if (!EncodeDenseTensorMap(maps.keys[g], p.keys[g], 2, keys, box) || !EncodeDenseTensorMap(maps.values[g], p.values[g], 2, keys, box))
+    if (!EncodeDenseTensorMap(maps.keys[g], p.keys[g], 2, keys, box) ||
+        !EncodeDenseTensorMap(maps.values[g], p.values[g], 2, keys, box))
       return cudaErrorInvalidValue;
-  const Shape shape{p.entries, p.counts, p.out, p.outputScale, p.columns, p.keyLength / kTile, p.queryWindows, p.heads,
-                    std::min({kHeadsTogether, p.heads, kMaxOrderedRows / p.queryWindows}), p.outputType == DataType::kFloat8};
+  const Shape shape{p.entries,
+                    p.counts,
+                    p.out,
+                    p.outputScale,
+                    p.columns,
+                    p.keyLength / kTile,
+                    p.queryWindows,
+                    p.heads,
+                    std::min({kHeadsTogether, p.heads, kMaxOrderedRows / p.queryWindows}),
+                    p.outputType == DataType::kFloat8};
   auto* kernel = HopperAttentionKernel<kSparse, kGroups>;
   const cudaError_t error =
       cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
-  kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kBytes, stream>>>(maps, shape);
+  kernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kBytes, stream>>>(
+      maps, shape);
   return cudaGetLastError();
 }
 

@@ -19,13 +19,13 @@ struct KeyValueBarriers {
 ///   pack(s)                           rounds s to probabilities, the left operand
 ///   fenceCopies()                     makes landed copies visible to wgmma, where they were ordinary writes
 ///
-/// Schedule (FlashAttention-3, arXiv 2407.08608, section 3): the scores of the next tile and the P*V of this one are issued together,
-/// and the next tile's softmax runs under that P*V. Ping-pong between the two warpgroups: each waits for its own named barrier before it
-/// issues products and opens the other's behind them, so one multiplies while the other is in its softmax. (The second warpgroup's last
-/// arrival is unused.)
+/// Schedule (FlashAttention-3, arXiv 2407.08608, section 3): the scores of the next tile and the P*V of this one are
+/// issued together, and the next tile's softmax runs under that P*V. Ping-pong between the two warpgroups: each waits
+/// for its own named barrier before it issues products and opens the other's behind them, so one multiplies while the
+/// other is in its softmax. (The second warpgroup's last arrival is unused.)
 template <typename Operands>
-__device__ __forceinline__ void ConsumeTiles(Operands& operands, const KeyValueBarriers& at, int tiles, int group, int lane,
-                                             float (&s)[16][4], float (&out)[16][4], float (&total)[2]) {
+__device__ __forceinline__ void ConsumeTiles(Operands& operands, const KeyValueBarriers& at, int tiles, int group,
+                                             int lane, float (&s)[16][4], float (&out)[16][4], float (&total)[2]) {
   constexpr int kStages = Operands::kStages, kBias = Operands::kBias, kSlack = Operands::kSlack;
   float maximum[2] = {-INFINITY, -INFINITY};
   float shrink[2];

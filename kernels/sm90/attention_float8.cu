@@ -1,11 +1,15 @@
-// Block-sparse flash attention on e4m3: the bf16 kernel's roles and turns (attention.cu) at half the bytes and twice the products' rate,
-// so that the exponentials (1024 cycles of 16 a cycle for a 128x128 tile) weigh as much as the products (1024 cycles).
-//   values        come transposed (one row a column of the head, 128 tokens along it): 8-bit wgmma reads both operands along k only
-//   probabilities go from scores to operand without crossing threads: tokens lie along V's rows in the order in which a thread's
+// Block-sparse flash attention on e4m3: the bf16 kernel's roles and turns (attention.cu) at half the bytes and twice
+// the products' rate, so that the exponentials (1024 cycles of 16 a cycle for a 128x128 tile) weigh as much as the
+// products (1024 cycles).
+//   values        come transposed (one row a column of the head, 128 tokens along it): 8-bit wgmma reads both operands
+//   along k only probabilities go from scores to operand without crossing threads: tokens lie along V's rows in the
+//   order in which a thread's
 //                 scores, four at a time, make its operand's words (ValuePosition)
-//   scales        powers of two in q, k and v, undone in the softmax's scale and the output's; a probability is rounded times 2^5, which
+//   scales        powers of two in q, k and v, undone in the softmax's scale and the output's; a probability is rounded
+//   times 2^5, which
 //                 the sum carries too, so that only those under 5e-4 of the largest lose digits
-//   maximum       follows the scores only when they have outgrown it by 2^3: almost no tile rescales sums and outputs (935 -> 881 us)
+//   maximum       follows the scores only when they have outgrown it by 2^3: almost no tile rescales sums and outputs
+//   (935 -> 881 us)
 // A tile takes 16 KB: Q + 3K + 3V = 112 KB.
 #include "kernels/attention_input.h"
 #include "kernels/common/epilogue.cuh"
@@ -37,7 +41,8 @@ __device__ __forceinline__ void CopyTile(uint32_t shared, const uint8_t* from, i
 
 /// e4m3: Q from shared memory, the probabilities as left operand from registers; keys and values both along k.
 struct Operands {
-  static constexpr int kStages = kRingStages, kBias = 5, kSlack = 3;  // probabilities are at most 2^8 (the format ends at 1.75 * 2^8)
+  static constexpr int kStages = kRingStages, kBias = 5,
+                       kSlack = 3;  // probabilities are at most 2^8 (the format ends at 1.75 * 2^8)
   static constexpr int kStageStep = kTileBytes >> 4;
   float scale;
   uint64_t query, keys, values;
@@ -66,9 +71,11 @@ struct Operands {
   __device__ __forceinline__ void fenceCopies() const { FenceAsyncProxy(); }  // cp.async writes as ordinary stores do
 };
 
-__global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const __grid_constant__ AttentionParams p, bool float8Out) {
+__global__ void __launch_bounds__(kThreads, 1)
+    HopperFloat8AttentionKernel(const __grid_constant__ AttentionParams p, bool float8Out) {
   extern __shared__ __align__(1024) unsigned char shared[];
-  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes, sharedV = sharedK + kRingStages * kTileBytes;
+  const uint32_t sharedQ = SharedAddress(shared), sharedK = sharedQ + kTileBytes,
+                 sharedV = sharedK + kRingStages * kTileBytes;
   const int lane = threadIdx.x & 31, warpInGroup = (threadIdx.x >> 5) & 3;
   const int group = __shfl_sync(0xffffffffu, threadIdx.x >> 7, 0);  // uniform, and the compiler can see it
   const int queryWindow = blockIdx.x, head = blockIdx.y;
@@ -78,7 +85,8 @@ __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const
   const int tiles = p.counts[listRow];
   const uint32_t* const entries = p.entries + static_cast<int64_t>(listRow) * p.columns;
   const uint32_t firstBarrier = sharedQ + kBarriers;
-  const KeyValueBarriers barriers{firstBarrier, firstBarrier + 2 * kRingStages * 8, firstBarrier + kRingStages * 8, firstBarrier + 3 * kRingStages * 8};
+  const KeyValueBarriers barriers{firstBarrier, firstBarrier + 2 * kRingStages * 8, firstBarrier + kRingStages * 8,
+                                  firstBarrier + 3 * kRingStages * 8};
 
   // Barriers
   if (threadIdx.x == 0) {
@@ -104,11 +112,13 @@ __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const
         const int64_t window = entry & 0xfffffu;
         if (tile >= kRingStages) BarrierWait(barriers.emptyK + place.stage * 8, place.parity ^ 1);
         CopyTile(sharedK + place.stage * kTileBytes,
-                 static_cast<const uint8_t*>(p.keys[entry >> 20]) + window * kTile * ld + head * kHeadWidth, ld, thread);
+                 static_cast<const uint8_t*>(p.keys[entry >> 20]) + window * kTile * ld + head * kHeadWidth, ld,
+                 thread);
         BarrierArriveAfterCopies(barriers.fullK + place.stage * 8);
         if (tile >= kRingStages) BarrierWait(barriers.emptyV + place.stage * 8, place.parity ^ 1);
         CopyTile(sharedV + place.stage * kTileBytes,
-                 static_cast<const uint8_t*>(p.values[entry >> 20]) + (window * p.heads + head) * kTileBytes, kTile, thread);
+                 static_cast<const uint8_t*>(p.values[entry >> 20]) + (window * p.heads + head) * kTileBytes, kTile,
+                 thread);
         BarrierArriveAfterCopies(barriers.fullV + place.stage * 8);
       }
       CommitCopies();
@@ -149,11 +159,11 @@ __global__ void __launch_bounds__(kThreads, 1) HopperFloat8AttentionKernel(const
 bool Sm90HasFloat8Attention() { return Sm90Present(); }
 
 cudaError_t LaunchFloat8AttentionSm90(const AttentionParams& p, cudaStream_t stream) {
-  const cudaError_t error =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(HopperFloat8AttentionKernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(HopperFloat8AttentionKernel),
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   if (error != cudaSuccess) return error;
-  HopperFloat8AttentionKernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads, kSharedBytes, stream>>>(
-      p, p.outputType == DataType::kFloat8);
+  HopperFloat8AttentionKernel<<<dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)), kThreads,
+                                kSharedBytes, stream>>>(p, p.outputType == DataType::kFloat8);
   return cudaGetLastError();
 }
 

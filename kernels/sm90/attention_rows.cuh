@@ -3,8 +3,9 @@
 
 namespace flashvsr::kernels {
 
-/// The row of rank `wanted` when `rows` are ordered by falling count (equal counts: by number), so that the last blocks are short ones.
-/// All threads of a block, before its roles part. `scratch` holds rows + 4 ints, 16-byte aligned; ends with a barrier.
+/// The row of rank `wanted` when `rows` are ordered by falling count (equal counts: by number), so that the last blocks
+/// are short ones. All threads of a block, before its roles part. `scratch` holds rows + 4 ints, 16-byte aligned; ends
+/// with a barrier.
 __device__ __forceinline__ int RowOfRank(const int* counts, int rows, int wanted, int* scratch, int* chosen) {
   const int padded = (rows + 3) & ~3;
   for (int row = threadIdx.x; row < padded; row += blockDim.x) scratch[row] = row < rows ? counts[row] : -1;

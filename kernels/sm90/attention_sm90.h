@@ -5,7 +5,8 @@
 
 namespace flashvsr::kernels {
 
-/// True when built with sm_90a code, on a Hopper, every key tile is a whole 128 tokens and the copy engine can read the operands.
+/// True when built with sm_90a code, on a Hopper, every key tile is a whole 128 tokens and the copy engine can read the
+/// operands.
 bool Sm90SuitsAttention(const AttentionParams& params);
 /// bf16. Only after Sm90SuitsAttention.
 cudaError_t LaunchAttentionSm90(const AttentionParams& params, cudaStream_t stream);

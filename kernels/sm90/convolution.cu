@@ -1,16 +1,18 @@
-// Convolution with a halo in shared memory. A tile is 256 pixels x 128 output channels: each of two consumer warpgroups owns a
-// sub-tile of 16x8 (or 8x16) pixels, two m64n128 accumulators of 8x8 pixels. For every 64 input channels the copy engine fetches a
-// sub-tile with its border once (outside the picture: zeros, or the border pixel by a repair in shared memory), and all taps read it
-// through wgmma descriptors whose start moves by whole 128-byte rows: 64 rows of wgmma are 8 groups of 8 pixels of one picture row,
-// `pitch` rows apart. So the pixels cost 5 bytes a cycle of L2 instead of 32; the weights, 16 KB a tap, cost 16. (What limited the
-// product before, sm90/product.cu, was that traffic; see NOTES.md.)
+// Convolution with a halo in shared memory. A tile is 256 pixels x 128 output channels: each of two consumer warpgroups
+// owns a sub-tile of 16x8 (or 8x16) pixels, two m64n128 accumulators of 8x8 pixels. For every 64 input channels the
+// copy engine fetches a sub-tile with its border once (outside the picture: zeros, or the border pixel by a repair in
+// shared memory), and all taps read it through wgmma descriptors whose start moves by whole 128-byte rows: 64 rows of
+// wgmma are 8 groups of 8 pixels of one picture row, `pitch` rows apart. So the pixels cost 5 bytes a cycle of L2
+// instead of 32; the weights, 16 KB a tap, cost 16. (What limited the product before, sm90/product.cu, was that
+// traffic; see NOTES.md.)
 //
-// Blocks are persistent. The last warpgroup's first warp issues all copies into two rings (pixels, weights), its other warps repair
-// replicated borders, or in the short variant copy pixels and serve the staging areas. All consumers end their tiles at about the same
-// time, so where a tile is few taps the way out shows (NOTES.md): hence two variants (ConvolutionVariant).
+// Blocks are persistent. The last warpgroup's first warp issues all copies into two rings (pixels, weights), its other
+// warps repair replicated borders, or in the short variant copy pixels and serve the staging areas. All consumers end
+// their tiles at about the same time, so where a tile is few taps the way out shows (NOTES.md): hence two variants
+// (ConvolutionVariant).
 //
-// Here: which shapes, which variant, the launch. convolution_tile.cuh: tiles, rings, barriers; convolution_out.cuh: the ways out;
-// convolution_kernel.cuh: the roles and the kernel.
+// Here: which shapes, which variant, the launch. convolution_tile.cuh: tiles, rings, barriers; convolution_out.cuh: the
+// ways out; convolution_kernel.cuh: the roles and the kernel.
 #include "kernels/sm90/convolution_sm90.h"
 
 #ifdef FLASHVSR_SM90
@@ -27,13 +29,17 @@ namespace {
 
 using namespace convolution;
 
-/// Output or residual picture, viewed as (channels, outStep, width, outStep, height) so that a sub-tile of one phase is a box with unit
-/// extents at 1 and 3. Nothing outside the picture or past outChannels is written. Strides are multiples of 16 bytes because ldOut is of 8.
+/// Output or residual picture, viewed as (channels, outStep, width, outStep, height) so that a sub-tile of one phase is
+/// a box with unit extents at 1 and 3. Nothing outside the picture or past outChannels is written. Strides are
+/// multiples of 16 bytes because ldOut is of 8.
 bool EncodeStaged(CUtensorMap& map, const void* data, const ConvolutionParams& p, const Shape& shape) {
-  const cuuint64_t step = static_cast<cuuint64_t>(p.outStep), width = static_cast<cuuint64_t>(p.width), pixel = static_cast<cuuint64_t>(p.ldOut) * 2;
-  const cuuint64_t dims[5] = {static_cast<cuuint64_t>(p.outChannels), step, width, step, static_cast<cuuint64_t>(p.height)};
+  const cuuint64_t step = static_cast<cuuint64_t>(p.outStep), width = static_cast<cuuint64_t>(p.width),
+                   pixel = static_cast<cuuint64_t>(p.ldOut) * 2;
+  const cuuint64_t dims[5] = {static_cast<cuuint64_t>(p.outChannels), step, width, step,
+                              static_cast<cuuint64_t>(p.height)};
   const cuuint64_t strides[4] = {pixel, pixel * step, pixel * step * width, pixel * step * width * step};
-  const cuuint32_t box[5] = {kBlockChannels, 1, static_cast<cuuint32_t>(shape.tileColumns), 1, static_cast<cuuint32_t>(shape.tileRows)};
+  const cuuint32_t box[5] = {kBlockChannels, 1, static_cast<cuuint32_t>(shape.tileColumns), 1,
+                             static_cast<cuuint32_t>(shape.tileRows)};
   return EncodeTensorMap(map, data, 5, dims, strides, box);
 }
 
@@ -66,9 +72,11 @@ cudaError_t Launch(const ConvolutionParams& p, cudaStream_t stream) {
     shape.blocks[source] = static_cast<int>(CeilDiv(p.channels[source], kBlockChannels));
   }
   shape.height = p.height, shape.width = p.width, shape.outChannels = p.outChannels, shape.ldOut = p.ldOut;
-  shape.outStep = p.outStep, shape.outY = p.outY, shape.outX = p.outX, shape.padY = p.padY, shape.padX = p.padX, shape.phases = p.phases;
+  shape.outStep = p.outStep, shape.outY = p.outY, shape.outX = p.outX, shape.padY = p.padY, shape.padX = p.padX,
+  shape.phases = p.phases;
   shape.replicate = p.replicate, shape.relu = p.activation == Activation::kRelu;
-  const cuuint64_t depth = static_cast<cuuint64_t>(PackedConvolutionDepth(p.kernelT * kKernel * kKernel, p.channels[0], p.channels[1]));
+  const cuuint64_t depth =
+      static_cast<cuuint64_t>(PackedConvolutionDepth(p.kernelT * kKernel * kKernel, p.channels[0], p.channels[1]));
   const int64_t pixelBytes = static_cast<int64_t>(shape.inputs) * p.height * p.width * (p.channels[0] + p.channels[1]);
   shape.channelsFirst = pixelBytes > static_cast<int64_t>(depth) * p.outChannels * p.phases;
   for (int o = 0; o < p.frames; ++o) shape.output[o] = p.output[o], shape.residual[o] = p.residual[o];
@@ -77,11 +85,14 @@ cudaError_t Launch(const ConvolutionParams& p, cudaStream_t stream) {
   const cuuint64_t weightDims[2] = {depth, static_cast<cuuint64_t>(p.outChannels) * p.phases};
   const cuuint32_t weightBox[2] = {kBlockChannels, kTileN};
   if (!EncodeDenseTensorMap(maps.weight, p.weight, 2, weightDims, weightBox)) return cudaErrorInvalidValue;
-  const cuuint32_t box[3] = {kBlockChannels, static_cast<cuuint32_t>(shape.tileColumns + kKernel - 1), static_cast<cuuint32_t>(shape.tileRows + kKernel - 1)};
+  const cuuint32_t box[3] = {kBlockChannels, static_cast<cuuint32_t>(shape.tileColumns + kKernel - 1),
+                             static_cast<cuuint32_t>(shape.tileRows + kKernel - 1)};
   for (int source = 0; source < shape.sources; ++source) {
-    const cuuint64_t dims[3] = {static_cast<cuuint64_t>(p.channels[source]), static_cast<cuuint64_t>(p.width), static_cast<cuuint64_t>(p.height)};
+    const cuuint64_t dims[3] = {static_cast<cuuint64_t>(p.channels[source]), static_cast<cuuint64_t>(p.width),
+                                static_cast<cuuint64_t>(p.height)};
     for (int i = 0; i < shape.inputs; ++i)
-      if (!EncodeDenseTensorMap(maps.input[source * shape.inputs + i], p.input[source][i], 3, dims, box)) return cudaErrorInvalidValue;
+      if (!EncodeDenseTensorMap(maps.input[source * shape.inputs + i], p.input[source][i], 3, dims, box))
+        return cudaErrorInvalidValue;
   }
 
   if (kStaged && (!EncodeStaged(maps.output, p.output[0], p, shape) ||
@@ -89,12 +100,14 @@ cudaError_t Launch(const ConvolutionParams& p, cudaStream_t stream) {
     return cudaErrorInvalidValue;
 
   auto* kernel = HopperConvolutionKernel<kKernel, kMaps, kStaged>;
-  cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, Ring::kSharedBytes);
+  cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, Ring::kSharedBytes);
   int device = 0, processors = 0;
   if (error == cudaSuccess) error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (error != cudaSuccess) return error;
-  kernel<<<shape.tiles < processors ? shape.tiles : processors, kThreads, Ring::kSharedBytes, stream>>>(maps, shape);
+  const int blocks = shape.tiles < processors ? shape.tiles : processors;
+  kernel<<<blocks, kThreads, Ring::kSharedBytes, stream>>>(maps, shape);
   return cudaGetLastError();
 }
 
@@ -103,10 +116,11 @@ cudaError_t Launch(const ConvolutionParams& p, cudaStream_t stream) {
 bool Sm90HasConvolution(const ConvolutionParams& p) {
   const int kernel = p.kernelX, sources = p.channels[1] > 0 ? 2 : 1;
   const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  bool suits = p.type == DataType::kBfloat16 && p.outputType == DataType::kBfloat16 && p.kernelY == kernel && (kernel == 2 || kernel == 3) &&
-               p.padY >= 0 && p.padX >= 0 && p.padY < kernel && p.padX < kernel &&
-               (p.activation == Activation::kNone || p.activation == Activation::kRelu) && p.channels[0] % 8 == 0 && p.channels[1] % 8 == 0 &&
-               p.outChannels % 8 == 0 && p.ldOut % 8 == 0 && aligned(p.weight) && reinterpret_cast<uintptr_t>(p.bias) % 8 == 0 &&
+  bool suits = p.type == DataType::kBfloat16 && p.outputType == DataType::kBfloat16 && p.kernelY == kernel &&
+               (kernel == 2 || kernel == 3) && p.padY >= 0 && p.padX >= 0 && p.padY < kernel && p.padX < kernel &&
+               (p.activation == Activation::kNone || p.activation == Activation::kRelu) && p.channels[0] % 8 == 0 &&
+               p.channels[1] % 8 == 0 && p.outChannels % 8 == 0 && p.ldOut % 8 == 0 && aligned(p.weight) &&
+               reinterpret_cast<uintptr_t>(p.bias) % 8 == 0 &&
                sources * Inputs(p) <= (kernel == 2 ? kFewMaps : kManyMaps) &&
                (!p.replicate || (kernel == 3 && p.padY == 1 && p.padX == 1));
   for (int source = 0; source < sources && suits; ++source)
@@ -117,7 +131,9 @@ bool Sm90HasConvolution(const ConvolutionParams& p) {
 
 bool Sm90SuitsConvolution(const ConvolutionParams& p) {
   if (p.outChannels < 96 || p.channels[0] < 64) return false;
-  if (CeilDiv(static_cast<int64_t>(p.frames) * p.height * p.width, 256) * CeilDiv(p.outChannels, kTileN) * p.phases < 64) return false;
+  if (CeilDiv(static_cast<int64_t>(p.frames) * p.height * p.width, 256) * CeilDiv(p.outChannels, kTileN) * p.phases <
+      64)
+    return false;
   return Sm90HasConvolution(p);
 }
 
@@ -126,8 +142,8 @@ bool Sm90HasShortConvolution(const ConvolutionParams& p) {
 }
 
 ConvolutionVariant Sm90ChooseConvolution(const ConvolutionParams& p) {
-  // Steps of 64 channels by one tap, 1024 cycles each. The decoder's tiles are 8 (growth 128 -> 128) to 144 (2x512 -> 512) steps and their
-  // weights stay in L2; the projector's are 432 and 1152, and theirs come from memory.
+  // Steps of 64 channels by one tap, 1024 cycles each. The decoder's tiles are 8 (growth 128 -> 128) to 144 (2x512 ->
+  // 512) steps and their weights stay in L2; the projector's are 432 and 1152, and theirs come from memory.
   constexpr int64_t kShortSteps = 160;
   const int64_t blocks = CeilDiv(p.channels[0], kBlockChannels) + CeilDiv(p.channels[1], kBlockChannels);
   const int64_t steps = p.kernelT * p.kernelY * p.kernelX * blocks;
@@ -144,7 +160,9 @@ cudaError_t LaunchConvolutionSm90As(const ConvolutionParams& p, ConvolutionVaria
   return few ? Launch<3, kFewMaps, false>(p, stream) : Launch<3, kManyMaps, false>(p, stream);
 }
 
-cudaError_t LaunchConvolutionSm90(const ConvolutionParams& p, cudaStream_t stream) { return LaunchConvolutionSm90As(p, Sm90ChooseConvolution(p), stream); }
+cudaError_t LaunchConvolutionSm90(const ConvolutionParams& p, cudaStream_t stream) {
+  return LaunchConvolutionSm90As(p, Sm90ChooseConvolution(p), stream);
+}
 
 #else  // built without 9.0 among the architectures
 
@@ -152,7 +170,9 @@ bool Sm90HasConvolution(const ConvolutionParams&) { return false; }
 bool Sm90SuitsConvolution(const ConvolutionParams&) { return false; }
 bool Sm90HasShortConvolution(const ConvolutionParams&) { return false; }
 ConvolutionVariant Sm90ChooseConvolution(const ConvolutionParams&) { return ConvolutionVariant::kDeep; }
-cudaError_t LaunchConvolutionSm90As(const ConvolutionParams&, ConvolutionVariant, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t LaunchConvolutionSm90As(const ConvolutionParams&, ConvolutionVariant, cudaStream_t) {
+  return cudaErrorNotSupported;
+}
 cudaError_t LaunchConvolutionSm90(const ConvolutionParams&, cudaStream_t) { return cudaErrorNotSupported; }
 
 #endif

@@ -6,15 +6,16 @@
 
 namespace flashvsr::kernels::convolution {
 
-/// A lane's bias: columns 2q, 2q+1 of every 8 (q: lane of its quad), zeros where there is none. Volatile, so that the loads stay where
-/// they are called, in the shadow of the last products.
+/// A lane's bias: columns 2q, 2q+1 of every 8 (q: lane of its quad), zeros where there is none. Volatile, so that the
+/// loads stay where they are called, in the shadow of the last products.
 __device__ __forceinline__ void LoadBias(const Shape& p, int firstColumn, int lane, float2 (&bias)[16]) {
   const int first = firstColumn + (lane & 3) * 2;
 #pragma unroll
   for (int j = 0; j < 16; ++j) {
     const int column = first + j * 8;
     asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %3, 0;\nmov.b32 %0, 0f00000000;\nmov.b32 %1, 0f00000000;\n@p ld.global.nc.v2.f32 {%0, %1}, [%2];\n}\n"
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %3, 0;\nmov.b32 %0, 0f00000000;\nmov.b32 %1, 0f00000000;\n@p "
+        "ld.global.nc.v2.f32 {%0, %1}, [%2];\n}\n"
         : "=&f"(bias[j].x), "=&f"(bias[j].y)
         : "l"(p.bias + column), "r"(p.bias != nullptr && column < p.outChannels ? 1 : 0));
   }
@@ -31,17 +32,20 @@ __device__ __forceinline__ void Pin(float (&acc)[16][4]) {
 // The deep variant: from registers straight to memory.
 
 /// Where lane's pixel of half `half` of m-tile `i` goes, in elements; negative: outside.
-__device__ __forceinline__ int64_t OutputOffset(const Shape& p, const SubTile& sub, const Place& place, int i, int half, int warp, int lane) {
+__device__ __forceinline__ int64_t OutputOffset(const Shape& p, const SubTile& sub, const Place& place, int i, int half,
+                                                int warp, int lane) {
   const bool down = p.tileRows == 16;
   const int y = sub.y + (down ? i * 8 : 0) + 2 * warp + half, x = sub.x + (down ? 0 : i * 8) + (lane >> 2);
   if (!sub.real || y >= p.height || x >= p.width) return -1;
-  return (static_cast<int64_t>(y * p.outStep + place.outY(p)) * (p.width * p.outStep) + x * p.outStep + place.outX(p)) * p.ldOut;
+  return (static_cast<int64_t>(y * p.outStep + place.outY(p)) * (p.width * p.outStep) + x * p.outStep + place.outX(p)) *
+         p.ldOut;
 }
 
-/// Bias, residual, ReLU and the way to memory. A lane holds columns 2q, 2q+1 of every 8 (q: lane of its quad); 16-byte pieces of 8
-/// columns are made by transposing words within the quad, residuals go the same way back. `offset`: of OutputOffset, by m-tile and half.
-__device__ __forceinline__ void Store(const Shape& p, const SubTile& sub, const Place& place, const float2 (&bias)[16], const int64_t (&offset)[2][2],
-                                      const float (&acc)[2][16][4], int lane) {
+/// Bias, residual, ReLU and the way to memory. A lane holds columns 2q, 2q+1 of every 8 (q: lane of its quad); 16-byte
+/// pieces of 8 columns are made by transposing words within the quad, residuals go the same way back. `offset`: of
+/// OutputOffset, by m-tile and half.
+__device__ __forceinline__ void Store(const Shape& p, const SubTile& sub, const Place& place, const float2 (&bias)[16],
+                                      const int64_t (&offset)[2][2], const float (&acc)[2][16][4], int lane) {
   const int quadLane = lane & 3;
   const int firstColumn = place.column + quadLane * 8;
   Bf16* const out = static_cast<Bf16*>(p.output[sub.frame]);
@@ -73,7 +77,8 @@ __device__ __forceinline__ void Store(const Shape& p, const SubTile& sub, const 
           uint32_t r[4] = {add[half][part].x, add[half][part].y, add[half][part].z, add[half][part].w};
           TransposeWords(r, lane);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) v[j].x += __uint_as_float(r[j] << 16), v[j].y += __uint_as_float(r[j] & 0xffff0000u);
+          for (int j = 0; j < 4; ++j)
+            v[j].x += __uint_as_float(r[j] << 16), v[j].y += __uint_as_float(r[j] & 0xffff0000u);
         }
         uint32_t w[4];
 #pragma unroll
@@ -90,14 +95,16 @@ __device__ __forceinline__ void Store(const Shape& p, const SubTile& sub, const 
   }
 }
 
-// The short variant: through shared memory and the copy engine. A warpgroup's staging area holds its sub-tile as the copy engine lays it
-// down: pixel (y, x) is row y * columns + x of 128 bytes, 64 channels a box, swizzled. Residuals arrive there while the tile is
-// multiplied, results replace them in place, and the warpgroup goes on while the area is stored.
+// The short variant: through shared memory and the copy engine. A warpgroup's staging area holds its sub-tile as the
+// copy engine lays it down: pixel (y, x) is row y * columns + x of 128 bytes, 64 channels a box, swizzled. Residuals
+// arrive there while the tile is multiplied, results replace them in place, and the warpgroup goes on while the area is
+// stored.
 
-/// The thread that serves warpgroup `group`'s staging area over all this block's tiles: `open` tells the warpgroup that it may use the
-/// area, `staged` that results lie in it. A sub-tile that is not real is neither fetched nor stored.
+/// The thread that serves warpgroup `group`'s staging area over all this block's tiles: `open` tells the warpgroup that
+/// it may use the area, `staged` that results lie in it. A sub-tile that is not real is neither fetched nor stored.
 template <int kMaps>
-__device__ __forceinline__ void ServeStaging(const Maps<kMaps>& maps, const Shape& p, uint32_t area, uint32_t open, uint32_t staged, int group) {
+__device__ __forceinline__ void ServeStaging(const Maps<kMaps>& maps, const Shape& p, uint32_t area, uint32_t open,
+                                             uint32_t staged, int group) {
   const bool residual = p.residual[0] != nullptr;
   int parity = 0;
   for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x, parity ^= 1) {
@@ -123,9 +130,11 @@ __device__ __forceinline__ void ServeStaging(const Maps<kMaps>& maps, const Shap
   }
 }
 
-/// Stores four 8x8 matrices: lane l gives the address of row l % 8 of matrix l / 8 and holds columns 2q, 2q+1 of row l / 4 of each.
+/// Stores four 8x8 matrices: lane l gives the address of row l % 8 of matrix l / 8 and holds columns 2q, 2q+1 of row l
+/// / 4 of each.
 __device__ __forceinline__ void StoreMatrix4(uint32_t shared, const uint32_t (&w)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(shared), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(shared), "r"(w[0]), "r"(w[1]),
+               "r"(w[2]), "r"(w[3])
                : "memory");
 }
 
@@ -139,7 +148,8 @@ __device__ __forceinline__ uint32_t Round(float low, float high) {
 
 /// A lane's addresses in its warpgroup's staging area.
 struct StagedRows {
-  uint32_t first, chunk, tileBytes, halfBytes;  // row of (m-tile 0, half 0), its swizzled first chunk; steps to m-tile 1 and half 1
+  uint32_t first, chunk, tileBytes,
+      halfBytes;  // row of (m-tile 0, half 0), its swizzled first chunk; steps to m-tile 1 and half 1
 
   __device__ __forceinline__ StagedRows(const Shape& p, uint32_t area, int warp, int lane) {
     const bool down = p.tileRows == 16;
@@ -148,7 +158,8 @@ struct StagedRows {
     tileBytes = down ? 8192 : 1024;
     halfBytes = down ? 1024 : 2048;
   }
-  /// Of columns 32 * part and on, 8 for each 8 lanes. Every row of a lane is lane % 8 modulo 8, so the swizzle is the same for all.
+  /// Of columns 32 * part and on, 8 for each 8 lanes. Every row of a lane is lane % 8 modulo 8, so the swizzle is the
+  /// same for all.
   __device__ __forceinline__ uint32_t at(int i, int half, int part) const {
     return first + i * tileBytes + half * halfBytes + (part >> 1) * kStagedBoxBytes + (chunk ^ (part & 1) * 64);
   }
@@ -160,12 +171,14 @@ __device__ __forceinline__ void LoadStaged(const StagedRows& rows, int i, uint32
   for (int half = 0; half < 2; ++half)
 #pragma unroll
     for (int part = 0; part < 4; ++part)
-      LoadMatrix4(rows.at(i, half, part), add[half][part][0], add[half][part][1], add[half][part][2], add[half][part][3]);
+      LoadMatrix4(rows.at(i, half, part), add[half][part][0], add[half][part][1], add[half][part][2],
+                  add[half][part][3]);
 }
 
 /// Bias, residual and ReLU of m-tile i, rounded and stored to the staging area.
 template <bool kResidual, bool kRelu>
-__device__ __forceinline__ void Stage(const StagedRows& rows, int i, const float2 (&bias)[16], const uint32_t (&add)[2][4][4], const float (&acc)[16][4]) {
+__device__ __forceinline__ void Stage(const StagedRows& rows, int i, const float2 (&bias)[16],
+                                      const uint32_t (&add)[2][4][4], const float (&acc)[16][4]) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
 #pragma unroll
@@ -175,7 +188,8 @@ __device__ __forceinline__ void Stage(const StagedRows& rows, int i, const float
       for (int j = 0; j < 4; ++j) {
         const int nt = part * 4 + j;
         float x = acc[nt][2 * half] + bias[nt].x, y = acc[nt][2 * half + 1] + bias[nt].y;
-        if (kResidual) x += __uint_as_float(add[half][part][j] << 16), y += __uint_as_float(add[half][part][j] & 0xffff0000u);
+        if (kResidual)
+          x += __uint_as_float(add[half][part][j] << 16), y += __uint_as_float(add[half][part][j] & 0xffff0000u);
         w[j] = Round<kRelu>(x, y);
       }
       StoreMatrix4(rows.at(i, half, part), w);
@@ -183,11 +197,13 @@ __device__ __forceinline__ void Stage(const StagedRows& rows, int i, const float
   }
 }
 
-/// A warpgroup's way out while its last products are in flight, committed as two groups, one an m-tile: the first m-tile is finished
-/// under the second's products. `release` gives the rings' slots back once nothing reads them any more.
+/// A warpgroup's way out while its last products are in flight, committed as two groups, one an m-tile: the first
+/// m-tile is finished under the second's products. `release` gives the rings' slots back once nothing reads them any
+/// more.
 template <bool kResidual, bool kRelu, typename Release>
-__device__ __forceinline__ void StageTile(const Shape& p, const Place& place, const StagedRows& rows, uint32_t open, uint32_t staged, int parity,
-                                          float (&acc)[2][16][4], int lane, const Release& release) {
+__device__ __forceinline__ void StageTile(const Shape& p, const Place& place, const StagedRows& rows, uint32_t open,
+                                          uint32_t staged, int parity, float (&acc)[2][16][4], int lane,
+                                          const Release& release) {
   float2 bias[16];
   uint32_t add[2][4][4];
   LoadBias(p, place.column, lane, bias);

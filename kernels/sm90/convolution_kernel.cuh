@@ -5,11 +5,12 @@
 
 namespace flashvsr::kernels::convolution {
 
-/// Copies pixels, weights or both of all this block's tiles into the rings, as far ahead as they are free; one thread. Where one thread
-/// does both, pixels come no further ahead than the weights before them: enough with 8 stages of weights. With 4 a thread of its own
-/// fetches them as soon as the step before last is done.
+/// Copies pixels, weights or both of all this block's tiles into the rings, as far ahead as they are free; one thread.
+/// Where one thread does both, pixels come no further ahead than the weights before them: enough with 8 stages of
+/// weights. With 4 a thread of its own fetches them as soon as the step before last is done.
 template <int kKernel, bool kStaged, bool kOfPixels, bool kOfWeights, int kMaps>
-__device__ __forceinline__ void Produce(const Maps<kMaps>& maps, const Shape& p, uint32_t pixels, uint32_t weights, const Barriers& barriers) {
+__device__ __forceinline__ void Produce(const Maps<kMaps>& maps, const Shape& p, uint32_t pixels, uint32_t weights,
+                                        const Barriers& barriers) {
   using Ring = Rings<kKernel, kStaged>;
   constexpr int kTaps = kKernel * kKernel;
   constexpr uint32_t kCopied = Ring::kBoxRows * 128;
@@ -20,7 +21,8 @@ __device__ __forceinline__ void Produce(const Maps<kMaps>& maps, const Shape& p,
     int tileM;
     const Place place(p, tile, tileM);
     const SubTile first(p, tileM, 0), second(p, tileM, 1);
-    const int padY = p.padY - (p.phases > 1 ? place.phase >> 1 : 0), padX = p.padX - (p.phases > 1 ? place.phase & 1 : 0);
+    const int padY = p.padY - (p.phases > 1 ? place.phase >> 1 : 0),
+              padX = p.padX - (p.phases > 1 ? place.phase & 1 : 0);
     const int row = place.phase * p.outChannels + place.column;
     for (int t = 0; t < p.kernelT; ++t) {
       for (int source = 0; source < p.sources; ++source) {
@@ -32,7 +34,8 @@ __device__ __forceinline__ void Produce(const Maps<kMaps>& maps, const Shape& p,
             const uint32_t landed = barriers.landed + a.slot * 8, box = pixels + a.slot * 2 * Ring::kBoxBytes;
             BarrierExpect(landed, 2 * kCopied);
             CopyBox(box, frames + first.frame * p.strideT, landed, channel, first.x - padX, first.y - padY);
-            CopyBox(box + Ring::kBoxBytes, frames + second.frame * p.strideT, landed, channel, second.x - padX, second.y - padY);
+            CopyBox(box + Ring::kBoxBytes, frames + second.frame * p.strideT, landed, channel, second.x - padX,
+                    second.y - padY);
             a.advance();
           }
           if constexpr (kOfWeights) {
@@ -87,7 +90,8 @@ __device__ __forceinline__ void Repair(const Shape& p, unsigned char* pixels, co
             // Cells further out than one pixel feed no output.
             if (abs(fromY - hy) > 1 || abs(fromX - hx) > 1) continue;
             const int to = hy * columns + hx, from = fromY * columns + fromX;
-            *reinterpret_cast<uint4*>(box + SwizzledOffset<8>(to, chunk)) = *reinterpret_cast<const uint4*>(box + SwizzledOffset<8>(from, chunk));
+            *reinterpret_cast<uint4*>(box + SwizzledOffset<8>(to, chunk)) =
+                *reinterpret_cast<const uint4*>(box + SwizzledOffset<8>(from, chunk));
           }
         }
         FenceAsyncProxy();
@@ -98,8 +102,8 @@ __device__ __forceinline__ void Repair(const Shape& p, unsigned char* pixels, co
   }
 }
 
-/// kMaps > kFewMaps: frames in time, whose borders may be replicated. kStaged: the short variant, whose other producer warps serve
-/// the staging areas and fetch pixels; the deep one has their room for weights.
+/// kMaps > kFewMaps: frames in time, whose borders may be replicated. kStaged: the short variant, whose other producer
+/// warps serve the staging areas and fetch pixels; the deep one has their room for weights.
 template <int kKernel, int kMaps, bool kStaged>
 __global__ void __launch_bounds__(kThreads, 1)
     HopperConvolutionKernel(const __grid_constant__ Maps<kMaps> maps, const __grid_constant__ Shape p) {
@@ -148,7 +152,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     } else if (kStaged) {
       const int served = warp - 9;
       if (lane == 0 && served < 2)
-        ServeStaging(maps, p, staging + served * kStagedGroupBytes, barriers.open + served * 8, barriers.staged + served * 8, served);
+        ServeStaging(maps, p, staging + served * kStagedGroupBytes, barriers.open + served * 8,
+                     barriers.staged + served * 8, served);
       if (lane == 0 && served == 2) Produce<kKernel, kStaged, true, false>(maps, p, pixels, weights, barriers);
     } else if (kRepair) {
       Repair<kKernel>(p, shared, barriers, threadIdx.x - 288);
@@ -166,7 +171,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
       for (int c = 0; c < 4; ++c) acc[i][j][c] = 0.0f;
   const int pitch = p.tileColumns + kKernel - 1;
-  const uint64_t firstA = DescribeRows(pixels + group * Ring::kBoxBytes, pitch * 128), firstB = DescribeRowsAlongK(weights);
+  const uint64_t firstA = DescribeRows(pixels + group * Ring::kBoxBytes, pitch * 128),
+                 firstB = DescribeRowsAlongK(weights);
   const int secondHalf = p.tileRows == 16 ? pitch * 64 : 64;  // 8 rows down or 8 pixels across, in 16 bytes
   const int steps = p.kernelT * (p.blocks[0] + p.blocks[1]);
   Cursor<Ring::kPixelStages> a;
@@ -183,7 +189,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
       for (int tap = 0; tap < kTaps; ++tap) {
         BarrierWait(barriers.fullWeights + b.slot * 8, b.parity);
-        const uint64_t rowA = box + (tap / kKernel * pitch + tap % kKernel) * 8, rowB = firstB + b.slot * (kWeightBytes >> 4);
+        const uint64_t rowA = box + (tap / kKernel * pitch + tap % kKernel) * 8,
+                       rowB = firstB + b.slot * (kWeightBytes >> 4);
         WgmmaFence();
         if constexpr (kStaged) {
 #pragma unroll

@@ -5,8 +5,8 @@
 
 namespace flashvsr::kernels {
 
-/// Whether the halo kernel can compute this convolution on the current device: bf16, 3x3 or 2x2 pictures of 8-channel steps, at
-/// most 32 input frames, bias + ReLU at most. False where the library was built without sm_90a code.
+/// Whether the halo kernel can compute this convolution on the current device: bf16, 3x3 or 2x2 pictures of 8-channel
+/// steps, at most 32 input frames, bias + ReLU at most. False where the library was built without sm_90a code.
 bool Sm90HasConvolution(const ConvolutionParams& params);
 
 /// Whether it is also the fastest: enough tiles to fill the card, whole 64-channel blocks or nearly so.
@@ -24,7 +24,8 @@ bool Sm90HasShortConvolution(const ConvolutionParams& params);
 /// Which of the two is faster, by the length of a tile's sum. Only after Sm90HasConvolution.
 ConvolutionVariant Sm90ChooseConvolution(const ConvolutionParams& params);
 
-/// LaunchConvolutionSm90 with the variant given; kShort only after Sm90HasShortConvolution (cudaErrorInvalidValue otherwise).
+/// LaunchConvolutionSm90 with the variant given; kShort only after Sm90HasShortConvolution (cudaErrorInvalidValue
+/// otherwise).
 cudaError_t LaunchConvolutionSm90As(const ConvolutionParams& params, ConvolutionVariant variant, cudaStream_t stream);
 
 /// Only after Sm90HasConvolution. Deterministic: one block sums a tile over the whole of k, in order.

@@ -32,9 +32,11 @@ struct Rings {
 
 template <int kMaps>
 struct Maps {
-  CUtensorMap weight;            // (channels of all taps and sources, output channels of all phases), boxes of 64 x 128
-  CUtensorMap input[kMaps];      // [source * inputs + frame]: (channels, width, height), boxes of 64 x a sub-tile with its halo
-  CUtensorMap output, residual;  // short: (channels, outStep, width, outStep, height), boxes of 64 x 1 x columns x 1 x rows of a sub-tile
+  CUtensorMap weight;  // (channels of all taps and sources, output channels of all phases), boxes of 64 x 128
+  CUtensorMap
+      input[kMaps];  // [source * inputs + frame]: (channels, width, height), boxes of 64 x a sub-tile with its halo
+  CUtensorMap output, residual;  // short: (channels, outStep, width, outStep, height), boxes of 64 x 1 x columns x 1 x
+                                 // rows of a sub-tile
 };
 
 struct Shape {
@@ -100,7 +102,7 @@ struct Cursor {
 struct Barriers {
   uint32_t landed, ready, freePixels;  // one a pixel stage: copied, borders repaired, read
   uint32_t fullWeights, freeWeights;   // one a weight stage
-  uint32_t open, staged;               // one a warpgroup: its staging area may be used (residuals have landed), holds results
+  uint32_t open, staged;  // one a warpgroup: its staging area may be used (residuals have landed), holds results
 };
 
 }  // namespace flashvsr::kernels::convolution

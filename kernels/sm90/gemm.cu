@@ -1,7 +1,7 @@
-// Two warpgroups, each 128x128 of a 256x128 tile (two m64n128 accumulators), over k-blocks of 64 in 4 stages (192 KB: one block an
-// SM). Every thread copies with cp.async, so that the implicit convolution's gather is the same code as in the portable product;
-// wgmma of a block runs while the next blocks are copied, and a stage is written again two blocks after it was read, when one
-// barrier has told everybody that both warpgroups are done with it.
+// Two warpgroups, each 128x128 of a 256x128 tile (two m64n128 accumulators), over k-blocks of 64 in 4 stages (192 KB:
+// one block an SM). Every thread copies with cp.async, so that the implicit convolution's gather is the same code as in
+// the portable product; wgmma of a block runs while the next blocks are copied, and a stage is written again two blocks
+// after it was read, when one barrier has told everybody that both warpgroups are done with it.
 #include "kernels/sm90/gemm_sm90.h"
 
 #include "kernels/common/epilogue.cuh"
@@ -27,7 +27,7 @@ namespace {
 template <typename Rows>
 __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     HopperGemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
-                        const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
+                     const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   // This block's tile
   using Tile = HopperTile;
   extern __shared__ __align__(1024) unsigned char shared[];
@@ -97,9 +97,11 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
 }
 
 template <typename Rows>
-cudaError_t Launch(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+cudaError_t Launch(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                   cudaStream_t stream) {
   using Tile = HopperTile;
-  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
+  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)),
+            tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
   auto* kernel = HopperGemmKernel<Rows>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
@@ -114,18 +116,24 @@ bool Sm90SuitsGemm(int m, int n, int k) {
   if (n < 96 || k < 128 || CeilDiv(m, HopperTile::kBm) * CeilDiv(n, HopperTile::kBn) < 64) return false;
   return Sm90Present();
 }
-cudaError_t LaunchGemmSm90(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+cudaError_t LaunchGemmSm90(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                           cudaStream_t stream) {
   return Launch<MatrixRows>(rows, weight, epilogue, stream);
 }
-cudaError_t LaunchGemmSm90(const PixelOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+cudaError_t LaunchGemmSm90(const PixelOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                           cudaStream_t stream) {
   return Launch<PixelRows>(rows, weight, epilogue, stream);
 }
 
 #else  // built without 9.0 among the architectures
 
 bool Sm90SuitsGemm(int, int, int) { return false; }
-cudaError_t LaunchGemmSm90(const MatrixOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) { return cudaErrorNotSupported; }
-cudaError_t LaunchGemmSm90(const PixelOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t LaunchGemmSm90(const MatrixOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) {
+  return cudaErrorNotSupported;
+}
+cudaError_t LaunchGemmSm90(const PixelOperand&, const GemmWeight&, const GemmEpilogue&, cudaStream_t) {
+  return cudaErrorNotSupported;
+}
 
 #endif
 

@@ -7,11 +7,14 @@
 
 namespace flashvsr::kernels {
 
-/// True when the library was built with sm_90a code, the current device is a Hopper and the shape fills it with large tiles.
+/// True when the library was built with sm_90a code, the current device is a Hopper and the shape fills it with large
+/// tiles.
 bool Sm90SuitsGemm(int m, int n, int k);
 
 /// bf16 in and out. Only after Sm90SuitsGemm.
-cudaError_t LaunchGemmSm90(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream);
-cudaError_t LaunchGemmSm90(const PixelOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream);
+cudaError_t LaunchGemmSm90(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                           cudaStream_t stream);
+cudaError_t LaunchGemmSm90(const PixelOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                           cudaStream_t stream);
 
 }  // namespace flashvsr::kernels

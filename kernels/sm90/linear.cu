@@ -1,15 +1,15 @@
 // Linear layers: d = [residual +] activation(a * b^T + bias), bf16.
 //
-// A tile is 128 rows x 256 columns, each of two consumer warpgroups 64 x 256 as one accumulator: m64n256 reads 80 bytes of shared
-// memory a cycle where two m64n128 read 96, and the copies write 48 of the 128 there are. Two blocks of a cluster take tiles one above
-// the other and copy half of the weight's tile each, for both: 32 bytes a cycle of L2 and block instead of 48, which 132 of them would
-// not get. One thread copies through a ring of 4 stages of 64 k.
+// A tile is 128 rows x 256 columns, each of two consumer warpgroups 64 x 256 as one accumulator: m64n256 reads 80 bytes
+// of shared memory a cycle where two m64n128 read 96, and the copies write 48 of the 128 there are. Two blocks of a
+// cluster take tiles one above the other and copy half of the weight's tile each, for both: 32 bytes a cycle of L2 and
+// block instead of 48, which 132 of them would not get. One thread copies through a ring of 4 stages of 64 k.
 //
-// What costs time at k = 1536 (24 steps of 1024 cycles) is the way out. Here a warpgroup's tensor cores wait only while its sums get
-// their bias (and residual) and are packed into half as many registers; GELU, the transposition to 16-byte pieces and the stores happen
-// under the next tile's first 16 steps, a piece a step, and residuals are loaded into the same registers during the last two. GELU's
-// two special functions an element are 4096 cycles a tile, so that much would show; its argument waits as fp16, whose rounding
-// (2^-12) is an eighth of the result's own.
+// What costs time at k = 1536 (24 steps of 1024 cycles) is the way out. Here a warpgroup's tensor cores wait only while
+// its sums get their bias (and residual) and are packed into half as many registers; GELU, the transposition to 16-byte
+// pieces and the stores happen under the next tile's first 16 steps, a piece a step, and residuals are loaded into the
+// same registers during the last two. GELU's two special functions an element are 4096 cycles a tile, so that much
+// would show; its argument waits as fp16, whose rounding (2^-12) is an eighth of the result's own.
 #include "kernels/sm90/linear_sm90.h"
 
 #include "kernels/common/epilogue.cuh"
@@ -30,7 +30,8 @@ namespace {
 
 constexpr int kCluster = 2, kThreads = 384, kTileM = 128, kTileN = 256, kTileK = 64, kStages = 4;
 constexpr int kBytesA = kTileM * 128, kStageBytes = kBytesA + kTileN * 128, kBoxRows = 128, kBoxBytes = kBoxRows * 128;
-constexpr int kBiases = kStages * kStageBytes, kBarriers = kBiases + 2 * 2 * kTileN * 4, kSharedBytes = kBarriers + 2 * kStages * 8;
+constexpr int kBiases = kStages * kStageBytes, kBarriers = kBiases + 2 * 2 * kTileN * 4,
+              kSharedBytes = kBarriers + 2 * kStages * 8;
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
 static_assert(128 * kProducerRegisters + 256 * kConsumerRegisters <= 168 * kThreads && kSharedBytes <= 232448);
 constexpr int kPieces = 16, kLastSteps = 2;  // 16-byte pieces of a lane, one a step; steps under which residuals arrive
@@ -58,9 +59,11 @@ __device__ __forceinline__ void TileOfUnit(const Shape& p, int unit, int& unitM,
   tileN = inside / size;
 }
 
-__device__ __forceinline__ void Produce(const Maps& maps, const Shape& p, uint32_t stages, uint32_t full, uint32_t empty, int rank) {
+__device__ __forceinline__ void Produce(const Maps& maps, const Shape& p, uint32_t stages, uint32_t full,
+                                        uint32_t empty, int rank) {
   uint32_t use = 0;
-  for (int unit = static_cast<int>(blockIdx.x) / kCluster; unit < p.units; unit += static_cast<int>(gridDim.x) / kCluster) {
+  for (int unit = static_cast<int>(blockIdx.x) / kCluster; unit < p.units;
+       unit += static_cast<int>(gridDim.x) / kCluster) {
     int unitM, tileN;
     TileOfUnit(p, unit, unitM, tileN);
     const int m0 = (unitM * kCluster + rank) * kTileM, n0 = tileN * kTileN;
@@ -84,8 +87,8 @@ __device__ __forceinline__ void LoadPiece(uint32_t (&w)[4], const Bf16* from, bo
       : "memory");
 }
 __device__ __forceinline__ void StorePiece(Bf16* to, const uint32_t (&w)[4], bool inside) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\n@p st.global.v4.b32 [%4], {%0, %1, %2, %3};\n}\n" ::"r"(w[0]), "r"(w[1]), "r"(w[2]),
-               "r"(w[3]), "l"(to), "r"(inside ? 1 : 0)
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\n@p st.global.v4.b32 [%4], {%0, %1, %2, %3};\n}\n" ::"r"(w[0]),
+               "r"(w[1]), "r"(w[2]), "r"(w[3]), "l"(to), "r"(inside ? 1 : 0)
                : "memory");
 }
 
@@ -101,7 +104,9 @@ struct Place {
   int left[2];     // columns of d from there on, by row half; <= 0: nothing
 
   __device__ __forceinline__ bool has(int piece) const { return piece % 8 * 32 < left[piece / 8]; }
-  __device__ __forceinline__ int64_t of(int piece, int64_t ldd) const { return offset + (piece / 8) * 8 * ldd + piece % 8 * 32; }
+  __device__ __forceinline__ int64_t of(int piece, int64_t ldd) const {
+    return offset + (piece / 8) * 8 * ldd + piece % 8 * 32;
+  }
 };
 
 template <Finish kFinish>
@@ -189,10 +194,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     StorePiece(p.d + place.of(i, p.ldd), words[i], place.has(i));
   };
 
-  for (int unit = static_cast<int>(blockIdx.x) / kCluster; unit < p.units; unit += static_cast<int>(gridDim.x) / kCluster, parity ^= 1) {
+  for (int unit = static_cast<int>(blockIdx.x) / kCluster; unit < p.units;
+       unit += static_cast<int>(gridDim.x) / kCluster, parity ^= 1) {
     int unitM, tileN;
     TileOfUnit(p, unit, unitM, tileN);
-    const int row = (unitM * kCluster + rank) * kTileM + group * 64 + (warp & 3) * 16 + (lane >> 2), n0 = tileN * kTileN;
+    const int row = (unitM * kCluster + rank) * kTileM + group * 64 + (warp & 3) * 16 + (lane >> 2),
+              n0 = tileN * kTileN;
     // First steps: the epilogue of the tile before, a piece a step
 #pragma unroll
     for (int step = 0; step < kPieces; ++step) {
@@ -215,19 +222,22 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int i = 0; i < kPieces; ++i) LoadPiece(words[i], p.residual + place.of(i, p.ldd), place.has(i));
     }
     float2 bias = make_float2(0.0f, 0.0f);
-    if (p.bias != nullptr && n0 + threadInGroup * 2 < p.n) bias = __ldg(reinterpret_cast<const float2*>(p.bias + n0 + threadInGroup * 2));
+    if (p.bias != nullptr && n0 + threadInGroup * 2 < p.n)
+      bias = __ldg(reinterpret_cast<const float2*>(p.bias + n0 + threadInGroup * 2));
 #pragma unroll
     for (int step = 0; step < kLastSteps; ++step) {
       multiply(false);
       finishStep(false);
     }
-    // Two buffers and a barrier a tile: a buffer is written again only after all threads have read it for the tile before.
+    // Two buffers and a barrier a tile: a buffer is written again only after all threads have read it for the tile
+    // before.
     float* const own = biases + parity * kTileN;
     *reinterpret_cast<float2*>(own + threadInGroup * 2) = bias;
     asm volatile("bar.sync %0, 128;\n" ::"r"(1 + group) : "memory");
     if constexpr (kFinish == Finish::kResidual) {
-      // Under the last step's products. Waits for a stage that is there, and stays until it is freed below, cost nothing and keep the
-      // compiler from moving the shuffles between those products (which it delays) or behind the wait for them.
+      // Under the last step's products. Waits for a stage that is there, and stays until it is freed below, cost
+      // nothing and keep the compiler from moving the shuffles between those products (which it delays) or behind the
+      // wait for them.
       const uint32_t there = full + (use - 1) % kStages * 8;
       const int phase = static_cast<int>((use - 1) / kStages & 1);
       BarrierWait(there, phase);
@@ -246,7 +256,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int half = 0; half < 2; ++half) {
         uint32_t& word = words[half * 8 + nt / 4][nt % 4];
         float x = acc[nt][half * 2] + add.x, y = acc[nt][half * 2 + 1] + add.y;
-        if constexpr (kFinish == Finish::kResidual) x += __uint_as_float(word << 16), y += __uint_as_float(word & 0xffff0000u);
+        if constexpr (kFinish == Finish::kResidual)
+          x += __uint_as_float(word << 16), y += __uint_as_float(word & 0xffff0000u);
         if constexpr (kFinish == Finish::kGelu) {
           const __half2 pair = __floats2half2_rn(x, y);
           word = *reinterpret_cast<const uint32_t*>(&pair);
@@ -265,7 +276,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 /// (k, rows) of bf16, rows `ld` elements apart, in boxes of 64 x 128.
 bool EncodeRows(CUtensorMap& map, const void* data, int k, int rows, int64_t ld) {
-  const cuuint64_t dims[2] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)}, strides[1] = {static_cast<cuuint64_t>(ld) * 2};
+  const cuuint64_t dims[2] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)},
+                   strides[1] = {static_cast<cuuint64_t>(ld) * 2};
   const cuuint32_t box[2] = {kTileK, kBoxRows};
   return EncodeTensorMap(map, data, 2, dims, strides, box);
 }
@@ -273,16 +285,19 @@ bool EncodeRows(CUtensorMap& map, const void* data, int k, int rows, int64_t ld)
 template <Finish kFinish>
 cudaError_t Launch(const LinearParams& g, int mostBlocks, cudaStream_t stream) {
   Maps maps{};
-  if (!EncodeRows(maps.a, g.a, g.k, g.m, g.lda) || !EncodeRows(maps.b, g.b, g.k, g.n, g.ldb)) return cudaErrorInvalidValue;
+  if (!EncodeRows(maps.a, g.a, g.k, g.m, g.lda) || !EncodeRows(maps.b, g.b, g.k, g.n, g.ldb))
+    return cudaErrorInvalidValue;
   Shape p{};
   p.bias = g.bias, p.residual = static_cast<const Bf16*>(g.residual), p.d = static_cast<Bf16*>(g.d), p.ldd = g.ldd;
   p.m = g.m, p.n = g.n, p.steps = static_cast<int>(CeilDiv(g.k, kTileK));
   p.unitsM = static_cast<int>(CeilDiv(g.m, kTileM * kCluster)), p.tilesN = static_cast<int>(CeilDiv(g.n, kTileN));
   p.units = p.unitsM * p.tilesN;
-  p.group = static_cast<int>(CeilDiv(p.unitsM, CeilDiv(p.unitsM, 16 / kCluster)));  // 16 tiles or a little less, all groups alike
+  p.group = static_cast<int>(
+      CeilDiv(p.unitsM, CeilDiv(p.unitsM, 16 / kCluster)));  // 16 tiles or a little less, all groups alike
 
   auto* kernel = HopperLinearKernel<kFinish>;
-  cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   int device = 0, processors = 0;
   if (error == cudaSuccess) error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
@@ -307,13 +322,18 @@ cudaError_t Launch(const LinearParams& g, int mostBlocks, cudaStream_t stream) {
 }  // namespace
 
 bool Sm90SuitsLinear(const LinearParams& p) {
-  const auto aligned = [](const void* pointer, uintptr_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; };
-  if (p.type != DataType::kBfloat16 || p.outputType != DataType::kBfloat16 || p.scale != 1.0f || p.outputScale != 1.0f) return false;
-  if (p.activation != Activation::kNone && (p.activation != Activation::kGeluTanh || p.residual != nullptr)) return false;
+  const auto aligned = [](const void* pointer, uintptr_t bytes) {
+    return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+  };
+  if (p.type != DataType::kBfloat16 || p.outputType != DataType::kBfloat16 || p.scale != 1.0f || p.outputScale != 1.0f)
+    return false;
+  if (p.activation != Activation::kNone && (p.activation != Activation::kGeluTanh || p.residual != nullptr))
+    return false;
   if (p.m < 1024 || p.n < 8 || p.k <= (kPieces + kLastSteps - 1) * kTileK) return false;
   if (p.a == nullptr || p.b == nullptr || p.d == nullptr || p.lda < p.k || p.ldb < p.k || p.ldd < p.n) return false;
   if (p.n % 8 != 0 || p.k % 8 != 0 || p.lda % 8 != 0 || p.ldb % 8 != 0 || p.ldd % 8 != 0) return false;
-  if (!aligned(p.a, 16) || !aligned(p.b, 16) || !aligned(p.d, 16) || !aligned(p.residual, 16) || !aligned(p.bias, 8)) return false;
+  if (!aligned(p.a, 16) || !aligned(p.b, 16) || !aligned(p.d, 16) || !aligned(p.residual, 16) || !aligned(p.bias, 8))
+    return false;
   return Sm90Present() && TensorMapEncoder() != nullptr;
 }
 

@@ -6,12 +6,13 @@
 
 namespace flashvsr::kernels {
 
-/// One tile in place: s becomes 2^kBias * exp2(scale * (s - maximum)). Each thread holds parts of two rows; totals stay parts until the
-/// end. `maximum` moves only when a row's scores have outgrown it by more than 2^kSlack (always, below 0): then earlier sums must be
-/// multiplied by shrink, which the result tells, the same for all of a warp; with some slack that is one tile in dozens. Maxima and sums
-/// are taken in four parts, so that no chain of 32 waits for itself.
+/// One tile in place: s becomes 2^kBias * exp2(scale * (s - maximum)). Each thread holds parts of two rows; totals stay
+/// parts until the end. `maximum` moves only when a row's scores have outgrown it by more than 2^kSlack (always, below
+/// 0): then earlier sums must be multiplied by shrink, which the result tells, the same for all of a warp; with some
+/// slack that is one tile in dozens. Maxima and sums are taken in four parts, so that no chain of 32 waits for itself.
 template <int kBias, int kSlack>
-__device__ __forceinline__ bool Softmax(float (&s)[16][4], float (&maximum)[2], float (&total)[2], float (&shrink)[2], float scale) {
+__device__ __forceinline__ bool Softmax(float (&s)[16][4], float (&maximum)[2], float (&total)[2], float (&shrink)[2],
+                                        float scale) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float tops[4];
@@ -45,8 +46,8 @@ __device__ __forceinline__ bool Softmax(float (&s)[16][4], float (&maximum)[2], 
 
 /// A warpgroup's finished rows: acc / total * outputScale, 16 of them a warp, `ld` apart, as Out.
 template <typename Out>
-__device__ __forceinline__ void StoreAttention(const float (&acc)[16][4], const float (&total)[2], float outputScale, Out* out, int64_t ld,
-                                               int lane) {
+__device__ __forceinline__ void StoreAttention(const float (&acc)[16][4], const float (&total)[2], float outputScale,
+                                               Out* out, int64_t ld, int lane) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = total[half];
@@ -58,7 +59,8 @@ __device__ __forceinline__ void StoreAttention(const float (&acc)[16][4], const 
     for (int part = 0; part < 4; ++part) {
       float2 e[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) e[j] = make_float2(acc[part * 4 + j][2 * half] * factor, acc[part * 4 + j][2 * half + 1] * factor);
+      for (int j = 0; j < 4; ++j)
+        e[j] = make_float2(acc[part * 4 + j][2 * half] * factor, acc[part * 4 + j][2 * half + 1] * factor);
       TransposeQuad(e, lane);
       const float v[8] = {e[0].x, e[0].y, e[1].x, e[1].y, e[2].x, e[2].y, e[3].x, e[3].y};
       Store8(row + (part * 4 + (lane & 3)) * 8, v);

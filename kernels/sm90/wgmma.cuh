@@ -1,5 +1,6 @@
-// The Hopper instructions the sm90 kernels are built from. Tiles in shared memory have 128-byte rows, 16-byte chunk c of row r at
-// chunk c ^ (r & 7) (SwizzledOffset<8>), and start at multiples of 1024 bytes: the hardware's 128-byte swizzle.
+// The Hopper instructions the sm90 kernels are built from. Tiles in shared memory have 128-byte rows, 16-byte chunk c
+// of row r at chunk c ^ (r & 7) (SwizzledOffset<8>), and start at multiples of 1024 bytes: the hardware's 128-byte
+// swizzle.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +11,14 @@ namespace flashvsr::kernels {
 
 /// A tile whose 128-byte rows run along k (Q, K, activations, weights): 8-row groups are 1024 bytes apart.
 __device__ __forceinline__ uint64_t DescribeRowsAlongK(uint32_t shared) {
-  return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
-}
-/// A tile whose 128-byte rows run along n, one row a k (V): 64-column halves `halfBytes` apart, 8-row groups 1024 bytes apart.
-__device__ __forceinline__ uint64_t DescribeRowsAlongN(uint32_t shared, uint32_t halfBytes) {
-  return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | static_cast<uint64_t>(halfBytes >> 4) << 16 | uint64_t{1024 >> 4} << 32 |
+  return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
          uint64_t{1} << 62;
+}
+/// A tile whose 128-byte rows run along n, one row a k (V): 64-column halves `halfBytes` apart, 8-row groups 1024 bytes
+/// apart.
+__device__ __forceinline__ uint64_t DescribeRowsAlongN(uint32_t shared, uint32_t halfBytes) {
+  return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | static_cast<uint64_t>(halfBytes >> 4) << 16 |
+         uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
 }
 
 __device__ __forceinline__ void WgmmaFence() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
@@ -40,12 +43,13 @@ __device__ __forceinline__ void BarrierArriveAfterCopies(uint32_t barrier) {
 /// Waits until the phase of parity `parity` is complete.
 __device__ __forceinline__ void BarrierWait(uint32_t barrier, int parity) {
   asm volatile(
-      "{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra wait;\ndone:\n}\n" ::"r"(barrier),
+      "{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra "
+      "wait;\ndone:\n}\n" ::"r"(barrier),
       "r"(parity)
       : "memory");
 }
-/// A place in a ring of stages and the parity of its round. (The convolution has its own: written like this, its machine code would not be
-/// what was measured.)
+/// A place in a ring of stages and the parity of its round. (The convolution has its own: written like this, its
+/// machine code would not be what was measured.)
 template <int kStages>
 struct RingPlace {
   int stage = 0, parity = 0;
@@ -55,8 +59,8 @@ struct RingPlace {
   }
 };
 
-/// Roles of a warp-specialised block. What all roles take together may not exceed what the block was launched with (168 a thread at
-/// 384 threads), or the ones that ask for more wait for ever.
+/// Roles of a warp-specialised block. What all roles take together may not exceed what the block was launched with (168
+/// a thread at 384 threads), or the ones that ask for more wait for ever.
 template <int kRegisters>
 __device__ __forceinline__ void TakeRegisters() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
@@ -70,16 +74,17 @@ __device__ __forceinline__ void NamedWait(int name) { asm volatile("bar.sync %0,
 __device__ __forceinline__ void NamedArrive(int name) { asm volatile("bar.arrive %0, 256;\n" ::"r"(name) : "memory"); }
 
 // A warpgroup's sums, 64 x 128, as 64 operands of one instruction: their names, and rows i to i + 15 of d behind them.
-#define FLASHVSR_WGMMA_NAMES \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define FLASHVSR_WGMMA_NAMES                                                         \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define FLASHVSR_WGMMA_ROW(d, i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
 #define FLASHVSR_WGMMA_ROWS(d, i) \
   FLASHVSR_WGMMA_ROW(d, i), FLASHVSR_WGMMA_ROW(d, i + 1), FLASHVSR_WGMMA_ROW(d, i + 2), FLASHVSR_WGMMA_ROW(d, i + 3)
-#define FLASHVSR_WGMMA_SUMS(d, i) \
-  FLASHVSR_WGMMA_ROWS(d, i), FLASHVSR_WGMMA_ROWS(d, i + 4), FLASHVSR_WGMMA_ROWS(d, i + 8), FLASHVSR_WGMMA_ROWS(d, i + 12)
+#define FLASHVSR_WGMMA_SUMS(d, i)                                                          \
+  FLASHVSR_WGMMA_ROWS(d, i), FLASHVSR_WGMMA_ROWS(d, i + 4), FLASHVSR_WGMMA_ROWS(d, i + 8), \
+      FLASHVSR_WGMMA_ROWS(d, i + 12)
 
 /// d (64 x 128 a warpgroup) (+)= a (64 x 16, shared) * b (128 x 16, shared); `accumulate` 0 overwrites d.
 __device__ __forceinline__ void Wgmma128(float (&d)[16][4], uint64_t a, uint64_t b, int accumulate) {
@@ -90,12 +95,13 @@ __device__ __forceinline__ void Wgmma128(float (&d)[16][4], uint64_t a, uint64_t
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-/// d (64 x 256 a warpgroup) (+)= a (64 x 16, shared) * b (256 x 16, shared): 80 bytes of shared memory a cycle, where two of 128
-/// columns read 96. `accumulate` 0 overwrites d.
+/// d (64 x 256 a warpgroup) (+)= a (64 x 16, shared) * b (256 x 16, shared): 80 bytes of shared memory a cycle, where
+/// two of 128 columns read 96. `accumulate` 0 overwrites d.
 __device__ __forceinline__ void Wgmma256(float (&d)[32][4], uint64_t a, uint64_t b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" FLASHVSR_WGMMA_NAMES ", "
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" FLASHVSR_WGMMA_NAMES
+      ", "
       "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
       "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
@@ -105,12 +111,15 @@ __device__ __forceinline__ void Wgmma256(float (&d)[32][4], uint64_t a, uint64_t
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-/// d (64 x 128 a warpgroup) (+)= a (64 x 16, registers) * b (16 x 128, shared, rows along n; or 128 x 16, rows along k).
+/// d (64 x 128 a warpgroup) (+)= a (64 x 16, registers) * b (16 x 128, shared, rows along n; or 128 x 16, rows along
+/// k).
 template <bool kRowsAlongN = true>
-__device__ __forceinline__ void WgmmaRegisters128(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b, int accumulate = 1) {
+__device__ __forceinline__ void WgmmaRegisters128(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b,
+                                                  int accumulate = 1) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" FLASHVSR_WGMMA_NAMES "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" FLASHVSR_WGMMA_NAMES
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}\n"
       : FLASHVSR_WGMMA_SUMS(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(kRowsAlongN ? 1 : 0));
 }
@@ -124,11 +133,13 @@ __device__ __forceinline__ void Wgmma128Fp8(float (&d)[16][4], uint64_t a, uint6
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-/// d (64 x 128 a warpgroup) += a (64 x 32, registers) * b (128 x 32, shared) on e4m3: b's rows run along k, as 8-bit operands must.
+/// d (64 x 128 a warpgroup) += a (64 x 32, registers) * b (128 x 32, shared) on e4m3: b's rows run along k, as 8-bit
+/// operands must.
 __device__ __forceinline__ void WgmmaRegisters128Fp8(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" FLASHVSR_WGMMA_NAMES "}, {%64, %65, %66, %67}, %68, p, 1, 1;\n}\n"
+      "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" FLASHVSR_WGMMA_NAMES
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1;\n}\n"
       : FLASHVSR_WGMMA_SUMS(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
 }

@@ -1,6 +1,7 @@
-// Portable block-sparse flash attention. 4 warps of 32 query rows each, so that every key and value fragment read from shared
-// memory feeds two tensor-core rows of tiles; keys come in tiles of 64. Q, one K and one V tile take 64 KB: two blocks share an
-// SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and P*V, V under Q*K.
+// Portable block-sparse flash attention. 4 warps of 32 query rows each, so that every key and value fragment read from
+// shared memory feeds two tensor-core rows of tiles; keys come in tiles of 64. Q, one K and one V tile take 64 KB: two
+// blocks share an SM of an H100 or A100 and hide each other's softmax. K of the next tile is copied under softmax and
+// P*V, V under Q*K.
 #include "kernels/smxx/attention_smxx.h"
 
 #include "kernels/common/element.cuh"
@@ -41,7 +42,8 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
   const int tiles = kSparse ? p.counts[listRow] * 2 : (p.keyLength + kTileKeys - 1) / kTileKeys;
   const uint32_t* const entries = kSparse ? p.entries + static_cast<int64_t>(listRow) * p.columns : nullptr;
   const auto tileOffset = [&](int tile, uint32_t entry) {
-    const int row = kSparse ? static_cast<int>(entry & 0xfffffu) * kWindowTokens + (tile & 1) * kTileKeys : tile * kTileKeys;
+    const int row =
+        kSparse ? static_cast<int>(entry & 0xfffffu) * kWindowTokens + (tile & 1) * kTileKeys : tile * kTileKeys;
     return row * ld + head * kHeadWidth;
   };
   const auto tileRows = [&](int tile) { return kSparse ? kTileKeys : p.keyLength - tile * kTileKeys; };
@@ -76,7 +78,8 @@ __global__ void __launch_bounds__(kThreads, 2) AttentionKernel(const __grid_cons
     // Copy V under Q K^T
     WaitCopies<0>();
     __syncthreads();  // K of this tile is there; every warp is done with the previous V
-    CopyTile<kTileKeys>(sharedV, static_cast<const Bf16*>(p.values[entry >> 20]) + tileOffset(tile, entry), ld, tileRows(tile));
+    CopyTile<kTileKeys>(sharedV, static_cast<const Bf16*>(p.values[entry >> 20]) + tileOffset(tile, entry), ld,
+                        tileRows(tile));
     CommitCopies();
     const uint32_t next = entryOf(tile + 1);
 
@@ -215,7 +218,8 @@ __global__ void __launch_bounds__(256) PlainAttentionKernel(const __grid_constan
   const int listRow = head * p.queryWindows + queryWindow;
   const int windows = kSparse ? p.counts[listRow] : 1;
   for (int row = warp; row < kWindowTokens; row += 8) {
-    const int64_t offset = (static_cast<int64_t>(queryWindow) * kWindowTokens + row) * ld + head * kHeadWidth + lane * 4;
+    const int64_t offset =
+        (static_cast<int64_t>(queryWindow) * kWindowTokens + row) * ld + head * kHeadWidth + lane * 4;
     const float4 q = *reinterpret_cast<const float4*>(static_cast<const float*>(p.q) + offset);
     float4 acc = make_float4(0, 0, 0, 0);
     float maximum = -INFINITY, total = 0.0f;
@@ -245,7 +249,9 @@ __global__ void __launch_bounds__(256) PlainAttentionKernel(const __grid_constan
   }
 }
 
-dim3 GridOf(const AttentionParams& p) { return dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads)); }
+dim3 GridOf(const AttentionParams& p) {
+  return dim3(static_cast<unsigned>(p.queryWindows), static_cast<unsigned>(p.heads));
+}
 
 template <bool kSparse, typename Output>
 cudaError_t Launch(const AttentionParams& p, cudaStream_t stream) {

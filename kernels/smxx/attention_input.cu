@@ -1,7 +1,7 @@
 #include "kernels/attention_input.h"
 
-#include "kernels/window_order.h"
 #include "kernels/smxx/warp_row.cuh"
+#include "kernels/window_order.h"
 
 namespace flashvsr::kernels {
 namespace {
@@ -11,11 +11,11 @@ constexpr int kPairs = 8, kFramePairs = 22, kSidePairs = 21, kWindow = 128, kHea
 /// Both warps of pair `pair` meet.
 __device__ __forceinline__ void MeetInPair(int pair) { asm volatile("bar.sync %0, 64;\n" ::"r"(pair + 1) : "memory"); }
 
-/// A block owns a window of queries or of keys. Two warps share a row, half each, so that 16 warps have the registers to keep the next
-/// row's loads in flight while this one is turned (there is one block an SM, and 8 warps of whole rows left the memory idle). Each lane
-/// adds up its own columns, so the means cost no second pass over memory. Vector v of 8 elements lies at pair 4*(v % 16) of its
-/// head, and v % 16 is the same for all vectors of a lane (they are 32 apart): each lane needs four angles only.
-/// kVectors: of a lane, in half a row.
+/// A block owns a window of queries or of keys. Two warps share a row, half each, so that 16 warps have the registers
+/// to keep the next row's loads in flight while this one is turned (there is one block an SM, and 8 warps of whole rows
+/// left the memory idle). Each lane adds up its own columns, so the means cost no second pass over memory. Vector v of
+/// 8 elements lies at pair 4*(v % 16) of its head, and v % 16 is the same for all vectors of a lane (they are 32
+/// apart): each lane needs four angles only. kVectors: of a lane, in half a row.
 template <typename T, typename Out, int kVectors>
 __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_constant__ QueryKeyParams p) {
   extern __shared__ float sums[];
@@ -133,13 +133,14 @@ void LaunchQueryKeyOf(const QueryKeyParams& p, cudaStream_t stream) {
   }
 }
 
-/// One block a (window, head). A thread takes 4 columns of 16 tokens as words and turns them as 4x4 bytes in registers; rows in shared
-/// memory are padded by a word, so that a warp's 32 words of a row fall into 32 banks.
+/// One block a (window, head). A thread takes 4 columns of 16 tokens as words and turns them as 4x4 bytes in registers;
+/// rows in shared memory are padded by a word, so that a warp's 32 words of a row fall into 32 banks.
 __global__ void __launch_bounds__(256) TransposeValuesKernel(const TransposeValuesParams p) {
   __shared__ uint32_t tile[kWindow][kHead / 4 + 1];
   const int window = blockIdx.x, head = blockIdx.y;
   const int64_t ld = static_cast<int64_t>(p.heads) * kHead;
-  const uint8_t* const x = static_cast<const uint8_t*>(p.x) + static_cast<int64_t>(window) * kWindow * ld + head * kHead;
+  const uint8_t* const x =
+      static_cast<const uint8_t*>(p.x) + static_cast<int64_t>(window) * kWindow * ld + head * kHead;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int token = (threadIdx.x >> 3) + i * 32, chunk = threadIdx.x & 7;
@@ -165,15 +166,16 @@ __global__ void __launch_bounds__(256) TransposeValuesKernel(const TransposeValu
   uint8_t* const to = static_cast<uint8_t*>(p.out) + (static_cast<int64_t>(window) * p.heads + head) * kHead * kWindow;
 #pragma unroll
   for (int c = 0; c < 4; ++c)
-    *reinterpret_cast<uint4*>(to + (columns * 4 + c) * kWindow + tokens) = make_uint4(out[c][0], out[c][1], out[c][2], out[c][3]);
+    *reinterpret_cast<uint4*>(to + (columns * 4 + c) * kWindow + tokens) =
+        make_uint4(out[c][0], out[c][1], out[c][2], out[c][3]);
 }
 
 }  // namespace
 
 cudaError_t LaunchQueryKey(const QueryKeyParams& p, cudaStream_t stream) {
-  if (p.x == nullptr || p.frames == nullptr || p.rows == nullptr || p.columns == nullptr || p.windows <= 0 || p.width <= 0 ||
-      p.width > kMaxQueryKeyWidth || p.width % 128 != 0 || p.ldx < 2 * p.width || p.ldx % 8 != 0 || p.tokenRows % 8 != 0 ||
-      p.tokenColumns % 8 != 0 || (p.float8 && p.type != DataType::kBfloat16))
+  if (p.x == nullptr || p.frames == nullptr || p.rows == nullptr || p.columns == nullptr || p.windows <= 0 ||
+      p.width <= 0 || p.width > kMaxQueryKeyWidth || p.width % 128 != 0 || p.ldx < 2 * p.width || p.ldx % 8 != 0 ||
+      p.tokenRows % 8 != 0 || p.tokenColumns % 8 != 0 || (p.float8 && p.type != DataType::kBfloat16))
     return cudaErrorInvalidValue;
   for (const QueryKeyParams::Part& part : p.parts)
     if (part.weight == nullptr || part.out == nullptr || part.means == nullptr) return cudaErrorInvalidValue;

@@ -7,8 +7,8 @@ constexpr int kThreads = 256, kMomentBlocks = 128, kMoments = 12;  // sum and sq
 
 __device__ __forceinline__ float PixelToUnit(uint8_t x) { return static_cast<float>(x) / 255.0f * 2.0f - 1.0f; }
 
-/// Block b adds rows b, b + 128, ...; its threads' sums are folded in a fixed tree. Moments about zero in double lose nothing
-/// that matters: values lie near [-1, 1].
+/// Block b adds rows b, b + 128, ...; its threads' sums are folded in a fixed tree. Moments about zero in double lose
+/// nothing that matters: values lie near [-1, 1].
 __global__ void __launch_bounds__(kThreads) MomentsKernel(const __grid_constant__ ColourMatchParams p) {
   __shared__ double shared[kThreads];
   double sums[kMoments] = {};
@@ -81,13 +81,15 @@ __global__ void __launch_bounds__(kThreads) GatherKernel(const __grid_constant__
   const int x = blockIdx.x * kThreads + threadIdx.x, y = blockIdx.y, i = blockIdx.z;
   if (x >= p.contentWidth) return;
   const int64_t from = static_cast<int64_t>(y) * p.width + x;
-  const float v = i < 3 ? p.decoded[static_cast<int64_t>(i) * p.height * p.width + from] : PixelToUnit(p.frame[from * 3 + i - 3]);
+  const float v =
+      i < 3 ? p.decoded[static_cast<int64_t>(i) * p.height * p.width + from] : PixelToUnit(p.frame[from * 3 + i - 3]);
   planes[(static_cast<int64_t>(i) * p.contentHeight + y) * p.contentWidth + x] = v;
 }
 
 /// [1 2 1] / 4 along one axis of six planes, taps `dilation` apart, edges replicated.
 template <bool kVertical>
-__global__ void __launch_bounds__(kThreads) BlurKernel(const float* in, float* out, int width, int height, int dilation) {
+__global__ void __launch_bounds__(kThreads)
+    BlurKernel(const float* in, float* out, int width, int height, int dilation) {
   const int x = blockIdx.x * kThreads + threadIdx.x, y = blockIdx.y;
   if (x >= width) return;
   const float* const plane = in + static_cast<int64_t>(blockIdx.z) * height * width;
@@ -97,7 +99,8 @@ __global__ void __launch_bounds__(kThreads) BlurKernel(const float* in, float* o
   out[(static_cast<int64_t>(blockIdx.z) * height + y) * width + x] = 0.25f * (low + 2.0f * at(y, x) + high);
 }
 
-__global__ void __launch_bounds__(kThreads) WaveletKernel(const __grid_constant__ ColourMatchParams p, const float* planes) {
+__global__ void __launch_bounds__(kThreads)
+    WaveletKernel(const __grid_constant__ ColourMatchParams p, const float* planes) {
   const int x = blockIdx.x * kThreads + threadIdx.x, y = blockIdx.y, c = blockIdx.z;
   if (x >= p.contentWidth) return;
   const int64_t at = (static_cast<int64_t>(c) * p.height + y) * p.width + x;
@@ -117,9 +120,11 @@ int64_t ColourMatchScratchBytes(ColourMatchKind kind, int contentWidth, int cont
 
 cudaError_t LaunchColourMatch(const ColourMatchParams& p, cudaStream_t stream) {
   if (p.decoded == nullptr || p.frame == nullptr || p.out == nullptr || p.contentWidth <= 0 || p.contentHeight <= 0 ||
-      p.width < p.contentWidth || p.height < p.contentHeight || (p.kind != ColourMatchKind::kNone && p.scratch == nullptr))
+      p.width < p.contentWidth || p.height < p.contentHeight ||
+      (p.kind != ColourMatchKind::kNone && p.scratch == nullptr))
     return cudaErrorInvalidValue;
-  const unsigned columns = static_cast<unsigned>(CeilDiv(p.contentWidth, kThreads)), rows = static_cast<unsigned>(p.contentHeight);
+  const unsigned columns = static_cast<unsigned>(CeilDiv(p.contentWidth, kThreads)),
+                 rows = static_cast<unsigned>(p.contentHeight);
   if (p.kind == ColourMatchKind::kAdain) {
     MomentsKernel<<<kMomentBlocks, kThreads, 0, stream>>>(p);
     FactorsKernel<<<1, 32, 0, stream>>>(p);

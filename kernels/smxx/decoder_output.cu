@@ -1,6 +1,6 @@
-// Three output channels make this memory-bound, so every pixel of a tile and its border is read once, straight into registers, and
-// multiplied by all nine taps' weights at the same time: 27 columns of one product. The taps' sums lie in shared memory by column and
-// pixel; an output pixel adds up the nine that belong to it.
+// Three output channels make this memory-bound, so every pixel of a tile and its border is read once, straight into
+// registers, and multiplied by all nine taps' weights at the same time: 27 columns of one product. The taps' sums lie
+// in shared memory by column and pixel; an output pixel adds up the nine that belong to it.
 #include "kernels/convolution.h"
 #include "kernels/decoder_output.h"
 
@@ -10,18 +10,22 @@
 namespace flashvsr::kernels {
 namespace {
 
-constexpr int kThreads = 256, kTileX = 32, kTileY = 16, kHaloX = kTileX + 2, kHaloY = kTileY + 2, kHalo = kHaloX * kHaloY;
-constexpr int kColumns = 27;  // tap*3 + output channel
+constexpr int kThreads = 256, kTileX = 32, kTileY = 16, kHaloX = kTileX + 2, kHaloY = kTileY + 2,
+              kHalo = kHaloX * kHaloY;
+constexpr int kColumns = 27;     // tap*3 + output channel
 static_assert(kHalo % 16 == 4);  // spreads the columns of a fragment over the banks
 
-/// Bytes between two columns' weights in shared memory; 64 beside a multiple of 128: two rows of 64 bytes a quarter warp.
-__host__ __device__ constexpr int WeightStride(int channels) { return static_cast<int>(RoundUp(channels, 64)) * 2 + 64; }
+/// Bytes between two columns' weights in shared memory; 64 beside a multiple of 128: two rows of 64 bytes a quarter
+/// warp.
+__host__ __device__ constexpr int WeightStride(int channels) {
+  return static_cast<int>(RoundUp(channels, 64)) * 2 + 64;
+}
 constexpr int SharedBytes(int channels) { return kColumns * (kHalo * 4 + WeightStride(channels)); }
 constexpr int kMaxChannels = 256;
 static_assert(SharedBytes(kMaxChannels) <= 99 * 1024);
 
-/// A lane reads 8 channels (16 bytes) of the pixels of its two rows; which channel is which k of a fragment is free as long as both
-/// operands agree: words 0, 1 are k 2q and 2q+8 of a first product, words 2, 3 of a second.
+/// A lane reads 8 channels (16 bytes) of the pixels of its two rows; which channel is which k of a fragment is free as
+/// long as both operands agree: words 0, 1 are k 2q and 2q+8 of a first product, words 2, 3 of a second.
 __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constant__ DecoderOutputParams p) {
   extern __shared__ __align__(1024) unsigned char shared[];
   float* const sums = reinterpret_cast<float*>(shared);
@@ -30,12 +34,13 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
   const int x0 = blockIdx.x * kTileX - 1, y0 = blockIdx.y * kTileY - 1;
   const Bf16* const x = static_cast<const Bf16*>(p.x);
   const Bf16* const packed = static_cast<const Bf16*>(p.weight);
-  const int padded = PackedChannels(p.channels), stride = WeightStride(p.channels), slices = static_cast<int>(CeilDiv(p.channels, 32));
+  const int padded = PackedChannels(p.channels), stride = WeightStride(p.channels),
+            slices = static_cast<int>(CeilDiv(p.channels, 32));
   // Weights of all taps into shared memory
   for (int i = threadIdx.x; i < kColumns * slices * 4; i += kThreads) {
     const int chunk = i % (slices * 4), column = i / (slices * 4);
-    *reinterpret_cast<uint4*>(weights + column * stride + chunk * 16) =
-        *reinterpret_cast<const uint4*>(packed + (static_cast<int64_t>(column % 3) * 9 + column / 3) * padded + chunk * 8);
+    *reinterpret_cast<uint4*>(weights + column * stride + chunk * 16) = *reinterpret_cast<const uint4*>(
+        packed + (static_cast<int64_t>(column % 3) * 9 + column / 3) * padded + chunk * 8);
   }
   __syncthreads();
 
@@ -64,11 +69,13 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
 #pragma unroll
       for (int s = 0; s < 4; ++s) {
         if (first + s >= slices) break;
-        const uint32_t one[4] = {a[s][0].x, a[s][1].x, a[s][0].y, a[s][1].y}, two[4] = {a[s][0].z, a[s][1].z, a[s][0].w, a[s][1].w};
+        const uint32_t one[4] = {a[s][0].x, a[s][1].x, a[s][0].y, a[s][1].y},
+                       two[4] = {a[s][0].z, a[s][1].z, a[s][0].w, a[s][1].w};
 #pragma unroll
         for (int nt = 0; nt < 4; ++nt) {
           const int column = min(nt * 8 + row, kColumns - 1);  // what lies beyond is not stored
-          const uint4 b = *reinterpret_cast<const uint4*>(weights + column * stride + ((first + s) * 4 + quadLane) * 16);
+          const uint4 b =
+              *reinterpret_cast<const uint4*>(weights + column * stride + ((first + s) * 4 + quadLane) * 16);
           MultiplyAdd(acc[nt], one, b.x, b.y);
           MultiplyAdd(acc[nt], two, b.z, b.w);
         }
@@ -97,7 +104,8 @@ __global__ void __launch_bounds__(kThreads, 3) OutputKernel(const __grid_constan
     for (int channel = 0; channel < 3; ++channel) {
       float sum = p.bias[channel];
 #pragma unroll
-      for (int tap = 0; tap < 9; ++tap) sum += sums[(tap * 3 + channel) * kHalo + (ty + tap / 3) * kHaloX + tx + tap % 3];
+      for (int tap = 0; tap < 9; ++tap)
+        sum += sums[(tap * 3 + channel) * kHalo + (ty + tap / 3) * kHaloX + tx + tap % 3];
       p.out[channel * plane + static_cast<int64_t>(outY) * p.width + outX] = sum * 2.0f - 1.0f;
     }
   }
@@ -140,8 +148,9 @@ cudaError_t LaunchDecoderOutput(const DecoderOutputParams& p, cudaStream_t strea
              reinterpret_cast<uintptr_t>(p.weight) % 16 != 0) {
     PlainOutputKernel<Bf16><<<blocks, kThreads, 0, stream>>>(p);
   } else {
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(OutputKernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize, SharedBytes(p.channels));
+    const cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(OutputKernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             SharedBytes(p.channels));
     if (error != cudaSuccess) return error;
     const dim3 grid(static_cast<unsigned>(CeilDiv(p.width, kTileX)), static_cast<unsigned>(CeilDiv(p.height, kTileY)));
     OutputKernel<<<grid, kThreads, SharedBytes(p.channels), stream>>>(p);

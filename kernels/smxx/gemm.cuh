@@ -1,10 +1,11 @@
 // One tensor-core gemm for linear layers and convolutions: d = epilogue(rows * weight^T).
 //
-// Shape of the kernel. A block computes a kBm x kBn tile over the whole reduction; cp.async keeps kStages k-blocks of 32 in
-// flight; warps own 64x64 (or smaller) tiles so that shared-memory reads stay below the tensor cores' appetite; fragments
-// are double-buffered in registers across k-blocks. Where the rows of the left operand lie is the `Rows` type's business
-// (a matrix, or pixels of frames under a moving tap), so both share every line that touches a tensor core.
-// e4m3 operands are the same bytes to everything but the multiply: a row of k e4m3 goes through as a row of k/2 bf16.
+// Shape of the kernel. A block computes a kBm x kBn tile over the whole reduction; cp.async keeps kStages k-blocks of
+// 32 in flight; warps own 64x64 (or smaller) tiles so that shared-memory reads stay below the tensor cores' appetite;
+// fragments are double-buffered in registers across k-blocks. Where the rows of the left operand lie is the `Rows`
+// type's business (a matrix, or pixels of frames under a moving tap), so both share every line that touches a tensor
+// core. e4m3 operands are the same bytes to everything but the multiply: a row of k e4m3 goes through as a row of k/2
+// bf16.
 #pragma once
 
 #include "kernels/common/epilogue.cuh"
@@ -31,7 +32,7 @@ struct GemmTileShape {
 template <typename Tile, typename Rows, typename Out, bool kFloat8>
 __global__ void __launch_bounds__(Tile::kThreads)
     GemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
-                  const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
+               const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   extern __shared__ __align__(1024) unsigned char shared[];
   constexpr int kMt = Tile::kWm / 16, kNt = Tile::kWn / 8, kStages = Tile::kStages;
 
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
   };
 
-  const auto multiply = [](float (&d)[4], const uint32_t (&left)[4], uint32_t b0, uint32_t b1) {
+  const auto multiply = [](float(&d)[4], const uint32_t(&left)[4], uint32_t b0, uint32_t b1) {
     if constexpr (kFloat8) {
       MultiplyAddFloat8(d, left, b0, b1);
     } else {
@@ -80,7 +81,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
     CommitCopies();
   }
 
-  // Fragments. ldmatrix addresses: lane i gives row i%16 of A and, for B, row (i&7) + 8*(i/16); the k step flips chunk bit 1.
+  // Fragments. ldmatrix addresses: lane i gives row i%16 of A and, for B, row (i&7) + 8*(i/16); the k step flips chunk
+  // bit 1.
   const int rowA = warpM * Tile::kWm + (lane & 15);
   const int rowB = warpN * Tile::kWn + (lane & 7) + ((lane >> 4) << 3);
   const uint32_t offsetA = SwizzledOffset<4>(rowA, lane >> 4);
@@ -113,7 +115,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
   loadFragments(0, 0, 0);
   int readStage = 0, writeStage = kStages - 1;
   for (int block = 0; block < blocks; ++block) {
-    // Step 0: fetch the second half of this k-block, start the copy kStages-1 blocks ahead into the stage everyone has left.
+    // Step 0: fetch the second half of this k-block, start the copy kStages-1 blocks ahead into the stage everyone has
+    // left.
     loadFragments(1, readStage, 1);
     if (block + kStages - 1 < blocks) issue(writeStage, block + kStages - 1);
     CommitCopies();
@@ -134,15 +137,16 @@ __global__ void __launch_bounds__(Tile::kThreads)
   }
 
   // Epilogue
-  StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn, lane);
+  StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn,
+                                 lane);
 }
 
-/// The plain twin: fp32 (debugging), and bf16 of widths that 16-byte copies cannot read. 64x64 tile, 16 threads a side, each
-/// 4x4 fp32 sums over k in order.
+/// The plain twin: fp32 (debugging), and bf16 of widths that 16-byte copies cannot read. 64x64 tile, 16 threads a side,
+/// each 4x4 fp32 sums over k in order.
 template <typename Rows, typename In, typename Out>
 __global__ void __launch_bounds__(256)
     PlainGemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
-                      const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
+                    const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
   constexpr int kTile = 64, kDepth = 16;
   __shared__ float sharedA[kDepth][kTile + 1], sharedB[kDepth][kTile + 1];
   int tileM, tileN;
@@ -155,7 +159,8 @@ __global__ void __launch_bounds__(256)
     for (int i = threadIdx.x; i < kTile * kDepth; i += 256) {
       const int row = i / kDepth, k = k0 + i % kDepth;
       sharedA[i % kDepth][row] = Rows::template At<In>(rowParams, m0 + row, k);
-      sharedB[i % kDepth][row] = n0 + row < weight.n && k < weight.k ? ToFloat(weights[(n0 + row) * weight.ld + k]) : 0.0f;
+      sharedB[i % kDepth][row] =
+          n0 + row < weight.n && k < weight.k ? ToFloat(weights[(n0 + row) * weight.ld + k]) : 0.0f;
     }
     __syncthreads();
 #pragma unroll
@@ -187,8 +192,10 @@ __global__ void __launch_bounds__(256)
 }
 
 template <typename Tile, typename Rows, typename Out, bool kFloat8 = false>
-cudaError_t LaunchTile(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
-  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)), tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
+cudaError_t LaunchTile(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                       cudaStream_t stream) {
+  const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)),
+            tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
   auto* kernel = GemmKernel<Tile, Rows, Out, kFloat8>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
@@ -202,8 +209,8 @@ using SmallTile = GemmTileShape<64, 64, 32, 32, 4>;    // 4 warps, 32 KB
 using ThinTile = GemmTileShape<256, 16, 32, 16, 4>;    // 8 warps, 68 KB
 
 template <typename Rows, typename Out>
-cudaError_t LaunchTileOf(GemmTile tile, const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
-                         cudaStream_t stream) {
+cudaError_t LaunchTileOf(GemmTile tile, const typename Rows::Params& rows, const GemmWeight& weight,
+                         const GemmEpilogue& epilogue, cudaStream_t stream) {
   switch (tile) {
     case GemmTile::kThin:
       return LaunchTile<ThinTile, Rows, Out>(rows, weight, epilogue, stream);
@@ -215,15 +222,16 @@ cudaError_t LaunchTileOf(GemmTile tile, const typename Rows::Params& rows, const
 }
 
 template <typename Rows, typename In, typename Out>
-cudaError_t LaunchPlainOf(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, cudaStream_t stream) {
+cudaError_t LaunchPlainOf(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                          cudaStream_t stream) {
   const int tilesM = static_cast<int>(CeilDiv(rows.m, 64)), tilesN = static_cast<int>(CeilDiv(weight.n, 64));
   PlainGemmKernel<Rows, In, Out><<<tilesM * tilesN, 256, 0, stream>>>(rows, weight, epilogue, tilesM, tilesN);
   return cudaGetLastError();
 }
 
 template <typename Rows>
-cudaError_t LaunchPlain(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, DataType type,
-                        DataType outputType, cudaStream_t stream) {
+cudaError_t LaunchPlain(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                        DataType type, DataType outputType, cudaStream_t stream) {
   if (type == DataType::kFloat32) return LaunchPlainOf<Rows, float, float>(rows, weight, epilogue, stream);
   return outputType == DataType::kFloat32 ? LaunchPlainOf<Rows, Bf16, float>(rows, weight, epilogue, stream)
                                           : LaunchPlainOf<Rows, Bf16, Bf16>(rows, weight, epilogue, stream);

@@ -5,22 +5,22 @@ namespace flashvsr::kernels {
 namespace {
 
 template <typename Out>
-cudaError_t LaunchFloat8(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, GemmTile tile,
-                         cudaStream_t stream) {
+cudaError_t LaunchFloat8(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                         GemmTile tile, cudaStream_t stream) {
   return tile == GemmTile::kLarge ? LaunchTile<LargeTile, MatrixRows, Out, true>(rows, weight, epilogue, stream)
                                   : LaunchTile<SmallTile, MatrixRows, Out, true>(rows, weight, epilogue, stream);
 }
 
 }  // namespace
 
-cudaError_t LaunchGemmSmxx(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, DataType outputType,
-                           GemmTile tile, cudaStream_t stream) {
+cudaError_t LaunchGemmSmxx(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                           DataType outputType, GemmTile tile, cudaStream_t stream) {
   return outputType == DataType::kFloat32 ? LaunchTileOf<MatrixRows, float>(tile, rows, weight, epilogue, stream)
                                           : LaunchTileOf<MatrixRows, Bf16>(tile, rows, weight, epilogue, stream);
 }
 
-cudaError_t LaunchGemmPlain(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue, DataType type,
-                            DataType outputType, cudaStream_t stream) {
+cudaError_t LaunchGemmPlain(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                            DataType type, DataType outputType, cudaStream_t stream) {
   return LaunchPlain<MatrixRows>(rows, weight, epilogue, type, outputType, stream);
 }
 

@@ -26,8 +26,8 @@ __global__ void __launch_bounds__(128) KeptWindowsKernel(const KeptWindowsParams
 }  // namespace
 
 cudaError_t LaunchKeptWindows(const KeptWindowsParams& p, cudaStream_t stream) {
-  if (p.mask == nullptr || p.entries == nullptr || p.counts == nullptr || p.rows <= 0 || p.columns <= 0 || p.windows <= 0 ||
-      p.windows >= 1 << 20 || p.columns % p.windows != 0 || p.columns / p.windows > kMaxKeyGroups)
+  if (p.mask == nullptr || p.entries == nullptr || p.counts == nullptr || p.rows <= 0 || p.columns <= 0 ||
+      p.windows <= 0 || p.windows >= 1 << 20 || p.columns % p.windows != 0 || p.columns / p.windows > kMaxKeyGroups)
     return cudaErrorInvalidValue;
   KeptWindowsKernel<<<static_cast<unsigned>(CeilDiv(p.rows, 4)), 128, 0, stream>>>(p);
   return cudaGetLastError();

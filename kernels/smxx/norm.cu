@@ -1,7 +1,7 @@
 #include "kernels/norm.h"
 
-#include "kernels/window_order.h"
 #include "kernels/smxx/warp_row.cuh"
+#include "kernels/window_order.h"
 
 namespace flashvsr::kernels {
 namespace {
@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(kWarps * 32) ChannelNormKernel(const __grid_co
   const int pixel = blockIdx.x * kWarps + (threadIdx.x >> 5);
   if (pixel >= p.height * p.width) return;
   const T* const x = static_cast<const T*>(p.x) + static_cast<int64_t>(pixel) * p.channels;
-  const int64_t to = p.tokenFrame < 0 ? pixel
-                                      : TokenOfPosition(p.height, p.width, p.tokenFrame, pixel / p.width, pixel % p.width);
+  const int64_t to =
+      p.tokenFrame < 0 ? pixel : TokenOfPosition(p.height, p.width, p.tokenFrame, pixel / p.width, pixel % p.width);
   T* const out = static_cast<T*>(p.out) + to * p.channels;
   float sum = 0.0f;
   if (kVectors) {

@@ -2,8 +2,8 @@
 
 #include <cuda_fp16.h>
 
-#include "kernels/convolution.h"
 #include "kernels/common/element.cuh"
+#include "kernels/convolution.h"
 
 namespace flashvsr::kernels {
 namespace {
@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(kThreads) PackRowsKernel(const __grid_constant
   if (index >= p.rows * p.ldOut) return;
   const int64_t row = index / p.ldOut, column = index % p.ldOut;
   float v = 0.0f;
-  if (column < p.columns) v = Read(p.in, p.source, row * p.columns + column) * (p.rowScale != nullptr ? p.rowScale[row] : 1.0f);
+  if (column < p.columns)
+    v = Read(p.in, p.source, row * p.columns + column) * (p.rowScale != nullptr ? p.rowScale[row] : 1.0f);
   static_cast<T*>(p.out)[index] = FromFloat<T>(v);
 }
 
@@ -96,11 +97,13 @@ __global__ void __launch_bounds__(kThreads) FoldGrowKernel(const __grid_constant
   const int64_t depth = int64_t{4} * padded;
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= 4 * p.outChannels * depth) return;
-  const int phase = static_cast<int>(index / (p.outChannels * depth)), o = static_cast<int>(index / depth % p.outChannels);
+  const int phase = static_cast<int>(index / (p.outChannels * depth)),
+            o = static_cast<int>(index / depth % p.outChannels);
   const int tap = static_cast<int>(index % depth / padded), channel = static_cast<int>(index % padded);
   float sum = 0.0f;
   if (channel < p.channels) {
-    // 3x3 tap t of phase p reads the small picture's pixel (p + t - 1) >> 1 relative to y; the 2x2 taps are p - 1 and p.
+    // 3x3 tap t of phase p reads the small picture's pixel (p + t - 1) >> 1 relative to y; the 2x2 taps are p - 1 and
+    // p.
     const int py = phase / 2, px = phase % 2;
     for (int ky = 0; ky < 3; ++ky) {
       if (((py + ky + 1) >> 1) - 1 != tap / 2 - 1 + py) continue;
@@ -120,7 +123,8 @@ unsigned Blocks(int64_t count) { return static_cast<unsigned>(CeilDiv(count, kTh
 }  // namespace
 
 cudaError_t LaunchPackRows(const PackRowsParams& p, cudaStream_t stream) {
-  if (p.in == nullptr || p.out == nullptr || p.rows <= 0 || p.columns <= 0 || p.ldOut < p.columns) return cudaErrorInvalidValue;
+  if (p.in == nullptr || p.out == nullptr || p.rows <= 0 || p.columns <= 0 || p.ldOut < p.columns)
+    return cudaErrorInvalidValue;
   if (p.type == DataType::kFloat32) {
     PackRowsKernel<float><<<Blocks(p.rows * p.ldOut), kThreads, 0, stream>>>(p);
   } else {
@@ -130,7 +134,8 @@ cudaError_t LaunchPackRows(const PackRowsParams& p, cudaStream_t stream) {
 }
 
 cudaError_t LaunchRowStatistics(const PackFloat8RowsParams& p, cudaStream_t stream) {
-  if (p.in == nullptr || p.rows <= 0 || p.columns <= 0 || p.largest == nullptr || p.squares == nullptr || p.shifts == nullptr)
+  if (p.in == nullptr || p.rows <= 0 || p.columns <= 0 || p.largest == nullptr || p.squares == nullptr ||
+      p.shifts == nullptr)
     return cudaErrorInvalidValue;
   RowStatisticsKernel<<<static_cast<unsigned>(p.rows), kThreads, 0, stream>>>(p);
   return cudaGetLastError();
@@ -143,7 +148,8 @@ cudaError_t LaunchPackFloat8Rows(const PackFloat8RowsParams& p, cudaStream_t str
 }
 
 cudaError_t LaunchPackConvolution(const PackConvolutionParams& p, cudaStream_t stream) {
-  if (p.in == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels[0] <= 0 || p.channels[1] < 0 || p.taps <= 0)
+  if (p.in == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels[0] <= 0 || p.channels[1] < 0 ||
+      p.taps <= 0)
     return cudaErrorInvalidValue;
   const unsigned blocks = Blocks(p.outChannels * PackedConvolutionDepth(p.taps, p.channels[0], p.channels[1]));
   if (p.type == DataType::kFloat32) {

@@ -1,8 +1,8 @@
 #include "kernels/patch.h"
 
-#include "kernels/window_order.h"
-#include "kernels/common/philox.h"
 #include "kernels/common/element.cuh"
+#include "kernels/common/philox.h"
+#include "kernels/window_order.h"
 
 namespace flashvsr::kernels {
 namespace {
@@ -17,7 +17,8 @@ __global__ void __launch_bounds__(kThreads) PatchRowsKernel(const __grid_constan
   if (index >= tokens * width) return;
   const int element = static_cast<int>(index % width), c = element / 4, i = element / 2 % 2, j = element % 2;
   const TokenPosition at = PositionOfToken(p.height / 2, p.width / 2, index / width);
-  const float value = p.latent[((static_cast<int64_t>(c) * p.frames + at.frame) * p.height + at.row * 2 + i) * p.width + at.column * 2 + j];
+  const float value = p.latent[((static_cast<int64_t>(c) * p.frames + at.frame) * p.height + at.row * 2 + i) * p.width +
+                               at.column * 2 + j];
   static_cast<T*>(p.rows)[index] = FromFloat<T>(value);
 }
 
@@ -49,8 +50,8 @@ unsigned Blocks(int64_t count) { return static_cast<unsigned>(CeilDiv(count, kTh
 }  // namespace
 
 cudaError_t LaunchPatchRows(const PatchRowsParams& p, cudaStream_t stream) {
-  if (p.latent == nullptr || p.rows == nullptr || p.channels <= 0 || p.frames <= 0 || p.frames % 2 != 0 || p.height <= 0 ||
-      p.width <= 0 || p.height % 16 != 0 || p.width % 16 != 0)
+  if (p.latent == nullptr || p.rows == nullptr || p.channels <= 0 || p.frames <= 0 || p.frames % 2 != 0 ||
+      p.height <= 0 || p.width <= 0 || p.height % 16 != 0 || p.width % 16 != 0)
     return cudaErrorInvalidValue;
   const unsigned blocks = Blocks(static_cast<int64_t>(p.channels) * p.frames * p.height * p.width);
   if (p.type == DataType::kFloat32) {
@@ -62,16 +63,18 @@ cudaError_t LaunchPatchRows(const PatchRowsParams& p, cudaStream_t stream) {
 }
 
 cudaError_t LaunchSubtractPatches(const SubtractPatchesParams& p, cudaStream_t stream) {
-  if (p.rows == nullptr || p.base == nullptr || p.out == nullptr || p.channels <= 0 || p.frames <= 0 || p.frames % 2 != 0 ||
-      p.height <= 0 || p.width <= 0 || p.height % 16 != 0 || p.width % 16 != 0)
+  if (p.rows == nullptr || p.base == nullptr || p.out == nullptr || p.channels <= 0 || p.frames <= 0 ||
+      p.frames % 2 != 0 || p.height <= 0 || p.width <= 0 || p.height % 16 != 0 || p.width % 16 != 0)
     return cudaErrorInvalidValue;
-  SubtractPatchesKernel<<<Blocks(static_cast<int64_t>(p.channels) * p.frames * p.height * p.width), kThreads, 0, stream>>>(p);
+  SubtractPatchesKernel<<<Blocks(static_cast<int64_t>(p.channels) * p.frames * p.height * p.width), kThreads, 0,
+                          stream>>>(p);
   return cudaGetLastError();
 }
 
 cudaError_t LaunchNoise(const NoiseParams& p, cudaStream_t stream) {
   const int64_t plane = static_cast<int64_t>(p.height) * p.width;
-  if (p.out == nullptr || p.channels <= 0 || p.frames <= 0 || plane <= 0 || plane % 4 != 0) return cudaErrorInvalidValue;
+  if (p.out == nullptr || p.channels <= 0 || p.frames <= 0 || plane <= 0 || plane % 4 != 0)
+    return cudaErrorInvalidValue;
   NoiseKernel<<<Blocks(plane / 4 * p.channels * p.frames), kThreads, 0, stream>>>(p);
   return cudaGetLastError();
 }

@@ -17,8 +17,8 @@ __global__ void __launch_bounds__(kThreads) YuvToRgbKernel(const __grid_constant
   const int near = y / 2, far = min(max(y % 2 == 0 ? near - 1 : near + 1, 0), chromaHeight - 1);
   const int left = x / 2, right = min(max(x % 2 == 0 ? left - 1 : left + 1, 0), chromaWidth - 1);
   const auto chroma = [&](const uint8_t* plane) {
-    return 9 * plane[near * chromaWidth + left] + 3 * plane[near * chromaWidth + right] + 3 * plane[far * chromaWidth + left] +
-           plane[far * chromaWidth + right] - 2048;
+    return 9 * plane[near * chromaWidth + left] + 3 * plane[near * chromaWidth + right] +
+           3 * plane[far * chromaWidth + left] + plane[far * chromaWidth + right] - 2048;
   };
   const YuvMatrix& k = p.matrix;
   const int luma = 16 * k.y * (p.picture[static_cast<int64_t>(y) * p.width + x] - k.yOffset) + (1 << 19);
@@ -94,7 +94,9 @@ __global__ void __launch_bounds__(kThreads) PackPictureKernel(const __grid_const
   v[at] = ClampByte(((k.vr * sum[0] + k.vg * sum[1] + k.vb * sum[2] + (1 << 17)) >> 18) + 128);
 }
 
-dim3 Grid(int64_t width, int height) { return {static_cast<unsigned>(CeilDiv(width, kThreads)), static_cast<unsigned>(height), 1}; }
+dim3 Grid(int64_t width, int height) {
+  return {static_cast<unsigned>(CeilDiv(width, kThreads)), static_cast<unsigned>(height), 1};
+}
 
 }  // namespace
 
@@ -105,9 +107,9 @@ cudaError_t LaunchYuvToRgb(const YuvToRgbParams& p, cudaStream_t stream) {
 }
 
 cudaError_t LaunchResize(const ResizeParams& p, cudaStream_t stream) {
-  if (p.in == nullptr || p.middle == nullptr || p.out == nullptr || p.inWidth <= 0 || p.inHeight <= 0 || p.contentWidth <= 0 ||
-      p.contentHeight <= 0 || p.width < p.contentWidth || p.height < p.contentHeight || p.across.first == nullptr ||
-      p.down.first == nullptr)
+  if (p.in == nullptr || p.middle == nullptr || p.out == nullptr || p.inWidth <= 0 || p.inHeight <= 0 ||
+      p.contentWidth <= 0 || p.contentHeight <= 0 || p.width < p.contentWidth || p.height < p.contentHeight ||
+      p.across.first == nullptr || p.down.first == nullptr)
     return cudaErrorInvalidValue;
   AcrossKernel<<<Grid(p.contentWidth, p.inHeight), kThreads, 0, stream>>>(p);
   DownKernel<<<Grid(static_cast<int64_t>(p.width) * 3, p.height), kThreads, 0, stream>>>(p);
@@ -115,8 +117,8 @@ cudaError_t LaunchResize(const ResizeParams& p, cudaStream_t stream) {
 }
 
 cudaError_t LaunchPackPicture(const PackPictureParams& p, cudaStream_t stream) {
-  if (p.planes == nullptr || p.out == nullptr || p.contentWidth <= 0 || p.contentHeight <= 0 || p.width < p.contentWidth ||
-      p.height < p.contentHeight)
+  if (p.planes == nullptr || p.out == nullptr || p.contentWidth <= 0 || p.contentHeight <= 0 ||
+      p.width < p.contentWidth || p.height < p.contentHeight)
     return cudaErrorInvalidValue;
   PackPictureKernel<<<Grid((p.contentWidth + 1) / 2, (p.contentHeight + 1) / 2), kThreads, 0, stream>>>(p);
   return cudaGetLastError();

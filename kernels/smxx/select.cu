@@ -6,13 +6,14 @@ namespace flashvsr::kernels {
 namespace {
 
 constexpr int kScoreThreads = 256, kScoreWarps = kScoreThreads / 32, kSelectThreads = 1024;
-constexpr int kRows = 4, kTogether = 8;  // query windows a block, key windows a warp multiplies at a time: 32 products, one a lane
-constexpr int kHeld = 20;                // values a thread of the selection keeps in registers, where all of them fit
-constexpr int kCopies = 4;               // of the histogram, so that fewer warps meet at one bin
+constexpr int kRows = 4,
+              kTogether = 8;  // query windows a block, key windows a warp multiplies at a time: 32 products, one a lane
+constexpr int kHeld = 20;     // values a thread of the selection keeps in registers, where all of them fit
+constexpr int kCopies = 4;    // of the histogram, so that fewer warps meet at one bin
 constexpr int kMostBins = 2048;
 
-/// Sums 2 * kHalf numbers a lane over the warp's groups of 2 * kHalf lanes, each lane ending with one: with 16, 31 shuffles, and lane l
-/// gets the sum of number l. (A loop over halves would keep the numbers in memory.)
+/// Sums 2 * kHalf numbers a lane over the warp's groups of 2 * kHalf lanes, each lane ending with one: with 16, 31
+/// shuffles, and lane l gets the sum of number l. (A loop over halves would keep the numbers in memory.)
 template <int kHalf>
 __device__ __forceinline__ float SumTogether(const float (&v)[2 * kHalf], int lane) {
   const bool upper = (lane & kHalf) != 0;
@@ -24,8 +25,8 @@ __device__ __forceinline__ float SumTogether(const float (&v)[2 * kHalf], int la
   return kept[0];
 }
 
-/// One block per (kRows query windows, head), so that the keys' means come from L2 once for all of them: scores of the allowed key
-/// windows, then their softmax.
+/// One block per (kRows query windows, head), so that the keys' means come from L2 once for all of them: scores of the
+/// allowed key windows, then their softmax.
 __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_constant__ SelectParams p) {
   extern __shared__ float scores[];  // (kRows, columns)
   const int windows = p.windowRows * p.windowColumns, columns = p.keyGroups * windows, rows = p.queryGroups * windows;
@@ -35,20 +36,23 @@ __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_consta
   float4 q[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r)
-    q[r] = *reinterpret_cast<const float4*>(p.queryMeans + static_cast<int64_t>(min(firstRow + r, rows - 1)) * width + head * kHeadWidth + lane * 4);
+    q[r] = *reinterpret_cast<const float4*>(p.queryMeans + static_cast<int64_t>(min(firstRow + r, rows - 1)) * width +
+                                            head * kHeadWidth + lane * 4);
 
   // Scores: kTogether key windows a step of a warp
-  const int mine = lane / kTogether, query = min(firstRow + mine, rows - 1) % windows;  // this lane's row and key window of every step
+  const int mine = lane / kTogether,
+            query = min(firstRow + mine, rows - 1) % windows;  // this lane's row and key window of every step
   const int queryRow = query / p.windowColumns, queryColumn = query % p.windowColumns;
   for (int first = warp * kTogether; first < columns; first += kScoreWarps * kTogether) {
     float products[kRows * kTogether];
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
       const int column = min(first + i, columns - 1), group = column / windows, key = column - group * windows;
-      const float4 k =
-          *reinterpret_cast<const float4*>(p.keyMeans[group] + static_cast<int64_t>(key) * width + head * kHeadWidth + lane * 4);
+      const float4 k = *reinterpret_cast<const float4*>(p.keyMeans[group] + static_cast<int64_t>(key) * width +
+                                                        head * kHeadWidth + lane * 4);
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) products[r * kTogether + i] = q[r].x * k.x + q[r].y * k.y + q[r].z * k.z + q[r].w * k.w;
+      for (int r = 0; r < kRows; ++r)
+        products[r * kTogether + i] = q[r].x * k.x + q[r].y * k.y + q[r].z * k.z + q[r].w * k.w;
     }
     const float score = SumTogether<kRows * kTogether / 2>(products, lane) * 0.08838834764831845f;
     const int column = first + lane % kTogether, key = column % windows;
@@ -74,9 +78,10 @@ __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_consta
   for (int column = lane; column < columns; column += 32) out[column] = own[column] / sum;
 }
 
-/// One block per (query group, head): the bits of the (topk+1)-th largest probability, 11, 10 and 10 at a time from the top (the bits
-/// of non-negative floats order like the floats; 11 bits already tell eighths of an octave apart, so the histogram's additions
-/// seldom meet), then the mask. kAllHeld: every value stays in its thread's registers; otherwise they are read again each time.
+/// One block per (query group, head): the bits of the (topk+1)-th largest probability, 11, 10 and 10 at a time from the
+/// top (the bits of non-negative floats order like the floats; 11 bits already tell eighths of an octave apart, so the
+/// histogram's additions seldom meet), then the mask. kAllHeld: every value stays in its thread's registers; otherwise
+/// they are read again each time.
 template <bool kAllHeld>
 __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_constant__ SelectParams p) {
   __shared__ int histogram[kCopies][kMostBins];
@@ -118,13 +123,17 @@ __global__ void __launch_bounds__(kSelectThreads) ThresholdKernel(const __grid_c
   unsigned prefix = 0;
 #pragma unroll
   for (int level = 0; level < 3; ++level) {
-    const int shift = level == 0 ? 20 : level == 1 ? 10 : 0, bits = level == 0 ? 11 : 10, perThread = level == 0 ? 2 : 1;
+    const int shift = level == 0   ? 20
+                      : level == 1 ? 10
+                                   : 0,
+              bits = level == 0 ? 11 : 10, perThread = level == 0 ? 2 : 1;
     // Histogram of the candidates' next bits
     static_assert(kMostBins == 2 * kSelectThreads);
     for (int i = threadIdx.x; i < kCopies * kMostBins; i += kSelectThreads) (&histogram[0][0])[i] = 0;
     __syncthreads();
     each([&](int64_t, unsigned value) {
-      if (level == 0 || value >> (shift + bits) == prefix) atomicAdd(&histogram[warp % kCopies][(value >> shift) & ((1u << bits) - 1u)], 1);
+      if (level == 0 || value >> (shift + bits) == prefix)
+        atomicAdd(&histogram[warp % kCopies][(value >> shift) & ((1u << bits) - 1u)], 1);
     });
     __syncthreads();
     // Scan: thread t owns the t-th bins from the top; an inclusive scan finds whose bins hold the rank
@@ -172,12 +181,14 @@ cudaError_t LaunchSelect(const SelectParams& p, cudaStream_t stream) {
       windows * columns >= int64_t{1} << 31)
     return cudaErrorInvalidValue;
   const int bytes = static_cast<int>(columns * kRows * 4);
-  const cudaError_t error =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(ScoreKernel), cudaFuncAttributeMaxDynamicSharedMemorySize, 96 * 1024);
+  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(ScoreKernel),
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, 96 * 1024);
   if (error != cudaSuccess) return error;
-  ScoreKernel<<<dim3(static_cast<unsigned>(CeilDiv(p.queryGroups * windows, kRows)), static_cast<unsigned>(p.heads)), kScoreThreads, bytes, stream>>>(p);
+  ScoreKernel<<<dim3(static_cast<unsigned>(CeilDiv(p.queryGroups * windows, kRows)), static_cast<unsigned>(p.heads)),
+                kScoreThreads, bytes, stream>>>(p);
   auto* threshold = windows * columns <= kHeld * kSelectThreads ? ThresholdKernel<true> : ThresholdKernel<false>;
-  threshold<<<dim3(static_cast<unsigned>(p.queryGroups), static_cast<unsigned>(p.heads)), kSelectThreads, 0, stream>>>(p);
+  threshold<<<dim3(static_cast<unsigned>(p.queryGroups), static_cast<unsigned>(p.heads)), kSelectThreads, 0, stream>>>(
+      p);
   return cudaGetLastError();
 }
 

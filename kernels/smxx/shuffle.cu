@@ -17,7 +17,8 @@ __global__ void __launch_bounds__(kThreads) UnshuffleKernel(const __grid_constan
   const int columns = p.width / 16;
   if (index >= p.height * columns) return;
   const int row = index % 16, token = index / 16, x = token % columns, y = token / columns;
-  const uint4* const from = reinterpret_cast<const uint4*>(p.frame + (static_cast<int64_t>(y * 16 + row) * p.width + x * 16) * 3);
+  const uint4* const from =
+      reinterpret_cast<const uint4*>(p.frame + (static_cast<int64_t>(y * 16 + row) * p.width + x * 16) * 3);
   uint4 raw[3] = {from[0], from[1], from[2]};
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(raw);
   T* const out = static_cast<T*>(p.out) + static_cast<int64_t>(token) * 768 + row * 16;
@@ -33,8 +34,8 @@ __global__ void __launch_bounds__(kThreads) UnshuffleKernel(const __grid_constan
   }
 }
 
-/// One thread a row of 8 pixels of one frame: 24 bytes in, three runs of 8 channels out. The thread of row 0, frame 0 adds the
-/// latent's channels.
+/// One thread a row of 8 pixels of one frame: 24 bytes in, three runs of 8 channels out. The thread of row 0, frame 0
+/// adds the latent's channels.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) DecoderInputKernel(const __grid_constant__ DecoderInputParams p) {
   __shared__ float unit[256];
@@ -45,7 +46,8 @@ __global__ void __launch_bounds__(kThreads) DecoderInputKernel(const __grid_cons
   const int rows = p.height / 8, columns = p.width / 8;
   if (index >= rows * columns * 32) return;
   const int row = index % 8, frame = index / 8 % 4, place = index / 32, x = place % columns, y = place / columns;
-  const uint2* const from = reinterpret_cast<const uint2*>(p.frames[frame] + (static_cast<int64_t>(y * 8 + row) * p.width + x * 8) * 3);
+  const uint2* const from =
+      reinterpret_cast<const uint2*>(p.frames[frame] + (static_cast<int64_t>(y * 8 + row) * p.width + x * 8) * 3);
   uint2 raw[3] = {from[0], from[1], from[2]};
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(raw);
   T* const out = static_cast<T*>(p.out) + static_cast<int64_t>(place) * (768 + p.channels);
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(kThreads) DecoderInputKernel(const __grid_cons
 }  // namespace
 
 cudaError_t LaunchUnshuffle(const UnshuffleParams& p, cudaStream_t stream) {
-  if (p.frame == nullptr || p.out == nullptr || p.height <= 0 || p.width <= 0 || p.height % 16 != 0 || p.width % 16 != 0)
+  if (p.frame == nullptr || p.out == nullptr || p.height <= 0 || p.width <= 0 || p.height % 16 != 0 ||
+      p.width % 16 != 0)
     return cudaErrorInvalidValue;
   const unsigned blocks = static_cast<unsigned>(CeilDiv(static_cast<int64_t>(p.height) * (p.width / 16), kThreads));
   if (p.type == DataType::kFloat32) {
@@ -83,12 +86,13 @@ cudaError_t LaunchUnshuffle(const UnshuffleParams& p, cudaStream_t stream) {
 }
 
 cudaError_t LaunchDecoderInput(const DecoderInputParams& p, cudaStream_t stream) {
-  if (p.latent == nullptr || p.out == nullptr || p.channels <= 0 || p.latentFrame < 0 || p.latentFrame >= p.latentFrames ||
-      p.height <= 0 || p.width <= 0 || p.height % 8 != 0 || p.width % 8 != 0)
+  if (p.latent == nullptr || p.out == nullptr || p.channels <= 0 || p.latentFrame < 0 ||
+      p.latentFrame >= p.latentFrames || p.height <= 0 || p.width <= 0 || p.height % 8 != 0 || p.width % 8 != 0)
     return cudaErrorInvalidValue;
   for (const uint8_t* frame : p.frames)
     if (frame == nullptr) return cudaErrorInvalidValue;
-  const unsigned blocks = static_cast<unsigned>(CeilDiv(static_cast<int64_t>(p.height / 8) * (p.width / 8) * 32, kThreads));
+  const unsigned blocks =
+      static_cast<unsigned>(CeilDiv(static_cast<int64_t>(p.height / 8) * (p.width / 8) * 32, kThreads));
   if (p.type == DataType::kFloat32) {
     DecoderInputKernel<float><<<blocks, kThreads, 0, stream>>>(p);
   } else {

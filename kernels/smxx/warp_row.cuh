@@ -1,12 +1,13 @@
-// One warp, one row: what the norms share. The row is read once, all of its loads in flight together, and stays in registers.
+// One warp, one row: what the norms share. The row is read once, all of its loads in flight together, and stays in
+// registers.
 #pragma once
 
 #include "kernels/common/element.cuh"
 
 namespace flashvsr::kernels {
 
-/// `vectors` groups of 8 elements, group lane + 32*i in lane's register i. Longer rows than 256 * kVectors are right but read again
-/// for every walk.
+/// `vectors` groups of 8 elements, group lane + 32*i in lane's register i. Longer rows than 256 * kVectors are right
+/// but read again for every walk.
 template <typename T, int kVectors>
 struct WarpRow {
   const T* at;
@@ -59,7 +60,9 @@ struct WarpRow {
 
 /// Stores 8 outputs: e4m3 times `scale`, other types as they are.
 template <typename Out>
-__device__ __forceinline__ void Store8Scaled(Out* p, float e[8], float) { Store8(p, e); }
+__device__ __forceinline__ void Store8Scaled(Out* p, float e[8], float) {
+  Store8(p, e);
+}
 template <>
 __device__ __forceinline__ void Store8Scaled<Fp8>(Fp8* p, float e[8], float scale) {
 #pragma unroll

@@ -1,15 +1,16 @@
 // Attention and mask selection against reference/attention.h.
 #include "kernels/attention.h"
 #include "backend/reference/ops.h"
-#include "kernels/test/device_arrays.h"
 #include "kernels/select.h"
+#include "kernels/test/device_arrays.h"
 
 namespace flashvsr::kernels::test {
 namespace {
 
 // Which key windows the query windows of every head keep. Row 1 keeps none.
 //   kEven    row 0 all, the others a share `density`
-//   kUneven  row 0 all, rows 2 to 5 one to four (a run that moves from row to row), the others shares from nearly none to nearly all;
+//   kUneven  row 0 all, rows 2 to 5 one to four (a run that moves from row to row), the others shares from nearly none
+//   to nearly all;
 //            the last two the same
 //   kFew     row r a run of r % 13
 enum class Kept { kEven, kUneven, kFew };
@@ -45,8 +46,10 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(heads) * queries * columns);
   const std::vector<std::uint8_t> random = RandomBytes(static_cast<std::int64_t>(mask.size()), 7);
   for (std::size_t i = 0; i < mask.size(); ++i) {
-    const int column = static_cast<int>(i % static_cast<std::size_t>(columns)), listRow = static_cast<int>(i / static_cast<std::size_t>(columns));
-    mask[i] = Keeps(c.kept, c.density, listRow / queries, listRow % queries, queries, column, columns, random[i]) ? 1 : 0;
+    const int column = static_cast<int>(i % static_cast<std::size_t>(columns)),
+              listRow = static_cast<int>(i / static_cast<std::size_t>(columns));
+    mask[i] =
+        Keeps(c.kept, c.density, listRow / queries, listRow % queries, queries, column, columns, random[i]) ? 1 : 0;
   }
   std::vector<const float*> keyPointers, valuePointers;
   for (int g = 0; g < groups; ++g) {
@@ -54,7 +57,8 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
     valuePointers.push_back(values[static_cast<std::size_t>(g)].data());
   }
   std::vector<float> expected(q.size());
-  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(), expected.data());
+  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(),
+                          expected.data());
 
   const DataType outType = c.float8Out ? DataType::kFloat8 : type;
   const Array dq(q, type), out(static_cast<std::int64_t>(q.size()), outType);
@@ -89,7 +93,8 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
   std::vector<float> result = out.read();
   if (c.kept != Kept::kEven) {
     bool same = true;
-    for (int i = 0; i < 5 && same; ++i) same = Succeeded(LaunchAttention(params, nullptr), name) && out.read() == result;
+    for (int i = 0; i < 5 && same; ++i)
+      same = Succeeded(LaunchAttention(params, nullptr), name) && out.read() == result;
     Report(name + ": the same each time", same, "");
   }
   for (float& v : result) v /= params.outputScale;
@@ -97,7 +102,11 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
   for (int i = 0; i < 128 * width; ++i) zeros = zeros && result[static_cast<std::size_t>(128 * width + i)] == 0.0F;
   Report(name + ": an empty row gives 0", zeros, "");
   // Probabilities are rounded to bf16 before they meet the values; an e4m3 output is rounded by 2.6e-2 of each.
-  Compare(name, result, expected, c.float8Out ? 5e-2 : type == DataType::kBfloat16 ? 6e-3 : 2e-5, out.marginsIntact() && entries.marginsIntact());
+  Compare(name, result, expected,
+          c.float8Out                   ? 5e-2
+          : type == DataType::kBfloat16 ? 6e-3
+                                        : 2e-5,
+          out.marginsIntact() && entries.marginsIntact());
 }
 
 void RunDense(const std::string& name, DataType type, int heads, int rows, int length) {
@@ -122,22 +131,27 @@ void RunDense(const std::string& name, DataType type, int heads, int rows, int l
     Compare(name, out.read(), expected, type == DataType::kBfloat16 ? 6e-3 : 2e-5, out.marginsIntact());
 }
 
-void RunSelect(const std::string& name, int heads, int windowRows, int windowColumns, int queryGroups, int keyGroups, int localRange, std::int64_t topk) {
+void RunSelect(const std::string& name, int heads, int windowRows, int windowColumns, int queryGroups, int keyGroups,
+               int localRange, std::int64_t topk) {
   const int windows = windowRows * windowColumns, width = heads * 128;
   const std::vector<float> q = Normals(static_cast<std::int64_t>(queryGroups) * windows * width, 1);
   std::vector<std::vector<float>> keys;
   std::vector<const float*> pointers;
   std::vector<std::unique_ptr<Array>> devices;
   SelectParams params;
-  for (int g = 0; g < keyGroups; ++g) keys.push_back(Normals(static_cast<std::int64_t>(windows) * width, 10 + static_cast<std::uint64_t>(g)));
+  for (int g = 0; g < keyGroups; ++g)
+    keys.push_back(Normals(static_cast<std::int64_t>(windows) * width, 10 + static_cast<std::uint64_t>(g)));
   for (int g = 0; g < keyGroups; ++g) {
     pointers.push_back(keys[static_cast<std::size_t>(g)].data());
-    params.keyMeans[g] = devices.emplace_back(std::make_unique<Array>(keys[static_cast<std::size_t>(g)], DataType::kFloat32))->as<float>();
+    params.keyMeans[g] =
+        devices.emplace_back(std::make_unique<Array>(keys[static_cast<std::size_t>(g)], DataType::kFloat32))
+            ->as<float>();
   }
   const std::int64_t count = static_cast<std::int64_t>(heads) * queryGroups * windows * keyGroups * windows;
   std::vector<std::uint8_t> expected(static_cast<std::size_t>(count));
   std::vector<double> margin(expected.size());
-  reference::SelectMask(Pool(), {heads, windowRows, windowColumns, queryGroups, localRange, topk}, q.data(), pointers, expected.data(), margin.data());
+  reference::SelectMask(Pool(), {heads, windowRows, windowColumns, queryGroups, localRange, topk}, q.data(), pointers,
+                        expected.data(), margin.data());
   const Array dq(q, DataType::kFloat32), probabilities(count, DataType::kFloat32);
   const Bytes mask(count);
   params.queryMeans = dq.as<float>();
@@ -159,8 +173,9 @@ void RunSelect(const std::string& name, int heads, int windowRows, int windowCol
     ++(margin[i] < 1e-4 ? excused : wrong);
   }
   char text[120];
-  std::snprintf(text, sizeof text, "%lld wrong, %lld within 1e-4 of the threshold, %lld of %lld kept", static_cast<long long>(wrong),
-                static_cast<long long>(excused), static_cast<long long>(kept), static_cast<long long>(count));
+  std::snprintf(text, sizeof text, "%lld wrong, %lld within 1e-4 of the threshold, %lld of %lld kept",
+                static_cast<long long>(wrong), static_cast<long long>(excused), static_cast<long long>(kept),
+                static_cast<long long>(count));
   Report(name, wrong == 0 && mask.marginsIntact(), text);
 }
 
@@ -171,30 +186,54 @@ void AttentionTests() {
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
     if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
     const std::string t = Name(type);
-    Test("sparse attention " + t + " 1 head, 6 windows, 3 groups", [&](const std::string& name) { RunSparse(name, type, {1, 6, 3, 3, 0.4}); });
+    Test("sparse attention " + t + " 1 head, 6 windows, 3 groups", [&](const std::string& name) {
+      RunSparse(name, type, {1, 6, 3, 3, 0.4});
+    });
     if (!quick) {
-      Test("sparse attention " + t + " 2 heads, 6 windows, 4 key groups", [&](const std::string& name) { RunSparse(name, type, {2, 6, 4, 1, 0.5}); });
-      Test("sparse attention " + t + " 12 heads, 9 windows, 4 key groups", [&](const std::string& name) { RunSparse(name, type, {12, 9, 4, 1, 0.45}); });
+      Test("sparse attention " + t + " 2 heads, 6 windows, 4 key groups", [&](const std::string& name) {
+        RunSparse(name, type, {2, 6, 4, 1, 0.5});
+      });
+      Test("sparse attention " + t + " 12 heads, 9 windows, 4 key groups", [&](const std::string& name) {
+        RunSparse(name, type, {12, 9, 4, 1, 0.45});
+      });
     }
-    Test("sparse attention " + t + " uneven, 3 heads, 9 windows, 5 groups", [&](const std::string& name) { RunSparse(name, type, {3, 9, 5, 1, 0.0, Kept::kUneven}); });
+    Test("sparse attention " + t + " uneven, 3 heads, 9 windows, 5 groups", [&](const std::string& name) {
+      RunSparse(name, type, {3, 9, 5, 1, 0.0, Kept::kUneven});
+    });
     if (!quick) {
-      Test("sparse attention " + t + " uneven, 12 heads, 6 windows, 9 groups, 3 of queries", [&](const std::string& name) { RunSparse(name, type, {12, 6, 9, 3, 0.0, Kept::kUneven}); });
-      Test("sparse attention " + t + " uneven, 1 head, 11 windows, 24 groups", [&](const std::string& name) { RunSparse(name, type, {1, 11, 24, 1, 0.0, Kept::kUneven}); });
-      Test("sparse attention " + t + " few, 1 head, 401 windows", [&](const std::string& name) { RunSparse(name, type, {1, 401, 1, 1, 0.0, Kept::kFew}); });
+      Test("sparse attention " + t + " uneven, 12 heads, 6 windows, 9 groups, 3 of queries",
+           [&](const std::string& name) {
+             RunSparse(name, type, {12, 6, 9, 3, 0.0, Kept::kUneven});
+           });
+      Test("sparse attention " + t + " uneven, 1 head, 11 windows, 24 groups", [&](const std::string& name) {
+        RunSparse(name, type, {1, 11, 24, 1, 0.0, Kept::kUneven});
+      });
+      Test("sparse attention " + t + " few, 1 head, 401 windows", [&](const std::string& name) {
+        RunSparse(name, type, {1, 401, 1, 1, 0.0, Kept::kFew});
+      });
       if (type == DataType::kBfloat16)
-        Test("sparse attention bf16 to e4m3, uneven, 2 heads, 9 windows, 5 groups", [&](const std::string& name) { RunSparse(name, type, {2, 9, 5, 1, 0.0, Kept::kUneven, true}); });
+        Test("sparse attention bf16 to e4m3, uneven, 2 heads, 9 windows, 5 groups", [&](const std::string& name) {
+          RunSparse(name, type, {2, 9, 5, 1, 0.0, Kept::kUneven, true});
+        });
     }
     for (const int length : {1, 32, 77, 128, 384})
-      Test("dense attention " + t + " length " + std::to_string(length), [&](const std::string& name) { RunDense(name, type, 2, 256, length); });
-    if (!quick) Test("dense attention " + t + " length 512", [&](const std::string& name) { RunDense(name, type, 12, 768, 512); });
+      Test("dense attention " + t + " length " + std::to_string(length),
+           [&](const std::string& name) { RunDense(name, type, 2, 256, length); });
+    if (!quick)
+      Test("dense attention " + t + " length 512",
+           [&](const std::string& name) { RunDense(name, type, 12, 768, 512); });
   }
   if (Run().path == Path::kAuto) return;  // one path only
   Test("select 2x3 windows, first chunk", [](const std::string& name) { RunSelect(name, 2, 2, 3, 3, 3, 3, 40); });
   Test("select 2x3 windows, later chunk", [](const std::string& name) { RunSelect(name, 2, 2, 3, 1, 4, 3, 42); });
-  Test("select topk 0 keeps nothing but the ties' betters", [](const std::string& name) { RunSelect(name, 2, 3, 3, 1, 2, 11, 0); });
-  Test("select 6x11 windows, official size", [](const std::string& name) { RunSelect(name, 12, 6, 11, 1, 4, 11, 7919); });
-  Test("select 9x16 windows, too many values to hold", [](const std::string& name) { RunSelect(name, 2, 9, 16, 1, 4, 11, 20735); });
-  Test("select 5x7 windows, columns no multiple of 8", [](const std::string& name) { RunSelect(name, 3, 5, 7, 2, 3, 5, 700); });
+  Test("select topk 0 keeps nothing but the ties' betters",
+       [](const std::string& name) { RunSelect(name, 2, 3, 3, 1, 2, 11, 0); });
+  Test("select 6x11 windows, official size",
+       [](const std::string& name) { RunSelect(name, 12, 6, 11, 1, 4, 11, 7919); });
+  Test("select 9x16 windows, too many values to hold",
+       [](const std::string& name) { RunSelect(name, 2, 9, 16, 1, 4, 11, 20735); });
+  Test("select 5x7 windows, columns no multiple of 8",
+       [](const std::string& name) { RunSelect(name, 3, 5, 7, 2, 3, 5, 700); });
   Test("select topk beyond the end", [](const std::string& name) { RunSelect(name, 1, 2, 2, 1, 3, 1, 1000000); });
   if (!quick) {
     Test("select official size", [](const std::string& name) { RunSelect(name, 12, 6, 11, 1, 4, 11, 7919); });

@@ -1,25 +1,34 @@
-// Convolutions against reference/projector_ops.h and decoder_ops.h. Besides LaunchConvolution, which chooses by shape, each case runs the
-// Hopper kernel itself where it can compute it, however small the picture.
-#include "backend/reference/ops.h"
+// Convolutions against reference/projector_ops.h and decoder_ops.h. Besides LaunchConvolution, which chooses by shape,
+// each case runs the Hopper kernel itself where it can compute it, however small the picture.
 #include "kernels/convolution.h"
+#include "backend/reference/ops.h"
 #include "kernels/decoder_output.h"
-#include "kernels/test/device_arrays.h"
 #include "kernels/norm.h"
 #include "kernels/pack.h"
 #include "kernels/sm90/convolution_sm90.h"
+#include "kernels/test/device_arrays.h"
 
 namespace flashvsr::kernels::test {
 namespace {
 
 using Launcher = cudaError_t (*)(const ConvolutionParams&, cudaStream_t);
 
-cudaError_t LaunchChosen(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolution(params, stream).error; }
-cudaError_t LaunchDeep(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kDeep, stream); }
-cudaError_t LaunchShort(const ConvolutionParams& params, cudaStream_t stream) { return LaunchConvolutionSm90As(params, ConvolutionVariant::kShort, stream); }
+cudaError_t LaunchChosen(const ConvolutionParams& params, cudaStream_t stream) {
+  return LaunchConvolution(params, stream).error;
+}
+cudaError_t LaunchDeep(const ConvolutionParams& params, cudaStream_t stream) {
+  return LaunchConvolutionSm90As(params, ConvolutionVariant::kDeep, stream);
+}
+cudaError_t LaunchShort(const ConvolutionParams& params, cudaStream_t stream) {
+  return LaunchConvolutionSm90As(params, ConvolutionVariant::kShort, stream);
+}
 
 // The four phases of a growth convolution one after the other, as the portable path has them.
 cudaError_t LaunchShortByPhase(const ConvolutionParams& params, cudaStream_t stream) {
-  const std::int64_t phaseBytes = params.outChannels * PackedConvolutionDepth(params.kernelY * params.kernelX, params.channels[0], params.channels[1]) * SizeOf(params.type);
+  const std::int64_t phaseBytes =
+      params.outChannels *
+      PackedConvolutionDepth(params.kernelY * params.kernelX, params.channels[0], params.channels[1]) *
+      SizeOf(params.type);
   for (int phase = 0; phase < params.phases; ++phase) {
     ConvolutionParams one = params;
     one.phases = 1;
@@ -33,10 +42,11 @@ cudaError_t LaunchShortByPhase(const ConvolutionParams& params, cudaStream_t str
 
 void Poison(const Device& device) { cudaMemset(device.data(), 0xFF, static_cast<std::size_t>(device.bytes())); }
 
-// Runs `body` with LaunchConvolution, then with the variants of the Hopper kernel that can compute `params`. Those sum in the same order, so
-// what they leave in `result` must be the same bits, which shows a single wrong pixel where the reference's limit would not; and the
-// same again at a second run, which shows a race.
-void WithEach(const std::string& name, const ConvolutionParams& params, const Device& result, const std::function<void(const std::string&, Launcher)>& body) {
+// Runs `body` with LaunchConvolution, then with the variants of the Hopper kernel that can compute `params`. Those sum
+// in the same order, so what they leave in `result` must be the same bits, which shows a single wrong pixel where the
+// reference's limit would not; and the same again at a second run, which shows a race.
+void WithEach(const std::string& name, const ConvolutionParams& params, const Device& result,
+              const std::function<void(const std::string&, Launcher)>& body) {
   body(name, LaunchChosen);
   if (Run().path != Path::kAuto || !Sm90HasConvolution(params)) return;
   body(name + " sm90 deep", LaunchDeep);
@@ -45,28 +55,34 @@ void WithEach(const std::string& name, const ConvolutionParams& params, const De
   const auto bytes = [&](Launcher launch, const std::string& label) {
     std::vector<std::uint8_t> out(static_cast<std::size_t>(result.bytes()));
     Poison(result);
-    if (Succeeded(launch(params, nullptr), label)) cudaMemcpy(out.data(), result.data(), out.size(), cudaMemcpyDeviceToHost);
+    if (Succeeded(launch(params, nullptr), label))
+      cudaMemcpy(out.data(), result.data(), out.size(), cudaMemcpyDeviceToHost);
     return out;
   };
   const std::vector<std::uint8_t> deep = bytes(LaunchDeep, name + " sm90 deep");
   CompareBytes(name + " sm90 short = deep", bytes(LaunchShort, name + " sm90 short"), deep, result.marginsIntact());
-  CompareBytes(name + " sm90 short = deep, again", bytes(LaunchShort, name + " sm90 short"), deep, result.marginsIntact());
+  CompareBytes(name + " sm90 short = deep, again", bytes(LaunchShort, name + " sm90 short"), deep,
+               result.marginsIntact());
   if (params.phases == 4)
-    CompareBytes(name + " sm90 short by phase = deep", bytes(LaunchShortByPhase, name + " sm90 short by phase"), deep, result.marginsIntact());
+    CompareBytes(name + " sm90 short by phase = deep", bytes(LaunchShortByPhase, name + " sm90 short by phase"), deep,
+                 result.marginsIntact());
 }
 
 // One 3x3 convolution as the decoder uses it. `gap`: elements between two output pixels that must stay as they are.
-void RunConvolution(const std::string& name, DataType type, int rows, int columns, int in, int out, bool past, bool bias, bool residual, bool relu, int gap = 0) {
+void RunConvolution(const std::string& name, DataType type, int rows, int columns, int in, int out, bool past,
+                    bool bias, bool residual, bool relu, int gap = 0) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const int sources = past ? 2 : 1;
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type), before = Rounded(Normals(pixels * in, 2), type);
-  const std::vector<float> weight = Rounded(Normals(static_cast<std::int64_t>(out) * in * sources * 9, 3, 1.0F / std::sqrt(9.0F * in * sources)), type);
+  const std::vector<float> weight = Rounded(
+      Normals(static_cast<std::int64_t>(out) * in * sources * 9, 3, 1.0F / std::sqrt(9.0F * in * sources)), type);
   const std::vector<float> offset = Normals(out, 4), add = Rounded(Normals(pixels * out, 5), type);
   std::vector<float> expected(static_cast<std::size_t>(pixels * out));
   reference::Convolve3x3(Pool(), x.data(), past ? before.data() : nullptr, rows, columns, in,
                          reference::PackConvolutionWeights(weight, out, in * sources), bias ? offset.data() : nullptr,
                          residual ? add.data() : nullptr, relu, expected.data());
-  const Array dx(x, type), dbefore(before, type), stored(weight, DataType::kFloat32), doffset(offset, DataType::kFloat32), dadd(Spaced(add, out, out + gap), type);
+  const Array dx(x, type), dbefore(before, type), stored(weight, DataType::kFloat32),
+      doffset(offset, DataType::kFloat32), dadd(Spaced(add, out, out + gap), type);
   const Array packed(out * PackedConvolutionDepth(9, in, past ? in : 0), type), result(pixels * (out + gap), type);
   PackConvolutionParams pack;
   pack.in = stored.data();
@@ -109,12 +125,15 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
 }
 
 // Causal 3-D convolution, norm and SiLU, both output orders.
-void RunCausal(const std::string& name, DataType type, int rows, int columns, int in, int out, int outputs, bool windowOrder) {
+void RunCausal(const std::string& name, DataType type, int rows, int columns, int in, int out, int outputs,
+               bool windowOrder) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const int slots = 2 * outputs + 2;
   std::vector<std::vector<float>> inputs;
-  for (int i = 0; i < slots; ++i) inputs.push_back(Rounded(Normals(pixels * in, 10 + static_cast<std::uint64_t>(i)), type));
-  const std::vector<float> weight = Rounded(Normals(static_cast<std::int64_t>(out) * in * 36, 3, 1.0F / std::sqrt(36.0F * in)), type);
+  for (int i = 0; i < slots; ++i)
+    inputs.push_back(Rounded(Normals(pixels * in, 10 + static_cast<std::uint64_t>(i)), type));
+  const std::vector<float> weight =
+      Rounded(Normals(static_cast<std::int64_t>(out) * in * 36, 3, 1.0F / std::sqrt(36.0F * in)), type);
   const std::vector<float> bias = Normals(out, 4, 0.2F), gamma = Normals(out, 5);
   std::vector<const float*> pointers;
   for (const auto& input : inputs) pointers.push_back(input.data());
@@ -122,16 +141,18 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   for (int t = 0; t < outputs; ++t) taps.push_back({2 * t, 2 * t + 1, 2 * t + 2, 2 * t + 3});
   std::vector<float> expected(static_cast<std::size_t>(pixels * out * outputs));
   const std::int64_t windows = (rows / 8) * (columns / 8);
-  reference::CausalConvolve(Pool(), pointers, taps, rows, columns, reference::PackCausalWeights(weight, out, in), bias.data(), gamma.data(),
-                            [&](std::int64_t t, std::int64_t y, std::int64_t x) {
+  reference::CausalConvolve(Pool(), pointers, taps, rows, columns, reference::PackCausalWeights(weight, out, in),
+                            bias.data(), gamma.data(), [&](std::int64_t t, std::int64_t y, std::int64_t x) {
                               const std::int64_t window = (y / 8) * (columns / 8) + x / 8;
-                              const std::int64_t token = ((t / 2) * windows + window) * 128 + t % 2 * 64 + y % 8 * 8 + x % 8;
+                              const std::int64_t token =
+                                  ((t / 2) * windows + window) * 128 + t % 2 * 64 + y % 8 * 8 + x % 8;
                               return expected.data() + (windowOrder ? token : (t * rows + y) * columns + x) * out;
                             });
   std::vector<std::unique_ptr<Array>> devices;
   for (const auto& input : inputs) devices.push_back(std::make_unique<Array>(input, type));
   const Array stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32), dgamma(gamma, DataType::kFloat32);
-  const Array packed(out * PackedConvolutionDepth(36, in, 0), type), raw(pixels * out * outputs, type), result(pixels * out * outputs, type);
+  const Array packed(out * PackedConvolutionDepth(36, in, 0), type), raw(pixels * out * outputs, type),
+      result(pixels * out * outputs, type);
   PackConvolutionParams pack;
   pack.in = stored.data();
   pack.source = SourceType::kFloat32;
@@ -172,7 +193,8 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
       norm.type = type;
       if (!Succeeded(LaunchChannelNorm(norm, nullptr), label)) return;
     }
-    Compare(label, result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5, raw.marginsIntact() && result.marginsIntact());
+    Compare(label, result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5,
+            raw.marginsIntact() && result.marginsIntact());
   });
 }
 
@@ -180,7 +202,8 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
 void RunGrow(const std::string& name, DataType type, int rows, int columns, int in, int out, int steps, bool relu) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type);
-  const std::vector<float> grow = Normals(static_cast<std::int64_t>(steps) * in * in, 2, 1.0F / std::sqrt(static_cast<float>(in)));
+  const std::vector<float> grow =
+      Normals(static_cast<std::int64_t>(steps) * in * in, 2, 1.0F / std::sqrt(static_cast<float>(in)));
   const std::vector<float> weight = Normals(static_cast<std::int64_t>(out) * in * 9, 3, 1.0F / std::sqrt(9.0F * in));
   const reference::PackedMatrix packedGrow(grow, steps * in, in);
   const reference::PackedMatrix packedWeight = reference::PackConvolutionWeights(weight, out, in);
@@ -218,7 +241,8 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
       Poison(result);
       if (!Succeeded(launch(params, nullptr), label)) return;
       // The folded weights are rounded once more than the plain ones.
-      Compare(label, result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5, result.marginsIntact() && folded.marginsIntact());
+      Compare(label, result.read(), expected, type == DataType::kBfloat16 ? 5e-3 : 2e-5,
+              result.marginsIntact() && folded.marginsIntact());
     });
   }
 }
@@ -226,9 +250,11 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
 void RunOutput(const std::string& name, DataType type, int rows, int columns, int channels) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const std::vector<float> x = Rounded(Normals(pixels * channels, 1), type);
-  const std::vector<float> weight = Rounded(Normals(3LL * channels * 9, 2, 1.0F / std::sqrt(9.0F * channels)), type), bias = Normals(3, 3);
+  const std::vector<float> weight = Rounded(Normals(3LL * channels * 9, 2, 1.0F / std::sqrt(9.0F * channels)), type),
+                           bias = Normals(3, 3);
   std::vector<float> expected(static_cast<std::size_t>(pixels * 3));
-  reference::OutputConvolve(Pool(), x.data(), rows, columns, channels, reference::PackConvolutionWeights(weight, 3, channels), bias.data(), expected.data());
+  reference::OutputConvolve(Pool(), x.data(), rows, columns, channels,
+                            reference::PackConvolutionWeights(weight, 3, channels), bias.data(), expected.data());
   const Array dx(x, type), stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32);
   const Array packed(3 * PackedConvolutionDepth(9, channels, 0), type), result(pixels * 3, DataType::kFloat32);
   PackConvolutionParams pack;
@@ -249,7 +275,8 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
   params.width = columns;
   params.channels = channels;
   params.type = type;
-  if (Succeeded(LaunchDecoderOutput(params, nullptr), name)) Compare(name, result.read(), expected, 2e-5, result.marginsIntact());
+  if (Succeeded(LaunchDecoderOutput(params, nullptr), name))
+    Compare(name, result.read(), expected, 2e-5, result.marginsIntact());
 }
 
 }  // namespace
@@ -258,54 +285,96 @@ void ConvolutionTests() {
   const bool quick = Run().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
     if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
-    Test(Label("conv3x3 past bias relu", type, {9, 11, 24, 24}), [&](const std::string& name) { RunConvolution(name, type, 9, 11, 24, 24, true, true, false, true); });
-    Test(Label("conv3x3 residual", type, {16, 24, 32, 32}), [&](const std::string& name) { RunConvolution(name, type, 16, 24, 32, 32, false, true, true, true); });
-    Test(Label("conv3x3 odd channels", type, {7, 5, 13, 11}), [&](const std::string& name) { RunConvolution(name, type, 7, 5, 13, 11, true, true, true, true); });
-    Test(Label("conv3x3 no bias", type, {17, 31, 784, 40}), [&](const std::string& name) { RunConvolution(name, type, 17, 31, 784, 40, false, false, false, false); });
-    Test(Label("grow", type, {8, 12, 32, 24, 1}), [&](const std::string& name) { RunGrow(name, type, 8, 12, 32, 24, 1, false); });
-    Test(Label("grow", type, {9, 7, 24, 16, 2}), [&](const std::string& name) { RunGrow(name, type, 9, 7, 24, 16, 2, true); });
-    Test(Label("causal", type, {8, 16, 24, 16, 2}), [&](const std::string& name) { RunCausal(name, type, 8, 16, 24, 16, 2, false); });
-    Test(Label("causal window order", type, {8, 16, 16, 24, 4}), [&](const std::string& name) { RunCausal(name, type, 8, 16, 16, 24, 4, true); });
-    Test(Label("decoder output", type, {16, 32, 16}), [&](const std::string& name) { RunOutput(name, type, 16, 32, 16); });
-    Test(Label("decoder output", type, {13, 37, 72}), [&](const std::string& name) { RunOutput(name, type, 13, 37, 72); });
+    Test(Label("conv3x3 past bias relu", type, {9, 11, 24, 24}),
+         [&](const std::string& name) { RunConvolution(name, type, 9, 11, 24, 24, true, true, false, true); });
+    Test(Label("conv3x3 residual", type, {16, 24, 32, 32}),
+         [&](const std::string& name) { RunConvolution(name, type, 16, 24, 32, 32, false, true, true, true); });
+    Test(Label("conv3x3 odd channels", type, {7, 5, 13, 11}),
+         [&](const std::string& name) { RunConvolution(name, type, 7, 5, 13, 11, true, true, true, true); });
+    Test(Label("conv3x3 no bias", type, {17, 31, 784, 40}),
+         [&](const std::string& name) { RunConvolution(name, type, 17, 31, 784, 40, false, false, false, false); });
+    Test(Label("grow", type, {8, 12, 32, 24, 1}),
+         [&](const std::string& name) { RunGrow(name, type, 8, 12, 32, 24, 1, false); });
+    Test(Label("grow", type, {9, 7, 24, 16, 2}),
+         [&](const std::string& name) { RunGrow(name, type, 9, 7, 24, 16, 2, true); });
+    Test(Label("causal", type, {8, 16, 24, 16, 2}),
+         [&](const std::string& name) { RunCausal(name, type, 8, 16, 24, 16, 2, false); });
+    Test(Label("causal window order", type, {8, 16, 16, 24, 4}),
+         [&](const std::string& name) { RunCausal(name, type, 8, 16, 16, 24, 4, true); });
+    Test(Label("decoder output", type, {16, 32, 16}),
+         [&](const std::string& name) { RunOutput(name, type, 16, 32, 16); });
+    Test(Label("decoder output", type, {13, 37, 72}),
+         [&](const std::string& name) { RunOutput(name, type, 13, 37, 72); });
     Test(Label("decoder output", type, {9, 9, 13}), [&](const std::string& name) { RunOutput(name, type, 9, 9, 13); });
-    // Sub-tiles of 16x8 and 8x16 pixels: one row, one column, a pixel more and less than a tile, channels that end inside a block.
-    Test(Label("conv3x3 one row", type, {1, 40, 64, 64}), [&](const std::string& name) { RunConvolution(name, type, 1, 40, 64, 64, true, true, true, true); });
-    Test(Label("conv3x3 one column", type, {37, 1, 72, 8}), [&](const std::string& name) { RunConvolution(name, type, 37, 1, 72, 8, false, true, false, false); });
-    Test(Label("conv3x3", type, {17, 9, 64, 136}), [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 136, false, false, true, true); });
-    Test(Label("conv3x3 past", type, {15, 7, 128, 128}), [&](const std::string& name) { RunConvolution(name, type, 15, 7, 128, 128, true, true, true, false); });
-    Test(Label("conv3x3", type, {8, 33, 200, 264}), [&](const std::string& name) { RunConvolution(name, type, 8, 33, 200, 264, false, true, false, true); });
-    Test(Label("grow one row", type, {1, 19, 64, 136, 1}), [&](const std::string& name) { RunGrow(name, type, 1, 19, 64, 136, 1, true); });
-    Test(Label("grow", type, {24, 10, 72, 8, 2}), [&](const std::string& name) { RunGrow(name, type, 24, 10, 72, 8, 2, false); });
-    Test(Label("causal", type, {24, 8, 72, 136, 3}), [&](const std::string& name) { RunCausal(name, type, 24, 8, 72, 136, 3, false); });
-    Test(Label("causal", type, {8, 40, 64, 64, 8}), [&](const std::string& name) { RunCausal(name, type, 8, 40, 64, 64, 8, false); });
-    // The staging areas: a tile's second channel half outside, both shapes of sub-tile, a sub-tile that repeats the last one (odd counts),
-    // pixels apart; growth writes every second pixel, with more tiles than blocks.
-    Test(Label("conv3x3 residual", type, {17, 9, 64, 264}), [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 264, false, true, true, true); });
-    Test(Label("conv3x3 past residual", type, {9, 37, 72, 136}), [&](const std::string& name) { RunConvolution(name, type, 9, 37, 72, 136, true, true, true, false); });
-    Test(Label("conv3x3 residual", type, {33, 23, 64, 136}), [&](const std::string& name) { RunConvolution(name, type, 33, 23, 64, 136, false, false, true, false); });
-    Test(Label("conv3x3 residual gap", type, {19, 21, 64, 200}), [&](const std::string& name) { RunConvolution(name, type, 19, 21, 64, 200, false, true, true, true, 24); });
-    Test(Label("conv3x3 past gap", type, {8, 47, 64, 72}), [&](const std::string& name) { RunConvolution(name, type, 8, 47, 64, 72, true, true, false, false, 8); });
-    Test(Label("grow", type, {33, 23, 64, 264, 1}), [&](const std::string& name) { RunGrow(name, type, 33, 23, 64, 264, 1, true); });
-    Test(Label("grow", type, {95, 71, 64, 264, 1}), [&](const std::string& name) { RunGrow(name, type, 95, 71, 64, 264, 1, false); });
+    // Sub-tiles of 16x8 and 8x16 pixels: one row, one column, a pixel more and less than a tile, channels that end
+    // inside a block.
+    Test(Label("conv3x3 one row", type, {1, 40, 64, 64}),
+         [&](const std::string& name) { RunConvolution(name, type, 1, 40, 64, 64, true, true, true, true); });
+    Test(Label("conv3x3 one column", type, {37, 1, 72, 8}),
+         [&](const std::string& name) { RunConvolution(name, type, 37, 1, 72, 8, false, true, false, false); });
+    Test(Label("conv3x3", type, {17, 9, 64, 136}),
+         [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 136, false, false, true, true); });
+    Test(Label("conv3x3 past", type, {15, 7, 128, 128}),
+         [&](const std::string& name) { RunConvolution(name, type, 15, 7, 128, 128, true, true, true, false); });
+    Test(Label("conv3x3", type, {8, 33, 200, 264}),
+         [&](const std::string& name) { RunConvolution(name, type, 8, 33, 200, 264, false, true, false, true); });
+    Test(Label("grow one row", type, {1, 19, 64, 136, 1}),
+         [&](const std::string& name) { RunGrow(name, type, 1, 19, 64, 136, 1, true); });
+    Test(Label("grow", type, {24, 10, 72, 8, 2}),
+         [&](const std::string& name) { RunGrow(name, type, 24, 10, 72, 8, 2, false); });
+    Test(Label("causal", type, {24, 8, 72, 136, 3}),
+         [&](const std::string& name) { RunCausal(name, type, 24, 8, 72, 136, 3, false); });
+    Test(Label("causal", type, {8, 40, 64, 64, 8}),
+         [&](const std::string& name) { RunCausal(name, type, 8, 40, 64, 64, 8, false); });
+    // The staging areas: a tile's second channel half outside, both shapes of sub-tile, a sub-tile that repeats the
+    // last one (odd counts), pixels apart; growth writes every second pixel, with more tiles than blocks.
+    Test(Label("conv3x3 residual", type, {17, 9, 64, 264}),
+         [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 264, false, true, true, true); });
+    Test(Label("conv3x3 past residual", type, {9, 37, 72, 136}),
+         [&](const std::string& name) { RunConvolution(name, type, 9, 37, 72, 136, true, true, true, false); });
+    Test(Label("conv3x3 residual", type, {33, 23, 64, 136}),
+         [&](const std::string& name) { RunConvolution(name, type, 33, 23, 64, 136, false, false, true, false); });
+    Test(Label("conv3x3 residual gap", type, {19, 21, 64, 200}),
+         [&](const std::string& name) { RunConvolution(name, type, 19, 21, 64, 200, false, true, true, true, 24); });
+    Test(Label("conv3x3 past gap", type, {8, 47, 64, 72}),
+         [&](const std::string& name) { RunConvolution(name, type, 8, 47, 64, 72, true, true, false, false, 8); });
+    Test(Label("grow", type, {33, 23, 64, 264, 1}),
+         [&](const std::string& name) { RunGrow(name, type, 33, 23, 64, 264, 1, true); });
+    Test(Label("grow", type, {95, 71, 64, 264, 1}),
+         [&](const std::string& name) { RunGrow(name, type, 95, 71, 64, 264, 1, false); });
     if (!quick) {
       // Many tiles a block: rings and staging areas go round with every combination of what the way out adds.
-      Test(Label("conv3x3 past residual", type, {301, 403, 64, 136}), [&](const std::string& name) { RunConvolution(name, type, 301, 403, 64, 136, true, true, true, true); });
-      Test(Label("conv3x3 past", type, {403, 301, 64, 264}), [&](const std::string& name) { RunConvolution(name, type, 403, 301, 64, 264, true, true, false, false); });
-      Test(Label("grow", type, {203, 211, 64, 136, 1}), [&](const std::string& name) { RunGrow(name, type, 203, 211, 64, 136, 1, true); });
-      Test(Label("conv3x3 past", type, {131, 67, 128, 136}), [&](const std::string& name) { RunConvolution(name, type, 131, 67, 128, 136, true, true, false, true); });
-      Test(Label("conv3x3 residual", type, {96, 88, 256, 256}), [&](const std::string& name) { RunConvolution(name, type, 96, 88, 256, 256, false, true, true, true); });
+      Test(Label("conv3x3 past residual", type, {301, 403, 64, 136}),
+           [&](const std::string& name) { RunConvolution(name, type, 301, 403, 64, 136, true, true, true, true); });
+      Test(Label("conv3x3 past", type, {403, 301, 64, 264}),
+           [&](const std::string& name) { RunConvolution(name, type, 403, 301, 64, 264, true, true, false, false); });
+      Test(Label("grow", type, {203, 211, 64, 136, 1}),
+           [&](const std::string& name) { RunGrow(name, type, 203, 211, 64, 136, 1, true); });
+      Test(Label("conv3x3 past", type, {131, 67, 128, 136}),
+           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 128, 136, true, true, false, true); });
+      Test(Label("conv3x3 residual", type, {96, 88, 256, 256}),
+           [&](const std::string& name) { RunConvolution(name, type, 96, 88, 256, 256, false, true, true, true); });
       // Blocks of 64 that straddle segments: an odd number of 32-channel blocks, and one block a segment.
-      Test(Label("conv3x3", type, {131, 67, 784, 136}), [&](const std::string& name) { RunConvolution(name, type, 131, 67, 784, 136, false, true, false, true); });
-      Test(Label("conv3x3 past", type, {131, 67, 24, 136}), [&](const std::string& name) { RunConvolution(name, type, 131, 67, 24, 136, true, true, false, true); });
-      Test(Label("grow", type, {131, 131, 96, 128, 1}), [&](const std::string& name) { RunGrow(name, type, 131, 131, 96, 128, 1, false); });
-      Test(Label("grow", type, {67, 65, 128, 128, 2}), [&](const std::string& name) { RunGrow(name, type, 67, 65, 128, 128, 2, true); });
-      Test(Label("causal", type, {48, 88, 768, 256, 4}), [&](const std::string& name) { RunCausal(name, type, 48, 88, 768, 256, 4, false); });
-      Test(Label("conv3x3 past", type, {144, 136, 128, 128}), [&](const std::string& name) { RunConvolution(name, type, 144, 136, 128, 128, true, true, false, true); });
-      Test(Label("conv3x3 residual", type, {203, 301, 128, 128}), [&](const std::string& name) { RunConvolution(name, type, 203, 301, 128, 128, false, true, true, true); });
-      Test(Label("grow", type, {96, 88, 256, 128, 2}), [&](const std::string& name) { RunGrow(name, type, 96, 88, 256, 128, 2, true); });
-      Test(Label("causal window order", type, {72, 128, 128, 192, 2}), [&](const std::string& name) { RunCausal(name, type, 72, 128, 128, 192, 2, true); });
-      Test(Label("decoder output", type, {128, 160, 128}), [&](const std::string& name) { RunOutput(name, type, 128, 160, 128); });
+      Test(Label("conv3x3", type, {131, 67, 784, 136}),
+           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 784, 136, false, true, false, true); });
+      Test(Label("conv3x3 past", type, {131, 67, 24, 136}),
+           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 24, 136, true, true, false, true); });
+      Test(Label("grow", type, {131, 131, 96, 128, 1}),
+           [&](const std::string& name) { RunGrow(name, type, 131, 131, 96, 128, 1, false); });
+      Test(Label("grow", type, {67, 65, 128, 128, 2}),
+           [&](const std::string& name) { RunGrow(name, type, 67, 65, 128, 128, 2, true); });
+      Test(Label("causal", type, {48, 88, 768, 256, 4}),
+           [&](const std::string& name) { RunCausal(name, type, 48, 88, 768, 256, 4, false); });
+      Test(Label("conv3x3 past", type, {144, 136, 128, 128}),
+           [&](const std::string& name) { RunConvolution(name, type, 144, 136, 128, 128, true, true, false, true); });
+      Test(Label("conv3x3 residual", type, {203, 301, 128, 128}),
+           [&](const std::string& name) { RunConvolution(name, type, 203, 301, 128, 128, false, true, true, true); });
+      Test(Label("grow", type, {96, 88, 256, 128, 2}),
+           [&](const std::string& name) { RunGrow(name, type, 96, 88, 256, 128, 2, true); });
+      Test(Label("causal window order", type, {72, 128, 128, 192, 2}),
+           [&](const std::string& name) { RunCausal(name, type, 72, 128, 128, 192, 2, true); });
+      Test(Label("decoder output", type, {128, 160, 128}),
+           [&](const std::string& name) { RunOutput(name, type, 128, 160, 128); });
     }
   }
 }

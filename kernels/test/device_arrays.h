@@ -1,5 +1,5 @@
-// What the kernels' tests add to the harness: device arrays poisoned with NaN, fresh random inputs, and a comparison that says where the
-// worst element lies.
+// What the kernels' tests add to the harness: device arrays poisoned with NaN, fresh random inputs, and a comparison
+// that says where the worst element lies.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -60,7 +60,8 @@ inline bool Succeeded(Launched launched, const std::string& name) { return Succe
 inline std::vector<float> Spaced(const std::vector<float>& rows, std::int64_t columns, std::int64_t ld) {
   std::vector<float> out(rows.size() / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld), NAN);
   for (std::size_t i = 0; i < rows.size(); ++i)
-    out[i / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld) + i % static_cast<std::size_t>(columns)] = rows[i];
+    out[i / static_cast<std::size_t>(columns) * static_cast<std::size_t>(ld) + i % static_cast<std::size_t>(columns)] =
+        rows[i];
   return out;
 }
 
@@ -82,7 +83,8 @@ inline std::vector<std::uint8_t> RandomBytes(std::int64_t count, std::uint64_t s
 inline float Float8Value(std::uint8_t bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
   if (exponent == 15 && mantissa == 7) return NAN;
-  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9) : std::ldexp(8.0F + static_cast<float>(mantissa), exponent - 10);
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                        : std::ldexp(8.0F + static_cast<float>(mantissa), exponent - 10);
   return bits & 128 ? -magnitude : magnitude;
 }
 inline std::uint8_t Float8Bits(float value) {
@@ -192,8 +194,8 @@ class Ints : public Device {
 };
 
 // Relative error ||out - ref|| / ||ref|| and the largest single error; NaN never passes.
-inline void Compare(const std::string& name, const std::vector<float>& out, const std::vector<float>& reference, double tolerance,
-                    bool marginsIntact = true) {
+inline void Compare(const std::string& name, const std::vector<float>& out, const std::vector<float>& reference,
+                    double tolerance, bool marginsIntact = true) {
   double difference = 0, norm = 0, dot = 0, own = 0, worst = -1;
   std::size_t worstAt = 0;
   bool finite = out.size() == reference.size();
@@ -216,27 +218,33 @@ inline void Compare(const std::string& name, const std::vector<float>& out, cons
     Report(name, false, text);
     return;
   }
-  const double error = std::sqrt(difference / std::max(norm, 1e-30)), cosine = dot / std::sqrt(std::max(norm * own, 1e-60));
-  std::snprintf(text, sizeof text, "error %.2e (limit %.0e) cosine %.7f worst %.3g at %zu: %.6g, reference %.6g%s", error, tolerance, cosine,
-                worst, worstAt, static_cast<double>(out[worstAt]), static_cast<double>(reference[worstAt]),
-                marginsIntact ? "" : " WROTE OUTSIDE");
+  const double error = std::sqrt(difference / std::max(norm, 1e-30)),
+               cosine = dot / std::sqrt(std::max(norm * own, 1e-60));
+  std::snprintf(text, sizeof text, "error %.2e (limit %.0e) cosine %.7f worst %.3g at %zu: %.6g, reference %.6g%s",
+                error, tolerance, cosine, worst, worstAt, static_cast<double>(out[worstAt]),
+                static_cast<double>(reference[worstAt]), marginsIntact ? "" : " WROTE OUTSIDE");
   Report(name, error <= tolerance && marginsIntact, text);
 }
-inline void CompareBytes(const std::string& name, const std::vector<std::uint8_t>& out, const std::vector<std::uint8_t>& reference,
-                         bool marginsIntact = true) {
+inline void CompareBytes(const std::string& name, const std::vector<std::uint8_t>& out,
+                         const std::vector<std::uint8_t>& reference, bool marginsIntact = true) {
   std::size_t wrong = out.size() == reference.size() ? 0 : 1, first = 0;
   for (std::size_t i = 0; i < std::min(out.size(), reference.size()); ++i)
     if (out[i] != reference[i] && wrong++ == 0) first = i;
   char text[160];
-  std::snprintf(text, sizeof text, "%zu of %zu bytes differ, first at %zu%s", wrong, reference.size(), first, marginsIntact ? "" : " WROTE OUTSIDE");
+  std::snprintf(text, sizeof text, "%zu of %zu bytes differ, first at %zu%s", wrong, reference.size(), first,
+                marginsIntact ? "" : " WROTE OUTSIDE");
   Report(name, wrong == 0 && marginsIntact, text);
 }
 
-// Limits follow from the type: outputs rounded to bf16 differ by about 1.2e-3 from the exact ones. An e4m3 output is compared with the
-// expected number rounded too: they differ by a step of 1/16 where the two lie on different sides of a tie, which for a difference of
-// 1e-3 before rounding is one element in sixty.
-inline double Limit(DataType type) { return type == DataType::kBfloat16 ? 3e-3 : type == DataType::kFloat8 ? 1.2e-2 : 2e-5; }
-inline const char* Name(DataType type) { return type == DataType::kBfloat16 ? "bf16" : type == DataType::kFloat8 ? "e4m3" : "fp32"; }
+// Limits follow from the type: outputs rounded to bf16 differ by about 1.2e-3 from the exact ones. An e4m3 output is
+// compared with the expected number rounded too: they differ by a step of 1/16 where the two lie on different sides of
+// a tie, which for a difference of 1e-3 before rounding is one element in sixty.
+inline double Limit(DataType type) {
+  return type == DataType::kBfloat16 ? 3e-3 : type == DataType::kFloat8 ? 1.2e-2 : 2e-5;
+}
+inline const char* Name(DataType type) {
+  return type == DataType::kBfloat16 ? "bf16" : type == DataType::kFloat8 ? "e4m3" : "fp32";
+}
 
 inline void Test(const std::string& name, const std::function<void(const std::string&)>& body) {
   const std::string full = Run().path == Path::kAuto ? name + " (auto)" : name;

@@ -1,10 +1,11 @@
-// e4m3: linear layers, their weights' packing, values and sparse attention, against the reference on operands rounded the same way.
+// e4m3: linear layers, their weights' packing, values and sparse attention, against the reference on operands rounded
+// the same way.
+#include "backend/reference/ops.h"
 #include "kernels/attention.h"
 #include "kernels/attention_input.h"
-#include "backend/reference/ops.h"
 #include "kernels/linear.h"
-#include "kernels/test/device_arrays.h"
 #include "kernels/pack.h"
+#include "kernels/test/device_arrays.h"
 
 namespace flashvsr::kernels::test {
 namespace {
@@ -17,23 +18,31 @@ struct LinearCase {
 
 void RunLinear(const std::string& name, const LinearCase& c) {
   // Scales as the model has them: inputs times 8, weights up to 448.
-  const float inputScale = 8.0F, weightScale = std::exp2(std::floor(std::log2(80.0F * std::sqrt(static_cast<float>(c.k))))), outputScale = 16.0F;
+  const float inputScale = 8.0F,
+              weightScale = std::exp2(std::floor(std::log2(80.0F * std::sqrt(static_cast<float>(c.k))))),
+              outputScale = 16.0F;
   std::vector<float> a = Normals(static_cast<std::int64_t>(c.m) * c.k, 1, inputScale);
-  std::vector<float> b = Normals(static_cast<std::int64_t>(c.n) * c.k, 2, weightScale / std::sqrt(static_cast<float>(c.k)));
+  std::vector<float> b =
+      Normals(static_cast<std::int64_t>(c.n) * c.k, 2, weightScale / std::sqrt(static_cast<float>(c.k)));
   a = Rounded(a, DataType::kFloat8);
   b = Rounded(b, DataType::kFloat8);
   const Array da(a, DataType::kFloat8), db(b, DataType::kFloat8);
   for (float& v : a) v /= inputScale;
   for (float& v : b) v /= weightScale;
-  const std::vector<float> bias = Normals(c.n, 3), residual = Rounded(Normals(static_cast<std::int64_t>(c.m) * c.n, 5), DataType::kBfloat16);
+  const std::vector<float> bias = Normals(c.n, 3),
+                           residual = Rounded(Normals(static_cast<std::int64_t>(c.m) * c.n, 5), DataType::kBfloat16);
   std::vector<float> expected(residual.size());
   const reference::PackedMatrix packed(b, c.n, c.k);
-  reference::Linear(Pool(), a.data(), c.m, packed, bias.data(),
-                    c.activation == Activation::kGeluTanh ? reference::Activation::GeluTanh : reference::Activation::None, expected.data());
+  reference::Linear(
+      Pool(), a.data(), c.m, packed, bias.data(),
+      c.activation == Activation::kGeluTanh ? reference::Activation::GeluTanh : reference::Activation::None,
+      expected.data());
   for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += c.residual ? residual[i] : 0.0F;
-  if (c.float8Out) reference::RoundFloat8(Pool(), expected.data(), static_cast<std::int64_t>(expected.size()), outputScale);
+  if (c.float8Out)
+    reference::RoundFloat8(Pool(), expected.data(), static_cast<std::int64_t>(expected.size()), outputScale);
   const DataType outType = c.float8Out ? DataType::kFloat8 : DataType::kBfloat16;
-  const Array dbias(bias, DataType::kFloat32), dresidual(residual, DataType::kBfloat16), out(static_cast<std::int64_t>(expected.size()), outType);
+  const Array dbias(bias, DataType::kFloat32), dresidual(residual, DataType::kBfloat16),
+      out(static_cast<std::int64_t>(expected.size()), outType);
   LinearParams params;
   params.a = da.data();
   params.b = db.data();
@@ -56,8 +65,8 @@ void RunLinear(const std::string& name, const LinearCase& c) {
 
 // Folding, statistics and rounding of a layer's weight.
 void RunPack(const std::string& name, int rows, int columns) {
-  const std::vector<float> in = Normals(static_cast<std::int64_t>(rows) * columns, 1), rowScale = Normals(rows, 2), columnScale = Normals(columns, 3),
-                           columnShift = Normals(columns, 4);
+  const std::vector<float> in = Normals(static_cast<std::int64_t>(rows) * columns, 1), rowScale = Normals(rows, 2),
+                           columnScale = Normals(columns, 3), columnShift = Normals(columns, 4);
   std::vector<float> largest(static_cast<std::size_t>(rows)), squares(largest), shifts(largest), expected(in.size());
   const float scale = 16.0F;
   for (std::size_t r = 0; r < largest.size(); ++r) {
@@ -73,8 +82,10 @@ void RunPack(const std::string& name, int rows, int columns) {
     squares[r] = static_cast<float>(sum);
     shifts[r] = static_cast<float>(shift);
   }
-  const Array din(in, DataType::kFloat32), drow(rowScale, DataType::kFloat32), dcolumn(columnScale, DataType::kFloat32), dshift(columnShift, DataType::kFloat32);
-  const Array dlargest(rows, DataType::kFloat32), dsquares(rows, DataType::kFloat32), dshifts(rows, DataType::kFloat32), out(static_cast<std::int64_t>(in.size()), DataType::kFloat8);
+  const Array din(in, DataType::kFloat32), drow(rowScale, DataType::kFloat32), dcolumn(columnScale, DataType::kFloat32),
+      dshift(columnShift, DataType::kFloat32);
+  const Array dlargest(rows, DataType::kFloat32), dsquares(rows, DataType::kFloat32), dshifts(rows, DataType::kFloat32),
+      out(static_cast<std::int64_t>(in.size()), DataType::kFloat8);
   PackFloat8RowsParams params;
   params.in = din.data();
   params.source = SourceType::kFloat32;
@@ -88,7 +99,8 @@ void RunPack(const std::string& name, int rows, int columns) {
   params.largest = dlargest.as<float>();
   params.squares = dsquares.as<float>();
   params.shifts = dshifts.as<float>();
-  if (!Succeeded(LaunchRowStatistics(params, nullptr), name) || !Succeeded(LaunchPackFloat8Rows(params, nullptr), name)) return;
+  if (!Succeeded(LaunchRowStatistics(params, nullptr), name) || !Succeeded(LaunchPackFloat8Rows(params, nullptr), name))
+    return;
   Compare(name + ": largest", dlargest.read(), largest, 1e-6, dlargest.marginsIntact());
   Compare(name + ": squares", dsquares.read(), squares, 1e-5, dsquares.marginsIntact());
   Compare(name + ": shifts", dshifts.read(), shifts, 1e-5, dshifts.marginsIntact());
@@ -102,7 +114,8 @@ std::vector<std::uint8_t> Transposed(const std::vector<std::uint8_t>& x, int win
     for (int t = 0; t < 128; ++t)
       for (int h = 0; h < heads; ++h)
         for (int c = 0; c < 128; ++c)
-          out[static_cast<std::size_t>(((w * heads + h) * 128 + c) * 128 + ValuePosition(t))] = x[static_cast<std::size_t>(((w * 128 + t) * heads + h) * 128 + c)];
+          out[static_cast<std::size_t>(((w * heads + h) * 128 + c) * 128 + ValuePosition(t))] =
+              x[static_cast<std::size_t>(((w * 128 + t) * heads + h) * 128 + c)];
   return out;
 }
 
@@ -114,7 +127,8 @@ void RunTranspose(const std::string& name, int windows, int heads) {
 }
 
 // Row 1 of every head keeps nothing, row 0 everything.
-void RunSparseFloat8(const std::string& name, int heads, int windows, int groups, int queryGroups, double density, bool float8Out) {
+void RunSparseFloat8(const std::string& name, int heads, int windows, int groups, int queryGroups, double density,
+                     bool float8Out) {
   const int queries = queryGroups * windows, columns = groups * windows, width = heads * 128;
   const std::int64_t slot = static_cast<std::int64_t>(windows) * 128 * width;
   const float queryScale = 8.0F, keyScale = 4.0F, valueScale = 16.0F;
@@ -126,14 +140,16 @@ void RunSparseFloat8(const std::string& name, int heads, int windows, int groups
     for (float& v : x) v /= by;
     return x;
   };
-  const std::vector<float> q8 = operand(static_cast<std::int64_t>(queries) * 128 * width, 1, queryScale), q = divided(q8, queryScale);
+  const std::vector<float> q8 = operand(static_cast<std::int64_t>(queries) * 128 * width, 1, queryScale),
+                           q = divided(q8, queryScale);
   std::vector<std::vector<float>> keys, values;
   std::vector<std::unique_ptr<Array>> slots;
   std::vector<std::unique_ptr<Bytes>> turned;
   std::vector<const float*> keyPointers, valuePointers;
   AttentionParams params;
   for (int g = 0; g < groups; ++g) {
-    const std::vector<float> k8 = operand(slot, 10 + static_cast<std::uint64_t>(g), keyScale), v8 = operand(slot, 30 + static_cast<std::uint64_t>(g), valueScale);
+    const std::vector<float> k8 = operand(slot, 10 + static_cast<std::uint64_t>(g), keyScale),
+                             v8 = operand(slot, 30 + static_cast<std::uint64_t>(g), valueScale);
     params.keys[g] = slots.emplace_back(std::make_unique<Array>(k8, DataType::kFloat8))->data();
     std::vector<std::uint8_t> bytes;
     for (const float v : v8) bytes.push_back(Float8Bits(v));
@@ -141,7 +157,9 @@ void RunSparseFloat8(const std::string& name, int heads, int windows, int groups
     keys.push_back(divided(k8, keyScale));
     values.push_back(divided(v8, valueScale));
   }
-  for (int g = 0; g < groups; ++g) keyPointers.push_back(keys[static_cast<std::size_t>(g)].data()), valuePointers.push_back(values[static_cast<std::size_t>(g)].data());
+  for (int g = 0; g < groups; ++g)
+    keyPointers.push_back(keys[static_cast<std::size_t>(g)].data()),
+        valuePointers.push_back(values[static_cast<std::size_t>(g)].data());
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(heads) * queries * columns);
   const std::vector<std::uint8_t> random = RandomBytes(static_cast<std::int64_t>(mask.size()), 7);
   for (std::size_t i = 0; i < mask.size(); ++i) {
@@ -149,12 +167,14 @@ void RunSparseFloat8(const std::string& name, int heads, int windows, int groups
     mask[i] = row == 0 ? 1 : row == 1 ? 0 : random[i] < density * 256 ? 1 : 0;
   }
   std::vector<float> expected(q.size());
-  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(), expected.data());
+  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(),
+                          expected.data());
   const DataType outType = float8Out ? DataType::kFloat8 : DataType::kBfloat16;
   const Array dq(q8, DataType::kFloat8), out(static_cast<std::int64_t>(q.size()), outType);
   const Bytes dmask(mask);
   const Ints entries(static_cast<std::int64_t>(mask.size())), counts(static_cast<std::int64_t>(heads) * queries);
-  const KeptWindowsParams kept{dmask.as<std::uint8_t>(), heads * queries, columns, windows, entries.as<std::uint32_t>(), counts.as<int>()};
+  const KeptWindowsParams kept{dmask.as<std::uint8_t>(),    heads * queries, columns, windows,
+                               entries.as<std::uint32_t>(), counts.as<int>()};
   if (!Succeeded(LaunchKeptWindows(kept, nullptr), name)) return;
   params.q = dq.data();
   params.entries = kept.entries;
@@ -184,20 +204,29 @@ void Float8Tests() {
     std::printf("     e4m3: not on this card\n");
     return;
   }
-  std::vector<LinearCase> cases{{1, 8, 16}, {70, 72, 48}, {65, 200, 144, Activation::kGeluTanh, false, true}, {33, 13, 32}, {100, 96, 64, Activation::kNone, true}};
+  std::vector<LinearCase> cases{{1, 8, 16},
+                                {70, 72, 48},
+                                {65, 200, 144, Activation::kGeluTanh, false, true},
+                                {33, 13, 32},
+                                {100, 96, 64, Activation::kNone, true}};
   if (!Run().quick) {
     cases.push_back({2053, 1032, 528, Activation::kGeluTanh, false, true});  // large tiles, all edges ragged
     cases.push_back({4224, 1536, 1536, Activation::kNone, true});
   }
   for (const LinearCase& c : cases)
-    Test(Label(c.float8Out ? "linear to e4m3" : "linear", DataType::kFloat8, {c.m, c.n, c.k}), [&](const std::string& name) { RunLinear(name, c); });
+    Test(Label(c.float8Out ? "linear to e4m3" : "linear", DataType::kFloat8, {c.m, c.n, c.k}),
+         [&](const std::string& name) { RunLinear(name, c); });
   Test("pack to e4m3 7x40", [](const std::string& name) { RunPack(name, 7, 40); });
   Test("pack to e4m3 33x1000", [](const std::string& name) { RunPack(name, 33, 1000); });
   Test("values to e4m3's order, 3 windows, 2 heads", [](const std::string& name) { RunTranspose(name, 3, 2); });
   if (!Float8AttentionSuits()) return;
-  Test("sparse attention e4m3 1 head, 6 windows, 3 groups", [](const std::string& name) { RunSparseFloat8(name, 1, 6, 3, 3, 0.4, false); });
-  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 2, 6, 4, 1, 0.5, true); });
-  if (!Run().quick) Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
+  Test("sparse attention e4m3 1 head, 6 windows, 3 groups",
+       [](const std::string& name) { RunSparseFloat8(name, 1, 6, 3, 3, 0.4, false); });
+  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups",
+       [](const std::string& name) { RunSparseFloat8(name, 2, 6, 4, 1, 0.5, true); });
+  if (!Run().quick)
+    Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups",
+         [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
 }
 
 }  // namespace flashvsr::kernels::test

@@ -1,8 +1,8 @@
 // The index arithmetic that host and device share, on the CPU.
 #include <set>
 
-#include "kernels/attention.h"
 #include "backend/backend.h"
+#include "kernels/attention.h"
 #include "kernels/convolution.h"
 #include "kernels/test/device_arrays.h"
 #include "kernels/window_order.h"
@@ -20,16 +20,19 @@ void IndexTests() {
           for (int column = 0; column < columns; ++column) {
             const std::int64_t token = TokenOfPosition(rows, columns, frame, row, column);
             const TokenPosition back = PositionOfToken(rows, columns, token);
-            ok = ok && token == TokenIndex(columns, windows, frame, row, column) && back.frame == frame && back.row == row && back.column == column;
+            ok = ok && token == TokenIndex(columns, windows, frame, row, column) && back.frame == frame &&
+                 back.row == row && back.column == column;
             seen.insert(token);
           }
-      ok = ok && static_cast<std::int64_t>(seen.size()) == 6LL * rows * columns && *seen.rbegin() == 6LL * rows * columns - 1;
+      ok = ok && static_cast<std::int64_t>(seen.size()) == 6LL * rows * columns &&
+           *seen.rbegin() == 6LL * rows * columns - 1;
     }
     Report(name, ok, "");
   });
   Test("packed convolution axis: every (tap, channel) has its own place inside", [](const std::string& name) {
     bool ok = true;
-    for (const auto& [c0, c1] : std::initializer_list<std::pair<int, int>>{{24, 24}, {784, 0}, {16, 16}, {128, 128}, {13, 5}}) {
+    for (const auto& [c0, c1] :
+         std::initializer_list<std::pair<int, int>>{{24, 24}, {784, 0}, {16, 16}, {128, 128}, {13, 5}}) {
       std::set<std::int64_t> seen;
       const std::int64_t depth = PackedConvolutionDepth(9, c0, c1);
       for (int tap = 0; tap < 9; ++tap)

@@ -42,15 +42,17 @@ Napi::Value CheckModel(const Napi::CallbackInfo& info) {
     const auto progress = ProgressTo(env, info[1]);
     return RunAsync(env, [model, progress]() -> MakeValue {
       LoadOptions options;
-      options.progress = [&progress](std::uint64_t done, std::uint64_t total) { return progress("check", done, total); };
+      options.progress = [&progress](std::uint64_t done, std::uint64_t total) {
+        return progress("check", done, total);
+      };
       const ModelDims dims = OpenModel(model, options)->dims();
       return [dims](Napi::Env job) -> Napi::Value { return DimsObject(job, dims); };
     });
   });
 }
 
-// importModel({transformer, projector, decoder, prompt, outputFolder, name, variant, origin, licence, createdAt, replace},
-// onProgress?) -> Promise<manifest text>
+// importModel({transformer, projector, decoder, prompt, outputFolder, name, variant, origin, licence, createdAt,
+// replace}, onProgress?) -> Promise<manifest text>
 Napi::Value Import(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return Guard(env, [&] {
@@ -73,8 +75,8 @@ Napi::Value Import(const Napi::CallbackInfo& info) {
   });
 }
 
-// Ends the process at once. exit() would run CUDA's own clean-up, which waits for the device: for ever, where it hangs (seen on an
-// H100: a process that had closed everything stayed until it was killed).
+// Ends the process at once. exit() would run CUDA's own clean-up, which waits for the device: for ever, where it hangs
+// (seen on an H100: a process that had closed everything stayed until it was killed).
 void Leave(const Napi::CallbackInfo& info) { std::_Exit(info[0].ToNumber().Int32Value()); }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
@@ -91,9 +93,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("openEngine", Napi::Function::New(env, EngineObject::Open, "openEngine"));
   exports.Set("releaseFrame", Napi::Function::New(env, ReleaseFrame, "releaseFrame"));
   exports.Set("leave", Napi::Function::New(env, Leave, "leave"));
-  exports.Set("openEngines", Napi::Function::New(
-                                 env, [](const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), OpenEngines()); },
-                                 "openEngines"));
+  exports.Set("openEngines",
+              Napi::Function::New(
+                  env, [](const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), OpenEngines()); },
+                  "openEngines"));
   return exports;
 }
 

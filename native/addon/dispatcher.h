@@ -1,5 +1,5 @@
-// Posts jobs from native threads to one JavaScript thread (one Node environment: the main thread or a worker). The object outlives the
-// environment; after the environment has ended, post() returns false.
+// Posts jobs from native threads to one JavaScript thread (one Node environment: the main thread or a worker). The
+// object outlives the environment; after the environment has ended, post() returns false.
 #pragma once
 
 #include <napi.h>
@@ -18,8 +18,8 @@ class Dispatcher : public std::enable_shared_from_this<Dispatcher> {
  public:
   using Job = std::function<void(Napi::Env)>;
 
-  // JS thread. Registers the environment's cleanup hook, which runs the closers, waits for the threads of run() and then
-  // calls `ended`.
+  // JS thread. Registers the environment's cleanup hook, which runs the closers, waits for the threads of run() and
+  // then calls `ended`.
   static std::shared_ptr<Dispatcher> Create(Napi::Env env, std::function<void()> ended);
 
   // Any thread. The job runs on the JS thread, in order, inside a callback scope. False when the environment is gone or
@@ -32,9 +32,10 @@ class Dispatcher : public std::enable_shared_from_this<Dispatcher> {
   void hold();
   void letGo();
 
-  // JS thread. Runs `work` on a new thread and then the job it returns on the JS thread. The environment's end waits for `work`, which
-  // should watch ending(). Not libuv's pool: opening weights or closing an engine takes seconds, the pool has four threads by default,
-  // and Node's own file and DNS calls would wait behind them. Such calls are rare, so a thread each costs nothing.
+  // JS thread. Runs `work` on a new thread and then the job it returns on the JS thread. The environment's end waits
+  // for `work`, which should watch ending(). Not libuv's pool: opening weights or closing an engine takes seconds, the
+  // pool has four threads by default, and Node's own file and DNS calls would wait behind them. Such calls are rare, so
+  // a thread each costs nothing.
   void run(std::function<Job()> work);
 
   // JS thread. `closer` runs when the environment ends before it was removed: what is still open closes then.

@@ -10,10 +10,10 @@
 namespace flashvsr::addon {
 
 Napi::Function EngineObject::Define(Napi::Env env) {
-  return DefineClass(env, "NativeEngine",
-                     {InstanceMethod<&EngineObject::Info>("info"), InstanceMethod<&EngineObject::Plan>("plan"),
-                      InstanceMethod<&EngineObject::OpenStream>("openStream"),
-                      InstanceMethod<&EngineObject::Close>("close")});
+  return DefineClass(
+      env, "NativeEngine",
+      {InstanceMethod<&EngineObject::Info>("info"), InstanceMethod<&EngineObject::Plan>("plan"),
+       InstanceMethod<&EngineObject::OpenStream>("openStream"), InstanceMethod<&EngineObject::Close>("close")});
 }
 
 Napi::Value EngineObject::Open(const Napi::CallbackInfo& info) {

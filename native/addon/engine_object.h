@@ -26,7 +26,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value Plan(const Napi::CallbackInfo& info);
   // openStream(streamOptions, callbacks) -> Promise<NativeStream>
   Napi::Value OpenStream(const Napi::CallbackInfo& info);
-  // close() -> Promise<void>; streams of this handle go on until they are closed, then the engine does if it was the last.
+  // close() -> Promise<void>; streams of this handle go on until they are closed, then the engine does if it was the
+  // last.
   Napi::Value Close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<EngineLease> lease(Napi::Env env) const;

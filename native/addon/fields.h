@@ -39,7 +39,8 @@ inline constexpr std::nullptr_t kNames = nullptr;
   throw Napi::TypeError::New(env, std::string("native option ") + name + " must be " + wanted);
 }
 
-// ---- from JavaScript ---------------------------------------------------------------------------------------------------
+// ---- from JavaScript
+// ---------------------------------------------------------------------------------------------------
 
 template <typename T>
 void Read(const Napi::Value& from, const char* name, T& to);
@@ -50,7 +51,8 @@ void ReadFields(const Napi::Object& from, Struct& to) {
       [&](const auto&... field) {
         const auto read = [&](const auto& one) {
           const Napi::Value value = from.Get(one.name);
-          if (!value.IsUndefined() && !value.IsNull()) Read(value, one.name, to.*one.member);  // absent: the default stays
+          if (!value.IsUndefined() && !value.IsNull())
+            Read(value, one.name, to.*one.member);  // absent: the default stays
         };
         (read(field), ...);
       },
@@ -71,10 +73,12 @@ Enum ReadName(const Napi::Value& from, const char* name) {
 // What JavaScript holds exactly and T can hold; which values make sense was checked in options.ts.
 template <typename T>
 T ReadInteger(const Napi::Value& from, const char* name) {
-  const double value = from.IsNumber() ? from.As<Napi::Number>().DoubleValue() : std::numeric_limits<double>::quiet_NaN();
+  const double value =
+      from.IsNumber() ? from.As<Napi::Number>().DoubleValue() : std::numeric_limits<double>::quiet_NaN();
   const double most = std::min(9007199254740992.0, static_cast<double>(std::numeric_limits<T>::max()));
   const double least = std::is_signed_v<T> ? -most : 0.0;
-  if (!(value >= least && value <= most) || value != std::floor(value)) FailOption(from.Env(), name, "an integer in its range");
+  if (!(value >= least && value <= most) || value != std::floor(value))
+    FailOption(from.Env(), name, "an integer in its range");
   return static_cast<T>(value);
 }
 
@@ -114,7 +118,8 @@ void Read(const Napi::Value& from, const char* name, T& to) {
   }
 }
 
-// ---- to JavaScript -----------------------------------------------------------------------------------------------------
+// ---- to JavaScript
+// -----------------------------------------------------------------------------------------------------
 
 template <typename Struct>
 Napi::Object WriteFields(Napi::Env env, const Struct& from);
@@ -149,7 +154,8 @@ Napi::Value Write(Napi::Env env, const T& from) {
 template <typename Struct>
 Napi::Object WriteFields(Napi::Env env, const Struct& from) {
   Napi::Object object = Napi::Object::New(env);
-  std::apply([&](const auto&... field) { (object.Set(field.name, Write(env, from.*field.member)), ...); }, kFields<Struct>);
+  std::apply([&](const auto&... field) { (object.Set(field.name, Write(env, from.*field.member)), ...); },
+             kFields<Struct>);
   return object;
 }
 

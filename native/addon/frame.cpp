@@ -13,7 +13,9 @@ namespace {
 class Loan {
  public:
   Loan(const OutputFrame& frame, std::shared_ptr<FrameLoans> loans)
-      : data_(frame.data), bytes_(frame.bytes), loans_(std::move(loans)) {
+      : data_(frame.data),
+        bytes_(frame.bytes),
+        loans_(std::move(loans)) {
     ++loans_->count;
   }
   ~Loan() { end(); }

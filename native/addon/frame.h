@@ -20,11 +20,12 @@ struct FrameLoans {
 };
 
 // { data: ArrayBuffer, width, height, mediaTime, frameIndex, arrivedUs, chunkIndex, matrix, range, loan?: External }.
-// `data` has the tight layout of picture.h. With a loan it is the engine's own memory, given back by ReleaseFrame or, at
-// the latest, when `data` is collected.
+// `data` has the tight layout of picture.h. With a loan it is the engine's own memory, given back by ReleaseFrame or,
+// at the latest, when `data` is collected.
 Napi::Object FrameObject(Napi::Env env, const OutputFrame& frame, const std::shared_ptr<FrameLoans>& loans);
 
-// releaseFrame(loan, data): detaches `data` (whoever still looks at it sees nothing) and gives the memory back. Idempotent.
+// releaseFrame(loan, data): detaches `data` (whoever still looks at it sees nothing) and gives the memory back.
+// Idempotent.
 void ReleaseFrame(const Napi::CallbackInfo& info);
 
 }  // namespace flashvsr::addon

@@ -6,7 +6,8 @@
 
 namespace flashvsr::addon {
 
-// ---- names -------------------------------------------------------------------------------------------------------------
+// ---- names
+// -------------------------------------------------------------------------------------------------------------
 
 template <typename Enum>
 using Name = std::pair<const char*, Enum>;
@@ -23,21 +24,25 @@ inline constexpr std::array kNames<ColourMatch>{Name<ColourMatch>{"adain", Colou
                                                 Name<ColourMatch>{"wavelet", ColourMatch::Wavelet},
                                                 Name<ColourMatch>{"none", ColourMatch::None}};
 template <>
-inline constexpr std::array kNames<Precision>{Name<Precision>{"fp32", Precision::Fp32}, Name<Precision>{"bf16", Precision::Bf16},
+inline constexpr std::array kNames<Precision>{Name<Precision>{"fp32", Precision::Fp32},
+                                              Name<Precision>{"bf16", Precision::Bf16},
                                               Name<Precision>{"fp8", Precision::Fp8}};
 template <>
 inline constexpr std::array kNames<ModelVariant>{Name<ModelVariant>{"v1", ModelVariant::V1},
                                                  Name<ModelVariant>{"v1.1", ModelVariant::V1_1}};
 template <>
-inline constexpr std::array kNames<ModelLocation::Kind>{Name<ModelLocation::Kind>{"imported", ModelLocation::Kind::Imported},
-                                                        Name<ModelLocation::Kind>{"official", ModelLocation::Kind::Official},
-                                                        Name<ModelLocation::Kind>{"synthetic", ModelLocation::Kind::Synthetic}};
+inline constexpr std::array kNames<ModelLocation::Kind>{
+    Name<ModelLocation::Kind>{"imported", ModelLocation::Kind::Imported},
+    Name<ModelLocation::Kind>{"official", ModelLocation::Kind::Official},
+    Name<ModelLocation::Kind>{"synthetic", ModelLocation::Kind::Synthetic}};
 
-// ---- fields ------------------------------------------------------------------------------------------------------------
+// ---- fields
+// ------------------------------------------------------------------------------------------------------------
 
 template <>
 inline constexpr auto kFields<ModelLocation> =
-    std::tuple{Field{"kind", &ModelLocation::kind}, Field{"path", &ModelLocation::path}, Field{"variant", &ModelLocation::variant}};
+    std::tuple{Field{"kind", &ModelLocation::kind}, Field{"path", &ModelLocation::path},
+               Field{"variant", &ModelLocation::variant}};
 
 template <>
 inline constexpr auto kFields<PictureFormat> =
@@ -45,26 +50,38 @@ inline constexpr auto kFields<PictureFormat> =
 
 template <>
 inline constexpr auto kFields<StreamSettings> = std::tuple{
-    Field{"sparseRatio", &StreamSettings::sparseRatio}, Field{"topkRatio", &StreamSettings::topkRatio},
-    Field{"kvRatio", &StreamSettings::kvRatio},         Field{"localRange", &StreamSettings::localRange},
-    Field{"seed", &StreamSettings::seed},               Field{"colourMatch", &StreamSettings::colourMatch},
+    Field{"sparseRatio", &StreamSettings::sparseRatio},
+    Field{"topkRatio", &StreamSettings::topkRatio},
+    Field{"kvRatio", &StreamSettings::kvRatio},
+    Field{"localRange", &StreamSettings::localRange},
+    Field{"seed", &StreamSettings::seed},
+    Field{"colourMatch", &StreamSettings::colourMatch},
 };
 
 template <>
 inline constexpr auto kFields<StreamOptions> = std::tuple{
-    Field{"sourceWidth", &StreamOptions::sourceWidth},           Field{"sourceHeight", &StreamOptions::sourceHeight},
-    Field{"scale", &StreamOptions::scale},                       Field{"outputWidth", &StreamOptions::outputWidth},
-    Field{"outputHeight", &StreamOptions::outputHeight},         Field{"settings", &StreamOptions::settings},
-    Field{"coldStartFrames", &StreamOptions::coldStartFrames},   Field{"gatherDeadlineMs", &StreamOptions::gatherDeadlineMs},
-    Field{"inputQueueFrames", &StreamOptions::inputQueueFrames}, Field{"outputQueueFrames", &StreamOptions::outputQueueFrames},
-    Field{"startPosition", &StreamOptions::startPosition},       Field{"recordPath", &StreamOptions::recordPath},
+    Field{"sourceWidth", &StreamOptions::sourceWidth},
+    Field{"sourceHeight", &StreamOptions::sourceHeight},
+    Field{"scale", &StreamOptions::scale},
+    Field{"outputWidth", &StreamOptions::outputWidth},
+    Field{"outputHeight", &StreamOptions::outputHeight},
+    Field{"settings", &StreamOptions::settings},
+    Field{"coldStartFrames", &StreamOptions::coldStartFrames},
+    Field{"gatherDeadlineMs", &StreamOptions::gatherDeadlineMs},
+    Field{"inputQueueFrames", &StreamOptions::inputQueueFrames},
+    Field{"outputQueueFrames", &StreamOptions::outputQueueFrames},
+    Field{"startPosition", &StreamOptions::startPosition},
+    Field{"recordPath", &StreamOptions::recordPath},
 };
 
 template <>
 inline constexpr auto kFields<EngineOptions> = std::tuple{
-    Field{"device", &EngineOptions::device},       Field{"deviceIndex", &EngineOptions::deviceIndex},
-    Field{"precision", &EngineOptions::precision}, Field{"threads", &EngineOptions::threads},
-    Field{"hangMs", &EngineOptions::hangMs},       Field{"warmUp", &EngineOptions::warmUp},
+    Field{"device", &EngineOptions::device},
+    Field{"deviceIndex", &EngineOptions::deviceIndex},
+    Field{"precision", &EngineOptions::precision},
+    Field{"threads", &EngineOptions::threads},
+    Field{"hangMs", &EngineOptions::hangMs},
+    Field{"warmUp", &EngineOptions::warmUp},
     Field{"cudaLibraryPath", &EngineOptions::cudaLibraryPath},
 };
 
@@ -80,42 +97,58 @@ inline constexpr auto kFields<ModelDims> = std::tuple{
 
 template <>
 inline constexpr auto kFields<MemoryPlan> = std::tuple{
-    Field{"weightBytes", &MemoryPlan::weightBytes},       Field{"kvCacheBytes", &MemoryPlan::kvCacheBytes},
-    Field{"decoderBytes", &MemoryPlan::decoderBytes},     Field{"pictureBytes", &MemoryPlan::pictureBytes},
-    Field{"workspaceBytes", &MemoryPlan::workspaceBytes}, Field{"streamBytes", &MemoryPlan::streamBytes},
-    Field{"availableBytes", &MemoryPlan::availableBytes}, Field{"fits", &MemoryPlan::fits},
-    Field{"outputWidth", &MemoryPlan::outputWidth},       Field{"outputHeight", &MemoryPlan::outputHeight},
-    Field{"paddedWidth", &MemoryPlan::paddedWidth},       Field{"paddedHeight", &MemoryPlan::paddedHeight},
-    Field{"chunkFrames", &MemoryPlan::chunkFrames},       Field{"lookAheadFrames", &MemoryPlan::lookAheadFrames},
-    Field{"message", &MemoryPlan::message},               Field{"firstChunkFrames", &MemoryPlan::firstChunkFrames},
+    Field{"weightBytes", &MemoryPlan::weightBytes},
+    Field{"kvCacheBytes", &MemoryPlan::kvCacheBytes},
+    Field{"decoderBytes", &MemoryPlan::decoderBytes},
+    Field{"pictureBytes", &MemoryPlan::pictureBytes},
+    Field{"workspaceBytes", &MemoryPlan::workspaceBytes},
+    Field{"streamBytes", &MemoryPlan::streamBytes},
+    Field{"availableBytes", &MemoryPlan::availableBytes},
+    Field{"fits", &MemoryPlan::fits},
+    Field{"outputWidth", &MemoryPlan::outputWidth},
+    Field{"outputHeight", &MemoryPlan::outputHeight},
+    Field{"paddedWidth", &MemoryPlan::paddedWidth},
+    Field{"paddedHeight", &MemoryPlan::paddedHeight},
+    Field{"chunkFrames", &MemoryPlan::chunkFrames},
+    Field{"lookAheadFrames", &MemoryPlan::lookAheadFrames},
+    Field{"message", &MemoryPlan::message},
+    Field{"firstChunkFrames", &MemoryPlan::firstChunkFrames},
 };
 
 template <>
-inline constexpr auto kFields<StageTimes> =
-    std::tuple{Field{"projectMs", &StageTimes::project}, Field{"denoiseMs", &StageTimes::denoise}, Field{"revealMs", &StageTimes::reveal},
-               Field{"matchMs", &StageTimes::match}, Field{"totalMs", &StageTimes::total}};
+inline constexpr auto kFields<StageTimes> = std::tuple{
+    Field{"projectMs", &StageTimes::project}, Field{"denoiseMs", &StageTimes::denoise},
+    Field{"revealMs", &StageTimes::reveal}, Field{"matchMs", &StageTimes::match}, Field{"totalMs", &StageTimes::total}};
 
 template <>
 inline constexpr auto kFields<StreamStats> = std::tuple{
-    Field{"pushedFrames", &StreamStats::pushedFrames},   Field{"deliveredFrames", &StreamStats::deliveredFrames},
-    Field{"refusedFrames", &StreamStats::refusedFrames}, Field{"repeatedFrames", &StreamStats::repeatedFrames},
-    Field{"chunks", &StreamStats::chunks},               Field{"restarts", &StreamStats::restarts},
-    Field{"queuedFrames", &StreamStats::queuedFrames},   Field{"pendingFrames", &StreamStats::pendingFrames},
-    Field{"position", &StreamStats::position},           Field{"outputFramesHeld", &StreamStats::outputFramesHeld},
-    Field{"busyMs", &StreamStats::busyMs},               Field{"latencyMs", &StreamStats::latencyMs},
+    Field{"pushedFrames", &StreamStats::pushedFrames},
+    Field{"deliveredFrames", &StreamStats::deliveredFrames},
+    Field{"refusedFrames", &StreamStats::refusedFrames},
+    Field{"repeatedFrames", &StreamStats::repeatedFrames},
+    Field{"chunks", &StreamStats::chunks},
+    Field{"restarts", &StreamStats::restarts},
+    Field{"queuedFrames", &StreamStats::queuedFrames},
+    Field{"pendingFrames", &StreamStats::pendingFrames},
+    Field{"position", &StreamStats::position},
+    Field{"outputFramesHeld", &StreamStats::outputFramesHeld},
+    Field{"busyMs", &StreamStats::busyMs},
+    Field{"latencyMs", &StreamStats::latencyMs},
     Field{"lastChunk", &StreamStats::lastChunk},
 };
 
 template <>
 inline constexpr auto kFields<EngineInfo> = std::tuple{
-    Field{"device", &EngineInfo::device}, Field{"deviceName", &EngineInfo::deviceName},   Field{"precision", &EngineInfo::precision},
-    Field{"dims", &EngineInfo::dims},     Field{"weightBytes", &EngineInfo::weightBytes}, Field{"warm", &EngineInfo::warm},
+    Field{"device", &EngineInfo::device},           Field{"deviceName", &EngineInfo::deviceName},
+    Field{"precision", &EngineInfo::precision},     Field{"dims", &EngineInfo::dims},
+    Field{"weightBytes", &EngineInfo::weightBytes}, Field{"warm", &EngineInfo::warm},
 };
 
 template <>
 inline constexpr auto kFields<DeviceReport> = std::tuple{
-    Field{"device", &DeviceReport::device}, Field{"name", &DeviceReport::name},             Field{"usable", &DeviceReport::usable},
-    Field{"reason", &DeviceReport::reason}, Field{"totalBytes", &DeviceReport::totalBytes}, Field{"freeBytes", &DeviceReport::freeBytes},
+    Field{"device", &DeviceReport::device},         Field{"name", &DeviceReport::name},
+    Field{"usable", &DeviceReport::usable},         Field{"reason", &DeviceReport::reason},
+    Field{"totalBytes", &DeviceReport::totalBytes}, Field{"freeBytes", &DeviceReport::freeBytes},
 };
 
 // A stream's options with the colour of its pictures beside the other fields; pictures are always I420 here.
@@ -126,7 +159,8 @@ void Read<StreamOptions>(const Napi::Value& from, const char* name, StreamOption
   ReadFields(from.As<Napi::Object>(), to.outputFormat);
 }
 
-// ---- what the rest of the addon calls ----------------------------------------------------------------------------------
+// ---- what the rest of the addon calls
+// ----------------------------------------------------------------------------------
 
 namespace {
 

@@ -1,5 +1,5 @@
-// JavaScript objects into native structs and back, by one table a struct (fields.h). Values were validated in TypeScript
-// (server/upscalers/flashvsr/options.ts), so a wrong type here is a defect and throws a TypeError.
+// JavaScript objects into native structs and back, by one table a struct (fields.h). Values were validated in
+// TypeScript (server/upscalers/flashvsr/options.ts), so a wrong type here is a defect and throws a TypeError.
 #pragma once
 
 #include <napi.h>

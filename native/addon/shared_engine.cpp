@@ -44,17 +44,17 @@ Error Cancelled() { return Error("engine.cancelled", ErrorScope::Engine, "openin
 
 std::string KeyOf(const ModelLocation& model, const EngineOptions& options) {
   const auto part = [](const std::string& text) { return std::to_string(text.size()) + ":" + text + ";"; };
-  return part(model.path) + part(std::to_string(static_cast<int>(model.kind))) + part(std::string(VariantName(model.variant))) +
-         part(options.device) + part(std::to_string(options.deviceIndex)) +
+  return part(model.path) + part(std::to_string(static_cast<int>(model.kind))) +
+         part(std::string(VariantName(model.variant))) + part(options.device) +
+         part(std::to_string(options.deviceIndex)) +
          part(options.precision ? std::to_string(static_cast<int>(*options.precision)) : "") +
          part(std::to_string(options.threads)) + part(options.cudaLibraryPath);
 }
 
 std::shared_ptr<Engine> Open(const ModelLocation& model, EngineOptions options, const OpenProgress& progress) {
   const auto step = [&progress](std::string_view name) -> LoadProgress {
-    return [&progress, name](std::uint64_t done, std::uint64_t total) {
-      return !progress || progress(name, done, total);
-    };
+    return
+        [&progress, name](std::uint64_t done, std::uint64_t total) { return !progress || progress(name, done, total); };
   };
   LoadOptions load;
   load.progress = step("check");
@@ -68,8 +68,10 @@ std::shared_ptr<Engine> Open(const ModelLocation& model, EngineOptions options, 
 std::shared_ptr<const ModelWeights> OpenModel(const ModelLocation& model, LoadOptions options) {
   options.variant = model.variant;
   switch (model.kind) {
-    case ModelLocation::Kind::Imported: return ModelWeights::OpenImported(model.path, options);
-    case ModelLocation::Kind::Official: return ModelWeights::OpenOfficialFolder(model.path, options);
+    case ModelLocation::Kind::Imported:
+      return ModelWeights::OpenImported(model.path, options);
+    case ModelLocation::Kind::Official:
+      return ModelWeights::OpenOfficialFolder(model.path, options);
     case ModelLocation::Kind::Synthetic: {
       Threads threads(static_cast<int>(std::thread::hardware_concurrency()));
       ModelDims dims = model.path == "micro" ? MicroDims() : OfficialDims();

@@ -13,7 +13,9 @@ namespace flashvsr::addon {
 class StreamObject::Listener : public StreamListener {
  public:
   Listener(std::shared_ptr<Dispatcher> dispatcher, std::shared_ptr<EngineLease> engine, std::uint64_t number)
-      : dispatcher_(std::move(dispatcher)), engine_(engine), number_(number) {}
+      : dispatcher_(std::move(dispatcher)),
+        engine_(engine),
+        number_(number) {}
 
   void onFrame(OutputFrame frame) override {
     post([frame = std::move(frame)](Napi::Env env, StreamObject& stream) { stream.onFrame(env, frame); });
@@ -126,8 +128,8 @@ Napi::Value StreamObject::Push(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return Guard(env, [&]() -> Napi::Value {
     if (!lease_) return Napi::Number::New(env, static_cast<int>(PushResult::Closed));
-    const auto planes = std::array{info[0].As<Napi::Uint8Array>(), info[1].As<Napi::Uint8Array>(),
-                                   info[2].As<Napi::Uint8Array>()};
+    const auto planes =
+        std::array{info[0].As<Napi::Uint8Array>(), info[1].As<Napi::Uint8Array>(), info[2].As<Napi::Uint8Array>()};
     const int yStride = info[3].As<Napi::Number>().Int32Value();
     const int uvStride = info[4].As<Napi::Number>().Int32Value();
     FrameView view;

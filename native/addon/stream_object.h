@@ -1,8 +1,9 @@
 // One stream in JavaScript. See server/upscalers/flashvsr/binding.ts for the typed face.
 //
-// Threads: the object belongs to the JS thread of the environment that opened it, and every method runs there. Listener (stream_object.cpp)
-// is called on the engine's thread and only posts: its events reach the object through the Dispatcher, in order. Work that may block
-// (opening; the last lease's closing) runs on a thread of Dispatcher::run or of its own, never on the JS thread.
+// Threads: the object belongs to the JS thread of the environment that opened it, and every method runs there. Listener
+// (stream_object.cpp) is called on the engine's thread and only posts: its events reach the object through the
+// Dispatcher, in order. Work that may block (opening; the last lease's closing) runs on a thread of Dispatcher::run or
+// of its own, never on the JS thread.
 #pragma once
 
 #include <napi.h>
@@ -26,7 +27,8 @@ struct StreamLease {
   std::shared_ptr<Stream> stream;
 
   StreamLease(std::shared_ptr<EngineLease> ofEngine, std::shared_ptr<Stream> ofStream)
-      : engine(std::move(ofEngine)), stream(std::move(ofStream)) {}
+      : engine(std::move(ofEngine)),
+        stream(std::move(ofStream)) {}
   ~StreamLease() { stream->close(); }
   StreamLease(const StreamLease&) = delete;
   StreamLease& operator=(const StreamLease&) = delete;
@@ -35,7 +37,8 @@ struct StreamLease {
 class StreamObject : public Napi::ObjectWrap<StreamObject> {
  public:
   static Napi::Function Define(Napi::Env env);
-  // JS thread; the stream is created on a thread of Dispatcher::run. Promise of an open stream. `callbacks`: { onFrame(frame), onError(error), onClosed() }.
+  // JS thread; the stream is created on a thread of Dispatcher::run. Promise of an open stream. `callbacks`: {
+  // onFrame(frame), onError(error), onClosed() }.
   static Napi::Promise Open(Napi::Env env, std::shared_ptr<EngineLease> engine, const StreamOptions& options,
                             const Napi::Object& callbacks);
 

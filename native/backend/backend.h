@@ -7,10 +7,12 @@
 //   Executor       one execution queue, one arena, one stream's scratch. Calls enqueue and return; operations of one
 //                  executor run in the order of the calls. Used by one thread at a time
 //
-// Layouts (row-major, last index fastest). Sizes: H, W padded output pixels; h = H/16, w = W/16 tokens; nb = (h/8)*(w/8)
-// windows of one group; C channels.
-//   tokens     (groups * nb * 128, width). WINDOW ORDER, through the whole network: group (2 latent frames) > window row >
-//              window column > latent frame of the pair > row in window > column in window. TokenIndex below says it exactly
+// Layouts (row-major, last index fastest). Sizes: H, W padded output pixels; h = H/16, w = W/16 tokens; nb =
+// (h/8)*(w/8) windows of one group; C channels.
+//   tokens     (groups * nb * 128, width). WINDOW ORDER, through the whole network: group (2 latent frames) > window
+//   row >
+//              window column > latent frame of the pair > row in window > column in window. TokenIndex below says it
+//              exactly
 //   KV slot    one window group of one layer: keys (nb*128, dim), values (nb*128, dim), key means (nb, dim) float.
 //              Slots never move: an operation gets the list of slots it reads, in time order, and the ones it writes
 //   picture    Byte (H, W, 3) RGB: LQ frames after resize and padding, exact. Picture (3, H, W): decoded, scale [-1, 1]
@@ -20,7 +22,8 @@
 // Determinism: same calls, same data, same backend -> same bits. No float atomics, fixed split-K.
 // Each operation's specification is the reference backend (native/backend/reference/); its parts are free functions
 // there (reference/ops.h) that a kernel can be tested against one by one.
-// Errors: flashvsr::Error. Device errors are scope Engine, code "engine.failed", and are thrown by the call that notices.
+// Errors: flashvsr::Error. Device errors are scope Engine, code "engine.failed", and are thrown by the call that
+// notices.
 #pragma once
 
 #include <array>
@@ -48,8 +51,9 @@ enum class Storage : std::uint8_t {
   Float,       // fp32, always
   Activation,  // fp32 on reference; bf16 on cuda (fp32 in its debugging mode)
   Residual,    // the token stream x: fp32 on reference; bf16 or fp32 on cuda, its choice
-  Cache,       // cached keys and values: as Activation, or a form of the backend's own that only its attention reads (cuda in fp8)
-  Picture,     // decoded pictures: fp32 on reference; fp16 or fp32 on cuda
+  Cache,    // cached keys and values: as Activation, or a form of the backend's own that only its attention reads (cuda
+            // in fp8)
+  Picture,  // decoded pictures: fp32 on reference; fp16 or fp32 on cuda
 };
 
 // A device tensor: an address inside an executor's arena and its shape. Plain data, owns nothing.
@@ -73,8 +77,8 @@ struct Geometry {
   std::int64_t tokenColumns() const { return width / 16; }
   std::int64_t windowRows() const { return height / 128; }
   std::int64_t windowColumns() const { return width / 128; }
-  std::int64_t windows() const { return windowRows() * windowColumns(); }       // nb
-  std::int64_t groupTokens() const { return windows() * 128; }                  // tokens of 2 latent frames
+  std::int64_t windows() const { return windowRows() * windowColumns(); }  // nb
+  std::int64_t groupTokens() const { return windows() * 128; }             // tokens of 2 latent frames
   bool operator==(const Geometry&) const = default;
 };
 
@@ -87,20 +91,21 @@ constexpr std::int64_t TokenIndex(std::int64_t tokenColumns, std::int64_t window
 
 // The largest things a stream will ask of an executor; with Geometry it fixes all scratch.
 struct ExecutorLimits {
-  int maxGroups = 3;      // query groups of one chunk (chunk 0: 3, later 1)
-  int maxKeyGroups = 4;   // key groups of one attention (cached + own)
+  int maxGroups = 3;                            // query groups of one chunk (chunk 0: 3, later 1)
+  int maxKeyGroups = 4;                         // key groups of one attention (cached + own)
   int maxSourceWidth = 0, maxSourceHeight = 0;  // planned source; a larger one makes the backend's staging grow
 };
 
-// ---- operations' parameters ------------------------------------------------------------------------------------------
+// ---- operations' parameters
+// ------------------------------------------------------------------------------------------
 
 // YUV -> RGB, bicubic to the byte, replicate padding (flashvsr-model.md section 3). The host picture stays valid until
 // the next fence is done. Conversion: native/backend/reference/picture_ops.h, integers, exact on every backend.
 struct ImportPicture {
   const std::uint8_t* host = nullptr;  // tight layout, from allocateHost
   PictureFormat format;
-  int width = 0, height = 0;           // of the source
-  Tensor out;                          // Byte (H, W, 3)
+  int width = 0, height = 0;  // of the source
+  Tensor out;                 // Byte (H, W, 3)
 };
 
 // Pixel-unshuffle 16x16 of frames scaled to [-1, 1] (section 5): channel (c*16 + row)*16 + column.
@@ -109,14 +114,15 @@ struct UnshuffleFrame {
   Tensor out;    // Activation (h, w, 768)
 };
 
-// One of the projector's causal 3-D convolutions, kernel (4,3,3), time stride 2, replicated edges, + bias, RMS norm over
-// channels, SiLU. Time is a table: output t reads input slots taps[t][0..3] (oldest first), so that nothing is copied.
+// One of the projector's causal 3-D convolutions, kernel (4,3,3), time stride 2, replicated edges, + bias, RMS norm
+// over channels, SiLU. Time is a table: output t reads input slots taps[t][0..3] (oldest first), so that nothing is
+// copied.
 struct CausalConvolution {
-  int index = 1;                               // 1 or 2: which convolution's weights
-  std::span<const Tensor> inputs;              // slots, Activation (h, w, Cin)
-  std::span<const std::array<int, 4>> taps;    // one row per output
-  std::span<const Tensor> outputs;             // index 1: Activation (h, w, h1), one per output
-  Tensor tokens;                               // index 2: Activation (tokens, h2) in WINDOW ORDER; output t is latent frame t
+  int index = 1;                             // 1 or 2: which convolution's weights
+  std::span<const Tensor> inputs;            // slots, Activation (h, w, Cin)
+  std::span<const std::array<int, 4>> taps;  // one row per output
+  std::span<const Tensor> outputs;           // index 1: Activation (h, w, h1), one per output
+  Tensor tokens;  // index 2: Activation (tokens, h2) in WINDOW ORDER; output t is latent frame t
 };
 
 // x(f,h,w patches) = patch_embedding(noise): Linear from (16,2,2), channel > row > column, as the weight's shape says.
@@ -148,29 +154,29 @@ struct KvSlot {
 // LN + modulate, q/k/v projections, RMS over dim, rope, and the windows' means. Group g of the chunk goes to slots[g].
 struct AttentionInput {
   int layer = 0;
-  Tensor x;                        // Residual (groups*nb*128, dim), read
+  Tensor x;  // Residual (groups*nb*128, dim), read
   RopeTables rope;
-  Tensor q;                        // Activation (groups*nb*128, dim)
-  Tensor queryMeans;               // Float (groups*nb, dim)
-  std::span<const KvSlot> slots;   // written
+  Tensor q;                       // Activation (groups*nb*128, dim)
+  Tensor queryMeans;              // Float (groups*nb, dim)
+  std::span<const KvSlot> slots;  // written
 };
 
 // Section 4, steps 3 to 5. Column order = order of `keys`.
 struct SelectBlocks {
-  Tensor queryMeans;                // Float (groups*nb, dim)
-  std::span<const KvSlot> keys;     // m groups in time order, the chunk's own last
+  Tensor queryMeans;             // Float (groups*nb, dim)
+  std::span<const KvSlot> keys;  // m groups in time order, the chunk's own last
   int localRange = 11;
-  std::int64_t topk = 0;            // (topk+1)-th largest is the threshold; capped at nb*m*nb - 1, at least 0
-  Tensor mask;                      // Byte (heads, groups*nb, m*nb): 1 = kept
+  std::int64_t topk = 0;  // (topk+1)-th largest is the threshold; capped at nb*m*nb - 1, at least 0
+  Tensor mask;            // Byte (heads, groups*nb, m*nb): 1 = kept
 };
 
 // Softmax attention of each query window over its kept key windows, scale 1/sqrt(128); no kept window gives 0.
 struct SparseAttention {
   int layer = 0;
-  Tensor q;                         // Activation (groups*nb*128, dim)
-  std::span<const KvSlot> keys;     // as in SelectBlocks
-  Tensor mask;                      // Byte (heads, groups*nb, m*nb)
-  Tensor out;                       // Activation (groups*nb*128, dim)
+  Tensor q;                      // Activation (groups*nb*128, dim)
+  std::span<const KvSlot> keys;  // as in SelectBlocks
+  Tensor mask;                   // Byte (heads, groups*nb, m*nb)
+  Tensor out;                    // Activation (groups*nb*128, dim)
 };
 
 // x += gate_a * Wo(attention)
@@ -223,13 +229,13 @@ struct DecoderInput {
 // A 3x3 convolution of the decoder, zero padded, + bias where the model has one, then `residual` added, then ReLU.
 // Input channels are concat(x, past) when `past` is set.
 struct DecoderConvolution {
-  int layer = 1;       // decoder.{layer}: 1, 3, 24, or a MemBlock 5-7, 11-13, 17-19
-  int part = -1;       // MemBlock: 0, 2, 4 (decoder.{layer}.conv.{part}); else -1
-  Tensor x;            // Activation (rows, columns, C)
-  Tensor past;         // the same shape, or empty
-  Tensor residual;     // (rows, columns, Cout), or empty
+  int layer = 1;    // decoder.{layer}: 1, 3, 24, or a MemBlock 5-7, 11-13, 17-19
+  int part = -1;    // MemBlock: 0, 2, 4 (decoder.{layer}.conv.{part}); else -1
+  Tensor x;         // Activation (rows, columns, C)
+  Tensor past;      // the same shape, or empty
+  Tensor residual;  // (rows, columns, Cout), or empty
   bool relu = true;
-  Tensor out;          // Activation (rows, columns, Cout); never aliases an input
+  Tensor out;  // Activation (rows, columns, Cout); never aliases an input
 };
 
 // Nearest x2, TGrow, 3x3 convolution (layers 8-10, 14-16, 20-22), with ReLU after the last (layer 23). No non-linearity
@@ -251,26 +257,27 @@ struct DecoderOutput {
 // Section 7 over the content rectangle, then rounding to bytes (half away from zero after (x+1)*127.5, clamped) and
 // conversion to the output format. ColourMatch::None clamps only.
 struct FinishPicture {
-  Tensor decoded;          // Picture (3, H, W)
-  Tensor frame;            // Byte (H, W, 3): the LQ frame
+  Tensor decoded;  // Picture (3, H, W)
+  Tensor frame;    // Byte (H, W, 3): the LQ frame
   ColourMatch match = ColourMatch::Adain;
   PictureFormat format;
-  Tensor matched;          // Picture (3, H, W): may be the scratch of wavelet; holds the content rectangle afterwards
-  Tensor out;              // Byte, tight layout of contentWidth x contentHeight
+  Tensor matched;  // Picture (3, H, W): may be the scratch of wavelet; holds the content rectangle afterwards
+  Tensor out;      // Byte, tight layout of contentWidth x contentHeight
 };
 
 // Idle is nobody's work: the time between the parts of a chunk.
 enum class Stage : std::uint8_t { Import, Project, Denoise, Reveal, Match, Idle };
 inline constexpr int kStages = 6;
 
-// ---- the three interfaces --------------------------------------------------------------------------------------------
+// ---- the three interfaces
+// --------------------------------------------------------------------------------------------
 
 // A point in an executor's queue: operations and copies before it. Must not outlive its backend.
 class Fence {
  public:
   virtual ~Fence() = default;
   virtual bool done() const = 0;  // never throws: an error counts as done, wait() throws it
-  virtual void wait() = 0;  // throws the queue's error, if any
+  virtual void wait() = 0;        // throws the queue's error, if any
   // Milliseconds between the marks that preceded this fence, by Stage; valid once done.
   virtual std::array<double, kStages> stageMs() const = 0;
 };
@@ -282,12 +289,12 @@ class Executor {
   // Start of the arena (aligned to 256 bytes) that createExecutor made; the engine lays tensors out in it.
   virtual std::byte* arena() = 0;
 
-  // Host memory the device reads and writes quickly (pinned). May be called from any thread, unlike the rest. Freed by the
-  // deleter, from any thread, possibly after the executor is gone; the engine reuses what it gets.
+  // Host memory the device reads and writes quickly (pinned). May be called from any thread, unlike the rest. Freed by
+  // the deleter, from any thread, possibly after the executor is gone; the engine reuses what it gets.
   virtual std::shared_ptr<std::uint8_t[]> allocateHost(std::size_t bytes) = 0;
 
-  // Asynchronous copies; the host memory stays untouched until a later fence is done. A download may run beside operations
-  // that come after it; the next FinishPicture into the same tensor waits for it.
+  // Asynchronous copies; the host memory stays untouched until a later fence is done. A download may run beside
+  // operations that come after it; the next FinishPicture into the same tensor waits for it.
   virtual void upload(const Tensor& to, const void* host) = 0;
   virtual void download(void* host, const Tensor& from) = 0;
   virtual void fill(const Tensor& tensor, std::uint8_t byte) = 0;
@@ -300,7 +307,8 @@ class Executor {
   // Time from here on counts for `stage`. A stage may be marked several times a chunk.
   virtual void mark(Stage stage) = 0;
   virtual std::unique_ptr<Fence> fence() = 0;
-  // Operations from here on start after the operations before `fence`, which may be another executor's of the same backend.
+  // Operations from here on start after the operations before `fence`, which may be another executor's of the same
+  // backend.
   virtual void after(const Fence& fence) = 0;
 
   virtual void run(const ImportPicture& op) = 0;
@@ -346,11 +354,13 @@ struct ModelConstants {
 };
 
 struct BackendInfo {
-  std::string device;      // "reference", "cuda"
+  std::string device;  // "reference", "cuda"
   std::string deviceName;
   std::int64_t totalBytes = 0, freeBytes = 0;  // device memory now
-  bool asynchronous = false;  // calls return before the work is done; one that does not return for long means a device that hangs
-  int partsAhead = 1;  // parts of chunks (engine/network.h) to keep enqueued so that the device never waits for its host
+  bool asynchronous =
+      false;  // calls return before the work is done; one that does not return for long means a device that hangs
+  int partsAhead =
+      1;  // parts of chunks (engine/network.h) to keep enqueued so that the device never waits for its host
 };
 
 class Backend {

@@ -1,5 +1,5 @@
-// The one exception type of the native code. It crosses every boundary with its parts intact: the addon turns it into an
-// AppError of the same code, scope, message and remedy, and never has to read a message to know what happened.
+// The one exception type of the native code. It crosses every boundary with its parts intact: the addon turns it into
+// an AppError of the same code, scope, message and remedy, and never has to read a message to know what happened.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,10 @@ constexpr std::string_view ErrorScopeName(ErrorScope scope) {
 class Error : public std::exception {
  public:
   Error(std::string code, ErrorScope scope, std::string message, std::string remedy = {})
-      : code_(std::move(code)), scope_(scope), message_(std::move(message)), remedy_(std::move(remedy)) {}
+      : code_(std::move(code)),
+        scope_(scope),
+        message_(std::move(message)),
+        remedy_(std::move(remedy)) {}
 
   const char* what() const noexcept override { return message_.c_str(); }
   const std::string& code() const noexcept { return code_; }

@@ -1,5 +1,5 @@
-// Lays tensors out in an executor's arena. The same code runs twice: once without a base to count bytes (the plan), once
-// with it, so a plan is never wrong.
+// Lays tensors out in an executor's arena. The same code runs twice: once without a base to count bytes (the plan),
+// once with it, so a plan is never wrong.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,9 @@ class ArenaLayout {
  public:
   // `base` may be nullptr: tensors then have addresses that must not be used.
   ArenaLayout(std::byte* base, const Backend& backend, Precision precision)
-      : base_(base), backend_(backend), precision_(precision) {}
+      : base_(base),
+        backend_(backend),
+        precision_(precision) {}
 
   // Up to four sizes, the last one fastest.
   Tensor take(Storage storage, std::initializer_list<std::int64_t> shape) {
@@ -36,7 +38,8 @@ class ArenaLayout {
   // Rows begin .. begin + count - 1 of a (rows, width) tensor.
   Tensor rows(const Tensor& tensor, std::int64_t begin, std::int64_t count) const {
     Tensor part = tensor;
-    part.data = static_cast<std::byte*>(tensor.data) + begin * tensor.shape[3] * backend_.elementBytes(tensor.storage, precision_);
+    part.data = static_cast<std::byte*>(tensor.data) +
+                begin * tensor.shape[3] * backend_.elementBytes(tensor.storage, precision_);
     part.shape[2] = count;
     return part;
   }

@@ -5,7 +5,8 @@
 namespace flashvsr {
 
 ChunkBuilder::ChunkBuilder(int coldStartFrames, std::int64_t deadlineUs)
-    : coldStartFrames_(coldStartFrames), deadlineUs_(deadlineUs) {}
+    : coldStartFrames_(coldStartFrames),
+      deadlineUs_(deadlineUs) {}
 
 void ChunkBuilder::push(GatheredFrame frame) {
   lastArrivedUs_ = frame.arrivedUs;

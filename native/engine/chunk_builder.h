@@ -1,9 +1,9 @@
-// Gathers pushed frames into chunks: cold start, repeats for slow sources, flush. Pure: no device, no thread, time is an
-// argument. Not thread-safe; the stream locks around it.
+// Gathers pushed frames into chunks: cold start, repeats for slow sources, flush. Pure: no device, no thread, time is
+// an argument. Not thread-safe; the stream locks around it.
 //
-// A chunk takes 25 (the first) or 8 places. Places hold real frames, virtual earlier copies of the first real frame (cold
-// start) or repeats of the last one (deadline, flush). A chunk's outputs are its first 21, or the 4 places the chunk before
-// kept back and its own first 4; only places with a real frame come out, each exactly once.
+// A chunk takes 25 (the first) or 8 places. Places hold real frames, virtual earlier copies of the first real frame
+// (cold start) or repeats of the last one (deadline, flush). A chunk's outputs are its first 21, or the 4 places the
+// chunk before kept back and its own first 4; only places with a real frame come out, each exactly once.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,10 @@ struct GatheredFrame {
 
 struct GatheredChunk {
   bool first = false;
-  std::vector<std::shared_ptr<const SourcePicture>> pictures;   // 25 or 8
-  std::vector<std::optional<GatheredFrame>> outputs;            // 21 or 8; absent: nobody gets it
-  std::vector<GatheredFrame> taken;                             // pushed frames among the pictures, in order
-  int repeats = 0;                                              // copies of the last frame among the pictures
+  std::vector<std::shared_ptr<const SourcePicture>> pictures;  // 25 or 8
+  std::vector<std::optional<GatheredFrame>> outputs;           // 21 or 8; absent: nobody gets it
+  std::vector<GatheredFrame> taken;                            // pushed frames among the pictures, in order
+  int repeats = 0;                                             // copies of the last frame among the pictures
 };
 
 class ChunkBuilder {

@@ -10,8 +10,8 @@ namespace {
 
 constexpr double kTimestep = 1000.0;
 
-std::vector<float> Apply(const TensorSource& part, const std::string& name, const std::vector<float>& x, std::int64_t rows,
-                         reference::Activation activation, Threads& threads) {
+std::vector<float> Apply(const TensorSource& part, const std::string& name, const std::vector<float>& x,
+                         std::int64_t rows, reference::Activation activation, Threads& threads) {
   const TensorView* weight = part.find(name + ".weight");
   const TensorView* bias = part.find(name + ".bias");
   if (weight == nullptr || bias == nullptr) FailInternal("checked weights lack the tensor " + name);

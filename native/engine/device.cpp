@@ -55,10 +55,12 @@ std::unique_ptr<Backend> TryCuda(int deviceIndex, const std::string& path, std::
 
 }  // namespace
 
-std::unique_ptr<Backend> OpenBackend(const std::string& device, int deviceIndex, int threads, const std::string& cudaLibraryPath) {
+std::unique_ptr<Backend> OpenBackend(const std::string& device, int deviceIndex, int threads,
+                                     const std::string& cudaLibraryPath) {
   if (device == "reference") return CreateReferenceBackend(threads);
   if (device != "cuda" && device != "auto")
-    throw Error("engine.device", ErrorScope::Engine, "Unknown device \"" + device + "\".", "Use reference, cuda or auto.");
+    throw Error("engine.device", ErrorScope::Engine, "Unknown device \"" + device + "\".",
+                "Use reference, cuda or auto.");
   std::string reason;
   std::unique_ptr<Backend> cuda = TryCuda(deviceIndex, cudaLibraryPath, reason);
   if (cuda) return cuda;
@@ -76,7 +78,8 @@ Precision ParsePrecision(std::string_view name) {
   if (name == "fp32") return Precision::Fp32;
   if (name == "bf16") return Precision::Bf16;
   if (name == "fp8") return Precision::Fp8;
-  throw Error("engine.settings", ErrorScope::Engine, "Unknown precision \"" + std::string(name) + "\".", "Use fp32, bf16 or fp8.");
+  throw Error("engine.settings", ErrorScope::Engine, "Unknown precision \"" + std::string(name) + "\".",
+              "Use fp32, bf16 or fp8.");
 }
 
 std::vector<DeviceReport> ListDevices(const std::string& cudaLibraryPath) {

@@ -4,10 +4,10 @@
 //           device, those first whose pictures have waited longest.
 //   Stream  frames in, upscaled frames out, for days. Bounded on both sides; never blocks its caller.
 //
-// Threads: every method may be called from any thread. Listener methods are called on the engine's thread, one at a time
-// per engine; they must return quickly and must not throw, and they may call push, update, flush and close of any stream.
-// Errors are flashvsr::Error. After an Error of scope Engine every stream of the engine has got onError + onClosed and
-// nothing more will be computed.
+// Threads: every method may be called from any thread. Listener methods are called on the engine's thread, one at a
+// time per engine; they must return quickly and must not throw, and they may call push, update, flush and close of any
+// stream. Errors are flashvsr::Error. After an Error of scope Engine every stream of the engine has got onError +
+// onClosed and nothing more will be computed.
 #pragma once
 
 #include <cstdint>
@@ -32,14 +32,14 @@ struct EngineOptions {
   // Absent: Fp32 on the reference backend (the only one it has), Bf16 on cuda. Weights are prepared for one precision,
   // so it belongs to the engine and not to a stream.
   std::optional<Precision> precision;
-  int threads = 0;               // reference backend's threads; 0 = as many as the machine has
-  std::string cudaLibraryPath;   // empty: libflashvsr_cuda.so beside the running module, then the loader's path
-  LoadProgress progress;         // preparing weights: bytes done, bytes in all; false cancels (Error "engine.cancelled")
+  int threads = 0;              // reference backend's threads; 0 = as many as the machine has
+  std::string cudaLibraryPath;  // empty: libflashvsr_cuda.so beside the running module, then the loader's path
+  LoadProgress progress;        // preparing weights: bytes done, bytes in all; false cancels (Error "engine.cancelled")
   // Microseconds of a steady clock; tests pass their own. Read on the engine's thread and in push.
   std::function<std::int64_t()> clockUs;
-  // A stream to run two chunks of before Open returns, so that no kernel, plan or buffer is made while the first pictures
-  // wait. Its memory is kept for the first stream that is created; one of another size gives it back first. Left out when it
-  // does not fit (EngineInfo::warm).
+  // A stream to run two chunks of before Open returns, so that no kernel, plan or buffer is made while the first
+  // pictures wait. Its memory is kept for the first stream that is created; one of another size gives it back first.
+  // Left out when it does not fit (EngineInfo::warm).
   std::shared_ptr<const StreamOptions> warmUp;
   // A chunk's part that the device has not finished after this long ends the engine (scope Engine, "engine.failed"): a
   // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: wait for ever.
@@ -48,7 +48,7 @@ struct EngineOptions {
 
 // May change between chunks, but for kvRatio, which lays out memory.
 struct StreamSettings {
-  double sparseRatio = 2.0;  // topk_ratio = sparseRatio * 768 * 1280 / (padded H * W); 0 < sparseRatio <= 64
+  double sparseRatio = 2.0;         // topk_ratio = sparseRatio * 768 * 1280 / (padded H * W); 0 < sparseRatio <= 64
   std::optional<double> topkRatio;  // used as it is instead, as the goldens do
   double kvRatio = 3.0;             // cached window groups = floor(kvRatio); 1 <= kvRatio <= 16; fixed per stream
   int localRange = 11;              // in windows, 1..1023
@@ -57,17 +57,17 @@ struct StreamSettings {
 };
 
 struct StreamOptions {
-  int sourceWidth = 0;   // size the output size is computed from; frames of another size are resized to the same output
+  int sourceWidth = 0;  // size the output size is computed from; frames of another size are resized to the same output
   int sourceHeight = 0;
-  double scale = 4.0;    // output = round(source * scale), made even; any scale with an output of 16..8192 a side
+  double scale = 4.0;  // output = round(source * scale), made even; any scale with an output of 16..8192 a side
   // Both set: the output size itself, scale is ignored.
   int outputWidth = 0;
   int outputHeight = 0;
   PictureFormat outputFormat;  // of the pictures that come out
   StreamSettings settings;
-  // Real frames that chunk 0 waits for, 1..25; the other places of its 25 frames are virtual earlier copies of the first
-  // real frame. 25 is the official behaviour (21 frames out of the first 25), 5 gives one frame with its full look-ahead,
-  // fewer give the first picture at once with copies of the newest frame as its look-ahead.
+  // Real frames that chunk 0 waits for, 1..25; the other places of its 25 frames are virtual earlier copies of the
+  // first real frame. 25 is the official behaviour (21 frames out of the first 25), 5 gives one frame with its full
+  // look-ahead, fewer give the first picture at once with copies of the newest frame as its look-ahead.
   int coldStartFrames = 5;
   std::int64_t gatherDeadlineMs = 400;  // 0: wait for ever (files)
   int inputQueueFrames = 32;            // pushed frames that no chunk has taken yet; at least 25
@@ -84,11 +84,11 @@ struct OutputFrame {
   PictureFormat format;
   int width = 0;
   int height = 0;
-  std::int64_t mediaTime = 0;   // as pushed
-  std::int64_t frameIndex = 0;  // 0 for the first pushed frame of the stream
-  std::int64_t arrivedUs = 0;   // clock when it was pushed
-  std::int64_t chunkIndex = 0;  // chunk that made it
-  std::size_t bytes = 0;        // TightPictureBytes(format.pixels, width, height)
+  std::int64_t mediaTime = 0;                  // as pushed
+  std::int64_t frameIndex = 0;                 // 0 for the first pushed frame of the stream
+  std::int64_t arrivedUs = 0;                  // clock when it was pushed
+  std::int64_t chunkIndex = 0;                 // chunk that made it
+  std::size_t bytes = 0;                       // TightPictureBytes(format.pixels, width, height)
   std::shared_ptr<const std::uint8_t[]> data;  // may outlive stream and engine; freed or reused by its deleter
 };
 
@@ -107,20 +107,20 @@ class StreamListener {
 
 // Bytes a stream or an engine needs, computed before anything is allocated.
 struct MemoryPlan {
-  std::int64_t weightBytes = 0;    // shared by all streams
-  std::int64_t kvCacheBytes = 0;   // this stream
+  std::int64_t weightBytes = 0;   // shared by all streams
+  std::int64_t kvCacheBytes = 0;  // this stream
   std::int64_t decoderBytes = 0;
-  std::int64_t pictureBytes = 0;   // upscaled LQ frames, decoded frames, output staging
+  std::int64_t pictureBytes = 0;  // upscaled LQ frames, decoded frames, output staging
   std::int64_t workspaceBytes = 0;
-  std::int64_t streamBytes = 0;    // sum of the four above
+  std::int64_t streamBytes = 0;     // sum of the four above
   std::int64_t availableBytes = 0;  // free on the device now
   bool fits = false;
   int outputWidth = 0, outputHeight = 0;  // of the pictures
   int paddedWidth = 0, paddedHeight = 0;  // of the network: the next multiples of 128
-  int chunkFrames = 8;             // frames a steady chunk takes and gives
-  int lookAheadFrames = 4;         // frames beyond the last of a chunk that must have arrived
-  int firstChunkFrames = 0;        // real frames before the first picture
-  std::string message;             // why not, with the numbers; empty when it fits
+  int chunkFrames = 8;                    // frames a steady chunk takes and gives
+  int lookAheadFrames = 4;                // frames beyond the last of a chunk that must have arrived
+  int firstChunkFrames = 0;               // real frames before the first picture
+  std::string message;                    // why not, with the numbers; empty when it fits
 };
 
 struct StageTimes {  // milliseconds of the device (or of the CPU on the reference backend) of the last whole chunk
@@ -131,13 +131,13 @@ struct StreamStats {
   std::int64_t pushedFrames = 0, deliveredFrames = 0, refusedFrames = 0;  // refused: push answered Full
   std::int64_t repeatedFrames = 0;  // repeats that filled chunks of a slow source or a flush; never delivered
   std::int64_t chunks = 0, restarts = 0;
-  int queuedFrames = 0;             // accepted, not yet in a chunk
-  int pendingFrames = 0;            // accepted, not yet delivered
-  int outputFramesHeld = 0;         // handed out, not yet released
-  std::int64_t position = 0;        // latent position of the next chunk
+  int queuedFrames = 0;       // accepted, not yet in a chunk
+  int pendingFrames = 0;      // accepted, not yet delivered
+  int outputFramesHeld = 0;   // handed out, not yet released
+  std::int64_t position = 0;  // latent position of the next chunk
   StageTimes lastChunk;
-  double latencyMs = 0;             // push to onFrame of the newest delivered frame
-  double busyMs = 0;                // time of the device for this stream so far, counted as parts of chunks finish
+  double latencyMs = 0;  // push to onFrame of the newest delivered frame
+  double busyMs = 0;     // time of the device for this stream so far, counted as parts of chunks finish
 };
 
 class Stream {
@@ -164,8 +164,8 @@ class Stream {
 };
 
 struct EngineInfo {
-  std::string device;       // "reference", "cuda"
-  std::string deviceName;   // "CPU, 16 threads", "NVIDIA H100 80GB HBM3"
+  std::string device;      // "reference", "cuda"
+  std::string deviceName;  // "CPU, 16 threads", "NVIDIA H100 80GB HBM3"
   Precision precision = Precision::Fp32;
   ModelDims dims;
   std::int64_t weightBytes = 0;  // as prepared on the device

@@ -20,7 +20,8 @@ Error AsError(const std::exception_ptr& thrown) {
   } catch (const Error& error) {
     return error;
   } catch (const std::bad_alloc&) {
-    return Error("engine.memory", ErrorScope::Stream, "The machine is out of memory.", "Use a smaller output size or fewer streams.");
+    return Error("engine.memory", ErrorScope::Stream, "The machine is out of memory.",
+                 "Use a smaller output size or fewer streams.");
   } catch (const std::exception& error) {
     return Error("internal", ErrorScope::Stream, error.what());
   }
@@ -43,10 +44,12 @@ class EngineHandle final : public Engine {
     }
     return plan;
   }
-  std::shared_ptr<Stream> createStream(const StreamOptions& options, std::shared_ptr<StreamListener> listener) override {
+  std::shared_ptr<Stream> createStream(const StreamOptions& options,
+                                       std::shared_ptr<StreamListener> listener) override {
     const MemoryPlan needed = plan(options);
     if (!needed.fits)
-      throw Error("engine.memory", ErrorScope::Stream, needed.message, "Use a smaller output size, fewer streams or a GPU with more memory.");
+      throw Error("engine.memory", ErrorScope::Stream, needed.message,
+                  "Use a smaller output size, fewer streams or a GPU with more memory.");
     auto stream = std::make_shared<StreamImpl>(core_, options, std::move(listener));
     core_->add(stream);
     return stream;
@@ -60,14 +63,15 @@ class EngineHandle final : public Engine {
 }  // namespace
 
 std::shared_ptr<Engine> Engine::Open(std::shared_ptr<const ModelWeights> weights, EngineOptions options) {
-  std::unique_ptr<Backend> backend = OpenBackend(options.device, options.deviceIndex, options.threads, options.cudaLibraryPath);
+  std::unique_ptr<Backend> backend =
+      OpenBackend(options.device, options.deviceIndex, options.threads, options.cudaLibraryPath);
   const BackendInfo info = backend->info();
   const Precision precision = options.precision.value_or(DefaultPrecision(info.device));
   const std::int64_t needed = backend->preparedBytes(weights->dims(), precision);
   if (info.freeBytes > 0 && needed > info.freeBytes)
     throw Error("engine.memory", ErrorScope::Engine,
-                "The weights need " + std::to_string(needed >> 20) + " MiB and " + std::to_string(info.freeBytes >> 20) + " MiB are free on " +
-                    info.deviceName + ".",
+                "The weights need " + std::to_string(needed >> 20) + " MiB and " +
+                    std::to_string(info.freeBytes >> 20) + " MiB are free on " + info.deviceName + ".",
                 "Free memory on the device or choose another one.");
   std::shared_ptr<PreparedModel> model;
   {
@@ -93,8 +97,12 @@ std::int64_t EngineCore::spareBytes() const {
   return spare_ ? Network::Plan(*backend_, *model_, precision_, spare_->options()).streamBytes : 0;
 }
 
-EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision, EngineOptions options)
-    : backend_(std::move(backend)), model_(std::move(model)), precision_(precision), options_(std::move(options)) {
+EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision,
+                       EngineOptions options)
+    : backend_(std::move(backend)),
+      model_(std::move(model)),
+      precision_(precision),
+      options_(std::move(options)) {
   const BackendInfo info = backend_->info();
   info_.device = info.device;
   info_.deviceName = info.deviceName;
@@ -108,7 +116,8 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<Prepare
 }
 
 std::int64_t EngineCore::SteadyUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void EngineCore::start() {
@@ -163,7 +172,8 @@ void EngineCore::backFromDevice() {
 void EngineCore::watch() {
   std::unique_lock lock(mutex_);
   while (!ended_) {
-    watchdogWakes_.wait_for(lock, std::chrono::milliseconds(std::max<std::int64_t>(options_.hangMs / 8, 1)), [&] { return ended_; });
+    watchdogWakes_.wait_for(lock, std::chrono::milliseconds(std::max<std::int64_t>(options_.hangMs / 8, 1)),
+                            [&] { return ended_; });
     AtWork expected = AtWork::Yes;
     if (ended_ || atWork_ != AtWork::Yes || SteadyUs() - workingSinceUs_ <= options_.hangMs * 1000) continue;
     if (!atWork_.compare_exchange_strong(expected, AtWork::GivenUp)) continue;
@@ -177,7 +187,8 @@ void EngineCore::watch() {
 
 Error EngineCore::hangError() const {
   return Error("engine.failed", ErrorScope::Engine,
-               "The device has not finished a part of a chunk for " + std::to_string(options_.hangMs / 1000) + " s: " + info_.deviceName + " hangs.",
+               "The device has not finished a part of a chunk for " + std::to_string(options_.hangMs / 1000) +
+                   " s: " + info_.deviceName + " hangs.",
                "Restart the process; if it comes back, report it with the log and the driver's version.");
 }
 
@@ -214,8 +225,8 @@ void EngineCore::loop() {
     std::unique_lock lock(mutex_);
     const auto changed = [&] { return signals_ != seen; };
     if (!onDevice_.empty()) {
-      // No fence is waited for: there may be pictures of several streams, another chunk may get ready, and a kernel that
-      // hangs must not take this thread along.
+      // No fence is waited for: there may be pictures of several streams, another chunk may get ready, and a kernel
+      // that hangs must not take this thread along.
       changed_.wait_for(lock, std::chrono::microseconds(250), changed);
       lock.unlock();
       if (hangs()) fail(hangError(), true);
@@ -230,7 +241,8 @@ void EngineCore::loop() {
 }
 
 bool EngineCore::hangs() const {
-  return options_.hangMs > 0 && !onDevice_.empty() && SteadyUs() - frontSinceUs_ > options_.hangMs * 1000 && !onDevice_.front().fence->done();
+  return options_.hangMs > 0 && !onDevice_.empty() && SteadyUs() - frontSinceUs_ > options_.hangMs * 1000 &&
+         !onDevice_.front().fence->done();
 }
 
 // The most urgent piece of work of all streams; among equals the streams take turns.
@@ -256,8 +268,8 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   next_ = chosen + 1;
   try {
     if (turn.work == StreamImpl::Work::Chunk || turn.work == StreamImpl::Work::Reveal) {
-      // Parts of different streams run one after the other: beside each other they bring 0.4 % (docs/flashvsr-engine.md) and take away
-      // that the most urgent picture comes first.
+      // Parts of different streams run one after the other: beside each other they bring 0.4 %
+      // (docs/flashvsr-engine.md) and take away that the most urgent picture comes first.
       const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream;
       const Fence* const fence = stream->submit(turn.work, behind ? onDevice_.back().fence : nullptr);
       onDevice_.push_back({stream, fence});

@@ -18,11 +18,12 @@ namespace flashvsr {
 class Network;
 class StreamImpl;
 
-// Shared by the engine's handle, its thread and its streams; the thread ends when close() was called and the last stream
-// has had its onClosed.
+// Shared by the engine's handle, its thread and its streams; the thread ends when close() was called and the last
+// stream has had its onClosed.
 class EngineCore : public std::enable_shared_from_this<EngineCore> {
  public:
-  EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision, EngineOptions options);
+  EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<PreparedModel> model, Precision precision,
+             EngineOptions options);
   ~EngineCore();
 
   void start();
@@ -35,14 +36,16 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
   std::int64_t nowUs() const { return options_.clockUs ? options_.clockUs() : SteadyUs(); }
   static std::int64_t SteadyUs();
 
-  // The network that warmed up, once: for the first stream of its size, or to be freed before another's memory is taken.
+  // The network that warmed up, once: for the first stream of its size, or to be freed before another's memory is
+  // taken.
   std::unique_ptr<Network> takeSpare();
   // Bytes on the device that takeSpare() would bring back.
   std::int64_t spareBytes() const;
   // Throws the engine's error when it is dead or closed.
   void add(std::shared_ptr<StreamImpl> stream);
-  // The engine's thread: runs `call`, which may block when the device hangs (its queue is full, a kernel must be loaded). If the
-  // watchdog has given the engine up meanwhile, this never returns: nothing that belongs to the streams may be touched any more.
+  // The engine's thread: runs `call`, which may block when the device hangs (its queue is full, a kernel must be
+  // loaded). If the watchdog has given the engine up meanwhile, this never returns: nothing that belongs to the streams
+  // may be touched any more.
   template <typename Call>
   void onDevice(const Call& call) {
     workingSinceUs_ = SteadyUs();
@@ -94,8 +97,8 @@ class EngineCore : public std::enable_shared_from_this<EngineCore> {
     std::shared_ptr<StreamImpl> stream;  // which knows more
     const Fence* fence;                  // valid while the part is here
   };
-  std::deque<Part> onDevice_;            // in the order of submission
-  std::int64_t frontSinceUs_ = 0;        // since when the oldest of them is the oldest
+  std::deque<Part> onDevice_;      // in the order of submission
+  std::int64_t frontSinceUs_ = 0;  // since when the oldest of them is the oldest
   std::size_t next_ = 0;
 
   // The engine's thread is inside a call to the device, and since when; given up: it will never come back.

@@ -1,5 +1,5 @@
-// Host buffers that are used again instead of being allocated for every frame (pinned memory is slow to get). A buffer goes
-// back when its last owner lets go, on whatever thread that is, and also after the pool is gone.
+// Host buffers that are used again instead of being allocated for every frame (pinned memory is slow to get). A buffer
+// goes back when its last owner lets go, on whatever thread that is, and also after the pool is gone.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,9 @@ class HostPool {
  public:
   using Allocate = std::function<std::shared_ptr<std::uint8_t[]>(std::size_t bytes)>;
   // `released` is called, without locks, whenever a buffer came back.
-  explicit HostPool(std::function<void()> released = {}) : state_(std::make_shared<State>()) { state_->released = std::move(released); }
+  explicit HostPool(std::function<void()> released = {}) : state_(std::make_shared<State>()) {
+    state_->released = std::move(released);
+  }
 
   std::shared_ptr<std::uint8_t[]> take(std::size_t bytes, const Allocate& allocate) {
     std::shared_ptr<std::uint8_t[]> buffer;
@@ -35,16 +37,18 @@ class HostPool {
     }
     if (!buffer) buffer = allocate(bytes);
     std::uint8_t* address = buffer.get();
-    return std::shared_ptr<std::uint8_t[]>(address, [state = state_, bytes, buffer = std::move(buffer)](std::uint8_t*) mutable {
-      std::function<void()> released;
-      {
-        const std::lock_guard lock(state->mutex);
-        --state->out;
-        if (state->abandoned || (bytes == state->bytes && state->free.size() < kMostFree)) state->free.push_back(std::move(buffer));
-        released = state->released;
-      }
-      if (released) released();
-    });
+    return std::shared_ptr<std::uint8_t[]>(
+        address, [state = state_, bytes, buffer = std::move(buffer)](std::uint8_t*) mutable {
+          std::function<void()> released;
+          {
+            const std::lock_guard lock(state->mutex);
+            --state->out;
+            if (state->abandoned || (bytes == state->bytes && state->free.size() < kMostFree))
+              state->free.push_back(std::move(buffer));
+            released = state->released;
+          }
+          if (released) released();
+        });
   }
   // Makes buffers of `bytes` until `count` are free, so that the first pictures need not wait for pinned memory.
   void reserve(std::size_t bytes, std::size_t count, const Allocate& allocate) {

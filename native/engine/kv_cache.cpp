@@ -10,7 +10,8 @@ std::int64_t KvCache::Capacity(double kvRatio) {
 }
 
 KvCache::KvCache(ArenaLayout& layout, const Geometry& geometry, const ModelDims& dims, double kvRatio)
-    : keep_(static_cast<std::int64_t>(std::floor(kvRatio))), held_(static_cast<std::size_t>(dims.layers)) {
+    : keep_(static_cast<std::int64_t>(std::floor(kvRatio))),
+      held_(static_cast<std::size_t>(dims.layers)) {
   const std::int64_t tokens = geometry.groupTokens();
   for (std::int64_t i = 0; i < SlotCount(dims.layers, kvRatio); ++i) {
     KvSlot slot;

@@ -1,6 +1,6 @@
-// The key/value cache: a pool of window-group slots that never move. Every layer owns the slots of its cached groups, in
-// time order; one spare goes round. A layer writes its new group into free slots, attends, then lets the oldest go, which
-// becomes the next layer's spare: layers * capacity + 1 slots in all, and nothing is ever copied.
+// The key/value cache: a pool of window-group slots that never move. Every layer owns the slots of its cached groups,
+// in time order; one spare goes round. A layer writes its new group into free slots, attends, then lets the oldest go,
+// which becomes the next layer's spare: layers * capacity + 1 slots in all, and nothing is ever copied.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,9 @@ class KvCache {
   // Keeps the new groups; drops the one oldest when there are more than floor(kvRatio).
   void end(std::int64_t layer);
 
-  std::int64_t cachedGroups(std::int64_t layer) const { return static_cast<std::int64_t>(held_[static_cast<std::size_t>(layer)].size()); }
+  std::int64_t cachedGroups(std::int64_t layer) const {
+    return static_cast<std::int64_t>(held_[static_cast<std::size_t>(layer)].size());
+  }
   void reset();
 
  private:

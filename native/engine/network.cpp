@@ -15,7 +15,8 @@ constexpr std::int64_t kGroupsOfFirstChunk = kFirstChunkLatents / 2;
 ExecutorLimits LimitsOf(const NetworkOptions& options) {
   ExecutorLimits limits;
   limits.maxGroups = static_cast<int>(kGroupsOfFirstChunk);
-  limits.maxKeyGroups = static_cast<int>(std::max<std::int64_t>(kGroupsOfFirstChunk, KvCache::Capacity(options.kvRatio) + 1));
+  limits.maxKeyGroups =
+      static_cast<int>(std::max<std::int64_t>(kGroupsOfFirstChunk, KvCache::Capacity(options.kvRatio) + 1));
   limits.maxSourceWidth = options.maxSourceWidth;
   limits.maxSourceHeight = options.maxSourceHeight;
   return limits;
@@ -40,7 +41,8 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
 
   for (std::size_t stage = 0; stage < 3; ++stage) {
     const std::int64_t rows = g.latentHeight() << stage, columns = g.latentWidth() << stage;
-    for (Tensor& tensor : memory[stage]) tensor = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
+    for (Tensor& tensor : memory[stage])
+      tensor = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
   }
   latent = layout.take(Storage::Float, {dims.latentChannels, kFirstChunkLatents, g.latentHeight(), g.latentWidth()});
   decoderBytes = layout.position() - mark;
@@ -86,7 +88,8 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   workspaceBytes = layout.position() - mark;
 }
 
-MemoryPlan Network::Plan(const Backend& backend, const PreparedModel& model, Precision precision, const NetworkOptions& options) {
+MemoryPlan Network::Plan(const Backend& backend, const PreparedModel& model, Precision precision,
+                         const NetworkOptions& options) {
   ArenaLayout layout(nullptr, backend, precision);
   const Buffers buffers(layout, options, model.dims());
   MemoryPlan plan;
@@ -105,16 +108,18 @@ MemoryPlan Network::Plan(const Backend& backend, const PreparedModel& model, Pre
   plan.chunkFrames = kChunkFrames;
   plan.lookAheadFrames = kLookAheadFrames;
   if (!plan.fits)
-    plan.message = "A stream of " + std::to_string(plan.outputWidth) + "x" + std::to_string(plan.outputHeight) + " needs " +
-                   Mebibytes(plan.streamBytes) + " (key/value cache " + Mebibytes(plan.kvCacheBytes) + ", decoder state " +
-                   Mebibytes(plan.decoderBytes) + ", pictures " + Mebibytes(plan.pictureBytes) + ", work space " +
-                   Mebibytes(plan.workspaceBytes) + ") and " + Mebibytes(plan.availableBytes) + " are free on " +
-                   backend.info().deviceName + ".";
+    plan.message = "A stream of " + std::to_string(plan.outputWidth) + "x" + std::to_string(plan.outputHeight) +
+                   " needs " + Mebibytes(plan.streamBytes) + " (key/value cache " + Mebibytes(plan.kvCacheBytes) +
+                   ", decoder state " + Mebibytes(plan.decoderBytes) + ", pictures " + Mebibytes(plan.pictureBytes) +
+                   ", work space " + Mebibytes(plan.workspaceBytes) + ") and " + Mebibytes(plan.availableBytes) +
+                   " are free on " + backend.info().deviceName + ".";
   return plan;
 }
 
-Network::Network(const Backend& backend, std::shared_ptr<PreparedModel> model, Precision precision, const NetworkOptions& options)
-    : options_(options), model_(std::move(model)) {
+Network::Network(const Backend& backend, std::shared_ptr<PreparedModel> model, Precision precision,
+                 const NetworkOptions& options)
+    : options_(options),
+      model_(std::move(model)) {
   ArenaLayout counting(nullptr, backend, precision);
   const Buffers sizes(counting, options_, model_->dims());
   executor_ = model_->createExecutor(options_.geometry, LimitsOf(options_), counting.highest());
@@ -126,8 +131,8 @@ Network::Network(const Backend& backend, std::shared_ptr<PreparedModel> model, P
 Network::~Network() = default;
 
 bool Network::adopt(const NetworkOptions& options) {
-  if (options.geometry != options_.geometry || options.kvRatio != options_.kvRatio || options.outputFormat.pixels != options_.outputFormat.pixels ||
-      options.debug != options_.debug)
+  if (options.geometry != options_.geometry || options.kvRatio != options_.kvRatio ||
+      options.outputFormat.pixels != options_.outputFormat.pixels || options.debug != options_.debug)
     return false;
   options_ = options;  // staging for another source size grows by itself
   reset();
@@ -151,13 +156,14 @@ void Network::reset() {
 
 std::int64_t Network::TopK(const StreamSettings& settings, const Geometry& geometry, std::int64_t keyGroups) {
   const double ratio = settings.topkRatio ? *settings.topkRatio
-                                          : settings.sparseRatio * 768.0 * 1280.0 / static_cast<double>(geometry.height * geometry.width);
+                                          : settings.sparseRatio * 768.0 * 1280.0 /
+                                                static_cast<double>(geometry.height * geometry.width);
   const std::int64_t windows = geometry.windows();
   const std::int64_t topk = static_cast<std::int64_t>(std::floor(static_cast<double>(windows * windows) * ratio)) - 1;
   if (topk < 0)
     throw Error("engine.settings", ErrorScope::Frame,
-                "sparseRatio " + std::to_string(settings.sparseRatio) + " keeps no attention window at " + std::to_string(geometry.width) +
-                    "x" + std::to_string(geometry.height) + ".",
+                "sparseRatio " + std::to_string(settings.sparseRatio) + " keeps no attention window at " +
+                    std::to_string(geometry.width) + "x" + std::to_string(geometry.height) + ".",
                 "Give a sparseRatio of at least 0.1.");
   return std::min(topk, windows * keyGroups * windows - 1);
 }
@@ -179,8 +185,9 @@ PartInFlight Network::begin(ChunkRequest request, ChunkInFlight& flight, const N
   const int latents = first_ ? kFirstChunkLatents : kChunkLatents;
   const int outputs = first_ ? kFirstChunkOutputs : kChunkFrames;
   if (static_cast<int>(request.pictures.size()) != frames || static_cast<int>(request.outputs.size()) != outputs)
-    FailInternal("a chunk of " + std::to_string(request.pictures.size()) + " pictures and " + std::to_string(request.outputs.size()) +
-                 " outputs was given where " + std::to_string(frames) + " and " + std::to_string(outputs) + " belong");
+    FailInternal("a chunk of " + std::to_string(request.pictures.size()) + " pictures and " +
+                 std::to_string(request.outputs.size()) + " outputs was given where " + std::to_string(frames) +
+                 " and " + std::to_string(outputs) + " belong");
   flight.request = std::move(request);
   flight.latents = latents;
   flight.revealed = 0;

@@ -1,9 +1,11 @@
 // One stream's network: its buffers in an executor's arena and the order of operations of a chunk
-// (project -> denoise -> reveal -> match; flashvsr-model.md sections 3 to 7). Knows nothing of queues, clocks or threads:
-// a chunk goes in, operations are enqueued, Fences say when pictures are on the host. Used by one thread at a time.
+// (project -> denoise -> reveal -> match; flashvsr-model.md sections 3 to 7). Knows nothing of queues, clocks or
+// threads: a chunk goes in, operations are enqueued, Fences say when pictures are on the host. Used by one thread at a
+// time.
 //
-// A chunk is enqueued in parts, so that pictures leave as soon as they are decoded and chunks of other streams can go between:
-// begin() is import, project and denoise; each reveal() decodes one latent frame, four pictures, and finishes them.
+// A chunk is enqueued in parts, so that pictures leave as soon as they are decoded and chunks of other streams can go
+// between: begin() is import, project and denoise; each reveal() decodes one latent frame, four pictures, and finishes
+// them.
 #pragma once
 
 #include <array>
@@ -35,16 +37,17 @@ struct SourcePicture {
 
 struct NetworkOptions {
   Geometry geometry;
-  double kvRatio = 3.0;             // lays out memory
+  double kvRatio = 3.0;  // lays out memory
   int maxSourceWidth = 0, maxSourceHeight = 0;
   PictureFormat outputFormat;
-  bool debug = false;               // room for whole tensors that only tests look at
+  bool debug = false;  // room for whole tensors that only tests look at
 };
 
 // What tests and the parity program see and replace inside a chunk. Tensors are valid during the call only.
 struct NetworkHooks {
-  // "projected{j}", "block.{i}" (x after block i), "query_means.{i}", "key_means.{i}.{group}", "mask.{i}" (before forcing), "latent", "decoded.{frame}" (before colour match),
-  // "matched.{frame}" and "matched_extra.{frame}" (content rectangle), "lq.{frame}"; frame counts the chunk's outputs.
+  // "projected{j}", "block.{i}" (x after block i), "query_means.{i}", "key_means.{i}.{group}", "mask.{i}" (before
+  // forcing), "latent", "decoded.{frame}" (before colour match), "matched.{frame}" and "matched_extra.{frame}" (content
+  // rectangle), "lq.{frame}"; frame counts the chunk's outputs.
   std::function<void(const std::string& name, Executor& executor, const Tensor& tensor)> onTensor;
   // Writes its own mask over the selected one; called after onTensor("mask.{layer}").
   std::function<void(int layer, Executor& executor, const Tensor& mask)> forceMask;
@@ -94,17 +97,19 @@ struct ChunkInFlight {
 class Network {
  public:
   // Plan only: bytes by kind, nothing allocated.
-  static MemoryPlan Plan(const Backend& backend, const PreparedModel& model, Precision precision, const NetworkOptions& options);
+  static MemoryPlan Plan(const Backend& backend, const PreparedModel& model, Precision precision,
+                         const NetworkOptions& options);
 
-  Network(const Backend& backend, std::shared_ptr<PreparedModel> model, Precision precision, const NetworkOptions& options);
+  Network(const Backend& backend, std::shared_ptr<PreparedModel> model, Precision precision,
+          const NetworkOptions& options);
   ~Network();
 
   const NetworkOptions& options() const { return options_; }
   // Becomes a network of `options`, forgetting its stream, when its memory is laid out as those need; else false.
   bool adopt(const NetworkOptions& options);
   Executor& executor() { return *executor_; }
-  // Enqueues the first part of a chunk. The first chunk after construction or reset() is chunk 0. The chunk before must have
-  // been revealed wholly.
+  // Enqueues the first part of a chunk. The first chunk after construction or reset() is chunk 0. The chunk before must
+  // have been revealed wholly.
   PartInFlight begin(ChunkRequest request, ChunkInFlight& flight, const NetworkHooks* hooks = nullptr);
   // Enqueues the next latent frame of the chunk that begin() filled.
   PartInFlight reveal(ChunkInFlight& flight, const NetworkHooks* hooks = nullptr);
@@ -125,7 +130,8 @@ class Network {
   void projectClips(std::int64_t firstClip, int clips, const Tensor* tokens);
   void denoise(const ChunkRequest& request, int groups, ChunkInFlight& flight, const NetworkHooks* hooks);
   void revealStep(int stage, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks);
-  void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks);
+  void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part,
+                   const NetworkHooks* hooks);
 
   NetworkOptions options_;
   std::shared_ptr<PreparedModel> model_;
@@ -135,14 +141,14 @@ class Network {
 
   bool first_ = true;
   bool sidesUploaded_ = false;
-  std::int64_t clips_ = 0;                          // projector clips done
-  std::deque<int> frameSlots_;                      // LQ picture slot of every retained frame, oldest first
+  std::int64_t clips_ = 0;      // projector clips done
+  std::deque<int> frameSlots_;  // LQ picture slot of every retained frame, oldest first
   std::shared_ptr<const SourcePicture> lastPicture_;
-  std::vector<Tensor> chunkFrames_;                 // LQ pictures of this chunk's new frames, in order
-  std::vector<Tensor> outputFrames_;                // LQ pictures of the frames that come out
-  std::int64_t decodedInChunk_ = 0;                 // full-resolution frames made so far, the stream's first three included
-  std::array<std::array<int, 3>, 3> past_{};        // [stage][MemBlock]: which of the stage's four memories is its past
-  std::array<int, 3> spare_{};                      // [stage]: the fourth; the stage's next input goes there
+  std::vector<Tensor> chunkFrames_;           // LQ pictures of this chunk's new frames, in order
+  std::vector<Tensor> outputFrames_;          // LQ pictures of the frames that come out
+  std::int64_t decodedInChunk_ = 0;           // full-resolution frames made so far, the stream's first three included
+  std::array<std::array<int, 3>, 3> past_{};  // [stage][MemBlock]: which of the stage's four memories is its past
+  std::array<int, 3> spare_{};                // [stage]: the fourth; the stage's next input goes there
 };
 
 }  // namespace flashvsr

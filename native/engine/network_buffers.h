@@ -30,19 +30,19 @@ struct Network::Buffers {
   std::array<Tensor, kLqSlots> lq;
   std::array<Tensor, kUnshuffledSlots> unshuffled;
   std::array<Tensor, kCausalSlots> causal;
-  RopeTables rope;                                          // frames: (6, 22, 2)
-  std::array<std::array<Tensor, 4>, 3> memory;              // [stage]: the past of its three MemBlocks and one spare
-  Tensor latent;                                            // (16, 6, H/8, W/8)
-  std::array<Tensor, kFirstChunkOutputs> output;            // bytes of finished pictures
-  Tensor projected;                                         // debug only: (3 groups, dim)
+  RopeTables rope;                                // frames: (6, 22, 2)
+  std::array<std::array<Tensor, 4>, 3> memory;    // [stage]: the past of its three MemBlocks and one spare
+  Tensor latent;                                  // (16, 6, H/8, W/8)
+  std::array<Tensor, kFirstChunkOutputs> output;  // bytes of finished pictures
+  Tensor projected;                               // debug only: (3 groups, dim)
   std::int64_t pictureBytes = 0, decoderBytes = 0;
 
   // Work of the denoise stage and of the reveal stage; the two share their place.
   Tensor features, x, q, attention, hidden, queryMeans, mask, noise;
   Tensor decoderInput;
-  std::array<Tensor, 3> blockA, blockB;                     // between a MemBlock's convolutions, by stage; all of them and
-  Tensor fullA, fullB;                                      // these, (H, W, c3), share their place
-  Tensor decoded, matched;                                  // (3, H, W)
+  std::array<Tensor, 3> blockA, blockB;  // between a MemBlock's convolutions, by stage; all of them and
+  Tensor fullA, fullB;                   // these, (H, W, c3), share their place
+  Tensor decoded, matched;               // (3, H, W)
   std::int64_t workspaceBytes = 0;
 };
 

@@ -30,8 +30,9 @@ PartInFlight Network::reveal(ChunkInFlight& flight, const NetworkHooks* hooks) {
 }
 
 // One time step of a stage and of all it grows into. Its input lies in the stage's spare memory. Each MemBlock's input
-// becomes its past; the past it had is free after the first convolution and takes the block's result; what the last block
-// let go of holds the stage's result and is the spare of the next step. So four memories do for three blocks, without copies.
+// becomes its past; the past it had is free after the first convolution and takes the block's result; what the last
+// block let go of holds the stage's result and is the spare of the next step. So four memories do for three blocks,
+// without copies.
 void Network::revealStep(int stage, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   const std::size_t s = static_cast<std::size_t>(stage);
@@ -65,7 +66,8 @@ void Network::revealStep(int stage, const ChunkRequest& request, PartInFlight& p
   }
 }
 
-void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks) {
+void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part,
+                          const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   const std::size_t index = static_cast<std::size_t>(outputFrame);
   const bool watch = hooks != nullptr && hooks->onTensor;

@@ -7,9 +7,11 @@
 namespace flashvsr {
 namespace {
 
-// Frames of the projector are counted in clips of four: frame 0 of the stream is the last of clip 0, number 3, and stands
-// for its three copies and for everything before it.
-int UnshuffledSlot(std::int64_t number) { return static_cast<int>(std::max<std::int64_t>(number, 3) % kUnshuffledSlots); }
+// Frames of the projector are counted in clips of four: frame 0 of the stream is the last of clip 0, number 3, and
+// stands for its three copies and for everything before it.
+int UnshuffledSlot(std::int64_t number) {
+  return static_cast<int>(std::max<std::int64_t>(number, 3) % kUnshuffledSlots);
+}
 // Outputs of the first convolution: two a clip. Before the stream there is nothing: clip 0 makes no features.
 int CausalSlot(std::int64_t number) { return static_cast<int>(number % kCausalSlots); }
 
@@ -20,7 +22,8 @@ void Network::project(int groups, const NetworkHooks* hooks) {
   const Geometry& g = options_.geometry;
   std::size_t next = 0;
   const auto unshuffle = [&](std::int64_t number) {
-    executor_->run(UnshuffleFrame{chunkFrames_[next++], buffers_->unshuffled[static_cast<std::size_t>(UnshuffledSlot(number))]});
+    executor_->run(
+        UnshuffleFrame{chunkFrames_[next++], buffers_->unshuffled[static_cast<std::size_t>(UnshuffledSlot(number))]});
   };
   if (clips_ == 0) {
     unshuffle(3);
@@ -51,7 +54,8 @@ void Network::projectClips(std::int64_t firstClip, int clips, const Tensor* toke
     const std::int64_t before = lookBack ? n - 2 : n + 2;
     taps.push_back({UnshuffledSlot(before), UnshuffledSlot(before + 1), UnshuffledSlot(n), UnshuffledSlot(n + 1)});
     taps.push_back({UnshuffledSlot(n), UnshuffledSlot(n + 1), UnshuffledSlot(n + 2), UnshuffledSlot(n + 3)});
-    for (std::int64_t i = 0; i < 2; ++i) outputs.push_back(buffers_->causal[static_cast<std::size_t>(CausalSlot(clip * 2 + i))]);
+    for (std::int64_t i = 0; i < 2; ++i)
+      outputs.push_back(buffers_->causal[static_cast<std::size_t>(CausalSlot(clip * 2 + i))]);
   }
   executor_->run(CausalConvolution{1, buffers_->unshuffled, taps, outputs, {}});
   if (tokens != nullptr) {
@@ -108,11 +112,13 @@ void Network::denoise(const ChunkRequest& request, int groups, ChunkInFlight& fl
     const std::int64_t keyGroups = static_cast<std::int64_t>(keys.size());
     Tensor mask = b.mask;
     mask.shape = {1, dims.heads, groups * g.windows(), keyGroups * g.windows()};
-    executor_->run(SelectBlocks{queryMeans, keys, request.settings.localRange, TopK(request.settings, g, keyGroups), mask});
+    executor_->run(
+        SelectBlocks{queryMeans, keys, request.settings.localRange, TopK(request.settings, g, keyGroups), mask});
     if (watch) {
       hooks->onTensor("query_means." + std::to_string(layer), *executor_, queryMeans);
       for (std::int64_t i = 0; i < keyGroups; ++i)
-        hooks->onTensor("key_means." + std::to_string(layer) + "." + std::to_string(i), *executor_, keys[static_cast<std::size_t>(i)].means);
+        hooks->onTensor("key_means." + std::to_string(layer) + "." + std::to_string(i), *executor_,
+                        keys[static_cast<std::size_t>(i)].means);
     }
     if (watch) hooks->onTensor("mask." + std::to_string(layer), *executor_, mask);
     if (hooks != nullptr && hooks->forceMask) hooks->forceMask(layer, *executor_, mask);
@@ -122,7 +128,9 @@ void Network::denoise(const ChunkRequest& request, int groups, ChunkInFlight& fl
     executor_->run(CrossAttention{layer, x, q, attention});
     // By groups, so that the widest intermediate is as large as a steady chunk's, also in chunk 0.
     for (int group = 0; group < groups; ++group) {
-      const auto part = [&](const Tensor& tensor) { return layout_->rows(tensor, group * g.groupTokens(), g.groupTokens()); };
+      const auto part = [&](const Tensor& tensor) {
+        return layout_->rows(tensor, group * g.groupTokens(), g.groupTokens());
+      };
       executor_->run(FeedForward{layer, part(x), part(q), b.hidden});
     }
     if (watch) hooks->onTensor("block." + std::to_string(layer), *executor_, x);

@@ -87,11 +87,14 @@ std::uint64_t HashBytes(const std::uint8_t* data, std::size_t bytes) {
 }
 
 RecordingWriter::RecordingWriter(const std::string& path, const StreamOptions& options)
-    : path_(path), file_(std::fopen(path.c_str(), "wb")) {
+    : path_(path),
+      file_(std::fopen(path.c_str(), "wb")) {
   if (!file_)
-    throw Error("engine.recording", ErrorScope::Stream, "The recording " + path + " cannot be written: " + std::strerror(errno) + ".",
+    throw Error("engine.recording", ErrorScope::Stream,
+                "The recording " + path + " cannot be written: " + std::strerror(errno) + ".",
                 "Give a path in a folder that exists and is writable.");
-  if (std::fwrite(kMagic, 1, 8, file_.get()) != 8) throw Error("engine.recording", ErrorScope::Stream, path + ": " + std::strerror(errno) + ".");
+  if (std::fwrite(kMagic, 1, 8, file_.get()) != 8)
+    throw Error("engine.recording", ErrorScope::Stream, path + ": " + std::strerror(errno) + ".");
   restart(options);
 }
 
@@ -99,13 +102,15 @@ void RecordingWriter::write(char type, const std::string& content) {
   const std::uint64_t length = content.size();
   if (std::fwrite(&type, 1, 1, file_.get()) != 1 || std::fwrite(&length, 8, 1, file_.get()) != 1 ||
       std::fwrite(content.data(), 1, content.size(), file_.get()) != content.size() || std::fflush(file_.get()) != 0)
-    throw Error("engine.recording", ErrorScope::Frame, "Recording to " + path_ + " ended: " + std::strerror(errno) + ".",
+    throw Error("engine.recording", ErrorScope::Frame,
+                "Recording to " + path_ + " ended: " + std::strerror(errno) + ".",
                 "Free space on the disk; the stream itself goes on.");
 }
 
 void RecordingWriter::restart(const StreamOptions& options) {
   std::string content;
-  for (const int value : {options.sourceWidth, options.sourceHeight, options.outputWidth, options.outputHeight, options.coldStartFrames})
+  for (const int value :
+       {options.sourceWidth, options.sourceHeight, options.outputWidth, options.outputHeight, options.coldStartFrames})
     Put(content, static_cast<std::int32_t>(value));
   Put(content, options.scale);
   Put(content, options.startPosition);
@@ -125,7 +130,8 @@ void RecordingWriter::chunk(const GatheredChunk& chunk, const StreamSettings& se
     Put(content, static_cast<std::int32_t>(frame.picture->width));
     Put(content, static_cast<std::int32_t>(frame.picture->height));
     content.append(reinterpret_cast<const char*>(frame.picture->data.get()),
-                   static_cast<std::size_t>(TightPictureBytes(frame.picture->format.pixels, frame.picture->width, frame.picture->height)));
+                   static_cast<std::size_t>(
+                       TightPictureBytes(frame.picture->format.pixels, frame.picture->width, frame.picture->height)));
   }
   write(kChunk, content);
 }
@@ -138,8 +144,8 @@ void RecordingWriter::output(std::int64_t frameIndex, std::int64_t mediaTime, st
   write(kOutput, content);
 }
 
-ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& backend, const std::shared_ptr<PreparedModel>& model,
-                             Precision precision) {
+ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& backend,
+                             const std::shared_ptr<PreparedModel>& model, Precision precision) {
   std::ifstream file(path, std::ios::binary);
   char magic[8];
   if (!file.read(magic, 8) || std::memcmp(magic, kMagic, 8) != 0)
@@ -154,13 +160,16 @@ ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& b
   while (file.get(type)) {
     std::uint64_t length = 0;
     file.read(reinterpret_cast<char*>(&length), 8);
-    if (!file || length > (std::uint64_t{1} << 34)) throw Error("recording.invalid", ErrorScope::Stream, path.string() + " is cut short.");
+    if (!file || length > (std::uint64_t{1} << 34))
+      throw Error("recording.invalid", ErrorScope::Stream, path.string() + " is cut short.");
     std::string content(length, 0);
-    if (!file.read(content.data(), static_cast<std::streamsize>(length))) throw Error("recording.invalid", ErrorScope::Stream, path.string() + " is cut short.");
+    if (!file.read(content.data(), static_cast<std::streamsize>(length)))
+      throw Error("recording.invalid", ErrorScope::Stream, path.string() + " is cut short.");
     Cursor from(content, path.string());
     if (type == kOptions) {
       options = StreamOptions{};
-      for (int* value : {&options.sourceWidth, &options.sourceHeight, &options.outputWidth, &options.outputHeight, &options.coldStartFrames})
+      for (int* value : {&options.sourceWidth, &options.sourceHeight, &options.outputWidth, &options.outputHeight,
+                         &options.coldStartFrames})
         *value = from.get<std::int32_t>();
       options.scale = from.get<double>();
       options.startPosition = from.get<std::int64_t>();
@@ -171,7 +180,8 @@ ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& b
       builder = std::make_unique<ChunkBuilder>(options.coldStartFrames, 0);
       position = options.startPosition;
     } else if (type == kChunk) {
-      if (!network) throw Error("recording.invalid", ErrorScope::Stream, path.string() + " has a chunk before its options.");
+      if (!network)
+        throw Error("recording.invalid", ErrorScope::Stream, path.string() + " has a chunk before its options.");
       ChunkRequest request;
       request.settings = GetSettings(from);
       const std::int32_t count = from.get<std::int32_t>();
@@ -181,7 +191,8 @@ ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& b
         frame.mediaTime = from.get<std::int64_t>();
         const PictureFormat format = GetFormat(from);
         const std::int32_t width = from.get<std::int32_t>(), height = from.get<std::int32_t>();
-        if (width < 1 || height < 1 || width > 8192 || height > 8192) throw Error("recording.invalid", ErrorScope::Stream, path.string() + " has an impossible picture.");
+        if (width < 1 || height < 1 || width > 8192 || height > 8192)
+          throw Error("recording.invalid", ErrorScope::Stream, path.string() + " has an impossible picture.");
         const std::size_t bytes = static_cast<std::size_t>(TightPictureBytes(format.pixels, width, height));
         std::shared_ptr<std::uint8_t[]> data = network->executor().allocateHost(bytes);
         std::memcpy(data.get(), from.bytes(bytes), bytes);
@@ -190,16 +201,19 @@ ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& b
       }
       const GatheredChunk chunk = builder->take();
       const Geometry& g = network->options().geometry;
-      const std::size_t outputBytes = static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, g.contentWidth, g.contentHeight));
+      const std::size_t outputBytes =
+          static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, g.contentWidth, g.contentHeight));
       request.pictures = chunk.pictures;
-      for (const auto& output : chunk.outputs) request.outputs.push_back(output ? network->executor().allocateHost(outputBytes) : nullptr);
+      for (const auto& output : chunk.outputs)
+        request.outputs.push_back(output ? network->executor().allocateHost(outputBytes) : nullptr);
       request.position = position;
       position += chunk.first ? kFirstChunkLatents : kChunkLatents;
       const ChunkInFlight flight = network->run(std::move(request));
       flight.fence->wait();
       ++report.chunks;
       for (std::size_t i = 0; i < chunk.outputs.size(); ++i)
-        if (chunk.outputs[i]) made[chunk.outputs[i]->frameIndex] = HashBytes(flight.request.outputs[i].get(), outputBytes);
+        if (chunk.outputs[i])
+          made[chunk.outputs[i]->frameIndex] = HashBytes(flight.request.outputs[i].get(), outputBytes);
     } else if (type == kOutput) {
       const std::int64_t frameIndex = from.get<std::int64_t>();
       from.get<std::int64_t>();

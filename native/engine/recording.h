@@ -1,5 +1,6 @@
 // A stream written to a file and run again: what went into every chunk (frames, settings, repeats) and a hash of every
-// frame that came out. Timing plays no part in a replay, so deadlines that once cut a chunk cut it at the same place again.
+// frame that came out. Timing plays no part in a replay, so deadlines that once cut a chunk cut it at the same place
+// again.
 #pragma once
 
 #include <cstdio>
@@ -40,7 +41,7 @@ struct ReplayReport {
 };
 
 // Runs the recording again and compares the hashes. Throws Error for a file that is not a whole recording.
-ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& backend, const std::shared_ptr<PreparedModel>& model,
-                             Precision precision);
+ReplayReport ReplayRecording(const std::filesystem::path& path, const Backend& backend,
+                             const std::shared_ptr<PreparedModel>& model, Precision precision);
 
 }  // namespace flashvsr

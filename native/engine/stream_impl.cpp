@@ -13,7 +13,9 @@ namespace {
 void CopyTight(const FrameView& picture, std::uint8_t* to) {
   const bool yuv = picture.format.pixels == PixelFormat::I420;
   for (std::size_t plane = 0; plane < (yuv ? 3U : 1U); ++plane) {
-    const std::size_t width = static_cast<std::size_t>(!yuv ? picture.width * 3 : plane == 0 ? picture.width : (picture.width + 1) / 2);
+    const std::size_t width = static_cast<std::size_t>(!yuv         ? picture.width * 3
+                                                       : plane == 0 ? picture.width
+                                                                    : (picture.width + 1) / 2);
     const int height = !yuv || plane == 0 ? picture.height : (picture.height + 1) / 2;
     for (int y = 0; y < height; ++y, to += width)
       std::memcpy(to, picture.planes[plane] + static_cast<std::ptrdiff_t>(y) * picture.strides[plane], width);
@@ -24,12 +26,14 @@ void CopyTight(const FrameView& picture, std::uint8_t* to) {
 constexpr std::int64_t kPatienceUs = 2'000'000;
 
 std::size_t OutputBytes(const StreamOptions& options, const Geometry& geometry) {
-  return static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, geometry.contentWidth, geometry.contentHeight));
+  return static_cast<std::size_t>(
+      TightPictureBytes(options.outputFormat.pixels, geometry.contentWidth, geometry.contentHeight));
 }
 
 }  // namespace
 
-StreamImpl::StreamImpl(std::shared_ptr<EngineCore> core, const StreamOptions& options, std::shared_ptr<StreamListener> listener)
+StreamImpl::StreamImpl(std::shared_ptr<EngineCore> core, const StreamOptions& options,
+                       std::shared_ptr<StreamListener> listener)
     : core_(std::move(core)),
       listener_(std::move(listener)),
       options_(options),
@@ -43,13 +47,19 @@ StreamImpl::StreamImpl(std::shared_ptr<EngineCore> core, const StreamOptions& op
   network_ = core_->takeSpare();
   if (!network_ || !network_->adopt(NetworkOptionsOf(options))) {
     network_.reset();
-    network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options));
+    network_ =
+        std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options));
   }
   // Pinned memory takes its time: what the first chunks need is there before frames come.
   const HostPool::Allocate allocate = [this](std::size_t bytes) { return network_->executor().allocateHost(bytes); };
-  inputs_.reserve(static_cast<std::size_t>(TightPictureBytes(options.outputFormat.pixels, options.sourceWidth, options.sourceHeight)),
-                  static_cast<std::size_t>(std::min(options.inputQueueFrames, options.coldStartFrames + 2 * kChunkFrames)), allocate);
-  outputs_.reserve(OutputBytes(options, geometry_), static_cast<std::size_t>(std::max(options.coldStartFrames - kLookAheadFrames, 1) + 2 * kChunkFrames), allocate);
+  inputs_.reserve(
+      static_cast<std::size_t>(
+          TightPictureBytes(options.outputFormat.pixels, options.sourceWidth, options.sourceHeight)),
+      static_cast<std::size_t>(std::min(options.inputQueueFrames, options.coldStartFrames + 2 * kChunkFrames)),
+      allocate);
+  outputs_.reserve(OutputBytes(options, geometry_),
+                   static_cast<std::size_t>(std::max(options.coldStartFrames - kLookAheadFrames, 1) + 2 * kChunkFrames),
+                   allocate);
   if (!options.recordPath.empty()) recording_ = std::make_unique<RecordingWriter>(options.recordPath, options);
 }
 
@@ -57,7 +67,8 @@ int StreamImpl::queuedLocked() const { return builder_.waiting() + laterFrames_;
 
 PushResult StreamImpl::push(const FrameView& picture, std::int64_t mediaTime) {
   CheckPicture(picture);
-  const std::size_t bytes = static_cast<std::size_t>(TightPictureBytes(picture.format.pixels, picture.width, picture.height));
+  const std::size_t bytes =
+      static_cast<std::size_t>(TightPictureBytes(picture.format.pixels, picture.width, picture.height));
   {
     const std::lock_guard lock(mutex_);
     if (closing_) return PushResult::Closed;
@@ -69,7 +80,8 @@ PushResult StreamImpl::push(const FrameView& picture, std::int64_t mediaTime) {
         inputs_.take(bytes, [&](std::size_t size) { return network_->executor().allocateHost(size); });
     CopyTight(picture, data.get());
     GatheredFrame frame;
-    frame.picture = std::make_shared<SourcePicture>(SourcePicture{picture.format, picture.width, picture.height, std::move(data)});
+    frame.picture =
+        std::make_shared<SourcePicture>(SourcePicture{picture.format, picture.width, picture.height, std::move(data)});
     frame.frameIndex = nextFrame_++;
     frame.mediaTime = mediaTime;
     frame.arrivedUs = core_->nowUs();
@@ -221,7 +233,9 @@ void StreamImpl::submitChunk(Part& part) {
   const std::size_t bytes = OutputBytes(flight.options, flight.geometry);
   core_->onDevice([&, &network = *network_] {
     for (const auto& output : flight.chunk.outputs)
-      request.outputs.push_back(output ? outputs_.take(bytes, [&](std::size_t size) { return network.executor().allocateHost(size); }) : nullptr);
+      request.outputs.push_back(
+          output ? outputs_.take(bytes, [&](std::size_t size) { return network.executor().allocateHost(size); })
+                 : nullptr);
     part.device = network.begin(std::move(request), flight.device);
   });
   revealing_ = part.chunk;
@@ -283,7 +297,9 @@ bool StreamImpl::deliverPicture(InFlight& chunk, std::size_t output) {
     ++stats_.deliveredFrames;
     stats_.latencyMs = static_cast<double>(now - source.arrivedUs) / 1000.0;
   }
-  record([&](RecordingWriter& recording) { recording.output(frame.frameIndex, frame.mediaTime, HashBytes(frame.data.get(), frame.bytes)); });
+  record([&](RecordingWriter& recording) {
+    recording.output(frame.frameIndex, frame.mediaTime, HashBytes(frame.data.get(), frame.bytes));
+  });
   listener_->onFrame(std::move(frame));
   return true;
 }
@@ -319,7 +335,8 @@ void StreamImpl::passMarker() {
       // The old memory goes first: two states of a large stream may not fit beside each other.
       network_.reset();
       try {
-        network_ = std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options_));
+        network_ =
+            std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options_));
       } catch (...) {
         closing_ = true;  // push() must not find a stream without a network; the engine closes it with this error
         throw;

@@ -103,7 +103,7 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   HostPool outputs_;
 
   // The engine's thread only.
-  std::deque<Part> parts_;              // on the device, oldest first
+  std::deque<Part> parts_;               // on the device, oldest first
   std::shared_ptr<InFlight> revealing_;  // the newest chunk, until its last part is on the device
   std::unique_ptr<RecordingWriter> recording_;
 };

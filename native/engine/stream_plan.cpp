@@ -17,7 +17,8 @@ void InRange(const char* name, T value, T low, T high, ErrorScope scope) {
     out << v;
     return out.str();
   };
-  throw Error("engine.settings", scope, std::string(name) + " is " + text(value) + ", it must be " + text(low) + " to " + text(high) + ".",
+  throw Error("engine.settings", scope,
+              std::string(name) + " is " + text(value) + ", it must be " + text(low) + " to " + text(high) + ".",
               "Correct the named setting.");
 }
 
@@ -38,7 +39,8 @@ void CheckSettings(const StreamSettings& settings, std::optional<double> kvRatio
   InRange("localRange", settings.localRange, 1, 1023, scope);
   if (kvRatio && settings.kvRatio != *kvRatio)
     throw Error("engine.settings", scope,
-                "kvRatio " + std::to_string(settings.kvRatio) + " cannot replace " + std::to_string(*kvRatio) + " in a running stream.",
+                "kvRatio " + std::to_string(settings.kvRatio) + " cannot replace " + std::to_string(*kvRatio) +
+                    " in a running stream.",
                 "Open a new stream: kvRatio lays out its memory.");
 }
 
@@ -79,7 +81,8 @@ void CheckPicture(const FrameView& picture) {
     const int width = !yuv ? picture.width * 3 : plane == 0 ? picture.width : (picture.width + 1) / 2;
     if (picture.planes[plane] == nullptr) fail("Plane " + std::to_string(plane) + " of a pushed picture is missing.");
     if (picture.strides[plane] < width)
-      fail("Plane " + std::to_string(plane) + " has a stride of " + std::to_string(picture.strides[plane]) + " bytes for " + std::to_string(width) + " a row.");
+      fail("Plane " + std::to_string(plane) + " has a stride of " + std::to_string(picture.strides[plane]) +
+           " bytes for " + std::to_string(width) + " a row.");
   }
 }
 

@@ -19,13 +19,14 @@ Statistics StatisticsOf(const TensorSpec& spec) {
   const auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
   if (has("norm") && (name.ends_with(".weight") || name.ends_with(".gamma"))) return {1.0, 0.1};
   if (spec.part == "prompt") return {0.0, 1.0};
-  if (name.ends_with("modulation")) return {0.0, 0.3 / std::sqrt(static_cast<double>(spec.shape.size() > 1 ? spec.shape[1] : 1))};
+  if (name.ends_with("modulation"))
+    return {0.0, 0.3 / std::sqrt(static_cast<double>(spec.shape.size() > 1 ? spec.shape[1] : 1))};
   if (name.ends_with(".bias")) return {0.0, 0.02};
   double fanIn = 1;
   for (std::size_t i = 1; i < spec.shape.size(); ++i) fanIn *= static_cast<double>(spec.shape[i]);
-  // The decoder's ReLUs halve the power of what passes them; no ReLU stands before the convolutions after TGrow. MemBlocks
-  // add little to what they carry and the last convolution ends near a picture's contrast, as in a trained decoder: errors in
-  // decibels would say nothing about pictures a hundred times too strong.
+  // The decoder's ReLUs halve the power of what passes them; no ReLU stands before the convolutions after TGrow.
+  // MemBlocks add little to what they carry and the last convolution ends near a picture's contrast, as in a trained
+  // decoder: errors in decibels would say nothing about pictures a hundred times too strong.
   double gain = 1.0;
   if (spec.part == "decoder") {
     gain = 2.0;
@@ -80,16 +81,17 @@ std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, 
     std::vector<std::byte> bytes(static_cast<std::size_t>(count) * 2);
     threads.runRanges((count + 3) / 4, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t quad = begin; quad < end; ++quad) {
-        const Philox4 bits = Philox({{static_cast<std::uint32_t>(quad), static_cast<std::uint32_t>(PhiloxUse::Weights), index,
-                                      static_cast<std::uint32_t>(quad >> 32)}},
+        const Philox4 bits = Philox({{static_cast<std::uint32_t>(quad), static_cast<std::uint32_t>(PhiloxUse::Weights),
+                                      index, static_cast<std::uint32_t>(quad >> 32)}},
                                     static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
         for (std::int64_t i = 0; i < 4 && quad * 4 + i < count; ++i) {
-          // Sum of four uniform 8-bit numbers: bell-shaped, variance 4 * (256^2 - 1) / 12, and forty times cheaper than a
-          // logarithm and a cosine for 1.7 thousand million weights.
+          // Sum of four uniform 8-bit numbers: bell-shaped, variance 4 * (256^2 - 1) / 12, and forty times cheaper than
+          // a logarithm and a cosine for 1.7 thousand million weights.
           const std::uint32_t word = bits.v[i];
           const int sum = static_cast<int>((word & 255) + ((word >> 8) & 255) + ((word >> 16) & 255) + (word >> 24));
           const double normal = (sum - 510) / 147.80;
-          const std::uint16_t value = FloatToBFloat16(static_cast<float>(statistics.mean + statistics.deviation * normal));
+          const std::uint16_t value =
+              FloatToBFloat16(static_cast<float>(statistics.mean + statistics.deviation * normal));
           std::memcpy(bytes.data() + (quad * 4 + i) * 2, &value, 2);
         }
       }

@@ -15,8 +15,8 @@ ModelDims OfficialDims(std::int64_t layers = 30);
 // The goldens' size: seconds on a CPU.
 ModelDims MicroDims();
 
-// BF16 tensors; element i of the n-th expected tensor is a function of (seed, n, i) alone (Philox). Official size: 3.5 GB and
-// some seconds.
+// BF16 tensors; element i of the n-th expected tensor is a function of (seed, n, i) alone (Philox). Official size: 3.5
+// GB and some seconds.
 std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads);
 
 }  // namespace flashvsr

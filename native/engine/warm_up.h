@@ -1,5 +1,5 @@
-// Everything that is made when it is first used (kernels, plans of cuBLASLt, staging) is used once before anybody waits for
-// it.
+// Everything that is made when it is first used (kernels, plans of cuBLASLt, staging) is used once before anybody waits
+// for it.
 #pragma once
 
 #include <memory>
@@ -9,9 +9,10 @@
 
 namespace flashvsr {
 
-// Runs the first two chunks of a grey stream: together they have every shape that a stream of these options ever has, but
-// for the fill of the key/value cache. @returns the network, reset, with the memory such a stream needs; nullptr when it does
-// not fit.
-std::unique_ptr<Network> WarmUp(const Backend& backend, const std::shared_ptr<PreparedModel>& model, Precision precision, const StreamOptions& options);
+// Runs the first two chunks of a grey stream: together they have every shape that a stream of these options ever has,
+// but for the fill of the key/value cache. @returns the network, reset, with the memory such a stream needs; nullptr
+// when it does not fit.
+std::unique_ptr<Network> WarmUp(const Backend& backend, const std::shared_ptr<PreparedModel>& model,
+                                Precision precision, const StreamOptions& options);
 
 }  // namespace flashvsr

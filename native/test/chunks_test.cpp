@@ -29,8 +29,10 @@ TEST("key/value ring: fixed slots, no copies, one group dropped a chunk, fractio
         CHECK_EQUAL(static_cast<std::int64_t>(fresh.size()), groups);
         CHECK_EQUAL(static_cast<std::int64_t>(seen.size()), expected + groups);
         // Cached groups are still where they were, oldest first, and the new ones come last.
-        for (std::size_t i = 0; i < before[static_cast<std::size_t>(layer)].size(); ++i) CHECK(seen[i].keys.data == before[static_cast<std::size_t>(layer)][i]);
-        for (std::size_t i = 0; i < fresh.size(); ++i) CHECK(seen[seen.size() - fresh.size() + i].keys.data == fresh[i].keys.data);
+        for (std::size_t i = 0; i < before[static_cast<std::size_t>(layer)].size(); ++i)
+          CHECK(seen[i].keys.data == before[static_cast<std::size_t>(layer)][i]);
+        for (std::size_t i = 0; i < fresh.size(); ++i)
+          CHECK(seen[seen.size() - fresh.size() + i].keys.data == fresh[i].keys.data);
         for (const KvSlot& slot : seen) CHECK(!heldByOthers.contains(slot.keys.data));
         cache.end(layer);
         before[static_cast<std::size_t>(layer)].clear();
@@ -129,7 +131,8 @@ TEST("options: every bad one is refused by name, with its range") {
     StreamOptions options = SmallStream();
     change(options);
     const Error error = CHECK_THROWS(CheckOptions(options), "engine.settings");
-    if (error.message().find(name) == std::string::npos) FailAt(__FILE__, __LINE__, "the message does not name " + name + ": " + error.message());
+    if (error.message().find(name) == std::string::npos)
+      FailAt(__FILE__, __LINE__, "the message does not name " + name + ": " + error.message());
   };
   CheckOptions(SmallStream());
   refused([](StreamOptions& o) { o.sourceWidth = 0; }, "sourceWidth");
@@ -151,12 +154,14 @@ TEST("sizes: round(source * scale) made even, padded to 128") {
   StreamOptions options = SmallStream();
   options.sourceWidth = 33;
   options.sourceHeight = 45;
-  for (const auto& [scale, width, height] : {std::tuple{2.0, 66, 90}, {3.0, 100, 136}, {4.0, 132, 180}, {1.5, 50, 68}}) {
+  for (const auto& [scale, width, height] :
+       {std::tuple{2.0, 66, 90}, {3.0, 100, 136}, {4.0, 132, 180}, {1.5, 50, 68}}) {
     options.scale = scale;
     const Geometry g = GeometryOf(options);
     CHECK_EQUAL(g.contentWidth, width);
     CHECK_EQUAL(g.contentHeight, height);
-    CHECK(g.width % 128 == 0 && g.height % 128 == 0 && g.width >= width && g.width < width + 128 && g.height >= height && g.height < height + 128);
+    CHECK(g.width % 128 == 0 && g.height % 128 == 0 && g.width >= width && g.width < width + 128 &&
+          g.height >= height && g.height < height + 128);
   }
 }
 

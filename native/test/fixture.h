@@ -27,7 +27,8 @@ inline std::shared_ptr<const ModelWeights> Weights(ModelDims dims = MicroDims(),
 struct Prepared {
   explicit Prepared(const ModelDims& dims = MicroDims(), int threads = kWorkers) : Prepared(Weights(dims), threads) {}
   explicit Prepared(std::shared_ptr<const ModelWeights> from, int threads = kWorkers)
-      : weights(std::move(from)), backend(CreateReferenceBackend(threads)) {
+      : weights(std::move(from)),
+        backend(CreateReferenceBackend(threads)) {
     Threads pool(threads);
     model = backend->prepare(*weights, ComputeModelConstants(*weights, pool), Precision::Fp32, {});
   }
@@ -44,7 +45,8 @@ struct Picture {
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       noise = noise * 1664525U + 1013904223U;
       const std::size_t x = i / 3 % static_cast<std::size_t>(width), y = i / 3 / static_cast<std::size_t>(width);
-      bytes[i] = static_cast<std::uint8_t>((x * 5 + y * 3 + static_cast<std::size_t>(number * 4 + seed * 31)) % 200 + (noise >> 28));
+      bytes[i] = static_cast<std::uint8_t>((x * 5 + y * 3 + static_cast<std::size_t>(number * 4 + seed * 31)) % 200 +
+                                           (noise >> 28));
     }
     view.format.pixels = pixels;
     view.width = width;
@@ -60,10 +62,12 @@ struct Picture {
 inline std::shared_ptr<const SourcePicture> SourceOf(const Picture& picture) {
   std::shared_ptr<std::uint8_t[]> data(new std::uint8_t[picture.bytes.size()]);
   std::memcpy(data.get(), picture.bytes.data(), picture.bytes.size());
-  return std::make_shared<SourcePicture>(SourcePicture{picture.view.format, picture.view.width, picture.view.height, data});
+  return std::make_shared<SourcePicture>(
+      SourcePicture{picture.view.format, picture.view.width, picture.view.height, data});
 }
 
-// Collects what a stream says; wait() blocks until a condition on it holds (ten minutes at most, so that a hang is a failure).
+// Collects what a stream says; wait() blocks until a condition on it holds (ten minutes at most, so that a hang is a
+// failure).
 class Collector final : public StreamListener {
  public:
   struct Got {
@@ -97,7 +101,8 @@ class Collector final : public StreamListener {
   }
   void wait(const std::function<bool(const Collector&)>& condition) {
     std::unique_lock lock(mutex);
-    if (!changed.wait_for(lock, std::chrono::minutes(10), [&] { return condition(*this); })) throw std::runtime_error("the stream hangs");
+    if (!changed.wait_for(lock, std::chrono::minutes(10), [&] { return condition(*this); }))
+      throw std::runtime_error("the stream hangs");
   }
   void waitFrames(std::size_t count) {
     wait([count](const Collector& c) { return c.frames.size() >= count; });
@@ -120,7 +125,8 @@ class Collector final : public StreamListener {
   int closedCalls = 0, callsAfterClosed = 0;
 };
 
-inline std::shared_ptr<Engine> OpenEngine(std::function<std::int64_t()> clock = {}, const ModelDims& dims = MicroDims(), int threads = kWorkers) {
+inline std::shared_ptr<Engine> OpenEngine(std::function<std::int64_t()> clock = {}, const ModelDims& dims = MicroDims(),
+                                          int threads = kWorkers) {
   EngineOptions options;
   options.device = "reference";
   options.threads = threads;
@@ -139,7 +145,8 @@ inline StreamOptions SmallStream() {
 }
 
 // Pushes until accepted.
-inline void PushAll(Stream& stream, int width, int height, int first, int count, int seed = 0, PixelFormat pixels = PixelFormat::Rgb24) {
+inline void PushAll(Stream& stream, int width, int height, int first, int count, int seed = 0,
+                    PixelFormat pixels = PixelFormat::Rgb24) {
   for (int i = first; i < first + count;) {
     const Picture picture(width, height, i, pixels, seed);
     const PushResult result = stream.push(picture.view, 1000 + i * 33);

@@ -12,7 +12,9 @@ namespace {
 // What the bits mean, written down a second time.
 float ValueOf(int bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
-  const float magnitude = exponent == 0 ? static_cast<float>(mantissa) * 0.001953125F : (1.0F + static_cast<float>(mantissa) / 8.0F) * std::exp2(static_cast<float>(exponent - 7));
+  const float magnitude =
+      exponent == 0 ? static_cast<float>(mantissa) * 0.001953125F
+                    : (1.0F + static_cast<float>(mantissa) / 8.0F) * std::exp2(static_cast<float>(exponent - 7));
   return bits & 128 ? -magnitude : magnitude;
 }
 
@@ -43,7 +45,8 @@ TEST("scales: the largest power of two that keeps a bound within the format") {
 }
 
 // Latents of a first and a later chunk, with the fp32 run's masks when `masks` has them (and into it otherwise).
-std::vector<float> Latents(const ModelWeights& weights, Precision precision, std::map<std::string, std::vector<float>>& masks) {
+std::vector<float> Latents(const ModelWeights& weights, Precision precision,
+                           std::map<std::string, std::vector<float>>& masks) {
   Threads pool(kWorkers);
   const auto backend = CreateReferenceBackend(kWorkers);
   const auto model = backend->prepare(weights, ComputeModelConstants(weights, pool), precision, {});

@@ -1,5 +1,6 @@
-// The C++ tests' harness. A case states in its name what it proves. TEST registers one; a failed check throws with its place and ends the
-// case, not the program. Report is for cases made at run time (the kernels' tests, one line a result with what was measured).
+// The C++ tests' harness. A case states in its name what it proves. TEST registers one; a failed check throws with its
+// place and ends the case, not the program. Report is for cases made at run time (the kernels' tests, one line a result
+// with what was measured).
 #pragma once
 
 #include <chrono>
@@ -64,7 +65,8 @@ inline void RunCases() {
       failure = error.what();
     }
     char seconds[32];
-    std::snprintf(seconds, sizeof seconds, "%.1f s", std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
+    std::snprintf(seconds, sizeof seconds, "%.1f s",
+                  std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
     Report(test.name, failure.empty(), failure.empty() ? seconds : std::string(seconds) + "\n     " + failure);
   }
 }
@@ -87,7 +89,8 @@ inline Error Thrown(const std::function<void()>& body, const std::string& code, 
   try {
     body();
   } catch (const Error& error) {
-    if (error.code() != code) FailAt(file, line, "threw " + error.code() + " (" + error.message() + "), expected " + code);
+    if (error.code() != code)
+      FailAt(file, line, "threw " + error.code() + " (" + error.message() + "), expected " + code);
     return error;
   }
   FailAt(file, line, "nothing was thrown, expected " + code);
@@ -98,7 +101,8 @@ inline void Refused(const std::function<void()>& body, const std::string& part, 
   try {
     body();
   } catch (const Error& error) {
-    if (error.message().find(part) == std::string::npos) FailAt(file, line, "refused, but not for \"" + part + "\": " + error.message());
+    if (error.message().find(part) == std::string::npos)
+      FailAt(file, line, "refused, but not for \"" + part + "\": " + error.message());
     return;
   }
   FailAt(file, line, "was accepted; \"" + part + "\" should have been refused");

@@ -14,7 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("flashvsr-test-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
+  Folder()
+      : path(fs::temp_directory_path() /
+             ("flashvsr-test-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
     fs::create_directories(path);
   }
   ~Folder() { fs::remove_all(path); }
@@ -29,21 +31,25 @@ std::string ReadAll(const fs::path& path) {
 void WriteAll(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
 // A golden file again, with some tensors left out and the metadata changed.
-void Rewrite(const fs::path& from, const fs::path& to, const std::function<bool(const std::string&)>& keep, const std::map<std::string, std::string>& metadata) {
+void Rewrite(const fs::path& from, const fs::path& to, const std::function<bool(const std::string&)>& keep,
+             const std::map<std::string, std::string>& metadata) {
   const tools::GoldenFile file(from);
   std::string header = "{\"__metadata__\":{", body;
   bool first = true;
   for (const char* key : {"topk_ratio", "kv_ratio", "local_range", "variant", "height", "width", "chunks"}) {
     if (!file.has(key)) continue;
-    header += std::string(first ? "" : ",") + "\"" + key + "\":\"" + (metadata.contains(key) ? metadata.at(key) : file.text(key)) + "\"";
+    header += std::string(first ? "" : ",") + "\"" + key + "\":\"" +
+              (metadata.contains(key) ? metadata.at(key) : file.text(key)) + "\"";
     first = false;
   }
   header += "}";
   for (const auto& [name, tensor] : file.tensors()) {
     if (!keep(name)) continue;
     header += ",\"" + name + "\":{\"dtype\":\"" + tensor.dtype + "\",\"shape\":[";
-    for (std::size_t i = 0; i < tensor.shape.size(); ++i) header += (i > 0 ? "," : "") + std::to_string(tensor.shape[i]);
-    header += "],\"data_offsets\":[" + std::to_string(body.size()) + "," + std::to_string(body.size() + tensor.data.size()) + "]}";
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i)
+      header += (i > 0 ? "," : "") + std::to_string(tensor.shape[i]);
+    header += "],\"data_offsets\":[" + std::to_string(body.size()) + "," +
+              std::to_string(body.size() + tensor.data.size()) + "]}";
     body.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
   }
   header += "}";
@@ -62,7 +68,8 @@ void Corrupt(const fs::path& path, const std::string& tensor, std::size_t offset
     const std::byte* last = start;
     for (const auto& [name, view] : file.tensors()) last = std::max(last, view.data.data() + view.data.size());
     const std::ptrdiff_t fromEnd = last - (file.find(tensor)->data.data() + offset);
-    content[static_cast<std::size_t>(base - fromEnd)] = static_cast<char>(content[static_cast<std::size_t>(base - fromEnd)] ^ mask);
+    content[static_cast<std::size_t>(base - fromEnd)] =
+        static_cast<char>(content[static_cast<std::size_t>(base - fromEnd)] ^ mask);
   }
   WriteAll(path, content);
 }
@@ -75,7 +82,8 @@ TEST("parity: passes on one golden chunk, fails on every kind of damage, on a mi
   fs::create_directory(one);
   const auto firstChunk = [](const std::string& name) { return name.ends_with(".0") && !name.starts_with("cross"); };
   const auto make = [&] {
-    Rewrite(golden / "micro" / "input.safetensors", one / "input.safetensors", [&](const std::string& n) { return n == "video" || firstChunk(n); }, {{"chunks", "1"}});
+    Rewrite(golden / "micro" / "input.safetensors", one / "input.safetensors",
+            [&](const std::string& n) { return n == "video" || firstChunk(n); }, {{"chunks", "1"}});
     Rewrite(golden / "micro" / "expected.safetensors", one / "expected.safetensors", firstChunk, {});
   };
   std::vector<std::string> failures;
@@ -106,10 +114,12 @@ TEST("parity: passes on one golden chunk, fails on every kind of damage, on a mi
   Corrupt(one / "expected.safetensors", "mask.0", 100, 1);
   failsAt("mask.0");
   make();
-  Rewrite(golden / "micro" / "expected.safetensors", one / "expected.safetensors", [&](const std::string& n) { return firstChunk(n) && n != "adain_stats.0"; }, {});
+  Rewrite(golden / "micro" / "expected.safetensors", one / "expected.safetensors",
+          [&](const std::string& n) { return firstChunk(n) && n != "adain_stats.0"; }, {});
   failsAt("adain_stats.0");
   make();
-  Rewrite(golden / "micro" / "expected.safetensors", one / "expected.safetensors", [&](const std::string& n) { return firstChunk(n) || n == "latent.3"; }, {});
+  Rewrite(golden / "micro" / "expected.safetensors", one / "expected.safetensors",
+          [&](const std::string& n) { return firstChunk(n) || n == "latent.3"; }, {});
   failsAt("latent.3");
   make();
   WriteAll(one / "expected.safetensors", ReadAll(one / "expected.safetensors").substr(0, 5000));
@@ -120,7 +130,9 @@ TEST("parity: passes on one golden chunk, fails on every kind of damage, on a mi
   CHECK(!none.passed());
 }
 
-TEST("recording: replays to the same bytes, through deadlines, settings, a flush and a size change; a changed byte is found") {
+TEST(
+    "recording: replays to the same bytes, through deadlines, settings, a flush and a size change; a changed byte is "
+    "found") {
   Folder folder;
   const std::string path = (folder.path / "stream.rec").string();
   std::atomic<std::int64_t> now{0};
@@ -171,10 +183,13 @@ TEST("recording: replays to the same bytes, through deadlines, settings, a flush
 
 TEST("plain bf16: everything between operations is bf16, and the error is bf16's") {
   Prepared prepared;
-  const auto plain = tools::MakePlainBf16(prepared.backend->prepare(*prepared.weights, [&] {
-    Threads pool(kWorkers);
-    return ComputeModelConstants(*prepared.weights, pool);
-  }(), Precision::Fp32, {}));
+  const auto plain =
+      tools::MakePlainBf16(prepared.backend->prepare(*prepared.weights,
+                                                     [&] {
+                                                       Threads pool(kWorkers);
+                                                       return ComputeModelConstants(*prepared.weights, pool);
+                                                     }(),
+                                                     Precision::Fp32, {}));
   NetworkOptions options;
   options.geometry = {128, 256, 128, 256};
   options.maxSourceWidth = options.maxSourceHeight = 64;
@@ -185,11 +200,14 @@ TEST("plain bf16: everything between operations is bf16, and the error is bf16's
     ChunkRequest request;
     request.settings.topkRatio = 100;  // every window: masks cannot differ
     request.settings.colourMatch = ColourMatch::None;
-    for (int frame = 0; frame < kFirstChunkFrames; ++frame) request.pictures.push_back(SourceOf(Picture(64, 32, frame)));
+    for (int frame = 0; frame < kFirstChunkFrames; ++frame)
+      request.pictures.push_back(SourceOf(Picture(64, 32, frame)));
     request.outputs.resize(kFirstChunkOutputs);
     NetworkHooks hooks;
     hooks.decodeSkippedFrames = true;
-    hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) { seen[i][name] = executor.read(tensor); };
+    hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) {
+      seen[i][name] = executor.read(tensor);
+    };
     network.run(std::move(request), &hooks).fence->wait();
   }
   for (const float value : seen[1].at("block.1")) CHECK_EQUAL(BFloat16ToFloat(FloatToBFloat16(value)), value);
@@ -205,7 +223,8 @@ TEST("devices: an unknown one and an absent CUDA are refused with the reason; au
   CHECK(error.message().find("CUDA cannot be used") != std::string::npos);
   CHECK_EQUAL(OpenBackend("auto", 0, 1, "/nonexistent/libflashvsr_cuda.so")->info().device, std::string("reference"));
   bool reference = false;
-  for (const DeviceReport& report : ListDevices("/nonexistent/libflashvsr_cuda.so")) reference = reference || (report.device == "reference" && report.usable);
+  for (const DeviceReport& report : ListDevices("/nonexistent/libflashvsr_cuda.so"))
+    reference = reference || (report.device == "reference" && report.usable);
   CHECK(reference);
   EngineOptions options;
   options.device = "reference";

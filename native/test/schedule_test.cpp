@@ -27,7 +27,10 @@ struct Gate {
 
 class GatedFence final : public Fence {
  public:
-  GatedFence(std::shared_ptr<Gate> gate, std::unique_ptr<Fence> inner) : gate_(std::move(gate)), inner_(std::move(inner)), number_(gate_->made++) {}
+  GatedFence(std::shared_ptr<Gate> gate, std::unique_ptr<Fence> inner)
+      : gate_(std::move(gate)),
+        inner_(std::move(inner)),
+        number_(gate_->made++) {}
   bool done() const override { return number_ < gate_->open; }
   void wait() override {
     while (!done()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -43,7 +46,9 @@ class GatedFence final : public Fence {
 class GatedExecutor final : public Executor {
  public:
   GatedExecutor(std::shared_ptr<Gate> gate, std::unique_ptr<Executor> inner, int number)
-      : gate_(std::move(gate)), inner_(std::move(inner)), name_(std::to_string(number)) {}
+      : gate_(std::move(gate)),
+        inner_(std::move(inner)),
+        name_(std::to_string(number)) {}
   std::byte* arena() override { return inner_->arena(); }
   std::shared_ptr<std::uint8_t[]> allocateHost(std::size_t bytes) override { return inner_->allocateHost(bytes); }
   void upload(const Tensor& to, const void* host) override { inner_->upload(to, host); }
@@ -89,10 +94,14 @@ class GatedExecutor final : public Executor {
 
 class GatedModel final : public PreparedModel {
  public:
-  GatedModel(std::shared_ptr<Gate> gate, std::shared_ptr<PreparedModel> inner) : gate_(std::move(gate)), inner_(std::move(inner)) {}
+  GatedModel(std::shared_ptr<Gate> gate, std::shared_ptr<PreparedModel> inner)
+      : gate_(std::move(gate)),
+        inner_(std::move(inner)) {}
   const ModelDims& dims() const override { return inner_->dims(); }
   std::int64_t bytes() const override { return inner_->bytes(); }
-  std::int64_t scratchBytes(const Geometry& g, const ExecutorLimits& l) const override { return inner_->scratchBytes(g, l); }
+  std::int64_t scratchBytes(const Geometry& g, const ExecutorLimits& l) const override {
+    return inner_->scratchBytes(g, l);
+  }
   std::unique_ptr<Executor> createExecutor(const Geometry& g, const ExecutorLimits& l, std::int64_t arena) override {
     return std::make_unique<GatedExecutor>(gate_, inner_->createExecutor(g, l, arena), executors_++);
   }
@@ -106,7 +115,9 @@ class GatedModel final : public PreparedModel {
 
 class GatedBackend final : public Backend {
  public:
-  GatedBackend(std::shared_ptr<Gate> gate, std::unique_ptr<Backend> inner) : gate_(std::move(gate)), inner_(std::move(inner)) {}
+  GatedBackend(std::shared_ptr<Gate> gate, std::unique_ptr<Backend> inner)
+      : gate_(std::move(gate)),
+        inner_(std::move(inner)) {}
   BackendInfo info() const override {
     BackendInfo info = inner_->info();
     info.partsAhead = gate_->partsAhead;
@@ -115,7 +126,8 @@ class GatedBackend final : public Backend {
   }
   std::int64_t elementBytes(Storage s, Precision p) const override { return inner_->elementBytes(s, p); }
   std::int64_t preparedBytes(const ModelDims& d, Precision p) const override { return inner_->preparedBytes(d, p); }
-  std::shared_ptr<PreparedModel> prepare(const ModelWeights& w, const ModelConstants& c, Precision p, const LoadProgress& l) override {
+  std::shared_ptr<PreparedModel> prepare(const ModelWeights& w, const ModelConstants& c, Precision p,
+                                         const LoadProgress& l) override {
     return std::make_shared<GatedModel>(gate_, inner_->prepare(w, c, p, l));
   }
 
@@ -193,7 +205,9 @@ TEST("pictures leave one by one, while the rest of their chunk is still at work"
   CHECK(stream->stats().busyMs > 0);
 }
 
-TEST("the oldest picture goes first: a chunk of another stream comes before the second half of a chunk, not before the first") {
+TEST(
+    "the oldest picture goes first: a chunk of another stream comes before the second half of a chunk, not before the "
+    "first") {
   GatedEngine engine(1);
   engine.gate->open = 0;
   const auto a = std::make_shared<Collector>(), b = std::make_shared<Collector>();
@@ -211,14 +225,15 @@ TEST("the oldest picture goes first: a chunk of another stream comes before the 
   std::vector<std::string> order;
   for (const std::string& line : engine.gate->lines())
     if (!line.ends_with("after")) order.push_back(line);
-  // Chunk 0 of each has six latent frames and one picture that somebody gets, the oldest there is: A as a whole, then B. Then
-  // picture 1 of A (33 ms), of B (38 ms), and only then picture 5 of A (166 ms) and of B.
+  // Chunk 0 of each has six latent frames and one picture that somebody gets, the oldest there is: A as a whole, then
+  // B. Then picture 1 of A (33 ms), of B (38 ms), and only then picture 5 of A (166 ms) and of B.
   std::vector<std::string> expected;
   for (const char* name : {"0", "1"}) {
     expected.push_back(std::string(name) + " begin");
     for (int i = 0; i < 6; ++i) expected.push_back(std::string(name) + " reveal");
   }
-  for (const char* line : {"0 begin", "0 reveal", "1 begin", "1 reveal", "0 reveal", "1 reveal"}) expected.emplace_back(line);
+  for (const char* line : {"0 begin", "0 reveal", "1 begin", "1 reveal", "0 reveal", "1 reveal"})
+    expected.emplace_back(line);
   CHECK_EQUAL(order.size(), expected.size());
   for (std::size_t i = 0; i < order.size(); ++i) CHECK_EQUAL(order[i], expected[i]);
 }
@@ -262,7 +277,8 @@ TEST("parts of different streams run one after the other on the device") {
   const auto one = engine.stream(a, LiveStream()), two = engine.stream(b, LiveStream());
   PushAll(*one, 32, 32, 0, 5);
   PushAll(*two, 32, 32, 0, 5);
-  // Seven parts of the first stream's chunk 0, which need no order among themselves, and one of the second's behind them.
+  // Seven parts of the first stream's chunk 0, which need no order among themselves, and one of the second's behind
+  // them.
   Until([&] { return std::ranges::count(engine.gate->lines(), "1 begin") == 1; });
   const std::vector<std::string> lines = engine.gate->lines();
   CHECK_EQUAL(std::count(lines.begin(), lines.end(), "0 after"), 0);
@@ -288,7 +304,9 @@ TEST("a stream that closes in the middle of a chunk ends after the part at work;
   CHECK_EQUAL(collector->frames.size(), 0U);
 }
 
-TEST("a device that hangs ends the engine with one error a stream, and nothing waits for it: neither for its fences nor in its calls") {
+TEST(
+    "a device that hangs ends the engine with one error a stream, and nothing waits for it: neither for its fences nor "
+    "in its calls") {
   for (const bool inCall : {false, true}) {
     EngineOptions options;
     options.hangMs = 3000;  // the processor computes inside the calls, and may be busy
@@ -325,7 +343,9 @@ TEST("a device that hangs ends the engine with one error a stream, and nothing w
   }
 }
 
-TEST("warm-up: the first stream takes its memory over and gives the same pictures; another size and no room are no trouble") {
+TEST(
+    "warm-up: the first stream takes its memory over and gives the same pictures; another size and no room are no "
+    "trouble") {
   const auto run = [](Engine& engine, const StreamOptions& options) {
     const auto collector = std::make_shared<Collector>();
     const auto stream = engine.createStream(options, collector);

@@ -46,7 +46,8 @@ class Arguments {
     if (found == values_.end()) return otherwise;
     std::istringstream in(found->second.back());
     T value{};
-    if (!(in >> value) || !in.eof()) throw Error("arguments", ErrorScope::Engine, name + " is not a number: " + found->second.back());
+    if (!(in >> value) || !in.eof())
+      throw Error("arguments", ErrorScope::Engine, name + " is not a number: " + found->second.back());
     return value;
   }
   // "768x1408" -> rows, columns.

@@ -1,8 +1,11 @@
 // flashvsr_bench (--synthetic [--layers N] | --weights DIR [--variant v1.1])   [--part NAME]... [--size HxW]...
-//   [--device reference|cuda] [--precision bf16|fp32|fp8] [--library PATH] [--threads N] [--chunks N] [--warmup N] [--seconds S]
-//   [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--ceiling TFLOPS] [--bandwidth TBPS] [--json FILE] [--commit ID]
-// Whole streams through the native Stream API: uint8 YUV frames of a quarter of the size in from host memory, uint8 YUV frames out
-// to host memory. No network, no codec, no pacing of what comes out. Parts, each in a process of its own; without --part all:
+//   [--device reference|cuda] [--precision bf16|fp32|fp8] [--library PATH] [--threads N] [--chunks N] [--warmup N]
+//   [--seconds S]
+//   [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--ceiling TFLOPS] [--bandwidth TBPS] [--json FILE] [--commit
+//   ID]
+// Whole streams through the native Stream API: uint8 YUV frames of a quarter of the size in from host memory, uint8 YUV
+// frames out to host memory. No network, no codec, no pacing of what comes out. Parts, each in a process of its own;
+// without --part all:
 //   sizes     frames a second, milliseconds a stage beside their floors, memory: 768x1408, 1152x2048, 1536x2560
 //   first     first picture of an engine that warmed up: first and second stream, one frame and 25 real frames
 //   cold      the same without a warm-up
@@ -37,7 +40,9 @@ constexpr const char* kStages[4] = {"project", "denoise", "reveal", "match"};
 
 class Bench {
  public:
-  Bench(const tools::Arguments& arguments, std::shared_ptr<const ModelWeights> weights) : arguments_(arguments), weights_(std::move(weights)) {
+  Bench(const tools::Arguments& arguments, std::shared_ptr<const ModelWeights> weights)
+      : arguments_(arguments),
+        weights_(std::move(weights)) {
     for (const std::string& size : arguments_.all("--size")) sizes_.push_back(tools::Arguments::Size(size));
     if (sizes_.empty()) sizes_ = {{768, 1408}, {1152, 2048}, {1536, 2560}};
   }
@@ -59,8 +64,10 @@ class Bench {
     const auto picture = [&](const char* name, const StreamOptions& options, int frames) {
       Run run(*engine, options, 1);
       const double ms = run.firstPicture(frames);
-      all.number(std::string(name) + "_ms", ms, 1).number(std::string(name) + "_create_ms", run.results()[0].createMs, 1);
-      std::printf("  first picture, %s, %-34s %7.1f ms   (createStream %.1f ms before)\n", warm ? "warmed up" : "no warm-up", name, ms, run.results()[0].createMs);
+      all.number(std::string(name) + "_ms", ms, 1)
+          .number(std::string(name) + "_create_ms", run.results()[0].createMs, 1);
+      std::printf("  first picture, %s, %-34s %7.1f ms   (createStream %.1f ms before)\n",
+                  warm ? "warmed up" : "no warm-up", name, ms, run.results()[0].createMs);
     };
     picture("first_stream_copies_of_frame_0", copies, 1);
     picture("second_stream_copies_of_frame_0", copies, 1);
@@ -85,12 +92,20 @@ class Bench {
       const Latency latency = LatencyOf(results, settled), beginning = LatencyOf(results, 0);
       const std::vector<double> spread = SpreadOf(results, settled);
       Object row;
-      row.number("delay_p50_ms", latency.delayP50, 1).number("delay_p95_ms", latency.delayP95, 1).number("picture_p50_ms", latency.p50, 1);
-      row.number("picture_p95_ms", latency.p95, 1).number("pictures", latency.pictures, 0).number("chunks", latency.chunks, 0).list("after_first_of_chunk_ms", spread);
-      row.number("delay_max_with_beginning_ms", beginning.delayMax, 1).number("settled_after_chunk", static_cast<double>(settled), 0);
+      row.number("delay_p50_ms", latency.delayP50, 1)
+          .number("delay_p95_ms", latency.delayP95, 1)
+          .number("picture_p50_ms", latency.p50, 1);
+      row.number("picture_p95_ms", latency.p95, 1)
+          .number("pictures", latency.pictures, 0)
+          .number("chunks", latency.chunks, 0)
+          .list("after_first_of_chunk_ms", spread);
+      row.number("delay_max_with_beginning_ms", beginning.delayMax, 1)
+          .number("settled_after_chunk", static_cast<double>(settled), 0);
       all.object(name, row);
-      std::printf("  added latency, %-28s delay that shows every picture in time: %.0f ms p50, %.0f p95 (at the start %.0f); a picture %.0f ms p50, %.0f p95 (%d chunks)\n", name,
-                  latency.delayP50, latency.delayP95, beginning.delayMax, latency.p50, latency.p95, latency.chunks);
+      std::printf(
+          "  added latency, %-28s delay that shows every picture in time: %.0f ms p50, %.0f p95 (at the start %.0f); a "
+          "picture %.0f ms p50, %.0f p95 (%d chunks)\n",
+          name, latency.delayP50, latency.delayP95, beginning.delayMax, latency.p50, latency.p95, latency.chunks);
       std::printf("    pictures of a chunk after its first, ms:");
       for (const double ms : spread) std::printf(" %.1f", ms);
       std::printf("\n");
@@ -108,8 +123,9 @@ class Bench {
     Run run(*engine, options, 2);
     run.saturate(warmup + chunks);
     const Steady steady = SteadyOf(run.results(), warmup, chunks);
-    std::printf("  two streams at once                        2 x %.2f frames a second   (%.1f / %.1f / %.1f / %.1f ms)\n", steady.framesPerSecond / 2, steady.stageMs[0],
-                steady.stageMs[1], steady.stageMs[2], steady.stageMs[3]);
+    std::printf(
+        "  two streams at once                        2 x %.2f frames a second   (%.1f / %.1f / %.1f / %.1f ms)\n",
+        steady.framesPerSecond / 2, steady.stageMs[0], steady.stageMs[1], steady.stageMs[2], steady.stageMs[3]);
     return Object().number("fps_each", steady.framesPerSecond / 2);
   }
 
@@ -128,11 +144,14 @@ class Bench {
       if (!reference) reference = results[0];
       const double decibels = LumaDecibels(results[0], *reference);
       Object row;
-      row.number("fps", steady.framesPerSecond).number("denoise_ms", steady.stageMs[1], 1).number("luma_db_against_2.0", decibels);
+      row.number("fps", steady.framesPerSecond)
+          .number("denoise_ms", steady.stageMs[1], 1)
+          .number("luma_db_against_2.0", decibels);
       char name[32];
       std::snprintf(name, sizeof name, "%.1f", ratio);
       all.object(name, row);
-      std::printf("  ladder, sparse_ratio %.1f   %7.2f frames a second   denoise %.1f ms   %s\n", ratio, steady.framesPerSecond, steady.stageMs[1],
+      std::printf("  ladder, sparse_ratio %.1f   %7.2f frames a second   denoise %.1f ms   %s\n", ratio,
+                  steady.framesPerSecond, steady.stageMs[1],
                   ratio == 2.0 ? "" : (std::to_string(decibels).substr(0, 5) + " dB luma against 2.0").c_str());
     }
     return all;
@@ -171,7 +190,8 @@ class Bench {
     options.cudaLibraryPath = arguments_.text("--library", "");
     options.threads = arguments_.number("--threads", 0);
     options.precision = precision;
-    if (!precision && arguments_.has("--precision")) options.precision = ParsePrecision(arguments_.text("--precision", ""));
+    if (!precision && arguments_.has("--precision"))
+      options.precision = ParsePrecision(arguments_.text("--precision", ""));
     if (warmUp) options.warmUp = std::make_shared<const StreamOptions>(*warmUp);
     const std::int64_t before = NowUs();
     auto engine = Engine::Open(weights_, options);
@@ -182,7 +202,8 @@ class Bench {
   Object about(const Engine& engine) const {
     Object object;
     object.text("gpu", engine.info().deviceName).text("precision", std::string(PrecisionName(engine.info().precision)));
-    object.number("layers", static_cast<double>(engine.info().dims.layers), 0).number("weights_gb", static_cast<double>(engine.info().weightBytes) / 1e9);
+    object.number("layers", static_cast<double>(engine.info().dims.layers), 0)
+        .number("weights_gb", static_cast<double>(engine.info().weightBytes) / 1e9);
     return object.number("open_s", openSeconds_);
   }
 
@@ -203,22 +224,32 @@ class Bench {
     const Work work = WorkOf(engine.info().dims, options);
     const double ceiling = arguments_.number("--ceiling", 798.0), bandwidth = arguments_.number("--bandwidth", 2.96);
     Object row;
-    row.number("fps", steady.framesPerSecond).number("peak_gb", used).number("planned_gb", static_cast<double>(engine.info().weightBytes + plan.streamBytes) / 1e9);
-    std::printf("  %s  %s  %s  sparse_ratio %.2f  %lld layers\n", nameOf(size).c_str(), engine.info().deviceName.c_str(),
-                std::string(PrecisionName(engine.info().precision)).c_str(), options.settings.sparseRatio, static_cast<long long>(engine.info().dims.layers));
+    row.number("fps", steady.framesPerSecond)
+        .number("peak_gb", used)
+        .number("planned_gb", static_cast<double>(engine.info().weightBytes + plan.streamBytes) / 1e9);
+    std::printf("  %s  %s  %s  sparse_ratio %.2f  %lld layers\n", nameOf(size).c_str(),
+                engine.info().deviceName.c_str(), std::string(PrecisionName(engine.info().precision)).c_str(),
+                options.settings.sparseRatio, static_cast<long long>(engine.info().dims.layers));
     Object stages;
     double sum = 0, floors = 0;
     for (std::size_t i = 0; i < 4; ++i) {
       const double floor = work.floorMs(i, ceiling, bandwidth);
       sum += steady.stageMs[i];
       floors += floor;
-      stages.object(kStages[i], Object().number("ms", steady.stageMs[i], 3).number("floor_ms", floor, 3).number("tflop", work.operations[i] / 1e12));
-      std::printf("    %-8s %8.2f ms   floor %7.2f ms   %6.2f TFLOP  %7.1f TFLOP/s\n", kStages[i], steady.stageMs[i], floor, work.operations[i] / 1e12,
+      stages.object(kStages[i], Object()
+                                    .number("ms", steady.stageMs[i], 3)
+                                    .number("floor_ms", floor, 3)
+                                    .number("tflop", work.operations[i] / 1e12));
+      std::printf("    %-8s %8.2f ms   floor %7.2f ms   %6.2f TFLOP  %7.1f TFLOP/s\n", kStages[i], steady.stageMs[i],
+                  floor, work.operations[i] / 1e12,
                   steady.stageMs[i] > 0 ? work.operations[i] / steady.stageMs[i] / 1e9 : 0.0);
     }
     row.object("stages", stages).number("chunk_ms", sum).number("floor_ms", floors);
-    std::printf("    sum      %8.2f ms   floor %7.2f ms   %.2f frames a second   %.2f GB in use (weights %.2f, stream planned %.2f)\n", sum, floors,
-                steady.framesPerSecond, used, static_cast<double>(engine.info().weightBytes) / 1e9, static_cast<double>(plan.streamBytes) / 1e9);
+    std::printf(
+        "    sum      %8.2f ms   floor %7.2f ms   %.2f frames a second   %.2f GB in use (weights %.2f, stream planned "
+        "%.2f)\n",
+        sum, floors, steady.framesPerSecond, used, static_cast<double>(engine.info().weightBytes) / 1e9,
+        static_cast<double>(plan.streamBytes) / 1e9);
     return row;
   }
 
@@ -228,7 +259,8 @@ class Bench {
   double openSeconds_ = 0;
 };
 
-// Runs `part` in a process of its own, so that nothing is warm, loaded or allocated before it. @returns its JSON, or {"error": ..}
+// Runs `part` in a process of its own, so that nothing is warm, loaded or allocated before it. @returns its JSON, or
+// {"error": ..}
 std::string InChild(const char* name, const char* path, const std::function<Object()>& part) {
   int ends[2];
   if (pipe(ends) != 0) throw Error("bench", ErrorScope::Engine, "pipe failed");
@@ -259,7 +291,8 @@ std::string InChild(const char* name, const char* path, const std::function<Obje
   close(ends[1]);
   std::string json;
   char buffer[4096];
-  for (ssize_t count; (count = read(ends[0], buffer, sizeof buffer)) > 0;) json.append(buffer, static_cast<std::size_t>(count));
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof buffer)) > 0;)
+    json.append(buffer, static_cast<std::size_t>(count));
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);
@@ -271,21 +304,27 @@ std::string InChild(const char* name, const char* path, const std::function<Obje
 }
 
 int Main(int argc, char** argv) {
-  const tools::Arguments arguments(argc, argv,
-                                   {"--weights", "--variant", "--part", "--size", "--device", "--precision", "--chunks", "--warmup", "--seconds", "--sparse-ratio",
-                                    "--kv-ratio", "--local-range", "--layers", "--ceiling", "--bandwidth", "--json", "--commit", "--library", "--threads"},
-                                   {"--synthetic", "--micro"});
+  const tools::Arguments arguments(
+      argc, argv,
+      {"--weights", "--variant", "--part", "--size", "--device", "--precision", "--chunks", "--warmup", "--seconds",
+       "--sparse-ratio", "--kv-ratio", "--local-range", "--layers", "--ceiling", "--bandwidth", "--json", "--commit",
+       "--library", "--threads"},
+      {"--synthetic", "--micro"});
   if (arguments.flag("--synthetic") == arguments.has("--weights"))
     throw Error("arguments", ErrorScope::Engine, "give either --synthetic or --weights DIR");
   const std::int64_t before = NowUs();
   std::shared_ptr<const ModelWeights> weights;
   if (arguments.flag("--synthetic")) {
     Threads threads(arguments.number("--threads", 0));  // gone before the first fork
-    weights = MakeSyntheticWeights(arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30)), 1, threads);
+    weights = MakeSyntheticWeights(
+        arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30)), 1,
+        threads);
   } else {
-    weights = ModelWeights::OpenOfficialFolder(arguments.text("--weights", ""), ParseVariant(arguments.text("--variant", "v1.1")));
+    weights = ModelWeights::OpenOfficialFolder(arguments.text("--weights", ""),
+                                               ParseVariant(arguments.text("--variant", "v1.1")));
   }
-  std::printf("weights %s in %.1f s\n", arguments.flag("--synthetic") ? "made" : "opened", static_cast<double>(NowUs() - before) / 1e6);
+  std::printf("weights %s in %.1f s\n", arguments.flag("--synthetic") ? "made" : "opened",
+              static_cast<double>(NowUs() - before) / 1e6);
   Bench bench(arguments, weights);
   struct Part {
     const char* name;
@@ -308,7 +347,9 @@ int Main(int argc, char** argv) {
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
   Object all;
-  all.text("date", date).text("commit", arguments.text("--commit", "unknown")).text("path", std::getenv("FLASHVSR_CUDA_PATH") != nullptr ? std::getenv("FLASHVSR_CUDA_PATH") : "auto");
+  all.text("date", date)
+      .text("commit", arguments.text("--commit", "unknown"))
+      .text("path", std::getenv("FLASHVSR_CUDA_PATH") != nullptr ? std::getenv("FLASHVSR_CUDA_PATH") : "auto");
   bool passed = true;
   for (const Part& part : parts) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), part.name) == wanted.end()) continue;

@@ -16,7 +16,8 @@ namespace {
 }
 
 std::int64_t SizeOf(const std::string& dtype) {
-  static const std::map<std::string, std::int64_t> sizes{{"U8", 1}, {"I8", 1}, {"F16", 2}, {"BF16", 2}, {"F32", 4}, {"I32", 4}, {"F64", 8}, {"I64", 8}};
+  static const std::map<std::string, std::int64_t> sizes{{"U8", 1},  {"I8", 1},  {"F16", 2}, {"BF16", 2},
+                                                         {"F32", 4}, {"I32", 4}, {"F64", 8}, {"I64", 8}};
   const auto found = sizes.find(dtype);
   return found == sizes.end() ? 0 : found->second;
 }

@@ -1,5 +1,5 @@
-// A golden's safetensors file: like weights/safetensors.h, but of any element type the goldens use (U8, F16, F32, ...), and
-// read as fp32.
+// A golden's safetensors file: like weights/safetensors.h, but of any element type the goldens use (U8, F16, F32, ...),
+// and read as fp32.
 #pragma once
 
 #include <cstdint>

@@ -37,8 +37,9 @@ Tolerances TolerancesOf(const ParityOptions& options) {
   if (options.device == "reference") tolerances = {};
   else if (options.precision == Precision::Fp32) tolerances = {1e-3, 1e-3, 0, 1e-5, 2, true, 0, 0};
   if (options.precision == Precision::Fp8) {
-    // e4m3 has 3 mantissa bits: a number is off by 2.6e-2 (rms), a product's two operands by 3.7e-2 together. A block adds several such
-    // results to the stream it keeps in full, so the stream stays near that, and the latent is the noise less a product of it.
+    // e4m3 has 3 mantissa bits: a number is off by 2.6e-2 (rms), a product's two operands by 3.7e-2 together. A block
+    // adds several such results to the stream it keeps in full, so the stream stays near that, and the latent is the
+    // noise less a product of it.
     tolerances.transformer = 4e-2;
     tolerances.transformerDecibels = 40;
     tolerances.judgeFree = false;
@@ -56,26 +57,34 @@ struct CaseSettings {
 class CaseRun {
  public:
   CaseRun(const ParityOptions& options, ParityResult& result, std::string name)
-      : options_(options), result_(result), name_(std::move(name)), tolerances_(TolerancesOf(options)) {}
+      : options_(options),
+        result_(result),
+        name_(std::move(name)),
+        tolerances_(TolerancesOf(options)) {}
 
-  void line(const std::string& run, const std::string& tensor, const std::string& error, const std::string& tolerance, bool ok,
-            const char* verdict = nullptr) {
+  void line(const std::string& run, const std::string& tensor, const std::string& error, const std::string& tolerance,
+            bool ok, const char* verdict = nullptr) {
     ++result_.lines;
     if (!ok) ++result_.failures;
     char text[512];
-    std::snprintf(text, sizeof text, "%-12s %-6s %-24s %-28s %-10s %s", name_.c_str(), run.c_str(), tensor.c_str(), error.c_str(),
-                  tolerance.c_str(), verdict != nullptr ? verdict : ok ? "ok" : "FAIL");
+    std::snprintf(text, sizeof text, "%-12s %-6s %-24s %-28s %-10s %s", name_.c_str(), run.c_str(), tensor.c_str(),
+                  error.c_str(), tolerance.c_str(),
+                  verdict != nullptr ? verdict
+                  : ok               ? "ok"
+                                     : "FAIL");
     if (options_.print) options_.print(text);
   }
   void fail(const std::string& tensor, const std::string& why) { line("-", tensor, why, "-", false); }
 
   // ||ours - golden|| / ||golden||, or decibels for pictures where the precision asks for them.
-  void compare(const std::string& run, const std::string& tensor, const std::vector<float>& ours, const GoldenTensor* golden, bool judged) {
+  void compare(const std::string& run, const std::string& tensor, const std::vector<float>& ours,
+               const GoldenTensor* golden, bool judged) {
     if (golden == nullptr) return fail(tensor, "missing in expected.safetensors");
     compared_.insert(tensor);
     const std::vector<float> theirs = golden->floats();
     if (theirs.size() != ours.size())
-      return line(run, tensor, std::to_string(ours.size()) + " elements for " + std::to_string(theirs.size()), "-", false);
+      return line(run, tensor, std::to_string(ours.size()) + " elements for " + std::to_string(theirs.size()), "-",
+                  false);
     const bool picture = golden->dtype == "F16";
     double difference = 0, norm = 0;
     for (std::size_t i = 0; i < ours.size(); ++i) {
@@ -86,7 +95,8 @@ class CaseRun {
     const double relative = norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
     char error[64], tolerance[32];
     bool ok = false;
-    const bool transformed = (run == "forced" || run == "free") && !tensor.starts_with("projected") && tolerances_.transformer > 0;
+    const bool transformed =
+        (run == "forced" || run == "free") && !tensor.starts_with("projected") && tolerances_.transformer > 0;
     const double decibels = transformed ? tolerances_.transformerDecibels : tolerances_.decibels;
     if (picture && decibels > 0) {
       const double psnr = 10 * std::log10(4.0 / std::max(difference / static_cast<double>(ours.size()), 1e-30));
@@ -107,7 +117,8 @@ class CaseRun {
     if (golden == nullptr) return fail(tensor, "missing in expected.safetensors");
     compared_.insert(tensor);
     if (golden->data.size() != ours.size())
-      return line("free", tensor, std::to_string(ours.size()) + " entries for " + std::to_string(golden->data.size()), "-", false);
+      return line("free", tensor, std::to_string(ours.size()) + " entries for " + std::to_string(golden->data.size()),
+                  "-", false);
     int different = 0, excused = 0;
     for (std::size_t i = 0; i < ours.size(); ++i) {
       if ((ours[i] != 0) == (golden->data[i] != std::byte{0})) continue;
@@ -192,7 +203,8 @@ std::vector<float> Corner(const std::vector<float>& picture, const Geometry& g, 
   for (std::int64_t c = 0; c < 3; ++c)
     for (std::int64_t y = 0; y < rows; ++y)
       for (std::int64_t x = 0; x < columns; ++x)
-        out.push_back(y < g.height && x < g.width ? picture[static_cast<std::size_t>((c * g.height + y) * g.width + x)] : NAN);
+        out.push_back(y < g.height && x < g.width ? picture[static_cast<std::size_t>((c * g.height + y) * g.width + x)]
+                                                  : NAN);
   return out;
 }
 
@@ -206,7 +218,8 @@ struct Statistics {
       double sum = 0, squares = 0;
       for (std::size_t i = 0; i < plane; ++i) sum += picture[c * plane + i];
       const double mean = sum / static_cast<double>(plane);
-      for (std::size_t i = 0; i < plane; ++i) squares += (picture[c * plane + i] - mean) * (picture[c * plane + i] - mean);
+      for (std::size_t i = 0; i < plane; ++i)
+        squares += (picture[c * plane + i] - mean) * (picture[c * plane + i] - mean);
       values[c * frames + frame] = static_cast<float>(mean);
       values[(3 + c) * frames + frame] = static_cast<float>(std::sqrt(squares / static_cast<double>(plane)));
     }
@@ -216,8 +229,8 @@ struct Statistics {
 enum class Mode { Forced, Free, Given };
 
 // One stream through the whole case.
-void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_ptr<PreparedModel>& model, Precision precision,
-             const CaseSettings& settings, const GoldenFile& input, const GoldenFile& expected) {
+void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_ptr<PreparedModel>& model,
+             Precision precision, const CaseSettings& settings, const GoldenFile& input, const GoldenFile& expected) {
   const std::string label = mode == Mode::Forced ? "forced" : mode == Mode::Free ? "free" : "given";
   const ModelDims& dims = model->dims();
   const Geometry& g = settings.network.geometry;
@@ -242,10 +255,11 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
     request.settings = settings.stream;
     request.position = k == 0 ? 0 : 2 * k + 4;
     for (int i = 0; i < (k == 0 ? kFirstChunkFrames : kChunkFrames); ++i, ++next) {
-      auto bytes = std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
+      auto bytes =
+          std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
       std::memcpy(bytes.get(), video->data.data() + next * pictureBytes, static_cast<std::size_t>(pictureBytes));
-      request.pictures.push_back(std::make_shared<SourcePicture>(
-          SourcePicture{{PixelFormat::Rgb24, {}, {}}, static_cast<int>(video->shape[2]), static_cast<int>(video->shape[1]), bytes}));
+      request.pictures.push_back(std::make_shared<SourcePicture>(SourcePicture{
+          {PixelFormat::Rgb24, {}, {}}, static_cast<int>(video->shape[2]), static_cast<int>(video->shape[1]), bytes}));
     }
     request.outputs.resize(outputs);
 
@@ -290,8 +304,13 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
         Threads one(1);
         std::vector<std::uint8_t> ignored(static_cast<std::size_t>(tensor.elements()));
         std::vector<double> margin(ignored.size());
-        const reference::SelectParameters parameters{dims.heads, g.windowRows(), g.windowColumns(), latents / 2, settings.stream.localRange,
-                                                     Network::TopK(settings.stream, g, static_cast<std::int64_t>(means.size()))};
+        const reference::SelectParameters parameters{
+            dims.heads,
+            g.windowRows(),
+            g.windowColumns(),
+            latents / 2,
+            settings.stream.localRange,
+            Network::TopK(settings.stream, g, static_cast<std::int64_t>(means.size()))};
         reference::SelectMask(one, parameters, queryMeans.data(), means, ignored.data(), margin.data());
         margins.insert(margins.end(), margin.begin(), margin.end());
       } else if (name.starts_with("projected") || name == "latent" || name == "block.0" ||
@@ -299,16 +318,21 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
         kept[name] = executor.read(tensor);
       }
     };
-    hooks.injectNoise = [&](Executor& executor, const Tensor& tensor) { executor.write(tensor, goldenNoise->floats()); };
+    hooks.injectNoise = [&](Executor& executor, const Tensor& tensor) {
+      executor.write(tensor, goldenNoise->floats());
+    };
     if (mode == Mode::Given)
-      hooks.injectLatent = [&](Executor& executor, const Tensor& tensor) { executor.write(tensor, goldenLatent->floats()); };
+      hooks.injectLatent = [&](Executor& executor, const Tensor& tensor) {
+        executor.write(tensor, goldenLatent->floats());
+      };
     if (mode == Mode::Forced)
       hooks.forceMask = [&](int layer, Executor& executor, const Tensor& mask) {
         const std::vector<float> all = goldenMask->floats();
         const std::size_t size = static_cast<std::size_t>(mask.elements());
         if (all.size() != size * static_cast<std::size_t>(dims.layers))
-          throw Error("golden.invalid", ErrorScope::Engine, "mask" + suffix + " has " + std::to_string(all.size()) + " entries, " +
-                      std::to_string(size * static_cast<std::size_t>(dims.layers)) + " belong there");
+          throw Error("golden.invalid", ErrorScope::Engine,
+                      "mask" + suffix + " has " + std::to_string(all.size()) + " entries, " +
+                          std::to_string(size * static_cast<std::size_t>(dims.layers)) + " belong there");
         executor.write(mask, std::span(all).subspan(static_cast<std::size_t>(layer) * size, size));
       };
     network.run(std::move(request), &hooks).fence->wait();
@@ -322,8 +346,10 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
           const std::string name = "projected" + std::to_string(j);
           run.compare(label, name + ".1", EveryThirdToken(kept[name], g, dims.dim), expected.find(name + ".1"), judged);
         }
-        run.compare(label, "block_first.1", EveryThirdToken(kept["block.0"], g, dims.dim), expected.find("block_first.1"), judged);
-        run.compare(label, "block_last.1", EveryThirdToken(kept["block." + std::to_string(dims.layers - 1)], g, dims.dim),
+        run.compare(label, "block_first.1", EveryThirdToken(kept["block.0"], g, dims.dim),
+                    expected.find("block_first.1"), judged);
+        run.compare(label, "block_last.1",
+                    EveryThirdToken(kept["block." + std::to_string(dims.layers - 1)], g, dims.dim),
                     expected.find("block_last.1"), judged);
       }
     }
@@ -356,10 +382,12 @@ void RunResize(CaseRun& run, const GoldenFile& file, Threads& threads) {
     }
     const std::vector<std::uint8_t> from = in.bytes(), to = out->bytes();
     std::vector<std::uint8_t> ours(to.size());
-    reference::ResizeBicubic(threads, from.data(), in.shape.at(1), in.shape.at(0), ours.data(), out->shape.at(1), out->shape.at(0), out->shape.at(1));
+    reference::ResizeBicubic(threads, from.data(), in.shape.at(1), in.shape.at(0), ours.data(), out->shape.at(1),
+                             out->shape.at(0), out->shape.at(1));
     std::size_t different = 0;
     for (std::size_t i = 0; i < to.size(); ++i) different += ours[i] != to[i] ? 1 : 0;
-    run.line("bytes", "out." + index, std::to_string(different) + " of " + std::to_string(to.size()) + " differ", "0", different == 0);
+    run.line("bytes", "out." + index, std::to_string(different) + " of " + std::to_string(to.size()) + " differ", "0",
+             different == 0);
   }
   if (!any) run.fail("in.0", "the file holds no pair");
 }
@@ -374,7 +402,8 @@ ParityResult RunParity(const ParityOptions& options) {
   std::vector<fs::path> folders;
   if (fs::is_directory(options.folder))
     for (const auto& entry : fs::directory_iterator(options.folder))
-      if (entry.is_directory() && (fs::exists(entry.path() / "input.safetensors") || fs::exists(entry.path() / "expected.safetensors")))
+      if (entry.is_directory() &&
+          (fs::exists(entry.path() / "input.safetensors") || fs::exists(entry.path() / "expected.safetensors")))
         folders.push_back(entry.path());
   std::sort(folders.begin(), folders.end());
   for (const fs::path& folder : folders) {
@@ -393,9 +422,11 @@ ParityResult RunParity(const ParityOptions& options) {
       }
       CheckDims(run, input, model->dims());
       for (const char* constant : {"time", "time_modulation"})
-        if (expected.find(constant) != nullptr) run.compare("load", constant, model->readConstant(constant), expected.find(constant), true);
+        if (expected.find(constant) != nullptr)
+          run.compare("load", constant, model->readConstant(constant), expected.find(constant), true);
       for (const auto& [tensor, golden] : expected.tensors())
-        if (tensor.starts_with("cross_k.") || tensor.starts_with("cross_v.")) run.compare("load", tensor, model->readConstant(tensor), &golden, true);
+        if (tensor.starts_with("cross_k.") || tensor.starts_with("cross_v."))
+          run.compare("load", tensor, model->readConstant(tensor), &golden, true);
       for (const Mode mode : {Mode::Given, Mode::Forced, Mode::Free})
         RunCase(run, mode, *backend, model, options.precision, settings, input, expected);
       // A tensor that nothing was compared with would look like a pass.

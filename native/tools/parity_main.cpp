@@ -1,4 +1,5 @@
-// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library PATH]
+// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library
+// PATH]
 #include <cstdio>
 #include <cstring>
 
@@ -35,7 +36,8 @@ int main(int argc, char** argv) {
     }
     if (options.folder.empty())
       throw Error("arguments", ErrorScope::Engine,
-                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library PATH]");
+                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] "
+                  "[--threads N] [--library PATH]");
     if (!precisionGiven) options.precision = DefaultPrecision(options.device);
     options.print = [](const std::string& line) {
       std::puts(line.c_str());
@@ -43,7 +45,9 @@ int main(int argc, char** argv) {
     };
     const tools::ParityResult result = tools::RunParity(options);
     std::printf("%d cases, %d comparisons, %d failed: %s\n", result.cases, result.lines, result.failures,
-                result.cases == 0 ? "FAIL (no cases in the folder)" : result.passed() ? "ok" : "FAIL");
+                result.cases == 0 ? "FAIL (no cases in the folder)"
+                : result.passed() ? "ok"
+                                  : "FAIL");
     return result.passed() ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "flashvsr_parity: %s\n", error.what());

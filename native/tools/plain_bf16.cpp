@@ -17,7 +17,11 @@ float* F(const Tensor& tensor) { return static_cast<float*>(tensor.data); }
 class PlainExecutor final : public Executor {
  public:
   PlainExecutor(std::shared_ptr<const ReferenceModel> model, const Geometry& geometry, std::unique_ptr<Executor> inner)
-      : model_(std::move(model)), geometry_(geometry), threads_(model_->threads()), dim_(model_->dims().dim), inner_(std::move(inner)) {
+      : model_(std::move(model)),
+        geometry_(geometry),
+        threads_(model_->threads()),
+        dim_(model_->dims().dim),
+        inner_(std::move(inner)) {
     for (const BlockWeights& block : model_->blocks) {
       promptKeys_.push_back(block.promptKeys);
       promptValues_.push_back(block.promptValues);
@@ -67,24 +71,28 @@ class PlainExecutor final : public Executor {
   void run(const PatchEmbed& op) override {
     const std::int64_t tokens = op.x.shape[2];
     std::vector<float> rows(static_cast<std::size_t>(tokens * op.noise.shape[0] * 4));
-    PatchRows(threads_, F(op.noise), op.noise.shape[0], op.noise.shape[1], geometry_.latentHeight(), geometry_.latentWidth(), rows.data());
+    PatchRows(threads_, F(op.noise), op.noise.shape[0], op.noise.shape[1], geometry_.latentHeight(),
+              geometry_.latentWidth(), rows.data());
     round(rows.data(), static_cast<std::int64_t>(rows.size()));
     linear(rows.data(), tokens, model_->patchEmbedding, F(op.x));
   }
   void run(const AddProjected& op) override {
     if (op.projected) return inner_->run(op);
-    addLinear(F(op.features), op.features.shape[2], model_->projected[static_cast<std::size_t>(op.index)], nullptr, F(op.x));
+    addLinear(F(op.features), op.features.shape[2], model_->projected[static_cast<std::size_t>(op.index)], nullptr,
+              F(op.x));
   }
   void run(const AttentionInput& op) override {
     const BlockWeights& block = blockOf(op.layer);
     const std::int64_t tokens = op.x.shape[2], group = geometry_.groupTokens(), groups = tokens / group;
-    const std::vector<float> normed = modulated(F(op.x), tokens, nullptr, nullptr, &block.modulation[1], &block.modulation[0]);
-    const auto turned = [&](const float* from, std::int64_t rows, const LinearWeights& weights, const std::vector<float>& norm, std::int64_t firstGroup, float* to) {
+    const std::vector<float> normed =
+        modulated(F(op.x), tokens, nullptr, nullptr, &block.modulation[1], &block.modulation[0]);
+    const auto turned = [&](const float* from, std::int64_t rows, const LinearWeights& weights,
+                            const std::vector<float>& norm, std::int64_t firstGroup, float* to) {
       linear(from, rows, weights, to);
       RmsNorm(threads_, to, rows, dim_, norm.data());
       round(to, rows * dim_);
-      Rope(threads_, to, rows / group * 2, geometry_.tokenRows(), geometry_.tokenColumns(), dim_, F(op.rope.frames) + firstGroup * 2 * 22 * 2, F(op.rope.rows),
-           F(op.rope.columns));
+      Rope(threads_, to, rows / group * 2, geometry_.tokenRows(), geometry_.tokenColumns(), dim_,
+           F(op.rope.frames) + firstGroup * 2 * 22 * 2, F(op.rope.rows), F(op.rope.columns));
       round(to, rows * dim_);
     };
     turned(normed.data(), tokens, block.q, block.normQ, 0, F(op.q));
@@ -105,18 +113,21 @@ class PlainExecutor final : public Executor {
     const BlockWeights& block = blockOf(op.layer);
     const std::size_t layer = static_cast<std::size_t>(op.layer);
     const std::int64_t tokens = op.x.shape[2];
-    const std::vector<float> normed = modulated(F(op.x), tokens, block.norm3Weight.data(), block.norm3Bias.data(), nullptr, nullptr);
+    const std::vector<float> normed =
+        modulated(F(op.x), tokens, block.norm3Weight.data(), block.norm3Bias.data(), nullptr, nullptr);
     linear(normed.data(), tokens, block.crossQ, F(op.b));
     RmsNorm(threads_, F(op.b), tokens, dim_, block.crossNormQ.data());
     round(F(op.b), tokens * dim_);
-    DenseAttend(threads_, model_->dims().heads, tokens, model_->dims().textLen, F(op.b), promptKeys_[layer].data(), promptValues_[layer].data(), F(op.a));
+    DenseAttend(threads_, model_->dims().heads, tokens, model_->dims().textLen, F(op.b), promptKeys_[layer].data(),
+                promptValues_[layer].data(), F(op.a));
     round(F(op.a), tokens * dim_);
     addLinear(F(op.a), tokens, block.crossO, nullptr, F(op.x));
   }
   void run(const FeedForward& op) override {
     const BlockWeights& block = blockOf(op.layer);
     const std::int64_t tokens = op.x.shape[2];
-    const std::vector<float> normed = modulated(F(op.x), tokens, nullptr, nullptr, &block.modulation[4], &block.modulation[3]);
+    const std::vector<float> normed =
+        modulated(F(op.x), tokens, nullptr, nullptr, &block.modulation[4], &block.modulation[3]);
     linear(normed.data(), tokens, block.ffnIn, F(op.hidden));
     float* const hidden = F(op.hidden);
     each(tokens * model_->dims().ffn, [&](std::int64_t i) { hidden[i] = Bf16(GeluTanh(hidden[i])); });
@@ -124,10 +135,12 @@ class PlainExecutor final : public Executor {
   }
   void run(const Head& op) override {
     const std::int64_t tokens = op.x.shape[2];
-    const std::vector<float> normed = modulated(F(op.x), tokens, nullptr, nullptr, &model_->headScale, &model_->headShift);
+    const std::vector<float> normed =
+        modulated(F(op.x), tokens, nullptr, nullptr, &model_->headScale, &model_->headShift);
     std::vector<float> rows(static_cast<std::size_t>(tokens * op.noise.shape[0] * 4));
     linear(normed.data(), tokens, model_->head, rows.data());
-    SubtractPatches(threads_, rows.data(), F(op.noise), op.noise.shape[0], op.noise.shape[1], geometry_.latentHeight(), geometry_.latentWidth(), F(op.latent));
+    SubtractPatches(threads_, rows.data(), F(op.noise), op.noise.shape[0], op.noise.shape[1], geometry_.latentHeight(),
+                    geometry_.latentWidth(), F(op.latent));
   }
 
  private:
@@ -154,8 +167,8 @@ class PlainExecutor final : public Executor {
   const BlockWeights& blockOf(int layer) const { return model_->blocks[static_cast<std::size_t>(layer)]; }
 
   // LN, rounded; then modulation, rounded.
-  std::vector<float> modulated(const float* x, std::int64_t rows, const float* weight, const float* bias, const std::vector<float>* scale,
-                               const std::vector<float>* shift) {
+  std::vector<float> modulated(const float* x, std::int64_t rows, const float* weight, const float* bias,
+                               const std::vector<float>* scale, const std::vector<float>* shift) {
     std::vector<float> out(static_cast<std::size_t>(rows * dim_));
     LayerNorm(threads_, x, rows, dim_, weight, bias, nullptr, nullptr, out.data());
     round(out.data(), rows * dim_);
@@ -194,8 +207,11 @@ class PlainModel final : public PreparedModel {
   explicit PlainModel(std::shared_ptr<ReferenceModel> model) : model_(std::move(model)) {}
   const ModelDims& dims() const override { return model_->dims(); }
   std::int64_t bytes() const override { return model_->bytes(); }
-  std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override { return model_->scratchBytes(geometry, limits); }
-  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) override {
+  std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override {
+    return model_->scratchBytes(geometry, limits);
+  }
+  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
+                                           std::int64_t arenaBytes) override {
     return std::make_unique<PlainExecutor>(model_, geometry, model_->createExecutor(geometry, limits, arenaBytes));
   }
   std::vector<float> readConstant(const std::string& name) const override { return model_->readConstant(name); }

@@ -1,14 +1,15 @@
-// flashvsr_quality [--device cuda] [--size 256x384] [--layers 30] [--chunks 3] [--topk-ratio 1.2] [--limit 1.2] [--seed N] [--micro]
+// flashvsr_quality [--device cuda] [--size 256x384] [--layers 30] [--chunks 3] [--topk-ratio 1.2] [--limit 1.2] [--seed
+// N] [--micro]
 //   [--no-fp8] [--json FILE] [--commit ID] [--library PATH] [--threads N]
-// The quality gate. Synthetic weights with natural statistics (norms near 1, projections 1/sqrt(fan-in)) at the official widths; the
-// same frames and the same noise everywhere.
+// The quality gate. Synthetic weights with natural statistics (norms near 1, projections 1/sqrt(fan-in)) at the
+// official widths; the same frames and the same noise everywhere.
 //   oracle   the device's fp32 path (the reference backend with --device reference)
 //   plain    plain bf16: tools/plain_bf16.h says exactly what is rounded
 //   fast     the device's bf16 path; portable: the same without sm90 kernels and vendor libraries; fp8: its fp8 path
-// With the oracle's masks forced: relative error |x - oracle| / |oracle| of latents and of frames before the colour match, of each path.
-// Gate: in every chunk and for both, fast and portable at most --limit times plain. With masks free: the share of mask entries in
-// which a path differs from plain, and the PSNR of its frames to plain's (peak 2: the frames' scale is -1..1). fp8 is reported only.
-// Exit 1 when the gate fails.
+// With the oracle's masks forced: relative error |x - oracle| / |oracle| of latents and of frames before the colour
+// match, of each path. Gate: in every chunk and for both, fast and portable at most --limit times plain. With masks
+// free: the share of mask entries in which a path differs from plain, and the PSNR of its frames to plain's (peak 2:
+// the frames' scale is -1..1). fp8 is reported only. Exit 1 when the gate fails.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -50,18 +51,23 @@ ChunkRequest RequestOf(Network& network, std::int64_t chunk, const Setup& setup)
     std::uint32_t noise = static_cast<std::uint32_t>(first + i) * 747796405U + 1U;
     for (std::size_t p = 0; p < bytes; ++p) {
       noise = noise * 1664525U + 1013904223U;
-      const double x = static_cast<double>(p / 3 % static_cast<std::size_t>(width)), y = static_cast<double>(p / 3 / static_cast<std::size_t>(width));
-      const double wave = std::sin((x + static_cast<double>(first + i) * 1.5) / (5.0 + static_cast<double>(p % 3))) * std::cos(y / 7.0);
+      const double x = static_cast<double>(p / 3 % static_cast<std::size_t>(width)),
+                   y = static_cast<double>(p / 3 / static_cast<std::size_t>(width));
+      const double wave =
+          std::sin((x + static_cast<double>(first + i) * 1.5) / (5.0 + static_cast<double>(p % 3))) * std::cos(y / 7.0);
       data[p] = static_cast<std::uint8_t>(128 + 90 * wave + static_cast<int>(noise >> 28) - 8);
     }
-    request.pictures.push_back(std::make_shared<SourcePicture>(SourcePicture{{PixelFormat::Rgb24, {}, {}}, width, height, data}));
+    request.pictures.push_back(
+        std::make_shared<SourcePicture>(SourcePicture{{PixelFormat::Rgb24, {}, {}}, width, height, data}));
   }
   request.outputs.resize(chunk == 0 ? kFirstChunkOutputs : kChunkFrames);
   return request;
 }
 
-// One path through all chunks: by "<chunk>/mask.<layer>", "<chunk>/latent", "<chunk>/decoded.<frame>". `forced`: whose masks.
-Values RunPath(const Backend& backend, const std::shared_ptr<PreparedModel>& model, Precision precision, const Setup& setup, const Values* forced) {
+// One path through all chunks: by "<chunk>/mask.<layer>", "<chunk>/latent", "<chunk>/decoded.<frame>". `forced`: whose
+// masks.
+Values RunPath(const Backend& backend, const std::shared_ptr<PreparedModel>& model, Precision precision,
+               const Setup& setup, const Values* forced) {
   Values seen;
   Threads noiseThreads(2);
   Network network(backend, model, precision, setup.options);
@@ -70,15 +76,19 @@ Values RunPath(const Backend& backend, const std::shared_ptr<PreparedModel>& mod
     NetworkHooks hooks;
     hooks.decodeSkippedFrames = true;
     hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) {
-      if (name.starts_with("mask.") || name.starts_with("decoded.") || name == "latent") seen[prefix + name] = executor.read(tensor);
+      if (name.starts_with("mask.") || name.starts_with("decoded.") || name == "latent")
+        seen[prefix + name] = executor.read(tensor);
     };
     hooks.injectNoise = [&](Executor& executor, const Tensor& tensor) {
       std::vector<float> noise(static_cast<std::size_t>(tensor.elements()));
-      reference::NoiseFill(noiseThreads, 7, chunk * 10, tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3], noise.data());
+      reference::NoiseFill(noiseThreads, 7, chunk * 10, tensor.shape[0], tensor.shape[1], tensor.shape[2],
+                           tensor.shape[3], noise.data());
       executor.write(tensor, noise);
     };
     if (forced != nullptr)
-      hooks.forceMask = [&](int layer, Executor& executor, const Tensor& mask) { executor.write(mask, forced->at(prefix + "mask." + std::to_string(layer))); };
+      hooks.forceMask = [&](int layer, Executor& executor, const Tensor& mask) {
+        executor.write(mask, forced->at(prefix + "mask." + std::to_string(layer)));
+      };
     network.run(RequestOf(network, chunk, setup), &hooks).fence->wait();
   }
   return seen;
@@ -126,7 +136,9 @@ struct Path {
 };
 
 int Main(int argc, char** argv) {
-  const Arguments arguments(argc, argv, {"--device", "--size", "--layers", "--chunks", "--topk-ratio", "--limit", "--seed", "--json", "--commit", "--library", "--threads"},
+  const Arguments arguments(argc, argv,
+                            {"--device", "--size", "--layers", "--chunks", "--topk-ratio", "--limit", "--seed",
+                             "--json", "--commit", "--library", "--threads"},
                             {"--micro", "--no-fp8"});
   const std::string device = arguments.text("--device", "cuda"), library = arguments.text("--library", "");
   const auto [height, width] = Arguments::Size(arguments.text("--size", "256x384"));
@@ -134,7 +146,8 @@ int Main(int argc, char** argv) {
   const double limit = arguments.number("--limit", 1.2);
   const auto begin = std::chrono::steady_clock::now();
   Threads threads(workers);
-  const ModelDims dims = arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30));
+  const ModelDims dims =
+      arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30));
   const auto weights = MakeSyntheticWeights(dims, arguments.number<std::uint64_t>("--seed", 1), threads);
   const ModelConstants constants = ComputeModelConstants(*weights, threads);
   Setup setup;
@@ -153,7 +166,8 @@ int Main(int argc, char** argv) {
   {
     const auto backend = OpenBackend(device, 0, workers, library);
     deviceName = backend->info().deviceName;
-    oracle = RunPath(*backend, backend->prepare(*weights, constants, Precision::Fp32, {}), Precision::Fp32, setup, nullptr);
+    oracle =
+        RunPath(*backend, backend->prepare(*weights, constants, Precision::Fp32, {}), Precision::Fp32, setup, nullptr);
   }
   std::vector<Path> paths(1);
   paths[0].name = "plain";
@@ -173,7 +187,8 @@ int Main(int argc, char** argv) {
   const auto add = [&](const std::string& name, Precision precision, bool gated) {
     const auto backend = OpenBackend(device, 0, workers, library);
     const auto model = backend->prepare(*weights, constants, precision, {});
-    tested.push_back({name, RunPath(*backend, model, precision, setup, &oracle), RunPath(*backend, model, precision, setup, nullptr), gated});
+    tested.push_back({name, RunPath(*backend, model, precision, setup, &oracle),
+                      RunPath(*backend, model, precision, setup, nullptr), gated});
   };
   try {
     if (cuda) {
@@ -195,14 +210,19 @@ int Main(int argc, char** argv) {
   if (!failure.empty()) throw Error("quality", ErrorScope::Engine, "plain bf16: " + failure);
   for (Path& path : tested) paths.push_back(std::move(path));
 
-  std::printf("%s, %dx%d, %lld layers, width %lld, %lld chunks; error at most %.2f times plain bf16's\n", deviceName.c_str(), height, width,
-              static_cast<long long>(dims.layers), static_cast<long long>(dims.dim), static_cast<long long>(setup.chunks), limit);
+  std::printf("%s, %dx%d, %lld layers, width %lld, %lld chunks; error at most %.2f times plain bf16's\n",
+              deviceName.c_str(), height, width, static_cast<long long>(dims.layers), static_cast<long long>(dims.dim),
+              static_cast<long long>(setup.chunks), limit);
   bool passed = true;
   bench::Object json;
   char date[32];
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
-  json.text("gpu", deviceName).text("date", date).text("commit", arguments.text("--commit", "unknown")).number("layers", static_cast<double>(dims.layers), 0).number("limit", limit);
+  json.text("gpu", deviceName)
+      .text("date", date)
+      .text("commit", arguments.text("--commit", "unknown"))
+      .number("layers", static_cast<double>(dims.layers), 0)
+      .number("limit", limit);
   const char* const tensors[2] = {"latent", "decoded."};
   for (const Path& path : paths) {
     bench::Object row;
@@ -221,15 +241,22 @@ int Main(int argc, char** argv) {
     }
     const bool ok = !path.gated || (worst[0] <= limit && worst[1] <= limit);
     passed = passed && ok;
-    std::printf("  %-9s masks forced: latents %.3e (%.2f x plain, worst chunk %.2f)  frames %.3e (%.2f x, worst %.2f)   masks free: %.3f %% of entries differ, %.1f dB to plain  %s\n",
-                path.name.c_str(), errors[0], ratioSum[0] / static_cast<double>(setup.chunks), worst[0], errors[1], ratioSum[1] / static_cast<double>(setup.chunks), worst[1],
-                share * 100, std::min(decibels, 999.0), path.gated ? ok ? "ok" : "FAIL" : "");
-    row.number("latents", errors[0], 6).number("latents_ratio", worst[0], 3).number("frames", errors[1], 6).number("frames_ratio", worst[1], 3);
+    std::printf(
+        "  %-9s masks forced: latents %.3e (%.2f x plain, worst chunk %.2f)  frames %.3e (%.2f x, worst %.2f)   masks "
+        "free: %.3f %% of entries differ, %.1f dB to plain  %s\n",
+        path.name.c_str(), errors[0], ratioSum[0] / static_cast<double>(setup.chunks), worst[0], errors[1],
+        ratioSum[1] / static_cast<double>(setup.chunks), worst[1], share * 100, std::min(decibels, 999.0),
+        path.gated ? ok ? "ok" : "FAIL" : "");
+    row.number("latents", errors[0], 6)
+        .number("latents_ratio", worst[0], 3)
+        .number("frames", errors[1], 6)
+        .number("frames_ratio", worst[1], 3);
     row.number("masks_differ", share, 6).number("db_to_plain", std::min(decibels, 999.0));
     json.object(path.name, row);
   }
   json.text("gate", passed ? "pass" : "fail");
-  std::printf("quality gate: %s (%.0f s)\n", passed ? "pass" : "FAIL", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  std::printf("quality gate: %s (%.0f s)\n", passed ? "pass" : "FAIL",
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   if (arguments.has("--json")) {
     std::ofstream file(arguments.text("--json", ""));
     file << json.json() << "\n";

@@ -13,8 +13,8 @@ namespace flashvsr {
 // The operating system refused: `reason` is what was tried, errno's text is added.
 [[noreturn]] void FailSystem(const std::filesystem::path& file, std::string_view reason, int errorNumber);
 
-// Text of a file shown in a message: at most 80 characters, control characters and non-ASCII replaced, so that a hostile
-// file can neither flood a log nor write escape sequences into a terminal.
+// Text of a file shown in a message: at most 80 characters, control characters and non-ASCII replaced, so that a
+// hostile file can neither flood a log nor write escape sequences into a terminal.
 std::string Quoted(std::string_view text);
 
 }  // namespace flashvsr

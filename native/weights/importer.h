@@ -19,10 +19,10 @@ struct ImportOptions {
   std::filesystem::path outputFolder;  // <models folder>/<name>; its parent is made when missing
   std::string name;                    // for the manifest
   ModelVariant variant = ModelVariant::V1_1;
-  std::string origin;                  // where the files came from: a hub repository or a folder's name
+  std::string origin;  // where the files came from: a hub repository or a folder's name
   std::string licence = "Apache-2.0";
-  std::string createdAt;               // ISO 8601
-  bool replace = false;                // an existing model of that name, once the new one is whole
+  std::string createdAt;  // ISO 8601
+  bool replace = false;   // an existing model of that name, once the new one is whole
   ImportProgress progress;
 };
 

@@ -34,8 +34,7 @@ void JsonReader::fail(std::string_view reason) const {
 }
 
 void JsonReader::skipSpace() {
-  while (at_ < text_.size() &&
-         (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
     ++at_;
   }
 }
@@ -106,14 +105,30 @@ std::string JsonReader::string() {
     }
     if (at_ >= text_.size()) fail("string ends inside an escape");
     switch (text_[at_++]) {
-      case '"': value += '"'; break;
-      case '\\': value += '\\'; break;
-      case '/': value += '/'; break;
-      case 'b': value += '\b'; break;
-      case 'f': value += '\f'; break;
-      case 'n': value += '\n'; break;
-      case 'r': value += '\r'; break;
-      case 't': value += '\t'; break;
+      case '"':
+        value += '"';
+        break;
+      case '\\':
+        value += '\\';
+        break;
+      case '/':
+        value += '/';
+        break;
+      case 'b':
+        value += '\b';
+        break;
+      case 'f':
+        value += '\f';
+        break;
+      case 'n':
+        value += '\n';
+        break;
+      case 'r':
+        value += '\r';
+        break;
+      case 't':
+        value += '\t';
+        break;
       case 'u': {
         std::uint32_t point = hexQuad();
         if (point >= 0xdc00 && point < 0xe000) fail("unpaired surrogate");
@@ -127,7 +142,8 @@ std::string JsonReader::string() {
         AppendUtf8(value, point);
         break;
       }
-      default: fail("unknown escape");
+      default:
+        fail("unknown escape");
     }
   }
 }

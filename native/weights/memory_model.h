@@ -14,13 +14,16 @@ class MemoryModel {
  public:
   // "transformer", "projector", "decoder" or "prompt" (TensorSpec::part); std::out_of_range otherwise.
   MemoryTensorSource& part(const std::string& name) { return *parts_.at(name); }
-  ModelSources sources() const { return {parts_.at("transformer"), parts_.at("projector"), parts_.at("decoder"), parts_.at("prompt")}; }
+  ModelSources sources() const {
+    return {parts_.at("transformer"), parts_.at("projector"), parts_.at("decoder"), parts_.at("prompt")};
+  }
 
  private:
-  std::map<std::string, std::shared_ptr<MemoryTensorSource>> parts_{{"transformer", std::make_shared<MemoryTensorSource>()},
-                                                                    {"projector", std::make_shared<MemoryTensorSource>()},
-                                                                    {"decoder", std::make_shared<MemoryTensorSource>()},
-                                                                    {"prompt", std::make_shared<MemoryTensorSource>()}};
+  std::map<std::string, std::shared_ptr<MemoryTensorSource>> parts_{
+      {"transformer", std::make_shared<MemoryTensorSource>()},
+      {"projector", std::make_shared<MemoryTensorSource>()},
+      {"decoder", std::make_shared<MemoryTensorSource>()},
+      {"prompt", std::make_shared<MemoryTensorSource>()}};
 };
 
 }  // namespace flashvsr

@@ -11,7 +11,9 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 // Unknown sizes stay unknown through arithmetic.
-std::int64_t Times(std::int64_t factor, std::int64_t size) { return size == kUnknownSize ? kUnknownSize : factor * size; }
+std::int64_t Times(std::int64_t factor, std::int64_t size) {
+  return size == kUnknownSize ? kUnknownSize : factor * size;
+}
 
 class InventoryBuilder {
  public:
@@ -161,7 +163,8 @@ std::vector<std::string> DimsProblems(const ModelDims& dims) {
   const auto positive = [&](std::string_view what, std::int64_t size) { check(size > 0, what, size, "positive"); };
   check(dims.dim > 0 && dims.dim % ModelDims::kHeadWidth == 0, "dim", dims.dim, "a positive multiple of 128");
   check(dims.freqDim > 0 && dims.freqDim % 2 == 0, "freq_dim", dims.freqDim, "positive and even");
-  check(dims.lqLayers <= std::max<std::int64_t>(dims.layers, 1), "lq_layers", dims.lqLayers, "at most the number of blocks");
+  check(dims.lqLayers <= std::max<std::int64_t>(dims.layers, 1), "lq_layers", dims.lqLayers,
+        "at most the number of blocks");
   positive("ffn", dims.ffn);
   positive("text_dim", dims.textDim);
   positive("text_len", dims.textLen);

@@ -26,10 +26,11 @@ constexpr std::string_view kPartNames[] = {"transformer", "projector", "decoder"
   if (problems.size() > kMaxListed) {
     list += "\n  and " + std::to_string(problems.size() - kMaxListed) + " more";
   }
-  throw Error("weights.invalid", ErrorScope::Engine,
-              std::string(where) + ": is not a FlashVSR model: " + std::to_string(problems.size()) +
-                  (problems.size() == 1 ? " problem" : " problems") + list,
-              "Check that the files are those docs/models.md names; download damaged ones again and compare their sha256.");
+  throw Error(
+      "weights.invalid", ErrorScope::Engine,
+      std::string(where) + ": is not a FlashVSR model: " + std::to_string(problems.size()) +
+          (problems.size() == 1 ? " problem" : " problems") + list,
+      "Check that the files are those docs/models.md names; download damaged ones again and compare their sha256.");
 }
 
 bool Matches(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& expected) {
@@ -77,10 +78,14 @@ std::int64_t FirstNonFinite(std::span<const std::byte> data, Bits exponentMask) 
 
 std::int64_t FirstNonFinite(DType dtype, std::span<const std::byte> data) {
   switch (dtype) {
-    case DType::F32: return FirstNonFinite<std::uint32_t>(data, 0x7f800000u);
-    case DType::F16: return FirstNonFinite<std::uint16_t>(data, 0x7c00u);
-    case DType::BF16: return FirstNonFinite<std::uint16_t>(data, 0x7f80u);
-    case DType::U8: break;
+    case DType::F32:
+      return FirstNonFinite<std::uint32_t>(data, 0x7f800000u);
+    case DType::F16:
+      return FirstNonFinite<std::uint16_t>(data, 0x7c00u);
+    case DType::BF16:
+      return FirstNonFinite<std::uint16_t>(data, 0x7f80u);
+    case DType::U8:
+      break;
   }
   return -1;
 }

@@ -25,17 +25,17 @@ ModelVariant ParseVariant(std::string_view name);
 
 // Every size of a model (official values in brackets). Nothing else is needed to lay one out.
 struct ModelDims {
-  std::int64_t dim = 0;                              // token width [1536]
-  std::int64_t heads = 0;                            // dim / 128 [12]
-  std::int64_t ffn = 0;                              // feed-forward width [8960]
-  std::int64_t layers = 0;                           // transformer blocks [30]
-  std::int64_t textDim = 0;                          // width of the prompt embedding [4096]
-  std::int64_t textLen = 0;                          // tokens of the prompt embedding [512]
-  std::int64_t freqDim = 0;                          // timestep sinusoid width [256]
-  std::array<std::int64_t, 2> lqHidden{};            // projector convolution widths [2048, 3072]
-  std::int64_t lqLayers = 0;                         // blocks that receive projected LQ features [1]
-  std::array<std::int64_t, 4> decoderChannels{};     // per resolution stage [512, 256, 128, 128]
-  std::int64_t latentChannels = 0;                   // [16]
+  std::int64_t dim = 0;                           // token width [1536]
+  std::int64_t heads = 0;                         // dim / 128 [12]
+  std::int64_t ffn = 0;                           // feed-forward width [8960]
+  std::int64_t layers = 0;                        // transformer blocks [30]
+  std::int64_t textDim = 0;                       // width of the prompt embedding [4096]
+  std::int64_t textLen = 0;                       // tokens of the prompt embedding [512]
+  std::int64_t freqDim = 0;                       // timestep sinusoid width [256]
+  std::array<std::int64_t, 2> lqHidden{};         // projector convolution widths [2048, 3072]
+  std::int64_t lqLayers = 0;                      // blocks that receive projected LQ features [1]
+  std::array<std::int64_t, 4> decoderChannels{};  // per resolution stage [512, 256, 128, 128]
+  std::int64_t latentChannels = 0;                // [16]
   ModelVariant variant = ModelVariant::V1_1;
 
   static constexpr std::int64_t kHeadWidth = 128;
@@ -75,7 +75,8 @@ struct ModelSources {
 //   projector    "conv1.weight", "norm1.gamma", "linear_layers.0.bias", ...
 //   decoder      "1.weight", "5.conv.0.weight", "9.conv.weight", ...   (official "decoder.1.weight": the part's name is
 //                                                                       the prefix, here and in an imported file)
-//   prompt       "embedding", (1, textLen, textDim)                    (the official file holds a tensor without a name)
+//   prompt       "embedding", (1, textLen, textDim)                    (the official file holds a tensor without a
+//   name)
 // The decoder's TGrow tensors are already cut to the rows that are used (the last ones).
 // Tensors keep the file's type (F32, F16 or BF16; parts may differ). Tensors the model does not use are not reachable.
 // Views point into the mapped file; they live as long as this object. Immutable, usable from any thread.

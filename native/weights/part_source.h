@@ -14,7 +14,8 @@ class PartSource : public TensorSource {
  public:
   // `prefix` is what this part's names lack in `owner`; only reasons (`unusable`) are looked up there.
   explicit PartSource(std::shared_ptr<const TensorSource> owner, std::string prefix = {})
-      : owner_(std::move(owner)), prefix_(std::move(prefix)) {}
+      : owner_(std::move(owner)),
+        prefix_(std::move(prefix)) {}
 
   // Replaces nothing: the first view of a name stays.
   void add(const std::string& name, TensorView view);

@@ -16,8 +16,8 @@
 
 namespace flashvsr {
 
-// A safetensors file mapped into memory. Everything the header claims is checked when it is opened: header length, types,
-// shape x type against the offsets, offsets against the file, no overlap, no gap, no name twice.
+// A safetensors file mapped into memory. Everything the header claims is checked when it is opened: header length,
+// types, shape x type against the offsets, offsets against the file, no overlap, no gap, no name twice.
 class SafetensorsFile : public TensorSource {
  public:
   // The format's own limit.

@@ -54,7 +54,7 @@ void CompressPlain(State& state, const std::byte* data, std::size_t blocks) {
 #if defined(__x86_64__)
 // Intel's SHA extensions keep the state as the pairs ABEF and CDGH; one instruction does two rounds.
 __attribute__((target("sha,sse4.1,ssse3"))) void CompressShaNi(State& state, const std::byte* data,
-                                                                std::size_t blocks) {
+                                                               std::size_t blocks) {
   const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   __m128i dcba = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state.data()));
   __m128i hgfe = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state.data() + 4));

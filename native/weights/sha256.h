@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4), with the processor's SHA instructions where it has them: hashing 3.5 GB is part of every import.
+// SHA-256 (FIPS 180-4), with the processor's SHA instructions where it has them: hashing 3.5 GB is part of every
+// import.
 #pragma once
 
 #include <array>

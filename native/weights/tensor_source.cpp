@@ -14,10 +14,14 @@ static_assert(std::endian::native == std::endian::little, "weight files are litt
 
 std::string_view DTypeName(DType dtype) {
   switch (dtype) {
-    case DType::F32: return "F32";
-    case DType::F16: return "F16";
-    case DType::BF16: return "BF16";
-    case DType::U8: return "U8";
+    case DType::F32:
+      return "F32";
+    case DType::F16:
+      return "F16";
+    case DType::BF16:
+      return "BF16";
+    case DType::U8:
+      return "U8";
   }
   return "?";
 }
@@ -97,19 +101,21 @@ T LoadAt(const std::byte* data, std::int64_t index) {
 
 float ElementAt(DType dtype, const std::byte* data, std::int64_t index) {
   switch (dtype) {
-    case DType::F32: return LoadAt<float>(data, index);
-    case DType::F16: return Float16ToFloat(LoadAt<std::uint16_t>(data, index));
-    case DType::BF16: return BFloat16ToFloat(LoadAt<std::uint16_t>(data, index));
-    case DType::U8: return static_cast<float>(LoadAt<std::uint8_t>(data, index));
+    case DType::F32:
+      return LoadAt<float>(data, index);
+    case DType::F16:
+      return Float16ToFloat(LoadAt<std::uint16_t>(data, index));
+    case DType::BF16:
+      return BFloat16ToFloat(LoadAt<std::uint16_t>(data, index));
+    case DType::U8:
+      return static_cast<float>(LoadAt<std::uint8_t>(data, index));
   }
   return 0;
 }
 
 }  // namespace
 
-float ReadElement(const TensorView& view, std::int64_t index) {
-  return ElementAt(view.dtype, view.data.data(), index);
-}
+float ReadElement(const TensorView& view, std::int64_t index) { return ElementAt(view.dtype, view.data.data(), index); }
 
 void ReadFloats(const TensorView& view, std::span<float> out) {
   if (static_cast<std::int64_t>(out.size()) != view.elements()) {

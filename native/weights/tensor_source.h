@@ -14,7 +14,8 @@
 
 namespace flashvsr {
 
-// Element types of FlashVSR checkpoints; a model with any other is refused. U8 occurs in test data only (pictures, masks).
+// Element types of FlashVSR checkpoints; a model with any other is refused. U8 occurs in test data only (pictures,
+// masks).
 enum class DType : std::uint8_t { F32, F16, BF16, U8 };
 
 // Bytes of one element.
@@ -57,8 +58,8 @@ class TensorSource {
   virtual const TensorView* find(std::string_view name) const = 0;
   // Sorted.
   virtual std::vector<std::string_view> names() const = 0;
-  // Why a tensor that is in the file cannot be handed out ("has type I64"); empty when there is no such tensor or nothing
-  // is wrong with it. A file may carry such tensors as long as the model does not need them.
+  // Why a tensor that is in the file cannot be handed out ("has type I64"); empty when there is no such tensor or
+  // nothing is wrong with it. A file may carry such tensors as long as the model does not need them.
   virtual std::string_view unusable(std::string_view name) const;
 };
 

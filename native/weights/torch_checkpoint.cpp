@@ -113,8 +113,8 @@ void TorchCheckpoint::parse(std::span<const std::byte> bytes, TorchOptions optio
   const ZipArchive archive(bytes, label_);
   const std::string prefix = FindPrefix(archive, label_);
   const ZipMember* order = archive.find(prefix + "byteorder");
-  if (order != nullptr && std::string_view(reinterpret_cast<const char*>(order->data.data()), order->data.size()) !=
-                              "little") {
+  if (order != nullptr &&
+      std::string_view(reinterpret_cast<const char*>(order->data.data()), order->data.size()) != "little") {
     FailWeights(label_, "was written on a big-endian machine");
   }
   std::set<const ZipMember*> checked;
@@ -137,7 +137,8 @@ void TorchCheckpoint::parse(std::span<const std::byte> bytes, TorchOptions optio
     const std::string who = "tensor " + Quoted(name);
     const std::string storageName = prefix + "data/" + tensor.storageKey;
     const ZipMember* storage = archive.find(storageName);
-    if (storage == nullptr) FailWeights(label_, who + " needs the storage " + Quoted(storageName) + ", which is missing");
+    if (storage == nullptr)
+      FailWeights(label_, who + " needs the storage " + Quoted(storageName) + ", which is missing");
     std::int64_t storageBytes = 0;
     if (__builtin_mul_overflow(tensor.storageElements, tensor.elementBytes, &storageBytes) ||
         static_cast<std::uint64_t>(storageBytes) != storage->data.size()) {

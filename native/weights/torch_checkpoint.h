@@ -19,8 +19,8 @@ struct TorchOptions {
 };
 
 // A state dict, or a single tensor under the name "". Contiguous tensors stay in the mapped file; strided ones (a
-// transposed weight, say) are copied once into row-major order, at most as many bytes in all as the file has; views that
-// repeat elements (stride 0) are refused.
+// transposed weight, say) are copied once into row-major order, at most as many bytes in all as the file has; views
+// that repeat elements (stride 0) are refused.
 class TorchCheckpoint : public TensorSource {
  public:
   // Throws flashvsr::Error.

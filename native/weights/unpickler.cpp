@@ -27,12 +27,46 @@ constexpr StorageType kStorageTypes[] = {
 };
 
 enum Opcode : std::uint8_t {
-  kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2', kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M',
-  kNone = 'N', kBinPersId = 'Q', kReduce = 'R', kBinUnicode = 'X', kAppend = 'a', kBuild = 'b', kGlobal = 'c',
-  kAppends = 'e', kBinGet = 'h', kInst = 'i', kLongBinGet = 'j', kBinPut = 'q', kLongBinPut = 'r', kSetItem = 's',
-  kTuple = 't', kSetItems = 'u', kEmptyDict = '}', kEmptyList = ']', kEmptyTuple = ')', kBinFloat = 'G', kProto = 0x80,
-  kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87, kNewTrue = 0x88, kNewFalse = 0x89, kLong1 = 0x8a,
-  kShortBinUnicode = 0x8c, kBinUnicode8 = 0x8d, kStackGlobal = 0x93, kMemoize = 0x94, kFrame = 0x95,
+  kMark = '(',
+  kStop = '.',
+  kPop = '0',
+  kPopMark = '1',
+  kDup = '2',
+  kBinInt = 'J',
+  kBinInt1 = 'K',
+  kBinInt2 = 'M',
+  kNone = 'N',
+  kBinPersId = 'Q',
+  kReduce = 'R',
+  kBinUnicode = 'X',
+  kAppend = 'a',
+  kBuild = 'b',
+  kGlobal = 'c',
+  kAppends = 'e',
+  kBinGet = 'h',
+  kInst = 'i',
+  kLongBinGet = 'j',
+  kBinPut = 'q',
+  kLongBinPut = 'r',
+  kSetItem = 's',
+  kTuple = 't',
+  kSetItems = 'u',
+  kEmptyDict = '}',
+  kEmptyList = ']',
+  kEmptyTuple = ')',
+  kBinFloat = 'G',
+  kProto = 0x80,
+  kTuple1 = 0x85,
+  kTuple2 = 0x86,
+  kTuple3 = 0x87,
+  kNewTrue = 0x88,
+  kNewFalse = 0x89,
+  kLong1 = 0x8a,
+  kShortBinUnicode = 0x8c,
+  kBinUnicode8 = 0x8d,
+  kStackGlobal = 0x93,
+  kMemoize = 0x94,
+  kFrame = 0x95,
 };
 
 enum class Kind : std::uint8_t { None, Bool, Integer, Real, Text, Tuple, List, Dict, Global, Storage, Tensor };
@@ -43,12 +77,12 @@ using Ref = std::uint32_t;
 
 struct Value {
   Kind kind = Kind::None;
-  bool ordered = false;         // Dict: made by OrderedDict(), so a BUILD may follow
-  Global global{};              // Global
-  std::uint32_t which = 0;      // Global StorageType: index of kStorageTypes; Storage, Tensor: index of their tables
-  std::int64_t integer = 0;     // Bool, Integer
-  std::string_view text;        // Text: inside the pickle
-  std::vector<Ref> items;       // Tuple, List: elements; Dict: key, value, key, value, ...
+  bool ordered = false;      // Dict: made by OrderedDict(), so a BUILD may follow
+  Global global{};           // Global
+  std::uint32_t which = 0;   // Global StorageType: index of kStorageTypes; Storage, Tensor: index of their tables
+  std::int64_t integer = 0;  // Bool, Integer
+  std::string_view text;     // Text: inside the pickle
+  std::vector<Ref> items;    // Tuple, List: elements; Dict: key, value, key, value, ...
 };
 
 struct Storage {
@@ -299,50 +333,99 @@ bool Machine::step() {
   opcodeAt_ = at_;
   const auto opcode = number<std::uint8_t>();
   switch (opcode) {
-    case kStop: return false;
+    case kStop:
+      return false;
     case kProto:
       if (number<std::uint8_t>() > 5) fail("has a protocol newer than 5");
       break;
-    case kFrame: take(8); break;  // only a hint for buffering
-    case kMark: marks_.push_back(stack_.size()); break;
-    case kPop: pop(); break;
-    case kPopMark: popToMark(); break;
+    case kFrame:
+      take(8);
+      break;  // only a hint for buffering
+    case kMark:
+      marks_.push_back(stack_.size());
+      break;
+    case kPop:
+      pop();
+      break;
+    case kPopMark:
+      popToMark();
+      break;
     case kDup: {
       const Ref ref = pop();
       push(ref);
       push(ref);
       break;
     }
-    case kNone: push(make(Kind::None)); break;
-    case kNewTrue: pushInteger(1, Kind::Bool); break;
-    case kNewFalse: pushInteger(0, Kind::Bool); break;
-    case kBinInt: pushInteger(number<std::int32_t>()); break;
-    case kBinInt1: pushInteger(number<std::uint8_t>()); break;
-    case kBinInt2: pushInteger(number<std::uint16_t>()); break;
-    case kLong1: pushLong(number<std::uint8_t>()); break;
+    case kNone:
+      push(make(Kind::None));
+      break;
+    case kNewTrue:
+      pushInteger(1, Kind::Bool);
+      break;
+    case kNewFalse:
+      pushInteger(0, Kind::Bool);
+      break;
+    case kBinInt:
+      pushInteger(number<std::int32_t>());
+      break;
+    case kBinInt1:
+      pushInteger(number<std::uint8_t>());
+      break;
+    case kBinInt2:
+      pushInteger(number<std::uint16_t>());
+      break;
+    case kLong1:
+      pushLong(number<std::uint8_t>());
+      break;
     case kBinFloat:
       take(8);
       push(make(Kind::Real));
       break;
-    case kShortBinUnicode: pushText(text(number<std::uint8_t>())); break;
-    case kBinUnicode: pushText(text(number<std::uint32_t>())); break;
-    case kBinUnicode8: pushText(text(number<std::uint64_t>())); break;
-    case kEmptyDict: push(make(Kind::Dict)); break;
-    case kEmptyList: push(make(Kind::List)); break;
-    case kEmptyTuple: pushTuple({}); break;
-    case kTuple: pushTuple(popToMark()); break;
-    case kTuple1: pushLastAsTuple(1); break;
-    case kTuple2: pushLastAsTuple(2); break;
-    case kTuple3: pushLastAsTuple(3); break;
-    case kAppend: append({pop()}); break;
-    case kAppends: append(popToMark()); break;
+    case kShortBinUnicode:
+      pushText(text(number<std::uint8_t>()));
+      break;
+    case kBinUnicode:
+      pushText(text(number<std::uint32_t>()));
+      break;
+    case kBinUnicode8:
+      pushText(text(number<std::uint64_t>()));
+      break;
+    case kEmptyDict:
+      push(make(Kind::Dict));
+      break;
+    case kEmptyList:
+      push(make(Kind::List));
+      break;
+    case kEmptyTuple:
+      pushTuple({});
+      break;
+    case kTuple:
+      pushTuple(popToMark());
+      break;
+    case kTuple1:
+      pushLastAsTuple(1);
+      break;
+    case kTuple2:
+      pushLastAsTuple(2);
+      break;
+    case kTuple3:
+      pushLastAsTuple(3);
+      break;
+    case kAppend:
+      append({pop()});
+      break;
+    case kAppends:
+      append(popToMark());
+      break;
     case kSetItem: {
       const Ref value = pop();
       const Ref key = pop();
       setItems({key, value});
       break;
     }
-    case kSetItems: setItems(popToMark()); break;
+    case kSetItems:
+      setItems(popToMark());
+      break;
     case kGlobal:
     case kInst: {
       const std::string_view module = line();
@@ -360,14 +443,30 @@ bool Machine::step() {
       pushGlobal(moduleText, nameText);
       break;
     }
-    case kBinPersId: persistentId(); break;
-    case kReduce: reduce(); break;
-    case kBuild: build(); break;
-    case kBinPut: put(number<std::uint8_t>()); break;
-    case kLongBinPut: put(number<std::uint32_t>()); break;
-    case kMemoize: put(static_cast<std::uint32_t>(memo_.size())); break;
-    case kBinGet: get(number<std::uint8_t>()); break;
-    case kLongBinGet: get(number<std::uint32_t>()); break;
+    case kBinPersId:
+      persistentId();
+      break;
+    case kReduce:
+      reduce();
+      break;
+    case kBuild:
+      build();
+      break;
+    case kBinPut:
+      put(number<std::uint8_t>());
+      break;
+    case kLongBinPut:
+      put(number<std::uint32_t>());
+      break;
+    case kMemoize:
+      put(static_cast<std::uint32_t>(memo_.size()));
+      break;
+    case kBinGet:
+      get(number<std::uint8_t>());
+      break;
+    case kLongBinGet:
+      get(number<std::uint32_t>());
+      break;
     default: {
       constexpr std::string_view kHex = "0123456789abcdef";
       fail(std::string("uses opcode 0x") + kHex[opcode >> 4] + kHex[opcode & 15] + ", which no weight file needs");

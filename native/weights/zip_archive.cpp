@@ -31,7 +31,10 @@ constexpr std::uint16_t kFlagEncrypted = 1;
 class Cursor {
  public:
   Cursor(std::span<const std::byte> bytes, std::uint64_t at, std::string_view label, std::string_view what)
-      : bytes_(bytes), at_(at), label_(label), what_(what) {
+      : bytes_(bytes),
+        at_(at),
+        label_(label),
+        what_(what) {
     if (at > bytes.size()) truncated();
   }
   template <typename T>
@@ -258,7 +261,8 @@ std::uint32_t Crc32(std::span<const std::byte> bytes) {
     std::memcpy(&high, bytes.data() + at + 4, 4);
     low ^= crc;
     crc = tables[7][low & 0xff] ^ tables[6][(low >> 8) & 0xff] ^ tables[5][(low >> 16) & 0xff] ^ tables[4][low >> 24] ^
-          tables[3][high & 0xff] ^ tables[2][(high >> 8) & 0xff] ^ tables[1][(high >> 16) & 0xff] ^ tables[0][high >> 24];
+          tables[3][high & 0xff] ^ tables[2][(high >> 8) & 0xff] ^ tables[1][(high >> 16) & 0xff] ^
+          tables[0][high >> 24];
   }
   for (; at < bytes.size(); ++at) crc = (crc >> 8) ^ tables[0][(crc ^ static_cast<std::uint32_t>(bytes[at])) & 0xff];
   return ~crc;

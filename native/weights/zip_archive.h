@@ -1,6 +1,6 @@
-// The directory of a zip file whose members are stored without compression: what torch.save writes (PKWARE APPNOTE 6.3.x,
-// with Zip64, section 4.3.14). Nothing is ever inflated: a compressed member is refused, so no member can be larger than
-// the file itself and a zip bomb has nothing to explode.
+// The directory of a zip file whose members are stored without compression: what torch.save writes (PKWARE
+// APPNOTE 6.3.x, with Zip64, section 4.3.14). Nothing is ever inflated: a compressed member is refused, so no member
+// can be larger than the file itself and a zip bomb has nothing to explode.
 #pragma once
 
 #include <cstddef>

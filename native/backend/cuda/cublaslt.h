@@ -1,5 +1,5 @@
-// cuBLASLt, found at run time or not at all. Own declarations of the few calls that are used (the ABI of cuBLAS 12 and 13), so
-// that everything compiles where the library is not installed.
+// cuBLASLt, found at run time or not at all. Own declarations of the few calls that are used (the ABI of cuBLAS 12 and
+// 13), so that everything compiles where the library is not installed.
 #pragma once
 
 #include <map>
@@ -20,7 +20,8 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  // False when this call is better or only done by the portable product (VendorSuits says no, or cuBLASLt does): nothing was enqueued.
+  // False when this call is better or only done by the portable product (VendorSuits says no, or cuBLASLt does):
+  // nothing was enqueued.
   bool run(const LinearCall& call, void* workspace, std::int64_t workspaceBytes, cudaStream_t stream);
 
  private:

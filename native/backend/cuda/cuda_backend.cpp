@@ -12,7 +12,10 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(int device, std::string name, kernels::Path path, std::shared_ptr<CublasLt> lt)
-      : device_(device), name_(std::move(name)), path_(path), lt_(std::move(lt)) {}
+      : device_(device),
+        name_(std::move(name)),
+        path_(path),
+        lt_(std::move(lt)) {}
 
   BackendInfo info() const override {
     BackendInfo info;
@@ -46,8 +49,8 @@ class CudaBackend final : public Backend {
     return CudaModel::Bytes(dims, Float8PlanOf(precision, path_), TypeOf(precision));
   }
 
-  std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants, Precision precision,
-                                         const LoadProgress& progress) override {
+  std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants,
+                                         Precision precision, const LoadProgress& progress) override {
     if (precision == Precision::Fp8) requireFloat8(weights.dims());
     return std::make_shared<CudaModel>(device_, path_, lt_, weights, constants, precision, progress);
   }
@@ -56,11 +59,15 @@ class CudaBackend final : public Backend {
   void requireFloat8(const ModelDims& dims) const {
     Check(cudaSetDevice(device_), "choosing the device");
     if (!kernels::Float8Suits())
-      throw Error("engine.device", ErrorScope::Engine, name_ + " does not multiply 8-bit floating-point numbers (compute capability 8.9, Ada, or newer does).",
-                  "Choose precision bf16.");
+      throw Error(
+          "engine.device", ErrorScope::Engine,
+          name_ + " does not multiply 8-bit floating-point numbers (compute capability 8.9, Ada, or newer does).",
+          "Choose precision bf16.");
     if (dims.dim % 16 != 0 || dims.ffn % 16 != 0)
-      throw Error("engine.device", ErrorScope::Engine, "fp8 needs widths that are multiples of 16; the model has " + std::to_string(dims.dim) + " and " +
-                  std::to_string(dims.ffn) + ".", "Choose precision bf16.");
+      throw Error("engine.device", ErrorScope::Engine,
+                  "fp8 needs widths that are multiples of 16; the model has " + std::to_string(dims.dim) + " and " +
+                      std::to_string(dims.ffn) + ".",
+                  "Choose precision bf16.");
   }
 
   int device_;
@@ -76,7 +83,8 @@ std::string Examine(int device, std::string& name) {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) return std::string("the NVIDIA driver cannot be used: ") + cudaGetErrorString(error);
   if (count == 0) return "the NVIDIA driver sees no GPU";
-  if (device < 0 || device >= count) return "there is no GPU " + std::to_string(device) + "; this machine has " + std::to_string(count);
+  if (device < 0 || device >= count)
+    return "there is no GPU " + std::to_string(device) + "; this machine has " + std::to_string(count);
   cudaDeviceProp properties{};
   if (const cudaError_t failed = cudaGetDeviceProperties(&properties, device); failed != cudaSuccess)
     return std::string("the GPU does not answer: ") + cudaGetErrorString(failed);
@@ -105,7 +113,8 @@ Backend* CreateBackend(int abiVersion, int deviceIndex, char* reason, std::size_
     std::string missing;
     const std::shared_ptr<CublasLt> lt = wish == PathWish::Portable ? nullptr : CublasLt::Open(missing);
     if (wish == PathWish::Sm90 && !lt) return refuse("FLASHVSR_CUDA_PATH=sm90 wants cuBLASLt: " + missing);
-    return new CudaBackend(deviceIndex, name, wish == PathWish::Portable ? kernels::Path::kPortable : kernels::Path::kAuto, lt);
+    return new CudaBackend(deviceIndex, name,
+                           wish == PathWish::Portable ? kernels::Path::kPortable : kernels::Path::kAuto, lt);
   } catch (const std::exception& error) {
     return refuse(error.what());
   }

@@ -10,7 +10,8 @@ namespace flashvsr::cuda {
 using kernels::DataType;
 using kernels::SizeOf;
 
-void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump) {
+void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Geometry& geometry,
+                     const ExecutorLimits& limits, Bump& bump) {
   workspace = bump.bytes(LinearRunner::kWorkspaceBytes);
   const std::int64_t group = geometry.groupTokens(), tokens = limits.maxGroups * group, element = SizeOf(type);
   const std::int64_t rows = dims.heads * limits.maxGroups * geometry.windows();
@@ -34,7 +35,9 @@ void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Ge
   set([&](Bump& part) { patchRows = part.bytes(tokens * dims.latentChannels * 4 * element); });
   set([&](Bump& part) { probabilities = part.floats(rows * columns); });
   set([&](Bump& part) { entries = static_cast<std::uint32_t*>(part.bytes(rows * columns * 4)); });
-  set([&](Bump& part) { convolved = part.bytes(2 * geometry.tokenRows() * geometry.tokenColumns() * dims.lqHidden[1] * element); });
+  set([&](Bump& part) {
+    convolved = part.bytes(2 * geometry.tokenRows() * geometry.tokenColumns() * dims.lqHidden[1] * element);
+  });
   set([&](Bump& part) {
     const int width = static_cast<int>(geometry.contentWidth), height = static_cast<int>(geometry.contentHeight);
     match = part.bytes(std::max(kernels::ColourMatchScratchBytes(kernels::ColourMatchKind::kAdain, width, height),
@@ -53,13 +56,14 @@ std::int64_t CudaModel::scratchBytes(const Geometry& geometry, const ExecutorLim
   return bump.used() + source * 3 * (kPicturesIn + 1) + geometry.contentWidth * limits.maxSourceHeight * 3 + tables;
 }
 
-std::unique_ptr<Executor> CudaModel::createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) {
+std::unique_ptr<Executor> CudaModel::createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
+                                                    std::int64_t arenaBytes) {
   Check(cudaSetDevice(device_), "choosing the device");
   return std::make_unique<CudaExecutor>(shared_from_this(), geometry, limits, arenaBytes);
 }
 
-CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry, const ExecutorLimits& limits,
-                           std::int64_t arenaBytes)
+CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry,
+                           const ExecutorLimits& limits, std::int64_t arenaBytes)
     : model_(std::move(model)),
       geometry_(geometry),
       type_(model_->type()),
@@ -75,9 +79,11 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
   // Poison: a read of something that was never written must not look like a picture.
   Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
   Check(cudaDeviceSynchronize(), "clearing the arena");
-  for (cudaStream_t* stream : {&stream_, &in_, &out_}) Check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  for (cudaStream_t* stream : {&stream_, &in_, &out_})
+    Check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreate");
   linears_ = LinearRunner(type_, model_->path(), model_->lt(), scratch_.workspace);
-  if (limits.maxSourceWidth > 0 && limits.maxSourceHeight > 0) prepareSource(limits.maxSourceWidth, limits.maxSourceHeight);
+  if (limits.maxSourceWidth > 0 && limits.maxSourceHeight > 0)
+    prepareSource(limits.maxSourceWidth, limits.maxSourceHeight);
 }
 
 CudaExecutor::~CudaExecutor() {
@@ -118,13 +124,15 @@ std::shared_ptr<std::uint8_t[]> CudaExecutor::allocateHost(std::size_t bytes) {
 
 void CudaExecutor::upload(const Tensor& to, const void* host) {
   enter();
-  Check(cudaMemcpyAsync(to.data, host, static_cast<std::size_t>(bytesOf(to)), cudaMemcpyHostToDevice, stream_), "upload");
+  Check(cudaMemcpyAsync(to.data, host, static_cast<std::size_t>(bytesOf(to)), cudaMemcpyHostToDevice, stream_),
+        "upload");
 }
 
 void CudaExecutor::download(void* host, const Tensor& from) {
   enter();
   order(stream_, out_);
-  Check(cudaMemcpyAsync(host, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToHost, out_), "download");
+  Check(cudaMemcpyAsync(host, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToHost, out_),
+        "download");
   cudaEvent_t& done = downloads_[from.data];
   if (done == nullptr) done = events_->take();
   Check(cudaEventRecord(done, out_), "cudaEventRecord");
@@ -153,7 +161,8 @@ void CudaExecutor::fill(const Tensor& tensor, std::uint8_t byte) {
 void CudaExecutor::copy(const Tensor& to, const Tensor& from) {
   if (bytesOf(to) != bytesOf(from)) FailInternal("copy: sizes differ");
   enter();
-  Check(cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToDevice, stream_), "copy");
+  Check(cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(bytesOf(from)), cudaMemcpyDeviceToDevice, stream_),
+        "copy");
 }
 
 std::vector<float> CudaExecutor::read(const Tensor& tensor) {
@@ -164,18 +173,21 @@ std::vector<float> CudaExecutor::read(const Tensor& tensor) {
     Check(cudaMemcpy(bytes.data(), tensor.data, bytes.size(), cudaMemcpyDeviceToHost), "reading a tensor");
     return {bytes.begin(), bytes.end()};
   }
-  if (tensor.storage == Storage::Cache && model_->float8().attention) FailInternal("the fp8 cache has no plain form to read");
+  if (tensor.storage == Storage::Cache && model_->float8().attention)
+    FailInternal("the fp8 cache has no plain form to read");
   const bool floats = tensor.storage == Storage::Float || tensor.storage == Storage::Picture;
   return ReadDevice(tensor.data, floats ? DataType::kFloat32 : type_, tensor.elements());
 }
 
 void CudaExecutor::write(const Tensor& tensor, std::span<const float> values) {
   if (static_cast<std::int64_t>(values.size()) != tensor.elements()) FailInternal("write: element counts differ");
-  if (tensor.storage == Storage::Cache && model_->float8().attention) FailInternal("the fp8 cache has no plain form to write");
+  if (tensor.storage == Storage::Cache && model_->float8().attention)
+    FailInternal("the fp8 cache has no plain form to write");
   enter();
   Check(cudaStreamSynchronize(stream_), "writing a tensor");
   const auto put = [&](const void* data) {
-    Check(cudaMemcpy(tensor.data, data, static_cast<std::size_t>(bytesOf(tensor)), cudaMemcpyHostToDevice), "writing a tensor");
+    Check(cudaMemcpy(tensor.data, data, static_cast<std::size_t>(bytesOf(tensor)), cudaMemcpyHostToDevice),
+          "writing a tensor");
   };
   if (tensor.storage == Storage::Byte) {
     std::vector<std::uint8_t> bytes(values.size());
@@ -210,8 +222,8 @@ std::unique_ptr<Fence> CudaExecutor::fence() {
   return fence;
 }
 
-void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight, const float* bias,
-                             const float* scale, const float* shift) {
+void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader,
+                             const float* weight, const float* bias, const float* scale, const float* shift) {
   kernels::LayerNormParams params;
   params.x = x;
   params.out = out;
@@ -230,8 +242,8 @@ void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const 
   Check(kernels::LaunchLayerNorm(params, stream_), "LN");
 }
 
-void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation,
-                          const void* residual, bool floatOut) {
+void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out,
+                          kernels::Activation activation, const void* residual, bool floatOut) {
   LinearCall call;
   call.a = a;
   call.lda = weight.k;

@@ -1,5 +1,5 @@
-// One CUDA stream for operations, two for copies to and from the host, an arena and scratch: enqueues every operation of
-// the network as kernels.
+// One CUDA stream for operations, two for copies to and from the host, an arena and scratch: enqueues every operation
+// of the network as kernels.
 #pragma once
 
 #include <array>
@@ -7,10 +7,10 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/attention.h"
 #include "backend/cuda/fence.h"
 #include "backend/cuda/model.h"
 #include "backend/cuda/paths.h"
+#include "kernels/attention.h"
 #include "kernels/picture_conversion.h"
 
 namespace flashvsr::cuda {
@@ -20,25 +20,27 @@ inline constexpr std::size_t kPicturesIn = 8;
 
 // Scratch of one operation at a time; the parts overlap where they are never used together.
 struct Scratch {
-  void* workspace = nullptr;        // cuBLASLt
-  void* normed = nullptr;           // (groupTokens, dim)
-  void* queryKeys = nullptr;        // (groupTokens, 2*dim)
-  void* values = nullptr;           // (groupTokens, dim) e4m3, before they are transposed; fp8 only
-  float* headRows = nullptr;        // (tokens, 64)
-  void* patchRows = nullptr;        // (tokens, 64)
-  float* probabilities = nullptr;   // (heads, query windows, key windows)
-  std::uint32_t* entries = nullptr; // the same shape
-  int* counts = nullptr;            // (heads, query windows)
-  void* convolved = nullptr;        // (2, h, w, h2)
-  void* match = nullptr;            // colour match
-  std::uint8_t* resized = nullptr;  // padded source
+  void* workspace = nullptr;         // cuBLASLt
+  void* normed = nullptr;            // (groupTokens, dim)
+  void* queryKeys = nullptr;         // (groupTokens, 2*dim)
+  void* values = nullptr;            // (groupTokens, dim) e4m3, before they are transposed; fp8 only
+  float* headRows = nullptr;         // (tokens, 64)
+  void* patchRows = nullptr;         // (tokens, 64)
+  float* probabilities = nullptr;    // (heads, query windows, key windows)
+  std::uint32_t* entries = nullptr;  // the same shape
+  int* counts = nullptr;             // (heads, query windows)
+  void* convolved = nullptr;         // (2, h, w, h2)
+  void* match = nullptr;             // colour match
+  std::uint8_t* resized = nullptr;   // padded source
 
-  void layOut(const ModelDims& dims, kernels::DataType type, bool float8, const Geometry& geometry, const ExecutorLimits& limits, Bump& bump);
+  void layOut(const ModelDims& dims, kernels::DataType type, bool float8, const Geometry& geometry,
+              const ExecutorLimits& limits, Bump& bump);
 };
 
 class CudaExecutor final : public Executor {
  public:
-  CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes);
+  CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometry& geometry, const ExecutorLimits& limits,
+               std::int64_t arenaBytes);
   ~CudaExecutor() override;
 
   std::byte* arena() override { return memory_.data(); }
@@ -87,27 +89,30 @@ class CudaExecutor final : public Executor {
   void order(cudaStream_t earlier, cudaStream_t later);
   std::int64_t bytesOf(const Tensor& tensor) const;
   void prepareSource(int width, int height);
-  // LN of `rows` rows for `reader`: with the vectors that belong there, or, where the reader is e4m3 and has them folded in, without.
-  void layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight, const float* bias,
-                 const float* scale, const float* shift);
-  void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out, kernels::Activation activation = kernels::Activation::kNone,
-              const void* residual = nullptr, bool floatOut = false);
-  void convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out);
+  // LN of `rows` rows for `reader`: with the vectors that belong there, or, where the reader is e4m3 and has them
+  // folded in, without.
+  void layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight,
+                 const float* bias, const float* scale, const float* shift);
+  void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out,
+              kernels::Activation activation = kernels::Activation::kNone, const void* residual = nullptr,
+              bool floatOut = false);
+  void convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual,
+                bool relu, const Tensor& out);
   const DeviceBlock& block(int layer) const { return model_->weights().blocks.at(static_cast<std::size_t>(layer)); }
 
   std::shared_ptr<const CudaModel> model_;
   Geometry geometry_;
   kernels::DataType type_;
   std::int64_t dim_;
-  DeviceMemory memory_;   // the engine's arena, then the scratch
+  DeviceMemory memory_;  // the engine's arena, then the scratch
   Scratch scratch_;
   Source source_;
   cudaStream_t stream_ = nullptr;
-  cudaStream_t in_ = nullptr, out_ = nullptr;     // copies from and to the host
-  std::array<cudaEvent_t, kPicturesIn> read_{};    // when the kernels have read pictures[i]; null: nobody reads it
+  cudaStream_t in_ = nullptr, out_ = nullptr;    // copies from and to the host
+  std::array<cudaEvent_t, kPicturesIn> read_{};  // when the kernels have read pictures[i]; null: nobody reads it
   std::size_t nextIn_ = 0;
-  std::map<void*, cudaEvent_t> downloads_;         // by device address: when the copy to the host has read it
-  bool downloaded_ = false;                        // since the last fence
+  std::map<void*, cudaEvent_t> downloads_;  // by device address: when the copy to the host has read it
+  bool downloaded_ = false;                 // since the last fence
   LinearRunner linears_;
   PathAccount paths_{WishedPath()};
   std::shared_ptr<EventPool> events_;

@@ -68,7 +68,8 @@ void CudaExecutor::run(const ImportPicture& op) {
   cudaEvent_t& read = read_[place];
   if (read == nullptr) read = events_->take();
   else Check(cudaStreamWaitEvent(in_, read, 0), "importing a picture");
-  Check(cudaMemcpyAsync(picture, op.host, static_cast<std::size_t>(TightPictureBytes(op.format.pixels, op.width, op.height)),
+  Check(cudaMemcpyAsync(picture, op.host,
+                        static_cast<std::size_t>(TightPictureBytes(op.format.pixels, op.width, op.height)),
                         cudaMemcpyHostToDevice, in_),
         "importing a picture");
   order(in_, stream_);
@@ -112,7 +113,8 @@ void CudaExecutor::run(const DecoderInput& op) {
   Check(kernels::LaunchDecoderInput(params, stream_), "decoder input");
 }
 
-void CudaExecutor::convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual, bool relu, const Tensor& out) {
+void CudaExecutor::convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past,
+                            const Tensor& residual, bool relu, const Tensor& out) {
   kernels::ConvolutionParams params;
   params.input[0][0] = x.data;
   params.input[1][0] = past.data;
@@ -129,7 +131,8 @@ void CudaExecutor::convolve(const DeviceConvolution& convolution, const Tensor& 
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderConvolution, static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
+  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderConvolution,
+             static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
              9 * (params.channels[0] + params.channels[1]));
 }
 
@@ -142,16 +145,19 @@ void CudaExecutor::run(const DecoderConvolution& op) {
   if (op.layer == 24) convolution = &weights.beforeLast;
   const int stage = (op.layer - 5) / 6, index = (op.layer - 5) % 6;
   if (op.part >= 0 && op.layer >= 5 && stage < 3 && index < 3)
-    convolution = &weights.memory[static_cast<std::size_t>(stage)][static_cast<std::size_t>(index)][static_cast<std::size_t>(op.part / 2)];
+    convolution = &weights.memory[static_cast<std::size_t>(stage)][static_cast<std::size_t>(index)]
+                                 [static_cast<std::size_t>(op.part / 2)];
   if (convolution == nullptr || op.x.shape[3] != convolution->inChannels || op.out.shape[3] != convolution->outChannels)
     FailInternal("decoder layer " + std::to_string(op.layer) + " is no convolution of these shapes");
   convolve(*convolution, op.x, op.past, op.residual, op.relu, op.out);
 }
 
-// TGrow and the nearest x2 are folded into the weights (pack.h): four 2x2 convolutions on the small picture, one a phase.
+// TGrow and the nearest x2 are folded into the weights (pack.h): four 2x2 convolutions on the small picture, one a
+// phase.
 void CudaExecutor::run(const DecoderGrow& op) {
   enter();
-  const DeviceConvolution& convolution = model_->weights().grow.at(static_cast<std::size_t>(op.stage)).at(static_cast<std::size_t>(op.step));
+  const DeviceConvolution& convolution =
+      model_->weights().grow.at(static_cast<std::size_t>(op.stage)).at(static_cast<std::size_t>(op.step));
   kernels::ConvolutionParams params;
   params.input[0][0] = op.x.data;
   params.channels[0] = convolution.inChannels;
@@ -167,8 +173,8 @@ void CudaExecutor::run(const DecoderGrow& op) {
   params.type = params.outputType = type_;
   params.path = model_->path();
   params.activation = op.stage == 2 ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderGrow, 4 * static_cast<std::int64_t>(params.height) * params.width, params.outChannels,
-             4 * params.channels[0]);
+  paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::DecoderGrow,
+             4 * static_cast<std::int64_t>(params.height) * params.width, params.outChannels, 4 * params.channels[0]);
 }
 
 void CudaExecutor::run(const DecoderOutput& op) {

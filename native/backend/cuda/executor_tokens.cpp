@@ -1,8 +1,8 @@
 // The transformer's and the projector's operations.
 #include <algorithm>
 
-#include "kernels/attention_input.h"
 #include "backend/cuda/executor.h"
+#include "kernels/attention_input.h"
 #include "kernels/convolution.h"
 #include "kernels/norm.h"
 #include "kernels/patch.h"
@@ -45,9 +45,10 @@ void CudaExecutor::run(const CausalConvolution& op) {
   enter();
   const bool second = op.index == 2;
   const DeviceConvolution& convolution = model_->weights().causal[second ? 1 : 0];
-  const std::int64_t frameBytes = geometry_.tokenRows() * geometry_.tokenColumns() * convolution.outChannels * SizeOf(type_);
-  // Every output names its four inputs, so a launch takes 4 pointers an output; the second convolution goes through scratch
-  // for two frames, because its norm also moves the rows into window order.
+  const std::int64_t frameBytes =
+      geometry_.tokenRows() * geometry_.tokenColumns() * convolution.outChannels * SizeOf(type_);
+  // Every output names its four inputs, so a launch takes 4 pointers an output; the second convolution goes through
+  // scratch for two frames, because its norm also moves the rows into window order.
   const std::size_t most = second ? 2 : kernels::kMaxConvolutionFrames / 4;
   for (std::size_t first = 0; first < op.taps.size(); first += most) {
     const std::size_t count = std::min(most, op.taps.size() - first);
@@ -55,7 +56,9 @@ void CudaExecutor::run(const CausalConvolution& op) {
     for (std::size_t o = 0; o < count; ++o) {
       for (std::size_t t = 0; t < 4; ++t)
         params.input[0][o * 4 + t] = op.inputs[static_cast<std::size_t>(op.taps[first + o][t])].data;
-      params.output[o] = second ? static_cast<std::byte*>(scratch_.convolved) + static_cast<std::int64_t>(o) * frameBytes : op.outputs[first + o].data;
+      params.output[o] = second
+                             ? static_cast<std::byte*>(scratch_.convolved) + static_cast<std::int64_t>(o) * frameBytes
+                             : op.outputs[first + o].data;
     }
     params.channels[0] = convolution.inChannels;
     params.weight = convolution.weight;
@@ -68,7 +71,8 @@ void CudaExecutor::run(const CausalConvolution& op) {
     params.replicate = true;
     params.type = params.outputType = type_;
     params.path = model_->path();
-    paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::ProjectorConvolution, static_cast<std::int64_t>(count) * params.height * params.width, params.outChannels,
+    paths_.ran(kernels::LaunchConvolution(params, stream_), Operation::ProjectorConvolution,
+               static_cast<std::int64_t>(count) * params.height * params.width, params.outChannels,
                36 * params.channels[0]);
     for (std::size_t o = 0; o < count; ++o) {
       kernels::ChannelNormParams norm;
@@ -117,18 +121,20 @@ void CudaExecutor::run(const AttentionInput& op) {
   const bool float8 = model_->float8().attention;
   for (std::int64_t g = 0; g < groups; ++g) {
     const KvSlot& slot = op.slots[static_cast<std::size_t>(g)];
-    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.qk, nullptr, nullptr, weights.scaleA, weights.shiftA);
+    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.qk, nullptr, nullptr,
+              weights.scaleA, weights.shiftA);
     linear(scratch_.normed, group, weights.qk, scratch_.queryKeys);
     linear(scratch_.normed, group, weights.v, float8 ? scratch_.values : slot.values.data);
     if (float8) {
-      const kernels::TransposeValuesParams values{scratch_.values, slot.values.data, static_cast<int>(windows), static_cast<int>(model_->dims().heads)};
+      const kernels::TransposeValuesParams values{scratch_.values, slot.values.data, static_cast<int>(windows),
+                                                  static_cast<int>(model_->dims().heads)};
       Check(kernels::LaunchTransposeValues(values, stream_), "values");
     }
     kernels::QueryKeyParams params;
     params.x = scratch_.queryKeys;
     params.ldx = 2 * dim_;
-    params.parts[0] = {weights.normQ, Row(op.q.data, g * group, dim_, model_->cacheType()), static_cast<float*>(op.queryMeans.data) + g * windows * dim_,
-                       weights.queryScale};
+    params.parts[0] = {weights.normQ, Row(op.q.data, g * group, dim_, model_->cacheType()),
+                       static_cast<float*>(op.queryMeans.data) + g * windows * dim_, weights.queryScale};
     params.parts[1] = {weights.normK, slot.keys.data, static_cast<float*>(slot.means.data), weights.keyScale};
     params.frames = Floats(op.rope.frames) + g * 2 * 22 * 2;
     params.rows = Floats(op.rope.rows);
@@ -187,7 +193,8 @@ void CudaExecutor::run(const SparseAttention& op) {
   params.heads = heads;
   params.out = op.out.data;
   params.type = model_->cacheType();
-  // e4m3 values carry their own scale already; their averages are what the next layer reads, or are brought to its scale here.
+  // e4m3 values carry their own scale already; their averages are what the next layer reads, or are brought to its
+  // scale here.
   if (params.type == DataType::kFloat8) params.scoreScale = 1.0F / (weights.queryScale * weights.keyScale);
   WriteFor(weights.o, params);
   params.outputScale /= weights.v.float8Out ? weights.v.outputScale : 1.0F;
@@ -242,8 +249,10 @@ void CudaExecutor::run(const Head& op) {
   const DeviceWeights& weights = model_->weights();
   const std::int64_t group = geometry_.groupTokens(), groups = op.x.shape[2] / group, width = weights.head.n;
   for (std::int64_t g = 0; g < groups; ++g) {
-    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.head, nullptr, nullptr, weights.headScale, weights.headShift);
-    linear(scratch_.normed, group, weights.head, scratch_.headRows + g * group * width, kernels::Activation::kNone, nullptr, true);
+    layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.head, nullptr, nullptr,
+              weights.headScale, weights.headShift);
+    linear(scratch_.normed, group, weights.head, scratch_.headRows + g * group * width, kernels::Activation::kNone,
+           nullptr, true);
   }
   kernels::SubtractPatchesParams params;
   params.rows = scratch_.headRows;

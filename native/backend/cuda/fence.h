@@ -36,8 +36,13 @@ class CudaFence final : public Fence {
  public:
   // Takes over the marks' events and two that have just been recorded: `end` behind the operations, `copied` behind the
   // operations and the copies to the host.
-  CudaFence(int device, std::shared_ptr<EventPool> pool, std::vector<StageMark> marks, cudaEvent_t end, cudaEvent_t copied)
-      : device_(device), pool_(std::move(pool)), marks_(std::move(marks)), end_(end), copied_(copied) {}
+  CudaFence(int device, std::shared_ptr<EventPool> pool, std::vector<StageMark> marks, cudaEvent_t end,
+            cudaEvent_t copied)
+      : device_(device),
+        pool_(std::move(pool)),
+        marks_(std::move(marks)),
+        end_(end),
+        copied_(copied) {}
   ~CudaFence() override;
   bool done() const override;
   void wait() override;

@@ -18,13 +18,15 @@ kernels::Launched LinearRunner::run(const LinearCall& call, cudaStream_t stream)
   params.n = call.weight->n;
   params.k = call.weight->k;
   params.type = call.weight->type;
-  params.outputType = call.floatOut ? kernels::DataType::kFloat32 : call.weight->float8Out ? kernels::DataType::kFloat8 : type_;
+  params.outputType = call.floatOut            ? kernels::DataType::kFloat32
+                      : call.weight->float8Out ? kernels::DataType::kFloat8
+                                               : type_;
   params.scale = call.weight->scale;
   params.outputScale = call.weight->outputScale;
   params.activation = call.activation;
   params.path = path_;
-  // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (kernels/NOTES.md); for the rest it stands in where there is
-  // no vendor product.
+  // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (kernels/NOTES.md); for the rest it stands
+  // in where there is no vendor product.
   const bool ownFirst = params.activation == kernels::Activation::kGeluTanh && kernels::LinearOverlapsEpilogue(params);
   if (lt_ != nullptr && !ownFirst && VendorSuits(call) && lt_->run(call, workspace_, kWorkspaceBytes, stream))
     return {cudaSuccess, kernels::Taken::kVendor};

@@ -10,7 +10,8 @@ namespace flashvsr::cuda {
 
 class CublasLt;  // cublaslt.h
 
-// A weight (n, k) with its bias, as prepared. `biasStored`: the bias rounded to the activations' type, which cuBLASLt wants.
+// A weight (n, k) with its bias, as prepared. `biasStored`: the bias rounded to the activations' type, which cuBLASLt
+// wants.
 struct DeviceLinear {
   void* weight = nullptr;
   float* bias = nullptr;
@@ -41,15 +42,16 @@ struct LinearCall {
   bool floatOut = false;
 };
 
-// Whether the vendor product may be asked for this call: what cuBLASLt refuses (e4m3 wants everything in 16 elements and no fp32 result)
-// or does badly (few rows) goes to our own, which takes any number of rows.
+// Whether the vendor product may be asked for this call: what cuBLASLt refuses (e4m3 wants everything in 16 elements
+// and no fp32 result) or does badly (few rows) goes to our own, which takes any number of rows.
 inline bool VendorSuits(const LinearCall& call) {
   const DeviceLinear& w = *call.weight;
   if (w.type == kernels::DataType::kFloat32) return false;
   if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
   if (call.residual != nullptr && (call.activation != kernels::Activation::kNone || w.float8Out)) return false;
   const int unit = w.float8() ? 16 : 8;
-  if (w.k % unit != 0 || w.n % unit != 0 || call.lda % unit != 0 || call.ldd % unit != 0 || call.rows < 64) return false;
+  if (w.k % unit != 0 || w.n % unit != 0 || call.lda % unit != 0 || call.ldd % unit != 0 || call.rows < 64)
+    return false;
   return !w.float8() || (!call.floatOut && call.rows % unit == 0);
 }
 
@@ -58,7 +60,10 @@ class LinearRunner {
  public:
   // `lt` may be nullptr. `workspace`: kWorkspaceBytes of the executor's scratch.
   LinearRunner(kernels::DataType type, kernels::Path path, CublasLt* lt, void* workspace)
-      : type_(type), path_(path), lt_(lt), workspace_(workspace) {}
+      : type_(type),
+        path_(path),
+        lt_(lt),
+        workspace_(workspace) {}
   // cuBLASLt, or what kernels::LaunchLinear chooses.
   kernels::Launched run(const LinearCall& call, cudaStream_t stream) const;
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/attention.h"
 #include "backend/cuda/cublaslt.h"
+#include "kernels/attention.h"
 #include "kernels/convolution.h"
 #include "kernels/norm.h"
 
@@ -30,11 +30,14 @@ DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& b
 }
 
 // `sources` inputs of `in` channels each.
-DeviceConvolution LayOutConvolution(std::int64_t out, std::int64_t in, int sources, int taps, bool bias, DataType type, Bump& bump) {
+DeviceConvolution LayOutConvolution(std::int64_t out, std::int64_t in, int sources, int taps, bool bias, DataType type,
+                                    Bump& bump) {
   DeviceConvolution convolution;
   convolution.inChannels = static_cast<int>(in);
   convolution.outChannels = static_cast<int>(out);
-  convolution.weight = bump.bytes(out * kernels::PackedConvolutionDepth(taps, convolution.inChannels, sources == 2 ? convolution.inChannels : 0) * SizeOf(type));
+  convolution.weight = bump.bytes(
+      out * kernels::PackedConvolutionDepth(taps, convolution.inChannels, sources == 2 ? convolution.inChannels : 0) *
+      SizeOf(type));
   if (bias) convolution.bias = bump.floats(out);
   return convolution;
 }
@@ -43,7 +46,10 @@ DeviceConvolution LayOutConvolution(std::int64_t out, std::int64_t in, int sourc
 class Loader {
  public:
   Loader(const ModelWeights& weights, DataType type, const LoadProgress& progress)
-      : weights_(weights), type_(type), progress_(progress), staging_(kStagingBytes, "Preparing the weights does") {}
+      : weights_(weights),
+        type_(type),
+        progress_(progress),
+        staging_(kStagingBytes, "Preparing the weights does") {}
 
   const TensorView& view(const TensorSource& part, const std::string& name) const {
     const TensorView* found = part.find(name);
@@ -62,7 +68,8 @@ class Loader {
   }
 
   // Bias (times `scale`) in fp32 and in the weights' type.
-  void bias(const DeviceLinear& to, std::span<const float> values, std::span<const float> scale, std::int64_t firstRow = 0) {
+  void bias(const DeviceLinear& to, std::span<const float> values, std::span<const float> scale,
+            std::int64_t firstRow = 0) {
     std::vector<float> scaled(values.begin(), values.end());
     for (std::size_t i = 0; i < scale.size(); ++i) scaled[i] *= scale[i];
     upload(to.bias + firstRow, scaled);
@@ -72,13 +79,14 @@ class Loader {
     }
     std::vector<std::uint16_t> stored(scaled.size());
     for (std::size_t i = 0; i < scaled.size(); ++i) stored[i] = FloatToBFloat16(scaled[i]);
-    Check(cudaMemcpy(static_cast<std::uint16_t*>(to.biasStored) + firstRow, stored.data(), stored.size() * 2, cudaMemcpyHostToDevice),
+    Check(cudaMemcpy(static_cast<std::uint16_t*>(to.biasStored) + firstRow, stored.data(), stored.size() * 2,
+                     cudaMemcpyHostToDevice),
           "copying weights");
   }
 
   // Rows of `name`.weight into rows firstRow.. of `to`, each times `scale`'s entry when there is a scale.
-  void linear(const DeviceLinear& to, const TensorSource& part, const std::string& name, std::span<const float> scale = {},
-              std::int64_t firstRow = 0) {
+  void linear(const DeviceLinear& to, const TensorSource& part, const std::string& name,
+              std::span<const float> scale = {}, std::int64_t firstRow = 0) {
     const TensorView& tensor = view(part, name + ".weight");
     const std::int64_t rows = tensor.shape[0], columns = tensor.elements() / rows;
     float* deviceScale = nullptr;
@@ -102,11 +110,12 @@ class Loader {
     bias(to, floats(part, name + ".bias"), scale, firstRow);
   }
 
-  // The same for an e4m3 layer whose input comes from a norm (or has the bound `inputBound`) and is multiplied by `columnScale` and shifted
-  // by `columnShift` on its way there: both go into the layer. `names` share one scale, their rows one after the other. Returns a bound
-  // of the layer's results.
+  // The same for an e4m3 layer whose input comes from a norm (or has the bound `inputBound`) and is multiplied by
+  // `columnScale` and shifted by `columnShift` on its way there: both go into the layer. `names` share one scale, their
+  // rows one after the other. Returns a bound of the layer's results.
   float linear8(DeviceLinear& to, const TensorSource& part, const std::vector<std::string>& names, float inputBound,
-                std::span<const float> columnScale, std::span<const float> columnShift, std::span<const float> rowScale = {}) {
+                std::span<const float> columnScale, std::span<const float> columnShift,
+                std::span<const float> rowScale = {}) {
     kernels::PackFloat8RowsParams params;
     Bump bump(staging_.data());
     const auto put = [&](std::span<const float> values) -> const float* {
@@ -195,18 +204,21 @@ class Loader {
     if (to.bias != nullptr) upload(to.bias, floats(part, name + ".bias"));
   }
 
-  void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow, const std::string& convolution) {
+  void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow,
+            const std::string& convolution) {
     const TensorView& one = view(part, grow);
     const TensorView& three = view(part, convolution);
     const DeviceMemory growBytes(static_cast<std::int64_t>(one.data.size()), "Preparing the weights does");
     const DeviceMemory convBytes(static_cast<std::int64_t>(three.data.size()), "Preparing the weights does");
     Check(cudaMemcpy(growBytes.data(), one.data.data(), one.data.size(), cudaMemcpyHostToDevice), "copying weights");
-    Check(cudaMemcpy(convBytes.data(), three.data.data(), three.data.size(), cudaMemcpyHostToDevice), "copying weights");
+    Check(cudaMemcpy(convBytes.data(), three.data.data(), three.data.size(), cudaMemcpyHostToDevice),
+          "copying weights");
     done(one.data.size() + three.data.size());
     for (std::size_t step = 0; step < steps.size(); ++step) {
       const std::int64_t channels = steps[step].inChannels;
       kernels::FoldGrowParams params;
-      params.grow = growBytes.data() + static_cast<std::int64_t>(step) * channels * channels * static_cast<std::int64_t>(DTypeSize(one.dtype));
+      params.grow = growBytes.data() + static_cast<std::int64_t>(step) * channels * channels *
+                                           static_cast<std::int64_t>(DTypeSize(one.dtype));
       params.growSource = Source(one.dtype);
       params.weight = convBytes.data();
       params.weightSource = Source(three.dtype);
@@ -241,7 +253,8 @@ class Loader {
       const std::int64_t count = std::min(each, rows - first);
       std::byte* const staged = staging_.data() + reserved;
       // The copy waits for the kernel before it: both use the default stream.
-      Check(cudaMemcpy(staged, tensor.data.data() + first * rowBytes, static_cast<std::size_t>(count * rowBytes), cudaMemcpyHostToDevice),
+      Check(cudaMemcpy(staged, tensor.data.data() + first * rowBytes, static_cast<std::size_t>(count * rowBytes),
+                       cudaMemcpyHostToDevice),
             "copying weights");
       use(staged, first, count);
       done(static_cast<std::size_t>(count * rowBytes));
@@ -263,8 +276,8 @@ class Loader {
 };
 
 // The prompt's keys and values of one block: products of the constant context.
-void MakePrompt(Loader& load, const TensorSource& transformer, const std::string& name, const ModelDims& dims, DataType type,
-                const void* context, void* weightBytes, float* keys, const DeviceBlock& block) {
+void MakePrompt(Loader& load, const TensorSource& transformer, const std::string& name, const ModelDims& dims,
+                DataType type, const void* context, void* weightBytes, float* keys, const DeviceBlock& block) {
   Bump bump(static_cast<std::byte*>(weightBytes));
   const DeviceLinear layer = LayOutLinear(dims.dim, dims.dim, type, bump);
   float* const norm = bump.floats(dims.dim);
@@ -295,7 +308,8 @@ void MakePrompt(Loader& load, const TensorSource& transformer, const std::string
   Check(runner.run(call, nullptr).error, "prompt values");
 }
 
-std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& b, std::int64_t part, std::int64_t dim, float add) {
+std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& b, std::int64_t part, std::int64_t dim,
+                         float add) {
   std::vector<float> out(static_cast<std::size_t>(dim));
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::size_t at = static_cast<std::size_t>(part * dim) + i;
@@ -338,8 +352,8 @@ void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, Data
       *square = LayOutLinear(dim, dim, type, bump, float8.linear);
     block.ffnIn = LayOutLinear(dims.ffn, dim, type, bump, float8.feedForward);
     block.ffnOut = LayOutLinear(dim, dims.ffn, type, bump, float8.feedForward);
-    for (float** vector : {&block.scaleA, &block.shiftA, &block.scaleM, &block.shiftM, &block.normQ, &block.normK, &block.crossNormQ,
-                           &block.norm3Weight, &block.norm3Bias})
+    for (float** vector : {&block.scaleA, &block.shiftA, &block.scaleM, &block.shiftM, &block.normQ, &block.normK,
+                           &block.crossNormQ, &block.norm3Weight, &block.norm3Bias})
       *vector = bump.floats(dim);
     block.promptKeys = bump.bytes(dims.textLen * dim * SizeOf(type));
     block.promptValues = bump.bytes(dims.textLen * dim * SizeOf(type));
@@ -355,7 +369,8 @@ void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, Data
   second = LayOutConvolution(c[0], c[0], 1, 9, false, type, bump);
   for (std::size_t stage = 0; stage < 3; ++stage) {
     for (auto& block : memory[stage])
-      for (std::size_t part = 0; part < 3; ++part) block[part] = LayOutConvolution(c[stage], c[stage], part == 0 ? 2 : 1, 9, true, type, bump);
+      for (std::size_t part = 0; part < 3; ++part)
+        block[part] = LayOutConvolution(c[stage], c[stage], part == 0 ? 2 : 1, 9, true, type, bump);
     for (std::size_t step = 0; step < (stage == 0 ? 1U : 2U); ++step)
       grow[stage][step] = LayOutConvolution(4 * c[stage + 1], c[stage], 1, 4, false, type, bump);
     for (DeviceConvolution& step : grow[stage]) step.outChannels = static_cast<int>(c[stage + 1]);
@@ -371,8 +386,8 @@ std::int64_t CudaModel::Bytes(const ModelDims& dims, const Float8Plan& float8, D
   return bump.used();
 }
 
-CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
-                     Precision precision, const LoadProgress& progress)
+CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights,
+                     const ModelConstants& constants, Precision precision, const LoadProgress& progress)
     : device_(device),
       path_(path),
       lt_(std::move(lt)),
@@ -421,7 +436,8 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
       load.linear8(block.qk, transformer, {name + ".self_attn.q", name + ".self_attn.k"}, normed, scale, shift);
       const float values = load.linear8(block.v, transformer, {name + ".self_attn.v"}, normed, scale, shift);
       if (float8_.attention) load.float8Out(block.v, values);
-      // Attention averages values, so their bound is its results' too. No product follows the rows' norm here: only the elements count.
+      // Attention averages values, so their bound is its results' too. No product follows the rows' norm here: only the
+      // elements count.
       load.linear8(block.o, transformer, {name + ".self_attn.o"}, values, {}, {}, modulation(2, 0.0F));
     } else {
       load.linear(block.qk, transformer, name + ".self_attn.q");
@@ -436,9 +452,11 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
     // Rope turns pairs, whose length the row's bounds as well.
     block.queryScale = float8::ScaleFor(normed * Largest(normQ));
     block.keyScale = float8::ScaleFor(normed * Largest(normK));
-    MakePrompt(load, transformer, name, dims_, type_, context.data(), promptWeight.data(), reinterpret_cast<float*>(promptKeys.data()), block);
+    MakePrompt(load, transformer, name, dims_, type_, context.data(), promptWeight.data(),
+               reinterpret_cast<float*>(promptKeys.data()), block);
     load.upload(block.crossNormQ, load.floats(transformer, name + ".cross_attn.norm_q.weight"));
-    const std::vector<float> norm3Weight = load.floats(transformer, name + ".norm3.weight"), norm3Bias = load.floats(transformer, name + ".norm3.bias");
+    const std::vector<float> norm3Weight = load.floats(transformer, name + ".norm3.weight"),
+                             norm3Bias = load.floats(transformer, name + ".norm3.bias");
     load.upload(block.norm3Weight, norm3Weight);
     load.upload(block.norm3Bias, norm3Bias);
     if (float8_.linear) {
@@ -450,7 +468,8 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
       load.linear(block.crossO, transformer, name + ".cross_attn.o");
     }
     if (float8_.feedForward) {
-      const float hidden = load.linear8(block.ffnIn, transformer, {name + ".ffn.0"}, normed, modulation(4, 1.0F), modulation(3, 0.0F));
+      const float hidden =
+          load.linear8(block.ffnIn, transformer, {name + ".ffn.0"}, normed, modulation(4, 1.0F), modulation(3, 0.0F));
       load.float8Out(block.ffnIn, hidden);  // |GELU(x)| <= |x|
       load.linear8(block.ffnOut, transformer, {name + ".ffn.2"}, hidden, {}, {}, modulation(5, 0.0F));
     } else {
@@ -462,7 +481,8 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
   const TensorSource& projector = weights.projector();
   for (int i = 0; i < 2; ++i) {
     load.convolution(weights_.causal[static_cast<std::size_t>(i)], projector, "conv" + std::to_string(i + 1), 1);
-    load.upload(weights_.gamma[static_cast<std::size_t>(i)], load.floats(projector, "norm" + std::to_string(i + 1) + ".gamma"));
+    load.upload(weights_.gamma[static_cast<std::size_t>(i)],
+                load.floats(projector, "norm" + std::to_string(i + 1) + ".gamma"));
   }
   for (std::int64_t i = 0; i < dims_.lqLayers; ++i)
     load.linear(weights_.projected[static_cast<std::size_t>(i)], projector, "linear_layers." + std::to_string(i));
@@ -474,10 +494,11 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
     const int base = 5 + 6 * static_cast<int>(stage);
     for (int block = 0; block < 3; ++block)
       for (int part = 0; part < 3; ++part)
-        load.convolution(weights_.memory[stage][static_cast<std::size_t>(block)][static_cast<std::size_t>(part)], decoder,
-                  std::to_string(base + block) + ".conv." + std::to_string(part * 2), part == 0 ? 2 : 1);
-    load.grow(std::span(weights_.grow[stage]).first(stage == 0 ? 1 : 2), decoder, std::to_string(base + 4) + ".conv.weight",
-              std::to_string(base + 5) + ".weight");
+        load.convolution(weights_.memory[stage][static_cast<std::size_t>(block)][static_cast<std::size_t>(part)],
+                         decoder, std::to_string(base + block) + ".conv." + std::to_string(part * 2),
+                         part == 0 ? 2 : 1);
+    load.grow(std::span(weights_.grow[stage]).first(stage == 0 ? 1 : 2), decoder,
+              std::to_string(base + 4) + ".conv.weight", std::to_string(base + 5) + ".weight");
   }
   load.convolution(weights_.beforeLast, decoder, "24", 1);
   load.convolution(weights_.last, decoder, "26", 1);

@@ -1,5 +1,5 @@
-// The weights as the CUDA backend holds them: one allocation, gates folded into the layers before them, TGrow and the nearest
-// x2 folded into the convolutions after them. Immutable once made.
+// The weights as the CUDA backend holds them: one allocation, gates folded into the layers before them, TGrow and the
+// nearest x2 folded into the convolutions after them. Immutable once made.
 #pragma once
 
 #include <array>
@@ -23,20 +23,20 @@ kernels::DataType TypeOf(Precision precision);  // of activations
 kernels::DataType CacheTypeOf(Precision precision, kernels::Path path);
 
 struct DeviceConvolution {
-  void* weight = nullptr;  // packed (convolution.h)
-  float* bias = nullptr;   // null: none
+  void* weight = nullptr;               // packed (convolution.h)
+  float* bias = nullptr;                // null: none
   int inChannels = 0, outChannels = 0;  // inChannels of one source
 };
 
 // One transformer block. `one + scale` is folded: the scales here are the factors themselves.
 struct DeviceBlock {
-  DeviceLinear qk;  // (2*dim, dim): q's rows, then k's
+  DeviceLinear qk;                                   // (2*dim, dim): q's rows, then k's
   DeviceLinear v, o, crossQ, crossO, ffnIn, ffnOut;  // o and ffnOut: gate_a, gate_m folded into weight and bias
   float *scaleA = nullptr, *shiftA = nullptr, *scaleM = nullptr, *shiftM = nullptr;
   float *normQ = nullptr, *normK = nullptr, *crossNormQ = nullptr, *norm3Weight = nullptr, *norm3Bias = nullptr;
   void *promptKeys = nullptr, *promptValues = nullptr;  // (textLen, dim)
-  // fp8: what queries and keys are multiplied by before they are rounded. In front of e4m3 layers norms have no vectors: scaleA .. norm3Bias
-  // are then folded into the layers.
+  // fp8: what queries and keys are multiplied by before they are rounded. In front of e4m3 layers norms have no
+  // vectors: scaleA .. norm3Bias are then folded into the layers.
   float queryScale = 1.0F, keyScale = 1.0F;
 };
 
@@ -47,10 +47,10 @@ struct DeviceWeights {
   std::array<DeviceConvolution, 2> causal;
   std::array<float*, 2> gamma{};
   std::vector<DeviceLinear> projected;
-  DeviceConvolution first, second;                                // decoder layers 1, 3
+  DeviceConvolution first, second;                                        // decoder layers 1, 3
   std::array<std::array<std::array<DeviceConvolution, 3>, 3>, 3> memory;  // [stage][block][part / 2]
-  std::array<std::array<DeviceConvolution, 2>, 3> grow;           // [stage][step]; weight: 4 phases one after the other
-  DeviceConvolution beforeLast, last;                             // layers 24, 26
+  std::array<std::array<DeviceConvolution, 2>, 3> grow;  // [stage][step]; weight: 4 phases one after the other
+  DeviceConvolution beforeLast, last;                    // layers 24, 26
 
   // Assigns every pointer from `bump`; with a counting bump this is the plan.
   void layOut(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type, Bump& bump);
@@ -58,14 +58,15 @@ struct DeviceWeights {
 
 class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
  public:
-  CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights, const ModelConstants& constants,
-            Precision precision, const LoadProgress& progress);
+  CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> lt, const ModelWeights& weights,
+            const ModelConstants& constants, Precision precision, const LoadProgress& progress);
   ~CudaModel() override;
 
   const ModelDims& dims() const override { return dims_; }
   std::int64_t bytes() const override { return memory_.bytes(); }
   std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override;
-  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits, std::int64_t arenaBytes) override;
+  std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
+                                           std::int64_t arenaBytes) override;
   std::vector<float> readConstant(const std::string& name) const override;
 
   int device() const { return device_; }

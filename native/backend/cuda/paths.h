@@ -1,5 +1,5 @@
-// Account of which implementation computed each operation that has more than one: portable kernel, Hopper kernel, vendor
-// product. FLASHVSR_CUDA_PATH=sm90 makes a portable one in that place an error.
+// Account of which implementation computed each operation that has more than one: portable kernel, Hopper kernel,
+// vendor product. FLASHVSR_CUDA_PATH=sm90 makes a portable one in that place an error.
 #pragma once
 
 #include <map>
@@ -11,8 +11,9 @@
 
 namespace flashvsr::cuda {
 
-// What FLASHVSR_CUDA_PATH asks for. Auto: the best there is for each shape. Portable: no sm90 kernel, no vendor product. Sm90: as
-// Auto, but a chunk in which an operation of the table in paths.cpp fell back ends with an error that lists all of them.
+// What FLASHVSR_CUDA_PATH asks for. Auto: the best there is for each shape. Portable: no sm90 kernel, no vendor
+// product. Sm90: as Auto, but a chunk in which an operation of the table in paths.cpp fell back ends with an error that
+// lists all of them.
 enum class PathWish { Auto, Portable, Sm90 };
 // Throws Error "engine.device" for another word.
 PathWish WishedPath();
@@ -25,9 +26,10 @@ class PathAccount {
  public:
   explicit PathAccount(PathWish wish) : wish_(wish) {}
   // Checks the error of a launch of `operation` and notes what it took.
-  void ran(kernels::Launched launched, Operation operation, std::int64_t rows, std::int64_t outputs, std::int64_t depth);
-  // Throws Error "engine.device" (scope Engine) naming every operation and shape that fell back since the last call, when the wish
-  // is Sm90.
+  void ran(kernels::Launched launched, Operation operation, std::int64_t rows, std::int64_t outputs,
+           std::int64_t depth);
+  // Throws Error "engine.device" (scope Engine) naming every operation and shape that fell back since the last call,
+  // when the wish is Sm90.
   void requireWish();
 
  private:

@@ -31,8 +31,9 @@ DeviceMemory::DeviceMemory(std::int64_t bytes, const char* purpose) : bytes_(byt
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     throw Error("engine.memory", ErrorScope::Stream,
-                std::string(purpose) + " need " + SizeText(bytes) + " of GPU memory; " + SizeText(static_cast<std::int64_t>(free)) +
-                    " of " + SizeText(static_cast<std::int64_t>(total)) + " are free.",
+                std::string(purpose) + " need " + SizeText(bytes) + " of GPU memory; " +
+                    SizeText(static_cast<std::int64_t>(free)) + " of " + SizeText(static_cast<std::int64_t>(total)) +
+                    " are free.",
                 "Use a smaller output, fewer streams or a card with more memory.");
   }
   Check(error, "cudaMalloc");
@@ -44,7 +45,8 @@ DeviceMemory::~DeviceMemory() {
 }
 
 DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
 
 DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
   std::swap(data_, other.data_);

@@ -55,7 +55,8 @@ class OnlineAttention {
       if (top > maximum_[r]) {
         const double shrink = std::exp(static_cast<double>(maximum_[r]) - top);
         weight_[r] *= shrink;
-        for (std::int64_t i = 0; i < kHead; ++i) sums_[static_cast<std::size_t>(r * kHead + i)] *= static_cast<float>(shrink);
+        for (std::int64_t i = 0; i < kHead; ++i)
+          sums_[static_cast<std::size_t>(r * kHead + i)] *= static_cast<float>(shrink);
         maximum_[r] = top;
       }
       double total = 0;
@@ -144,15 +145,18 @@ void SelectMask(Threads& threads, const SelectParameters& parameters, const floa
 void SparseAttend(Threads& threads, std::int64_t heads, std::int64_t windows, std::int64_t queryWindows, const float* q,
                   std::span<const float* const> keys, std::span<const float* const> values, const std::uint8_t* mask,
                   float* out) {
-  const std::int64_t groups = static_cast<std::int64_t>(keys.size()), keyWindows = groups * windows, width = heads * kHead;
+  const std::int64_t groups = static_cast<std::int64_t>(keys.size()), keyWindows = groups * windows,
+                     width = heads * kHead;
   const std::int64_t block = kWindow * kHead;
   // One head at a time: its packed keys and values are small enough to keep, and each is packed once.
   std::vector<float> packedKeys(static_cast<std::size_t>(keyWindows * block)), packedValues(packedKeys.size());
   for (std::int64_t head = 0; head < heads; ++head) {
     threads.run(keyWindows, [&](std::int64_t window) {
       const std::int64_t at = (window % windows) * kWindow * width + head * kHead;
-      PackKeys(keys[static_cast<std::size_t>(window / windows)] + at, width, kWindow, packedKeys.data() + window * block);
-      PackValues(values[static_cast<std::size_t>(window / windows)] + at, width, kWindow, packedValues.data() + window * block);
+      PackKeys(keys[static_cast<std::size_t>(window / windows)] + at, width, kWindow,
+               packedKeys.data() + window * block);
+      PackValues(values[static_cast<std::size_t>(window / windows)] + at, width, kWindow,
+                 packedValues.data() + window * block);
     });
     threads.run(queryWindows, [&](std::int64_t query) {
       OnlineAttention attention(kWindow);
@@ -160,7 +164,8 @@ void SparseAttend(Threads& threads, std::int64_t heads, std::int64_t windows, st
       attention.begin(q + at, width, kWindow);
       const std::uint8_t* row = mask + (head * queryWindows + query) * keyWindows;
       for (std::int64_t window = 0; window < keyWindows; ++window)
-        if (row[window] != 0) attention.add(packedKeys.data() + window * block, packedValues.data() + window * block, kWindow);
+        if (row[window] != 0)
+          attention.add(packedKeys.data() + window * block, packedValues.data() + window * block, kWindow);
       attention.end(out + at, width);
     });
   }

@@ -17,7 +17,7 @@ struct SelectParameters {
   std::int64_t windowRows = 0, windowColumns = 0;
   std::int64_t queryGroups = 0;  // s
   int localRange = 0;
-  std::int64_t topk = 0;         // capped at nb*m*nb - 1 here too
+  std::int64_t topk = 0;  // capped at nb*m*nb - 1 here too
 };
 // flashvsr-model.md section 4, steps 3 to 5. queryMeans (s*nb, heads*128); keyMeans[g] (nb, heads*128) per key group in
 // time order; mask (heads, s*nb, m*nb), 1 = kept. Scores, softmax and threshold in double.

@@ -11,14 +11,16 @@ namespace {
 
 float SoftClamp(float x) { return std::tanh(x / 3.0F) * 3.0F; }
 
-// Where the nine taps of zero-padded 3x3 convolutions lie: segment = tap * pictures.size() + picture. `halve`: the pictures are
-// half as large and seen through nearest x2.
-RowSource Taps(std::vector<const float*> pictures, std::int64_t rows, std::int64_t columns, std::int64_t channels, bool halve) {
+// Where the nine taps of zero-padded 3x3 convolutions lie: segment = tap * pictures.size() + picture. `halve`: the
+// pictures are half as large and seen through nearest x2.
+RowSource Taps(std::vector<const float*> pictures, std::int64_t rows, std::int64_t columns, std::int64_t channels,
+               bool halve) {
   const std::int64_t inputs = static_cast<std::int64_t>(pictures.size());
   const int shift = halve ? 1 : 0;
   const std::int64_t stored = columns >> shift;
   return {rows * columns, 9 * inputs, channels,
-          [=, pictures = std::move(pictures)](std::int64_t row, std::int64_t count, const float** pointers, std::int64_t stride) {
+          [=, pictures = std::move(pictures)](std::int64_t row, std::int64_t count, const float** pointers,
+                                              std::int64_t stride) {
             const float* zero = ZeroRun();
             std::int64_t y = row / columns, x = row % columns;
             for (std::int64_t i = 0; i < count; ++i) {
@@ -27,7 +29,8 @@ RowSource Taps(std::vector<const float*> pictures, std::int64_t rows, std::int64
                 const bool inside = fromY >= 0 && fromY < rows && fromX >= 0 && fromX < columns;
                 const std::int64_t at = ((fromY >> shift) * stored + (fromX >> shift)) * channels;
                 for (std::int64_t p = 0; p < inputs; ++p)
-                  pointers[(tap * inputs + p) * stride + i] = inside ? pictures[static_cast<std::size_t>(p)] + at : zero;
+                  pointers[(tap * inputs + p) * stride + i] =
+                      inside ? pictures[static_cast<std::size_t>(p)] + at : zero;
               }
               if (++x == columns) {
                 x = 0;
@@ -43,7 +46,8 @@ void DecoderInputRows(Threads& threads, std::span<const std::uint8_t* const, 4> 
                       std::int64_t channels, std::int64_t latentFrames, std::int64_t latentFrame, std::int64_t height,
                       std::int64_t width, float* out) {
   std::array<float, 256> unit{};
-  for (int i = 0; i < 256; ++i) unit[static_cast<std::size_t>(i)] = SoftClamp(PixelToUnit(static_cast<std::uint8_t>(i)));
+  for (int i = 0; i < 256; ++i)
+    unit[static_cast<std::size_t>(i)] = SoftClamp(PixelToUnit(static_cast<std::uint8_t>(i)));
   const std::int64_t rows = height / 8, columns = width / 8;
   threads.runRanges(rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t y = begin; y < end; ++y)
@@ -60,7 +64,7 @@ void DecoderInputRows(Threads& threads, std::span<const std::uint8_t* const, 4> 
 }
 
 PackedMatrix PackConvolutionWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
-                                     Threads* threads) {
+                                    Threads* threads) {
   return PackedMatrix::FromConvolution(weight, outChannels, inChannels, 9, threads);
 }
 
@@ -88,12 +92,14 @@ void GrowConvolve(Threads& threads, const float* x, std::int64_t rows, std::int6
   std::vector<float> grown(static_cast<std::size_t>(rows * columns * channels));
   const RowSource points = PlainRows(x, rows * columns, channels);
   Multiply(threads, points, grow, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-    for (std::int64_t i = std::max<std::int64_t>(step * channels - column, 0); i < std::min((step + 1) * channels - column, count); ++i)
+    for (std::int64_t i = std::max<std::int64_t>(step * channels - column, 0);
+         i < std::min((step + 1) * channels - column, count); ++i)
       grown[static_cast<std::size_t>(row * channels + column + i - step * channels)] = values[i];
   });
   const RowSource source = Taps({grown.data()}, 2 * rows, 2 * columns, channels, true);
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-    for (std::int64_t i = 0; i < count; ++i) out[row * outChannels + column + i] = relu ? std::max(values[i], 0.0F) : values[i];
+    for (std::int64_t i = 0; i < count; ++i)
+      out[row * outChannels + column + i] = relu ? std::max(values[i], 0.0F) : values[i];
   });
 }
 
@@ -102,7 +108,8 @@ void OutputConvolve(Threads& threads, const float* x, std::int64_t rows, std::in
   const std::int64_t plane = rows * columns;
   const RowSource source = Taps({x}, rows, columns, channels, false);
   Multiply(threads, source, weight, [&](std::int64_t row, std::int64_t column, std::int64_t count, float* values) {
-    for (std::int64_t i = 0; i < count; ++i) out[(column + i) * plane + row] = (values[i] + bias[column + i]) * 2.0F - 1.0F;
+    for (std::int64_t i = 0; i < count; ++i)
+      out[(column + i) * plane + row] = (values[i] + bias[column + i]) * 2.0F - 1.0F;
   });
 }
 

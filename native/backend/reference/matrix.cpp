@@ -9,16 +9,16 @@ namespace flashvsr::reference {
 namespace {
 
 constexpr std::int64_t kPanel = PackedMatrix::kPanel;
-constexpr std::int64_t kDepth = 384;        // K of one block: an A block and a B panel stay in the inner caches
-constexpr std::int64_t kTileRows = 96;      // a multiple of every kernel's rows
+constexpr std::int64_t kDepth = 384;    // K of one block: an A block and a B panel stay in the inner caches
+constexpr std::int64_t kTileRows = 96;  // a multiple of every kernel's rows
 constexpr std::int64_t kTileColumns = 512;
 
 // One register tile: C (MR x 32) (+)= A panel (k x MR) * B panel (k x 32).
 using Kernel = void (*)(const float* a, const float* b, std::int64_t k, float* c, std::int64_t ldc, bool accumulate);
 
 // The same with A's rows where they lie: pointers[segment * kTileRows + row], `length` floats each. Half: 16 columns.
-using PointerKernel = void (*)(const float* const* pointers, std::int64_t segments, std::int64_t length, const float* b, float* c,
-                               std::int64_t ldc, bool accumulate);
+using PointerKernel = void (*)(const float* const* pointers, std::int64_t segments, std::int64_t length, const float* b,
+                               float* c, std::int64_t ldc, bool accumulate);
 
 struct Dispatch {
   Kernel kernel;
@@ -62,8 +62,9 @@ inline __attribute__((always_inline)) void RegisterTile(const float* a, const fl
 }
 
 template <int Bytes, int MR, int Vectors, int Columns>
-inline __attribute__((always_inline)) void PointerTile(const float* const* pointers, std::int64_t segments, std::int64_t length,
-                                                       const float* b, float* c, std::int64_t ldc, bool accumulate) {
+inline __attribute__((always_inline)) void PointerTile(const float* const* pointers, std::int64_t segments,
+                                                       std::int64_t length, const float* b, float* c, std::int64_t ldc,
+                                                       bool accumulate) {
   using V = typename VectorOf<Bytes>::Type;
   constexpr int kLanes = Bytes / 4;
   for (int part = 0; part < Columns / (Vectors * kLanes); ++part) {
@@ -93,20 +94,23 @@ inline __attribute__((always_inline)) void PointerTile(const float* const* point
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,fma"))) void PointersAvx512(const float* const* p, std::int64_t segments, std::int64_t length,
-                                                           const float* b, float* c, std::int64_t ldc, bool accumulate) {
+__attribute__((target("avx512f,fma"))) void PointersAvx512(const float* const* p, std::int64_t segments,
+                                                           std::int64_t length, const float* b, float* c,
+                                                           std::int64_t ldc, bool accumulate) {
   PointerTile<64, 12, 2, 32>(p, segments, length, b, c, ldc, accumulate);
 }
-__attribute__((target("avx512f,fma"))) void PointersHalfAvx512(const float* const* p, std::int64_t segments, std::int64_t length,
-                                                               const float* b, float* c, std::int64_t ldc, bool accumulate) {
+__attribute__((target("avx512f,fma"))) void PointersHalfAvx512(const float* const* p, std::int64_t segments,
+                                                               std::int64_t length, const float* b, float* c,
+                                                               std::int64_t ldc, bool accumulate) {
   PointerTile<64, 12, 1, 16>(p, segments, length, b, c, ldc, accumulate);
 }
 __attribute__((target("avx2,fma"))) void PointersAvx2(const float* const* p, std::int64_t segments, std::int64_t length,
                                                       const float* b, float* c, std::int64_t ldc, bool accumulate) {
   PointerTile<32, 6, 2, 32>(p, segments, length, b, c, ldc, accumulate);
 }
-__attribute__((target("avx2,fma"))) void PointersHalfAvx2(const float* const* p, std::int64_t segments, std::int64_t length,
-                                                          const float* b, float* c, std::int64_t ldc, bool accumulate) {
+__attribute__((target("avx2,fma"))) void PointersHalfAvx2(const float* const* p, std::int64_t segments,
+                                                          std::int64_t length, const float* b, float* c,
+                                                          std::int64_t ldc, bool accumulate) {
   PointerTile<32, 6, 2, 16>(p, segments, length, b, c, ldc, accumulate);
 }
 __attribute__((target("avx512f,fma"))) void KernelAvx512(const float* a, const float* b, std::int64_t k, float* c,
@@ -122,8 +126,8 @@ void KernelPortable(const float* a, const float* b, std::int64_t k, float* c, st
   RegisterTile<16, 4, 2>(a, b, k, c, ldc, accumulate);
 }
 
-void PointersPortable(const float* const* p, std::int64_t segments, std::int64_t length, const float* b, float* c, std::int64_t ldc,
-                      bool accumulate) {
+void PointersPortable(const float* const* p, std::int64_t segments, std::int64_t length, const float* b, float* c,
+                      std::int64_t ldc, bool accumulate) {
   PointerTile<16, 4, 2, 32>(p, segments, length, b, c, ldc, accumulate);
 }
 void PointersHalfPortable(const float* const* p, std::int64_t segments, std::int64_t length, const float* b, float* c,
@@ -134,17 +138,21 @@ void PointersHalfPortable(const float* const* p, std::int64_t segments, std::int
 Dispatch Choose() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) return {KernelAvx512, PointersAvx512, PointersHalfAvx512, 12, "avx512"};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {KernelAvx2, PointersAvx2, PointersHalfAvx2, 6, "avx2"};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return {KernelAvx2, PointersAvx2, PointersHalfAvx2, 6, "avx2"};
 #endif
   return {KernelPortable, PointersPortable, PointersHalfPortable, 4, "portable"};
 }
 const Dispatch kDispatch = Choose();
 
-// Long runs pay for being packed (panels of MR rows, so that the kernel reads one stream); short ones are read in place.
+// Long runs pay for being packed (panels of MR rows, so that the kernel reads one stream); short ones are read in
+// place.
 constexpr std::int64_t kShortRun = 128;
 
-// `count` rows of K [k0, k0+depth) into panels of MR rows, zero beyond `count`. pointers as RowSource::locate wrote them.
-void PackRows(const float* const* pointers, std::int64_t count, std::int64_t length, std::int64_t k0, std::int64_t depth, float* out) {
+// `count` rows of K [k0, k0+depth) into panels of MR rows, zero beyond `count`. pointers as RowSource::locate wrote
+// them.
+void PackRows(const float* const* pointers, std::int64_t count, std::int64_t length, std::int64_t k0,
+              std::int64_t depth, float* out) {
   const std::int64_t mr = kDispatch.rows;
   for (std::int64_t base = 0; base < count; base += mr, out += mr * depth) {
     for (std::int64_t r = 0; r < mr; ++r) {
@@ -192,7 +200,9 @@ void EachPanel(Threads* threads, std::int64_t n, const std::function<void(std::i
 }  // namespace
 
 PackedMatrix::PackedMatrix(std::span<const float> rows, std::int64_t n, std::int64_t k, Threads* threads)
-    : n_(n), k_(k), data_(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * k), 0.0F) {
+    : n_(n),
+      k_(k),
+      data_(static_cast<std::size_t>((n + kPanel - 1) / kPanel * kPanel * k), 0.0F) {
   EachPanel(threads, n, [&](std::int64_t panel) {
     float* to = data_.data() + panel * kPanel * k;
     for (std::int64_t i = 0; i < std::min(kPanel, n - panel * kPanel); ++i) {
@@ -213,7 +223,8 @@ PackedMatrix PackedMatrix::FromConvolution(std::span<const float> weight, std::i
     for (std::int64_t i = 0; i < std::min(kPanel, n - panel * kPanel); ++i) {
       const float* from = weight.data() + (panel * kPanel + i) * channels * taps;
       for (std::int64_t channel = 0; channel < channels; ++channel)
-        for (std::int64_t tap = 0; tap < taps; ++tap) to[(tap * channels + channel) * kPanel + i] = from[channel * taps + tap];
+        for (std::int64_t tap = 0; tap < taps; ++tap)
+          to[(tap * channels + channel) * kPanel + i] = from[channel * taps + tap];
     }
   });
   return packed;
@@ -223,7 +234,8 @@ const char* MatrixInstructions() { return kDispatch.name; }
 
 void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const RowSink& sink) {
   const std::int64_t k = a.segments * a.length;
-  if (k != b.k()) FailInternal("matrix product: K of the two sides differ: " + std::to_string(k) + " and " + std::to_string(b.k()));
+  if (k != b.k())
+    FailInternal("matrix product: K of the two sides differ: " + std::to_string(k) + " and " + std::to_string(b.k()));
   if (a.length > kLongestRun) FailInternal("matrix product: a run of " + std::to_string(a.length) + " is too long");
   const std::int64_t rowTiles = (a.rows + kTileRows - 1) / kTileRows;
   const std::int64_t columnTiles = (b.n() + kTileColumns - 1) / kTileColumns;
@@ -247,8 +259,9 @@ void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const
         const float* panel = b.panel(column / kPanel + p);
         for (std::int64_t s = 0; s < a.segments; s += together)
           for (std::int64_t r = 0; r < rows; r += mr)
-            kernel(pointers + s * kTileRows + r, std::min(together, a.segments - s), a.length, panel + s * a.length * kPanel,
-                   scratch.c.data() + r * kTileColumns + p * kPanel, kTileColumns, s > 0);
+            kernel(pointers + s * kTileRows + r, std::min(together, a.segments - s), a.length,
+                   panel + s * a.length * kPanel, scratch.c.data() + r * kTileColumns + p * kPanel, kTileColumns,
+                   s > 0);
       }
     } else {
       scratch.a.resize(kTileRows * kDepth);
@@ -258,8 +271,8 @@ void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const
         for (std::int64_t p = 0; p < panels; ++p) {
           const float* panel = b.panel(column / kPanel + p) + k0 * kPanel;
           for (std::int64_t r = 0; r < rows; r += mr)
-            kDispatch.kernel(scratch.a.data() + r * depth, panel, depth, scratch.c.data() + r * kTileColumns + p * kPanel,
-                             kTileColumns, k0 > 0);
+            kDispatch.kernel(scratch.a.data() + r * depth, panel, depth,
+                             scratch.c.data() + r * kTileColumns + p * kPanel, kTileColumns, k0 > 0);
         }
       }
     }
@@ -280,8 +293,8 @@ std::int64_t SmallScratch(std::int64_t m, std::int64_t k) {
   return (m + mr - 1) / mr * mr * k + mr * kPanel;
 }
 
-void MultiplySmall(const float* a, std::int64_t lda, std::int64_t m, const float* b, std::int64_t n, std::int64_t k, float* c,
-                   std::int64_t ldc, bool accumulate, float* scratch) {
+void MultiplySmall(const float* a, std::int64_t lda, std::int64_t m, const float* b, std::int64_t n, std::int64_t k,
+                   float* c, std::int64_t ldc, bool accumulate, float* scratch) {
   const std::int64_t mr = kDispatch.rows;
   const std::int64_t panelsM = (m + mr - 1) / mr;
   for (std::int64_t p = 0; p < panelsM; ++p)

@@ -58,8 +58,8 @@ void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const
 // scratch: at least m * K rounded up as SmallScratch says. accumulate adds to C.
 std::int64_t SmallScratch(std::int64_t m, std::int64_t k);
 // `b`: panels as in PackedMatrix: ceil(n/32) panels of 32 * k.
-void MultiplySmall(const float* a, std::int64_t lda, std::int64_t m, const float* b, std::int64_t n, std::int64_t k, float* c,
-                   std::int64_t ldc, bool accumulate, float* scratch);
+void MultiplySmall(const float* a, std::int64_t lda, std::int64_t m, const float* b, std::int64_t n, std::int64_t k,
+                   float* c, std::int64_t ldc, bool accumulate, float* scratch);
 
 // "avx512", "avx2" or "portable": what the product runs on here.
 const char* MatrixInstructions();

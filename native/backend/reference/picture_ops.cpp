@@ -66,9 +66,11 @@ void PictureToRgb(Threads& threads, const std::uint8_t* picture, const PictureFo
   const std::uint8_t* vPlane = uPlane + chromaWidth * chromaHeight;
   threads.runRanges(height, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t y = begin; y < end; ++y) {
-      const std::int64_t near = y / 2, far = std::clamp<std::int64_t>(y % 2 == 0 ? near - 1 : near + 1, 0, chromaHeight - 1);
+      const std::int64_t near = y / 2,
+                         far = std::clamp<std::int64_t>(y % 2 == 0 ? near - 1 : near + 1, 0, chromaHeight - 1);
       for (std::int64_t x = 0; x < width; ++x) {
-        const std::int64_t left = x / 2, right = std::clamp<std::int64_t>(x % 2 == 0 ? left - 1 : left + 1, 0, chromaWidth - 1);
+        const std::int64_t left = x / 2,
+                           right = std::clamp<std::int64_t>(x % 2 == 0 ? left - 1 : left + 1, 0, chromaWidth - 1);
         const auto chroma = [&](const std::uint8_t* plane) {
           return 9 * plane[near * chromaWidth + left] + 3 * plane[near * chromaWidth + right] +
                  3 * plane[far * chromaWidth + left] + plane[far * chromaWidth + right] - 2048;
@@ -104,10 +106,13 @@ void RgbToPicture(Threads& threads, const std::uint8_t* rgb, std::int64_t rgbStr
             const std::int64_t y = std::min(cy * 2 + i, height - 1), x = std::min(cx * 2 + j, width - 1);
             const std::uint8_t* p = rgb + (y * rgbStride + x) * 3;
             for (int c = 0; c < 3; ++c) sum[c] += p[c];
-            picture[y * width + x] = ClampByte(((k.yr * p[0] + k.yg * p[1] + k.yb * p[2] + (1 << 15)) >> 16) + k.yOffset);
+            picture[y * width + x] =
+                ClampByte(((k.yr * p[0] + k.yg * p[1] + k.yb * p[2] + (1 << 15)) >> 16) + k.yOffset);
           }
-        uPlane[cy * chromaWidth + cx] = ClampByte(((k.ur * sum[0] + k.ug * sum[1] + k.ub * sum[2] + (1 << 17)) >> 18) + 128);
-        vPlane[cy * chromaWidth + cx] = ClampByte(((k.vr * sum[0] + k.vg * sum[1] + k.vb * sum[2] + (1 << 17)) >> 18) + 128);
+        uPlane[cy * chromaWidth + cx] =
+            ClampByte(((k.ur * sum[0] + k.ug * sum[1] + k.ub * sum[2] + (1 << 17)) >> 18) + 128);
+        vPlane[cy * chromaWidth + cx] =
+            ClampByte(((k.vr * sum[0] + k.vg * sum[1] + k.vb * sum[2] + (1 << 17)) >> 18) + 128);
       }
   });
 }
@@ -232,7 +237,8 @@ void LowPass(Threads& threads, std::vector<float>& picture, std::int64_t width, 
         const float* from = picture.data() + y * width;
         for (std::int64_t x = 0; x < width; ++x)
           middle[static_cast<std::size_t>(y * width + x)] =
-              0.25F * (from[std::max<std::int64_t>(x - dilation, 0)] + 2.0F * from[x] + from[std::min(x + dilation, width - 1)]);
+              0.25F * (from[std::max<std::int64_t>(x - dilation, 0)] + 2.0F * from[x] +
+                       from[std::min(x + dilation, width - 1)]);
       }
     });
     threads.runRanges(height, 8, [&](std::int64_t begin, std::int64_t end) {
@@ -259,7 +265,8 @@ void MatchColours(Threads& threads, ColourMatch match, const float* decoded, con
     const auto store = [&](const auto& value) {
       threads.runRanges(contentHeight, 8, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t y = begin; y < end; ++y)
-          for (std::int64_t x = 0; x < contentWidth; ++x) to[y * width + x] = std::clamp(static_cast<float>(value(y, x)), -1.0F, 1.0F);
+          for (std::int64_t x = 0; x < contentWidth; ++x)
+            to[y * width + x] = std::clamp(static_cast<float>(value(y, x)), -1.0F, 1.0F);
       });
     };
     if (match == ColourMatch::None) {

@@ -12,15 +12,15 @@
 
 namespace flashvsr::reference {
 
-// YUV <-> RGB in 16-bit fixed point. R = clamp((16*y*(Y - yOffset) + rv*(V16 - 2048) + 2^19) >> 20), where U16 and V16 are
-// chroma at the luma place times 16: chroma sits in the middle of its four luma samples and is interpolated 9:3:3:1 (own
-// sample nine times, edges replicated). To YUV: Y = ((yr*R + yg*G + yb*B + 2^15) >> 16) + yOffset; chroma from the sum of the
-// 2x2 block (odd edges replicated): U = ((ur*sumR + ug*sumG + ub*sumB + 2^17) >> 18) + 128. Coefficients are rounded to
-// nearest from the exact H.273 values; yg and the middle chroma terms take what is left, so grey stays grey.
+// YUV <-> RGB in 16-bit fixed point. R = clamp((16*y*(Y - yOffset) + rv*(V16 - 2048) + 2^19) >> 20), where U16 and V16
+// are chroma at the luma place times 16: chroma sits in the middle of its four luma samples and is interpolated 9:3:3:1
+// (own sample nine times, edges replicated). To YUV: Y = ((yr*R + yg*G + yb*B + 2^15) >> 16) + yOffset; chroma from the
+// sum of the 2x2 block (odd edges replicated): U = ((ur*sumR + ug*sumG + ub*sumB + 2^17) >> 18) + 128. Coefficients are
+// rounded to nearest from the exact H.273 values; yg and the middle chroma terms take what is left, so grey stays grey.
 struct YuvCoefficients {
-  std::int32_t yOffset;                  // 16 or 0
-  std::int32_t y, rv, gu, gv, bu;        // to RGB; gu and gv are negative
-  std::int32_t yr, yg, yb;               // from RGB
+  std::int32_t yOffset;            // 16 or 0
+  std::int32_t y, rv, gu, gv, bu;  // to RGB; gu and gv are negative
+  std::int32_t yr, yg, yb;         // from RGB
   std::int32_t ur, ug, ub, vr, vg, vb;
 };
 YuvCoefficients CoefficientsOf(ColourMatrix matrix, ColourRange range);

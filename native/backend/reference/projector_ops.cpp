@@ -16,13 +16,14 @@ void UnshuffleBy16(Threads& threads, const std::uint8_t* frame, std::int64_t hei
         float* to = out + (y * tokenColumns + x) * 768;
         for (std::int64_t c = 0; c < 3; ++c)
           for (std::int64_t i = 0; i < 16; ++i)
-            for (std::int64_t j = 0; j < 16; ++j) *to++ = PixelToUnit(frame[((y * 16 + i) * width + x * 16 + j) * 3 + c]);
+            for (std::int64_t j = 0; j < 16; ++j)
+              *to++ = PixelToUnit(frame[((y * 16 + i) * width + x * 16 + j) * 3 + c]);
       }
   });
 }
 
 PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
-                                 Threads* threads) {
+                               Threads* threads) {
   return PackedMatrix::FromConvolution(weight, outChannels, inChannels, 36, threads);
 }
 
@@ -30,7 +31,8 @@ void CausalConvolve(Threads& threads, std::span<const float* const> inputs, std:
                     std::int64_t rows, std::int64_t columns, const PackedMatrix& weight, const float* bias,
                     const float* gamma,
                     const std::function<float*(std::int64_t t, std::int64_t y, std::int64_t x)>& rowOf) {
-  const std::int64_t inChannels = weight.k() / 36, outChannels = weight.n(), outputs = static_cast<std::int64_t>(taps.size());
+  const std::int64_t inChannels = weight.k() / 36, outChannels = weight.n(),
+                     outputs = static_cast<std::int64_t>(taps.size());
   RowSource source;
   source.rows = outputs * rows * columns;
   source.segments = 36;
@@ -42,7 +44,8 @@ void CausalConvolve(Threads& threads, std::span<const float* const> inputs, std:
         const std::int64_t fromY = std::clamp<std::int64_t>(y + segment / 3 % 3 - 1, 0, rows - 1);
         const std::int64_t fromX = std::clamp<std::int64_t>(x + segment % 3 - 1, 0, columns - 1);
         const int slot = taps[static_cast<std::size_t>(t)][static_cast<std::size_t>(segment / 9)];
-        pointers[segment * stride + r] = inputs[static_cast<std::size_t>(slot)] + (fromY * columns + fromX) * inChannels;
+        pointers[segment * stride + r] =
+            inputs[static_cast<std::size_t>(slot)] + (fromY * columns + fromX) * inChannels;
       }
     }
   };

@@ -17,10 +17,10 @@ void UnshuffleBy16(Threads& threads, const std::uint8_t* frame, std::int64_t hei
 
 // Weights (Cout, Cin, 4, 3, 3) as the right side of the product below: K = (time, row, column, channel).
 PackedMatrix PackCausalWeights(std::span<const float> weight, std::int64_t outChannels, std::int64_t inChannels,
-                                Threads* threads = nullptr);
+                               Threads* threads = nullptr);
 
-// out[t] (h*w rows of Cout, row stride Cout) = SiLU(norm(conv + bias) * gamma): output t convolves inputs[taps[t][0..3]],
-// each (h, w, Cin), edges replicated. rowOf(t, y, x) gives the place of an output row.
+// out[t] (h*w rows of Cout, row stride Cout) = SiLU(norm(conv + bias) * gamma): output t convolves
+// inputs[taps[t][0..3]], each (h, w, Cin), edges replicated. rowOf(t, y, x) gives the place of an output row.
 void CausalConvolve(Threads& threads, std::span<const float* const> inputs, std::span<const std::array<int, 4>> taps,
                     std::int64_t rows, std::int64_t columns, const PackedMatrix& weight, const float* bias,
                     const float* gamma,

@@ -16,7 +16,9 @@ namespace {
 class Reader {
  public:
   Reader(const ModelWeights& weights, Threads& threads, const LoadProgress& progress)
-      : weights_(weights), threads_(threads), progress_(progress) {}
+      : weights_(weights),
+        threads_(threads),
+        progress_(progress) {}
 
   const TensorView& view(const TensorSource& part, const std::string& name) const {
     const TensorView* found = part.find(name);
@@ -39,12 +41,13 @@ class Reader {
     if (bias) weights.bias = floats(part, name + ".bias");
     return weights;
   }
-  // An e4m3 layer: `columnScale` and `columnShift` (from the norm before it), `gate` (after it) are folded in, then every weight is
-  // rounded. `bound` becomes a bound of its results where its input is a norm's output.
-  LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale, std::span<const float> columnShift,
-                        std::span<const float> gate, float& bound) {
+  // An e4m3 layer: `columnScale` and `columnShift` (from the norm before it), `gate` (after it) are folded in, then
+  // every weight is rounded. `bound` becomes a bound of its results where its input is a norm's output.
+  LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
+                        std::span<const float> columnShift, std::span<const float> gate, float& bound) {
     const TensorView& tensor = view(part, name + ".weight");
-    const std::size_t n = static_cast<std::size_t>(tensor.shape[0]), k = static_cast<std::size_t>(tensor.elements()) / n;
+    const std::size_t n = static_cast<std::size_t>(tensor.shape[0]),
+                      k = static_cast<std::size_t>(tensor.elements()) / n;
     std::vector<float> weight = floats(part, name + ".weight"), bias = floats(part, name + ".bias");
     std::vector<float> largest(n), bounds(n);
     threads_.runRanges(static_cast<std::int64_t>(n), 16, [&](std::int64_t begin, std::int64_t end) {
@@ -59,7 +62,8 @@ class Reader {
           squares += static_cast<double>(w) * w;
         }
         bias[i] = bias[i] * (gate.empty() ? 1.0F : gate[i]) + static_cast<float>(shift);
-        bounds[i] = static_cast<float>(std::sqrt(squares)) * float8::NormBound(static_cast<std::int64_t>(k)) + std::abs(bias[i]);
+        bounds[i] = static_cast<float>(std::sqrt(squares)) * float8::NormBound(static_cast<std::int64_t>(k)) +
+                    std::abs(bias[i]);
       }
     });
     const float scale = float8::ScaleFor(*std::max_element(largest.begin(), largest.end()));
@@ -70,7 +74,8 @@ class Reader {
   LinearWeights convolution3x3(const TensorSource& part, const std::string& name, bool bias) {
     const TensorView& tensor = view(part, name + ".weight");
     LinearWeights weights;
-    weights.weight = PackConvolutionWeights(floats(part, name + ".weight"), tensor.shape[0], tensor.shape[1], &threads_);
+    weights.weight =
+        PackConvolutionWeights(floats(part, name + ".weight"), tensor.shape[0], tensor.shape[1], &threads_);
     if (bias) weights.bias = floats(part, name + ".bias");
     return weights;
   }
@@ -95,7 +100,8 @@ float Largest(const std::vector<float>& values) {
 }
 
 // One block's e4m3 layers in place of the plain ones; what was folded into them becomes neutral.
-void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& name, std::int64_t dim, float8::Scope scope, BlockWeights& block) {
+void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& name, std::int64_t dim,
+              float8::Scope scope, BlockWeights& block) {
   const std::span<const float> none;
   const float normed = float8::NormBound(dim);
   float bound = 0, unused = 0;
@@ -135,7 +141,9 @@ void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& 
 
 ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeights& weights,
                                const ModelConstants& constants, Precision precision, const LoadProgress& progress)
-    : dims_(weights.dims()), constants_(constants), threads_(std::move(threads)) {
+    : dims_(weights.dims()),
+      constants_(constants),
+      threads_(std::move(threads)) {
   Reader read(weights, *threads_, progress);
   const TensorSource& transformer = weights.transformer();
   const std::size_t dim = static_cast<std::size_t>(dims_.dim);
@@ -164,13 +172,17 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
     const std::vector<float> normK = read.floats(transformer, name + ".cross_attn.norm_k.weight");
     block.promptKeys.resize(static_cast<std::size_t>(dims_.textLen) * dim);
     block.promptValues.resize(block.promptKeys.size());
-    Linear(*threads_, constants.context.data(), dims_.textLen, crossK.weight, crossK.biasData(), Activation::None, block.promptKeys.data());
+    Linear(*threads_, constants.context.data(), dims_.textLen, crossK.weight, crossK.biasData(), Activation::None,
+           block.promptKeys.data());
     RmsNorm(*threads_, block.promptKeys.data(), dims_.textLen, dims_.dim, normK.data());
-    Linear(*threads_, constants.context.data(), dims_.textLen, crossV.weight, crossV.biasData(), Activation::None, block.promptValues.data());
+    Linear(*threads_, constants.context.data(), dims_.textLen, crossV.weight, crossV.biasData(), Activation::None,
+           block.promptValues.data());
     block.ffnIn = read.linear(transformer, name + ".ffn.0");
     block.ffnOut = read.linear(transformer, name + ".ffn.2");
-    if (precision == Precision::Fp8) ToFloat8(read, transformer, name, dims_.dim, float8::ScopeFromEnvironment(), block);
-    for (const LinearWeights* w : {&block.q, &block.k, &block.v, &block.o, &block.crossQ, &block.crossO, &block.ffnIn, &block.ffnOut})
+    if (precision == Precision::Fp8)
+      ToFloat8(read, transformer, name, dims_.dim, float8::ScopeFromEnvironment(), block);
+    for (const LinearWeights* w :
+         {&block.q, &block.k, &block.v, &block.o, &block.crossQ, &block.crossO, &block.ffnIn, &block.ffnOut})
       bytes_ += w->weight.bytes();
     bytes_ += static_cast<std::int64_t>((block.promptKeys.size() * 2) * sizeof(float));
     blocks.push_back(std::move(block));
@@ -185,7 +197,8 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
     const std::string conv = "conv" + std::to_string(i + 1);
     const TensorView& weight = read.view(projector, conv + ".weight");
     CausalWeights& out = causal[static_cast<std::size_t>(i)];
-    out.weight = PackCausalWeights(read.floats(projector, conv + ".weight"), weight.shape[0], weight.shape[1], threads_.get());
+    out.weight =
+        PackCausalWeights(read.floats(projector, conv + ".weight"), weight.shape[0], weight.shape[1], threads_.get());
     out.bias = read.floats(projector, conv + ".bias");
     out.gamma = read.floats(projector, "norm" + std::to_string(i + 1) + ".gamma");
     bytes_ += out.weight.bytes();
@@ -196,7 +209,9 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
   }
 
   const TensorSource& decoderPart = weights.decoder();
-  const auto plain = [&](int layer, bool bias) { decoder[{layer, -1}] = read.convolution3x3(decoderPart, std::to_string(layer), bias); };
+  const auto plain = [&](int layer, bool bias) {
+    decoder[{layer, -1}] = read.convolution3x3(decoderPart, std::to_string(layer), bias);
+  };
   plain(1, true);
   plain(3, false);
   for (const int first : {5, 11, 17})

@@ -1,5 +1,5 @@
-// The weights as the reference backend holds them: fp32, products packed into panels, nothing folded. In fp8 mode the layers that are
-// e4m3 there hold rounded numbers, with norms, modulation and gates folded in as backend/float8.h says.
+// The weights as the reference backend holds them: fp32, products packed into panels, nothing folded. In fp8 mode the
+// layers that are e4m3 there hold rounded numbers, with norms, modulation and gates folded in as backend/float8.h says.
 #pragma once
 
 #include <array>
@@ -21,8 +21,8 @@ struct LinearWeights {
   const float* biasData() const { return bias.empty() ? nullptr : bias.data(); }
 };
 
-// One transformer block. `modulation` is block modulation + time modulation: shift_a, scale_a, gate_a, shift_m, scale_m,
-// gate_m, each (dim).
+// One transformer block. `modulation` is block modulation + time modulation: shift_a, scale_a, gate_a, shift_m,
+// scale_m, gate_m, each (dim).
 struct BlockWeights {
   std::array<std::vector<float>, 6> modulation;
   LinearWeights q, k, v, o;
@@ -32,7 +32,8 @@ struct BlockWeights {
   std::vector<float> promptKeys, promptValues;  // (textLen, dim)
   LinearWeights ffnIn, ffnOut;
   // fp8: what operands are multiplied by before they are rounded to e4m3; 0: not rounded.
-  float normedScale = 0, feedForwardScale = 0, hiddenScale = 0, queryScale = 0, keyScale = 0, valueScale = 0, attentionScale = 0, promptScale = 0;
+  float normedScale = 0, feedForwardScale = 0, hiddenScale = 0, queryScale = 0, keyScale = 0, valueScale = 0,
+        attentionScale = 0, promptScale = 0;
 };
 
 struct CausalWeights {
@@ -59,9 +60,9 @@ class ReferenceModel final : public PreparedModel, public std::enable_shared_fro
   LinearWeights head;
   std::vector<float> headShift, headScale;  // head.modulation + time
   std::array<CausalWeights, 2> causal;
-  std::vector<LinearWeights> projected;                             // by index j < lqLayers
-  std::map<std::pair<int, int>, LinearWeights> decoder;             // (layer, part), part -1 outside MemBlocks
-  std::array<PackedMatrix, 3> grow;                                 // layers 9, 15, 21
+  std::vector<LinearWeights> projected;                  // by index j < lqLayers
+  std::map<std::pair<int, int>, LinearWeights> decoder;  // (layer, part), part -1 outside MemBlocks
+  std::array<PackedMatrix, 3> grow;                      // layers 9, 15, 21
 
  private:
   ModelDims dims_;

@@ -84,7 +84,8 @@ void Threads::run(std::int64_t pieces, const std::function<void(std::int64_t)>& 
 void Threads::runRanges(std::int64_t count, std::int64_t grain,
                         const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (count <= 0) return;
-  const std::int64_t step = std::max<std::int64_t>(std::max<std::int64_t>(grain, 1), (count + this->count() * 4 - 1) / (this->count() * 4));
+  const std::int64_t step =
+      std::max<std::int64_t>(std::max<std::int64_t>(grain, 1), (count + this->count() * 4 - 1) / (this->count() * 4));
   const std::int64_t pieces = (count + step - 1) / step;
   run(pieces, [&](std::int64_t i) { body(i * step, std::min(count, (i + 1) * step)); });
 }

@@ -112,7 +112,8 @@ void RoundFloat8(Threads& threads, float* x, std::int64_t count, float scale) {
   if (scale == 0.0F) return;
   constexpr std::int64_t kRun = 4096;
   threads.runRanges((count + kRun - 1) / kRun, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * kRun; i < std::min(end * kRun, count); ++i) x[i] = float8::Round(x[i] * scale) / scale;
+    for (std::int64_t i = begin * kRun; i < std::min(end * kRun, count); ++i)
+      x[i] = float8::Round(x[i] * scale) / scale;
   });
 }
 

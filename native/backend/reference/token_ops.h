@@ -8,8 +8,8 @@
 
 namespace flashvsr::reference {
 
-// out = LN(x) [* weight + bias] [* (1 + scale) + shift], rows of `width`, eps 1e-6, biased variance. weight, bias, scale
-// and shift have `width` elements or are nullptr (absent). x and out may be the same.
+// out = LN(x) [* weight + bias] [* (1 + scale) + shift], rows of `width`, eps 1e-6, biased variance. weight, bias,
+// scale and shift have `width` elements or are nullptr (absent). x and out may be the same.
 void LayerNorm(Threads& threads, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
                const float* bias, const float* scale, const float* shift, float* out);
 

@@ -11,7 +11,8 @@
 namespace flashvsr::bench {
 
 std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 double Quantile(std::vector<double> values, double q) {
@@ -26,9 +27,12 @@ class Run::Sink final : public StreamListener {
   void onFrame(OutputFrame frame) override {
     const std::int64_t now = NowUs();
     const std::lock_guard lock(mutex);
-    if (!result.arrivals.empty() && result.arrivals.back().chunkIndex != frame.chunkIndex) result.stages.push_back(stream->stats().lastChunk);
+    if (!result.arrivals.empty() && result.arrivals.back().chunkIndex != frame.chunkIndex)
+      result.stages.push_back(stream->stats().lastChunk);
     result.arrivals.push_back({frame.frameIndex, frame.chunkIndex, frame.arrivedUs, now});
-    if (keepLuma_) result.luma.emplace_back(frame.data.get(), frame.data.get() + static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height));
+    if (keepLuma_)
+      result.luma.emplace_back(frame.data.get(), frame.data.get() + static_cast<std::size_t>(frame.width) *
+                                                                        static_cast<std::size_t>(frame.height));
     changed.notify_all();
   }
   void onFlushed(std::uint64_t) override {}
@@ -66,7 +70,8 @@ std::vector<std::vector<std::uint8_t>> DrawLoop(int width, int height) {
     for (int y = 0; y < height; ++y)
       for (int x = 0; x < width; ++x) {
         noise = noise * 1664525U + 1013904223U;
-        picture[static_cast<std::size_t>(y * width + x)] = static_cast<std::uint8_t>(16 + ((x * 3 + y * 2 + t * 4) ^ (x * y / 16)) % 200 + static_cast<int>(noise >> 29));
+        picture[static_cast<std::size_t>(y * width + x)] = static_cast<std::uint8_t>(
+            16 + ((x * 3 + y * 2 + t * 4) ^ (x * y / 16)) % 200 + static_cast<int>(noise >> 29));
       }
     std::fill(picture.begin() + width * height, picture.end(), static_cast<std::uint8_t>(110 + t % 30));
     pictures.push_back(std::move(picture));
@@ -77,7 +82,9 @@ std::vector<std::vector<std::uint8_t>> DrawLoop(int width, int height) {
 }  // namespace
 
 Run::Run(Engine& engine, const StreamOptions& options, int streams, bool keepLuma)
-    : options_(options), pictures_(DrawLoop(options.sourceWidth, options.sourceHeight)), pushed_(static_cast<std::size_t>(streams), 0) {
+    : options_(options),
+      pictures_(DrawLoop(options.sourceWidth, options.sourceHeight)),
+      pushed_(static_cast<std::size_t>(streams), 0) {
   for (int i = 0; i < streams; ++i) {
     sinks_.push_back(std::make_shared<Sink>(keepLuma));
     const std::int64_t before = NowUs();
@@ -110,7 +117,8 @@ void Run::push(std::size_t stream, std::int64_t frame) {
   FrameView view;
   view.width = width;
   view.height = height;
-  view.planes = {picture.data(), picture.data() + width * height, picture.data() + width * height + chroma * ((height + 1) / 2)};
+  view.planes = {picture.data(), picture.data() + width * height,
+                 picture.data() + width * height + chroma * ((height + 1) / 2)};
   view.strides = {width, chroma, chroma};
   if (startUs_[stream] == 0) startUs_[stream] = NowUs();
   if (streams_[stream]->push(view, frame * 3000) == PushResult::Accepted) ++pushed_[stream];
@@ -210,7 +218,8 @@ Steady SteadyOf(const std::vector<StreamResult>& results, std::int64_t warmup, s
   for (const StreamResult& result : results)
     for (const Arrival& arrival : result.arrivals) frames += arrival.readyUs > begin && arrival.readyUs <= end ? 1 : 0;
   Steady steady;
-  steady.framesPerSecond = static_cast<double>(frames) * 1e6 / static_cast<double>(std::max<std::int64_t>(end - begin, 1));
+  steady.framesPerSecond =
+      static_cast<double>(frames) * 1e6 / static_cast<double>(std::max<std::int64_t>(end - begin, 1));
   for (std::size_t i = 0; i < 4; ++i) steady.stageMs[i] = Quantile(ms[i], 0.5);
   return steady;
 }
@@ -227,7 +236,9 @@ Latency LatencyOf(const std::vector<StreamResult>& results, std::int64_t skip) {
     }
     for (const auto& [chunk, ms] : byChunk) longest.push_back(ms);
   }
-  return {Quantile(all, 0.5), Quantile(all, 0.95), Quantile(longest, 0.5), Quantile(longest, 0.95), Quantile(longest, 1.0), static_cast<int>(all.size()), static_cast<int>(longest.size())};
+  return {
+      Quantile(all, 0.5),     Quantile(all, 0.95),          Quantile(longest, 0.5),          Quantile(longest, 0.95),
+      Quantile(longest, 1.0), static_cast<int>(all.size()), static_cast<int>(longest.size())};
 }
 
 std::vector<double> SpreadOf(const std::vector<StreamResult>& results, std::int64_t skip) {
@@ -239,7 +250,8 @@ std::vector<double> SpreadOf(const std::vector<StreamResult>& results, std::int6
       const Arrival& arrival = result.arrivals[i];
       place = i > 0 && result.arrivals[i - 1].chunkIndex == arrival.chunkIndex ? place + 1 : 0;
       if (place == 0) firstUs = arrival.readyUs;
-      if (arrival.chunkIndex >= skip && place < after.size()) after[place].push_back(static_cast<double>(arrival.readyUs - firstUs) / 1000.0);
+      if (arrival.chunkIndex >= skip && place < after.size())
+        after[place].push_back(static_cast<double>(arrival.readyUs - firstUs) / 1000.0);
     }
   }
   std::vector<double> medians;

@@ -1,4 +1,5 @@
-// What flashvsr_bench measures on an open engine: streams fed with drawn pictures, and when their pictures are on the host.
+// What flashvsr_bench measures on an open engine: streams fed with drawn pictures, and when their pictures are on the
+// host.
 #pragma once
 
 #include <array>
@@ -22,10 +23,10 @@ struct Arrival {
 
 struct StreamResult {
   std::vector<Arrival> arrivals;
-  std::vector<StageTimes> stages;                    // by chunk, as far as another one followed
-  std::vector<std::vector<std::uint8_t>> luma;       // of every picture, when asked for
-  double createMs = 0;                               // createStream()
-  std::int64_t startUs = 0;                          // before the first push
+  std::vector<StageTimes> stages;               // by chunk, as far as another one followed
+  std::vector<std::vector<std::uint8_t>> luma;  // of every picture, when asked for
+  double createMs = 0;                          // createStream()
+  std::int64_t startUs = 0;                     // before the first push
 };
 
 // Streams of `options` on `engine`, all alike.
@@ -68,8 +69,9 @@ Steady SteadyOf(const std::vector<StreamResult>& results, std::int64_t warmup, s
 
 // Milliseconds from push to picture over the chunks after the first `skip` of every stream.
 struct Latency {
-  double p50 = 0, p95 = 0;        // of all pictures
-  double delayP50 = 0, delayP95 = 0, delayMax = 0;  // of the picture that waits longest, by chunk: the delay that shows every picture in time
+  double p50 = 0, p95 = 0;  // of all pictures
+  double delayP50 = 0, delayP95 = 0,
+         delayMax = 0;  // of the picture that waits longest, by chunk: the delay that shows every picture in time
   int pictures = 0, chunks = 0;
 };
 Latency LatencyOf(const std::vector<StreamResult>& results, std::int64_t skip);

@@ -13,8 +13,10 @@ double Work::floorMs(std::size_t stage, double teraflops, double terabytes) cons
 
 Work WorkOf(const ModelDims& d, const StreamOptions& options) {
   const Geometry g = GeometryOf(options);
-  const double tokens = static_cast<double>(g.groupTokens()), dim = static_cast<double>(d.dim), latents = 2, layers = static_cast<double>(d.layers);
-  const double h1 = static_cast<double>(d.lqHidden[0]), h2 = static_cast<double>(d.lqHidden[1]), ffn = static_cast<double>(d.ffn);
+  const double tokens = static_cast<double>(g.groupTokens()), dim = static_cast<double>(d.dim), latents = 2,
+               layers = static_cast<double>(d.layers);
+  const double h1 = static_cast<double>(d.lqHidden[0]), h2 = static_cast<double>(d.lqHidden[1]),
+               ffn = static_cast<double>(d.ffn);
   Work work;
   auto& [project, denoise, reveal, match] = work.operations;
   const double places = tokens / latents;
@@ -22,7 +24,8 @@ Work WorkOf(const ModelDims& d, const StreamOptions& options) {
   work.bytes[0] = 2 * (36 * (768 * h1 + h1 * h2) + places * (8 * 768 + 4 * h1 * 2 + 2 * h2));
   const double groups = static_cast<double>(static_cast<std::int64_t>(options.settings.kvRatio) + 1);
   const double kept = static_cast<double>(Network::TopK(options.settings, g, static_cast<std::int64_t>(groups)));
-  const double linear = 2 * tokens * dim * (6 * dim + 2 * ffn), attention = 4.0 * 128 * 128 * 128 * kept * static_cast<double>(d.heads);
+  const double linear = 2 * tokens * dim * (6 * dim + 2 * ffn),
+               attention = 4.0 * 128 * 128 * 128 * kept * static_cast<double>(d.heads);
   const double cross = 4 * tokens * static_cast<double>(d.textLen) * dim;
   denoise = layers * (linear + attention + cross) + 2 * tokens * dim * (h2 * static_cast<double>(d.lqLayers) + 128);
   // Weights, the cache read once and one group of it written, and the residual stream in and out of three fused steps.

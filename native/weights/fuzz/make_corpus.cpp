@@ -48,12 +48,18 @@ int main(int count, char** arguments) {
   strided.unicode("n").integer(7).unicode("l").raw("](NNe").raw("u");
   const std::string pickle = strided.end();
   const std::string data(24, 2);
-  Write(folder / "torch/seed-zip64", Zip({{.name = "m/data.pkl", .data = pickle, .zip64 = true},
-                                          {.name = "m/data/0", .data = data, .zip64 = true}},
-                                         {.end64 = true, .comment = "c"}));
+  Write(folder / "torch/seed-zip64",
+        Zip({{.name = "m/data.pkl", .data = pickle, .zip64 = true}, {.name = "m/data/0", .data = data, .zip64 = true}},
+            {.end64 = true, .comment = "c"}));
   Write(folder / "pickle/seed-strided", pickle);
   Write(folder / "pickle/seed-protocol4",
-        std::string("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94", 13) + std::string("\x8c\x01" "a\x94K\x07s.", 9));
-  Write(folder / "pickle/seed-global", Pickle().raw("\x8c\x0b" "collections\x8c\x0b" "OrderedDict\x93)R}b").end());
+        std::string("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94", 13) + std::string("\x8c\x01"
+                                                                                           "a\x94K\x07s.",
+                                                                                           9));
+  Write(folder / "pickle/seed-global", Pickle()
+                                           .raw("\x8c\x0b"
+                                                "collections\x8c\x0b"
+                                                "OrderedDict\x93)R}b")
+                                           .end());
   return 0;
 }

@@ -7,7 +7,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace flashvsr;
   try {
-    const auto file = TorchCheckpoint::Parse({reinterpret_cast<const std::byte*>(data), size}, "fuzz", {.checkCrc = false});
+    const auto file =
+        TorchCheckpoint::Parse({reinterpret_cast<const std::byte*>(data), size}, "fuzz", {.checkCrc = false});
     volatile unsigned sink = 0;
     for (const std::string_view name : file->names()) {
       const TensorView& view = *file->find(name);

@@ -42,11 +42,11 @@ struct ZipItem {
   std::int64_t claimedStoredBytes = -1;
   std::int64_t claimedOffset = -1;
   bool wrongCrc = false;
-  std::string localName{};       // when not empty: another name in the local header
+  std::string localName{};  // when not empty: another name in the local header
 };
 
 struct ZipForm {
-  bool end64 = false;            // Zip64 end record and locator
+  bool end64 = false;  // Zip64 end record and locator
   std::int64_t claimedMembers = -1;
   std::int64_t claimedDirectoryOffset = -1;
   std::string comment{};
@@ -194,7 +194,8 @@ inline std::string_view DataText(const TensorView& view) {
   return {reinterpret_cast<const char*>(view.data.data()), view.data.size()};
 }
 
-// A state dict the way torch.save writes a module's: an OrderedDict with its `_metadata` when `ordered`, else a plain dict.
+// A state dict the way torch.save writes a module's: an OrderedDict with its `_metadata` when `ordered`, else a plain
+// dict.
 inline std::string TorchFile(const TensorSource& source, bool ordered, const std::string& namePrefix = "",
                              const std::string& stem = "archive") {
   Pickle pickle;

@@ -5,12 +5,12 @@
 #include <fstream>
 #include <iterator>
 
+#include "test/harness.h"
 #include "weights/importer.h"
 #include "weights/model_weights.h"
 #include "weights/safetensors.h"
 #include "weights/sha256.h"
 #include "weights/test/builders.h"
-#include "test/harness.h"
 #include "weights/test/synthetic.h"
 
 using namespace flashvsr;
@@ -77,7 +77,8 @@ TEST("sha256: the standard's examples, in pieces of every length") {
   }
   for (const std::size_t piece : {1u, 3u, 55u, 56u, 63u, 64u, 65u, 1000u}) {
     Sha256 hash;
-    for (std::size_t at = 0; at < 5000; at += piece) hash.update(Bytes(million).subspan(at, std::min<std::size_t>(piece, 5000 - at)));
+    for (std::size_t at = 0; at < 5000; at += piece)
+      hash.update(Bytes(million).subspan(at, std::min<std::size_t>(piece, 5000 - at)));
     CHECK_EQUAL(hash.hex(), Sha256Of(million.substr(0, 5000)));
   }
 }

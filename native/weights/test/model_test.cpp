@@ -4,10 +4,10 @@
 #include <fstream>
 #include <limits>
 
+#include "test/harness.h"
 #include "weights/model_weights.h"
 #include "weights/safetensors.h"
 #include "weights/test/builders.h"
-#include "test/harness.h"
 #include "weights/test/synthetic.h"
 
 using namespace flashvsr;
@@ -45,11 +45,11 @@ TEST("model: the golden folder's sizes are those of the specification") {
   CHECK(dims.variant == ModelVariant::V1);
   CHECK(model->decoder().find("1.weight") != nullptr);
   CHECK(model->prompt().find("embedding")->shape == (std::vector<std::int64_t>{1, 32, 64}));
-  CHECK_EQUAL(model->transformer().names().size(),
-              SafetensorsFile::Open(std::string(FLASHVSR_GOLDEN_WEIGHTS) +
-                                    "/diffusion_pytorch_model_streaming_dmd.safetensors")
-                  ->names()
-                  .size());
+  CHECK_EQUAL(
+      model->transformer().names().size(),
+      SafetensorsFile::Open(std::string(FLASHVSR_GOLDEN_WEIGHTS) + "/diffusion_pytorch_model_streaming_dmd.safetensors")
+          ->names()
+          .size());
 }
 
 TEST("model: other sizes, more projector layers and every type are read from shapes alone") {
@@ -137,7 +137,8 @@ TEST("model: surplus rows of TGrow are cut to the last ones") {
     if (spec.name != "9.conv.weight") return;
     change.shape = {spec.shape[0] * 2, spec.shape[1], 1, 1};
     change.values.assign(change.values.size() * 2, 1.0f);
-    std::fill(change.values.begin(), change.values.begin() + static_cast<std::ptrdiff_t>(change.values.size() / 2), 7.0f);
+    std::fill(change.values.begin(), change.values.begin() + static_cast<std::ptrdiff_t>(change.values.size() / 2),
+              7.0f);
   });
   const auto model = ModelWeights::FromSources(sources, {});
   const TensorView& grow = *model->decoder().find("9.conv.weight");

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <fstream>
 
+#include "test/harness.h"
 #include "weights/safetensors.h"
 #include "weights/test/builders.h"
-#include "test/harness.h"
 
 using namespace flashvsr;
 using namespace flashvsr::test;
@@ -135,9 +135,9 @@ TEST("numbers: fp16 and bf16 conversions round to nearest even and keep every 16
   }
   CHECK_EQUAL(FloatToFloat16(65519.0f), 0x7bff);
   CHECK_EQUAL(FloatToFloat16(65520.0f), 0x7c00);
-  CHECK_EQUAL(FloatToFloat16(1.0f + 0x1p-11f), 0x3c00);            // tie to even, down
-  CHECK_EQUAL(FloatToFloat16(1.0f + 3 * 0x1p-11f), 0x3c02);        // tie to even, up
-  CHECK_EQUAL(FloatToFloat16(0x1p-25f), 0);                        // half of the smallest subnormal: even is zero
+  CHECK_EQUAL(FloatToFloat16(1.0f + 0x1p-11f), 0x3c00);      // tie to even, down
+  CHECK_EQUAL(FloatToFloat16(1.0f + 3 * 0x1p-11f), 0x3c02);  // tie to even, up
+  CHECK_EQUAL(FloatToFloat16(0x1p-25f), 0);                  // half of the smallest subnormal: even is zero
   CHECK_EQUAL(FloatToBFloat16(1.0f + 0x1p-8f), 0x3f80);
   CHECK_EQUAL(FloatToBFloat16(1.0f + 3 * 0x1p-8f), 0x3f82);
 }

@@ -1,8 +1,8 @@
 // What the torch.save reader accepts and what it refuses: the zip, the pickle, and the tensors between them.
 #include <cstring>
 
-#include "weights/test/builders.h"
 #include "test/harness.h"
+#include "weights/test/builders.h"
 #include "weights/torch_checkpoint.h"
 #include "weights/unpickler.h"
 
@@ -90,8 +90,8 @@ TEST("torch: tensors that reach beyond their storage, repeat elements or lie abo
   CHECK_REFUSED("not as many strides", Parse(OneTensor({6}, {1, 1})));
   CHECK_REFUSED("needs a storage of 7", Parse(OneTensor({6}, {1}, 0, 7)));
   CHECK_REFUSED("needs a storage of", Parse(OneTensor({6}, {1}, 0, INT64_MAX)));
-  CHECK_REFUSED("at most 16 integers", Parse(OneTensor(std::vector<std::int64_t>(17, 1),
-                                                       std::vector<std::int64_t>(17, 1))));
+  CHECK_REFUSED("at most 16 integers",
+                Parse(OneTensor(std::vector<std::int64_t>(17, 1), std::vector<std::int64_t>(17, 1))));
 }
 
 TEST("torch: copies of strided tensors cannot exceed the file's size") {
@@ -101,8 +101,8 @@ TEST("torch: copies of strided tensors cannot exceed the file's size") {
     pickle.unicode("t" + std::to_string(index)).tensor("FloatStorage", "0", 65536, 0, {256, 256}, {1, 256});
   }
   pickle.raw("u");
-  const std::string file = Zip({{.name = "m/data.pkl", .data = pickle.end()},
-                                {.name = "m/data/0", .data = std::string(4 * 65536, 0)}});
+  const std::string file =
+      Zip({{.name = "m/data.pkl", .data = pickle.end()}, {.name = "m/data/0", .data = std::string(4 * 65536, 0)}});
   CHECK_REFUSED("more strided tensors", Parse(file));
 }
 
@@ -119,7 +119,11 @@ TEST("torch: every global but the three needed is refused by name, however it is
   };
   refuse("os.system", Pickle().global("os", "system").raw("(").unicode("true").raw("tR").end());
   refuse("posix.system", Pickle().global("posix", "system").raw("(").unicode("true").raw("tR").end());
-  refuse("builtins.eval", Pickle().raw("\x8c\x08" "builtins\x8c\x04" "eval\x93").end());
+  refuse("builtins.eval", Pickle()
+                              .raw("\x8c\x08"
+                                   "builtins\x8c\x04"
+                                   "eval\x93")
+                              .end());
   refuse("builtins.exec", Pickle().raw("(ibuiltins\nexec\n").end());
   refuse("torch.load", Pickle().global("torch", "load").end());
   refuse("torch._utils._rebuild_tensor_v2.__globals__",
@@ -133,8 +137,10 @@ TEST("torch: every global but the three needed is refused by name, however it is
 
 TEST("torch: opcodes that build objects, import extensions or read buffers are refused") {
   const std::pair<std::string_view, std::string_view> opcodes[] = {
-      {"(o", "0x6f"}, {"\x81", "0x81"}, {"\x92", "0x92"}, {"\x82\x01", "0x82"}, {"\x83\x01\x01", "0x83"},
-      {"P0\n", "0x50"}, {"\x97", "0x97"}, {"\x98", "0x98"}, {"\x8b\xff\xff\xff\x7f", "0x8b"}, {"I1\n", "0x49"},
+      {"(o", "0x6f"},       {"\x81", "0x81"},         {"\x92", "0x92"},
+      {"\x82\x01", "0x82"}, {"\x83\x01\x01", "0x83"}, {"P0\n", "0x50"},
+      {"\x97", "0x97"},     {"\x98", "0x98"},         {"\x8b\xff\xff\xff\x7f", "0x8b"},
+      {"I1\n", "0x49"},
   };
   for (const auto& [bytes, name] : opcodes) {
     CHECK_REFUSED(std::string(name), Parse(WithPickle(Pickle().raw("N").raw(bytes).end())));
@@ -180,7 +186,9 @@ TEST("torch: broken pickles end with a reason, never beyond their bytes") {
   refuse("not a dict", "]NNs.");
   refuse("not a list", "}Na.");
   refuse("without a value", "}(Nu.");
-  refuse("more than 64 bits", "\x8a\x09" "123456789.");
+  refuse("more than 64 bits",
+         "\x8a\x09"
+         "123456789.");
   refuse("newer than 5", "\x80\x06.");
   // A mark protects what is below it, as in CPython.
   refuse("empty stack", "N(0.");
@@ -192,14 +200,18 @@ TEST("torch: deep nesting, self-reference and floods of values need no stack and
   // A list inside a list, 100000 deep.
   CHECK_REFUSED("neither", Unpickle(Bytes(std::string(100'000, ']') + std::string(99'999, 'a') + "."), "p"));
   // A list that contains itself.
-  CHECK_REFUSED("neither", Unpickle(Bytes("]q\x01h\x01" "a."), "p"));
+  CHECK_REFUSED("neither", Unpickle(Bytes("]q\x01h\x01"
+                                          "a."),
+                                    "p"));
   CHECK_REFUSED("holds more than", Unpickle(Bytes(std::string(1 << 19, 'N') + "."), "p"));
   CHECK_REFUSED("at most", Unpickle(Bytes(std::string(kMaxPickleBytes + 1, 'N')), "p"));
 }
 
 TEST("torch: protocol 4 with frames, memoize and short text is read") {
-  const std::string pickle = std::string("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94", 13) +
-                             std::string("\x8c\x01" "a\x94K\x07s.", 9);
+  const std::string pickle = std::string("\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94", 13) + std::string(
+                                                                                                        "\x8c\x01"
+                                                                                                        "a\x94K\x07s.",
+                                                                                                        9);
   CHECK_EQUAL(Unpickle(Bytes(pickle), "p").others.size(), 1u);
 }
 
@@ -222,9 +234,10 @@ TEST("zip: truncated, foreign and legacy files are refused with the reason") {
   CHECK_REFUSED("does not start as a zip", Parse("GIF89a" + std::string(100, 0)));
   CHECK_REFUSED("before PyTorch 1.6", Parse("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."));
   CHECK_REFUSED("no data.pkl", Parse(Zip({{.name = "word/document.xml", .data = "x"}})));
-  CHECK_REFUSED("more than one data.pkl", Parse(Zip({{.name = "a/data.pkl", .data = "x"},
-                                                     {.name = "b/data.pkl", .data = "x"}})));
-  CHECK_REFUSED("big-endian", Parse(Zip({{.name = "m/data.pkl", .data = "}."}, {.name = "m/byteorder", .data = "big"}})));
+  CHECK_REFUSED("more than one data.pkl",
+                Parse(Zip({{.name = "a/data.pkl", .data = "x"}, {.name = "b/data.pkl", .data = "x"}})));
+  CHECK_REFUSED("big-endian",
+                Parse(Zip({{.name = "m/data.pkl", .data = "}."}, {.name = "m/byteorder", .data = "big"}})));
 }
 
 TEST("zip: compressed members are refused and nothing is inflated") {
@@ -247,9 +260,9 @@ TEST("zip: directories that lie are refused") {
     return item;
   };
   CHECK_REFUSED("truncated or damaged", Parse(Zip({with([](ZipItem& item) {
-    item.zip64 = true;
-    item.claimedBytes = item.claimedStoredBytes = INT64_MAX;
-  })})));
+                  item.zip64 = true;
+                  item.claimedBytes = item.claimedStoredBytes = INT64_MAX;
+                })})));
   CHECK_REFUSED("outside the file", Parse(Zip({with([](ZipItem& item) { item.claimedOffset = 1 << 20; })})));
   CHECK_REFUSED("another name", Parse(Zip({with([](ZipItem& item) { item.localName = "m/other.pk"; })})));
   CHECK_REFUSED("occurs twice", Parse(Zip({pickle, pickle})));

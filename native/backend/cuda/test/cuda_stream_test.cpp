@@ -63,14 +63,16 @@ ChunkRequest RequestOf(Network& network, std::int64_t chunk, const StreamSetting
   }
   const Geometry& g = network.options().geometry;
   for (int i = 0; i < (chunk == 0 ? kFirstChunkOutputs : kChunkFrames); ++i)
-    request.outputs.push_back(network.executor().allocateHost(static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, g.contentWidth, g.contentHeight))));
+    request.outputs.push_back(network.executor().allocateHost(
+        static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, g.contentWidth, g.contentHeight))));
   return request;
 }
 
 // FNV-1a of a finished chunk's output bytes.
 std::uint64_t HashOf(ChunkInFlight& flight, const Geometry& geometry) {
   flight.fence->wait();
-  const std::size_t bytes = static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, geometry.contentWidth, geometry.contentHeight));
+  const std::size_t bytes =
+      static_cast<std::size_t>(TightPictureBytes(PixelFormat::I420, geometry.contentWidth, geometry.contentHeight));
   std::uint64_t hash = 1469598103934665603ULL;
   for (const auto& output : flight.request.outputs)
     for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ output[i]) * 1099511628211ULL;
@@ -103,19 +105,23 @@ int Main(int argc, char** argv) {
   std::printf("%s\n", backend->info().deviceName.c_str());
   Threads threads;
   const auto weights = MakeSyntheticWeights(MicroDims(), 3, threads);
-  const std::shared_ptr<PreparedModel> model = backend->prepare(*weights, ComputeModelConstants(*weights, threads), Precision::Bf16, {});
+  const std::shared_ptr<PreparedModel> model =
+      backend->prepare(*weights, ComputeModelConstants(*weights, threads), Precision::Bf16, {});
 
   // A picture that needs padding, and one that does not.
   const NetworkOptions options = OptionsOf(200, 372), other = OptionsOf(256, 256);
   const StreamSettings adain = SettingsOf(1, ColourMatch::Adain), wavelet = SettingsOf(2, ColourMatch::Wavelet);
   Network first(*backend, model, Precision::Bf16, options), second(*backend, model, Precision::Bf16, other);
-  const std::vector<std::uint64_t> firstAlone = RunAlone(first, 5, adain, 1), secondAlone = RunAlone(second, 5, wavelet, 2);
+  const std::vector<std::uint64_t> firstAlone = RunAlone(first, 5, adain, 1),
+                                   secondAlone = RunAlone(second, 5, wavelet, 2);
   {
     Network again(*backend, model, Precision::Bf16, options);
     first.reset();
-    Report("determinism", RunAlone(again, 5, adain, 1) == firstAlone && RunAlone(first, 5, adain, 1) == firstAlone, "5 chunks, a fresh stream and a reset one");
+    Report("determinism", RunAlone(again, 5, adain, 1) == firstAlone && RunAlone(first, 5, adain, 1) == firstAlone,
+           "5 chunks, a fresh stream and a reset one");
     second.reset();
-    Report("settings", RunAlone(second, 1, adain, 2)[0] != secondAlone[0], "another seed and colour match give other bytes");
+    Report("settings", RunAlone(second, 1, adain, 2)[0] != secondAlone[0],
+           "another seed and colour match give other bytes");
   }
   {
     first.reset();
@@ -144,7 +150,9 @@ int Main(int argc, char** argv) {
       if (chunk == 10) before = FreeBytes();
     }
     const std::size_t after = FreeBytes();
-    Report("endurance", after >= before, std::to_string(chunks) + " chunks, free memory " + std::to_string(before >> 20) + " -> " + std::to_string(after >> 20) + " MiB");
+    Report("endurance", after >= before,
+           std::to_string(chunks) + " chunks, free memory " + std::to_string(before >> 20) + " -> " +
+               std::to_string(after >> 20) + " MiB");
   }
   {
     bool refused = false;

@@ -1,6 +1,7 @@
-// flashvsr_cuda_hang_test: a kernel that never returns takes the whole card while a stream has a chunk at work. The engine must say so
-// with one error of scope Engine, end every stream, close, and the process must be able to leave while the kernel still runs: by _Exit, as
-// the server does (exit() runs CUDA's clean-up, which waits for the kernel). Run it under `timeout -s KILL`: a failure may be a hang.
+// flashvsr_cuda_hang_test: a kernel that never returns takes the whole card while a stream has a chunk at work. The
+// engine must say so with one error of scope Engine, end every stream, close, and the process must be able to leave
+// while the kernel still runs: by _Exit, as the server does (exit() runs CUDA's clean-up, which waits for the kernel).
+// Run it under `timeout -s KILL`: a failure may be a hang.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -8,9 +9,9 @@
 #include <optional>
 #include <vector>
 
+#include "backend/cuda/test/spin.h"
 #include "engine/engine.h"
 #include "engine/synthetic_weights.h"
-#include "backend/cuda/test/spin.h"
 
 namespace {
 
@@ -78,8 +79,10 @@ int main(int argc, char** argv) {
     {
       std::unique_lock lock(listener->mutex);
       listener->changed.wait(lock, [&] { return listener->closed; });
-      const bool ok = listener->error && listener->error->scope() == ErrorScope::Engine && listener->error->message().find("hangs") != std::string::npos;
-      std::printf("%s the engine reports: %s\n", ok ? "ok  " : "FAIL", listener->error ? listener->error->message().c_str() : "nothing");
+      const bool ok = listener->error && listener->error->scope() == ErrorScope::Engine &&
+                      listener->error->message().find("hangs") != std::string::npos;
+      std::printf("%s the engine reports: %s\n", ok ? "ok  " : "FAIL",
+                  listener->error ? listener->error->message().c_str() : "nothing");
       listener->frames.clear();
       if (!ok) return 1;
     }
