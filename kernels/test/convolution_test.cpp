@@ -74,8 +74,9 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const int sources = past ? 2 : 1;
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type), before = Rounded(Normals(pixels * in, 2), type);
-  const std::vector<float> weight = Rounded(
-      Normals(static_cast<std::int64_t>(out) * in * sources * 9, 3, 1.0F / std::sqrt(9.0F * in * sources)), type);
+  const std::vector<float> weight = Rounded(Normals(static_cast<std::int64_t>(out) * in * sources * 9, 3,
+                                                    1.0F / std::sqrt(static_cast<float>(9 * in * sources))),
+                                            type);
   const std::vector<float> offset = Normals(out, 4), add = Rounded(Normals(pixels * out, 5), type);
   std::vector<float> expected(static_cast<std::size_t>(pixels * out));
   reference::Convolve3x3(Pool(), x.data(), past ? before.data() : nullptr, rows, columns, in,
@@ -132,8 +133,8 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   std::vector<std::vector<float>> inputs;
   for (int i = 0; i < slots; ++i)
     inputs.push_back(Rounded(Normals(pixels * in, 10 + static_cast<std::uint64_t>(i)), type));
-  const std::vector<float> weight =
-      Rounded(Normals(static_cast<std::int64_t>(out) * in * 36, 3, 1.0F / std::sqrt(36.0F * in)), type);
+  const std::vector<float> weight = Rounded(
+      Normals(static_cast<std::int64_t>(out) * in * 36, 3, 1.0F / std::sqrt(static_cast<float>(36 * in))), type);
   const std::vector<float> bias = Normals(out, 4, 0.2F), gamma = Normals(out, 5);
   std::vector<const float*> pointers;
   for (const auto& input : inputs) pointers.push_back(input.data());
@@ -204,7 +205,8 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type);
   const std::vector<float> grow =
       Normals(static_cast<std::int64_t>(steps) * in * in, 2, 1.0F / std::sqrt(static_cast<float>(in)));
-  const std::vector<float> weight = Normals(static_cast<std::int64_t>(out) * in * 9, 3, 1.0F / std::sqrt(9.0F * in));
+  const std::vector<float> weight =
+      Normals(static_cast<std::int64_t>(out) * in * 9, 3, 1.0F / std::sqrt(static_cast<float>(9 * in)));
   const reference::PackedMatrix packedGrow(grow, steps * in, in);
   const reference::PackedMatrix packedWeight = reference::PackConvolutionWeights(weight, out, in);
   const Array dx(x, type), dgrow(grow, DataType::kFloat32), dweight(weight, DataType::kFloat32);
@@ -250,7 +252,9 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
 void RunOutput(const std::string& name, DataType type, int rows, int columns, int channels) {
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const std::vector<float> x = Rounded(Normals(pixels * channels, 1), type);
-  const std::vector<float> weight = Rounded(Normals(3LL * channels * 9, 2, 1.0F / std::sqrt(9.0F * channels)), type),
+  const std::vector<float> weight = Rounded(
+                               Normals(3LL * channels * 9, 2, 1.0F / std::sqrt(static_cast<float>(9 * channels))),
+                               type),
                            bias = Normals(3, 3);
   std::vector<float> expected(static_cast<std::size_t>(pixels * 3));
   reference::OutputConvolve(Pool(), x.data(), rows, columns, channels,

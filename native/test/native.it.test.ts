@@ -32,7 +32,7 @@ test(
   'the native code builds from a fresh folder with CMake and a C++20 compiler alone',
   async () => {
     mkdirSync(build, { recursive: true });
-    await output('cmake', ['-S', 'native', '-B', build]);
+    await output('cmake', ['-S', 'native', '-B', build, '-DFLASHVSR_WERROR=ON']);
     await output('cmake', ['--build', build, '--parallel', String(Math.min(availableParallelism(), 4))]);
   },
   minutes(15),
