@@ -111,7 +111,7 @@ double MedianMs(const std::function<void()>& body) {
   return times[7];
 }
 
-// Ceilings measured on an H100 80GB (see kernels/NOTES.md); other cards are still compared with them.
+// Ceilings measured on an H100 80GB (see kernels/LOG.md); other cards are still compared with them.
 constexpr double kTflops = 798, kTerabytes = 2.96;
 
 void Line(const std::string& name, double flop, double bytes, const std::function<void()>& body) {

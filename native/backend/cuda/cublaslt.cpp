@@ -138,7 +138,7 @@ CublasLt::Plan* CublasLt::planOf(const LinearCall& call, std::int64_t workspaceB
             biasType = call.floatOut ? kReal32F : kRealBf16;
   const int inType = w.float8() ? kRealE4m3 : kRealBf16;
   // Sums of e4m3 stay in the tensor cores' own registers (14 bits below the largest term): measured against e4m3's own
-  // rounding they add nothing, and moving them to fp32 every few steps costs time (kernels/NOTES.md).
+  // rounding they add nothing, and moving them to fp32 every few steps costs time (kernels/LOG.md).
   const std::int8_t fastAccumulate = w.float8() ? 1 : 0;
   const unsigned epilogue = call.activation == kernels::Activation::kGeluTanh ? kEpilogueGeluBias : kEpilogueBias;
   const void* bias = call.floatOut ? static_cast<const void*>(w.bias) : w.biasStored;
