@@ -34,7 +34,8 @@ cudaError_t LaunchQueryKey(const QueryKeyParams& params, cudaStream_t stream);
 
 /// Where e4m3 attention wants token t of a window on the values' row: tensor cores take 8-bit operands only with the
 /// reduction along the rows, and the probabilities leave the first product in an order in which this permutation makes
-/// them the second one's operand as they are (sm90/attention8.cu). Within 32 tokens bit 3 moves below bits 2 and 1.
+/// them the second one's operand as they are (sm90/attention_float8.cu). Within 32 tokens bit 3 moves below bits 2
+/// and 1.
 constexpr int ValuePosition(int t) { return (t & ~15) | (t & 6) << 1 | (t & 8) >> 2 | (t & 1); }
 
 /// out [window][head][128 columns of the head][ValuePosition of 128 tokens] = x (windows * 128, heads * 128), both

@@ -5,7 +5,7 @@
 
 namespace flashvsr::kernels {
 
-/// Who computes: a portable kernel (instructions of sm_80), a Hopper kernel, or the vendor's library
+/// What computes: a portable kernel (instructions of sm_80), a Hopper kernel, or the vendor's library
 /// (native/backend/cuda).
 enum class Taken : int { kPortable = 0, kSm90 = 1, kVendor = 2 };
 

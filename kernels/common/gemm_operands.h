@@ -1,4 +1,4 @@
-// What a gemm is described by, whoever computes it: where the rows of the left operand lie, the weight, the epilogue.
+// The description of a gemm, for every kernel that can compute it: rows of the left operand, weight, epilogue.
 // Plain C++.
 #pragma once
 

@@ -107,7 +107,7 @@ struct PixelRows {
   __device__ __forceinline__ void Copy(const Params& p, uint32_t shared, int row, int chunk, int) {
     if (Tile::kBranchFree) {
       // wgmma in flight: no branch may make the compiler move accumulators, so the walk goes by selects and every
-      // pointer is made anew. At most two segments end in one step of two blocks.
+      // pointer is computed again. At most two segments end in one step of two blocks.
 #pragma unroll
       for (int i = 0; i < Tile::kRowChunks / 4; ++i) {
         const bool end = inside >= p.blocks[source];

@@ -5,9 +5,9 @@
 // barriers make one issue its products while the other is in its softmax (FlashAttention-3, arXiv 2407.08608, section
 // 3).
 //
-// Q is the left operand from registers too, so that Q*K^T reads 64 bytes a cycle of shared memory instead of 96. It
-// comes through the last stage's place for values and takes none of its own. Why two stages, and in which order the
-// rows: below (kStagesOf, kHeadsTogether).
+// Q is the left operand from registers too, so that Q*K^T reads 64 B/cycle of shared memory instead of 96. It is staged
+// in the last V buffer and takes no shared memory. kStagesOf and kHeadsTogether below say why two stages and why this
+// order of rows. docs/kernels/attention.md draws the schedule.
 #include "kernels/sm90/attention_sm90.h"
 
 #include <algorithm>
@@ -39,9 +39,9 @@ constexpr float kScaleLog2 = 0.08838834764831845f * 1.4426950408889634f;  // log
 template <bool kSparse>
 constexpr int kStagesOf = kSparse ? 2 : 3;
 
-/// Sparse rows are taken by falling count within so many heads: blocks that end together are then of equal length, and
-/// the last ones of a launch are short, while the keys and values of the heads at work still find room in L2. 1 and 4
-/// heads were slower in the whole network.
+/// Sparse rows are taken by falling count within this many heads: blocks that end together are then of equal length,
+/// and the last ones of a launch are short, while the keys and values of the heads at work still find room in L2. 1 and
+/// 4 heads were slower in the whole network.
 constexpr int kHeadsTogether = 2;
 constexpr int kMaxOrderedRows = 8192;  // whose counts find room in shared memory
 

@@ -2,7 +2,7 @@
 // owns a sub-tile of 16x8 (or 8x16) pixels, two m64n128 accumulators of 8x8 pixels. For every 64 input channels the
 // copy engine fetches a sub-tile with its border once (outside the picture: zeros, or the border pixel by a repair in
 // shared memory), and all taps read it through wgmma descriptors whose start moves by whole 128-byte rows: 64 rows of
-// wgmma are 8 groups of 8 pixels of one picture row, `pitch` rows apart. So the pixels cost 5 bytes a cycle of L2
+// wgmma are 8 groups of 8 pixels of one picture row, `pitch` rows apart. So the pixels cost 5 B/cycle of L2
 // instead of 32; the weights, 16 KB a tap, cost 16. (That traffic limits the
 // implicit gemm, sm90/gemm.cu: docs/kernels/convolution.md.)
 //
@@ -11,8 +11,8 @@
 // their tiles at about the same time, so where a tile is few taps the epilogue shows: hence two variants
 // (ConvolutionVariant).
 //
-// Here: which shapes, which variant, the launch. convolution_tile.cuh: tiles, rings, barriers; convolution_epilogue.cuh:
-// both epilogues; convolution_kernel.cuh: the roles and the kernel.
+// Here: which shapes, which variant, the launch. convolution_tile.cuh: tiles, rings, barriers;
+// convolution_epilogue.cuh: both epilogues; convolution_kernel.cuh: the roles and the kernel.
 #include "kernels/sm90/convolution_sm90.h"
 
 #ifdef FLASHVSR_SM90

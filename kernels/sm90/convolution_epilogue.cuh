@@ -1,4 +1,4 @@
-// The halo convolution's two ways out.
+// The halo convolution's two epilogues.
 #pragma once
 
 #include "kernels/common/epilogue.cuh"
@@ -100,8 +100,8 @@ __device__ __forceinline__ void Store(const Shape& p, const SubTile& sub, const 
 // arrive there while the tile is multiplied, results replace them in place, and the warpgroup goes on while the area is
 // stored.
 
-/// The thread that serves warpgroup `group`'s staging area over all this block's tiles: `open` tells the warpgroup that
-/// it may use the area, `staged` that results lie in it. A sub-tile that is not real is neither fetched nor stored.
+/// The thread that serves warpgroup `group`'s staging area over all this block's tiles: `open` says that the warpgroup
+/// may use the area, `staged` that results lie in it. A sub-tile that is not real is neither fetched nor stored.
 template <int kMaps>
 __device__ __forceinline__ void ServeStaging(const Maps<kMaps>& maps, const Shape& p, uint32_t area, uint32_t open,
                                              uint32_t staged, int group) {
@@ -197,7 +197,7 @@ __device__ __forceinline__ void Stage(const StagedRows& rows, int i, const float
   }
 }
 
-/// A warpgroup's way out while its last products are in flight, committed as two groups, one an m-tile: the first
+/// A warpgroup's epilogue while its last products are in flight, committed as two groups, one an m-tile: the first
 /// m-tile is finished under the second's products. `release` gives the rings' slots back once nothing reads them any
 /// more.
 template <bool kResidual, bool kRelu, typename Release>

@@ -7,7 +7,7 @@ namespace flashvsr::kernels::convolution {
 
 /// Copies pixels, weights or both of all this block's tiles into the rings, as far ahead as they are free; one thread.
 /// Where one thread does both, pixels come no further ahead than the weights before them: enough with 8 stages of
-/// weights. With 4 a thread of its own fetches them as soon as the step before last is done.
+/// weights. With 4, another thread fetches them as soon as the step before last is done.
 template <int kKernel, bool kStaged, bool kOfPixels, bool kOfWeights, int kMaps>
 __device__ __forceinline__ void Produce(const Maps<kMaps>& maps, const Shape& p, uint32_t pixels, uint32_t weights,
                                         const Barriers& barriers) {

@@ -12,7 +12,7 @@ bool Sm90HasConvolution(const ConvolutionParams& params);
 /// Whether it is also the fastest: enough tiles to fill the card, whole 64-channel blocks or nearly so.
 bool Sm90SuitsConvolution(const ConvolutionParams& params);
 
-/// How a tile leaves the kernel. Both make the same bits.
+/// Epilogue variant; results are bit-identical.
 enum class ConvolutionVariant {
   kDeep,   ///< from registers to memory; all shared memory holds pixels and weights, whose copies may be late
   kShort,  ///< through shared memory and the copy engine while the next tile is multiplied; fewer stages of weights

@@ -1,7 +1,7 @@
 // Two warpgroups, each 128x128 of a 256x128 tile (two m64n128 accumulators), over k-blocks of 64 in 4 stages (192 KB:
 // one block an SM). Every thread copies with cp.async, so that the implicit convolution's gather is the same code as in
 // the portable product; wgmma of a block runs while the next blocks are copied, and a stage is written again two blocks
-// after it was read, when one barrier has told everybody that both warpgroups are done with it.
+// after it was read, when one barrier has shown that both warpgroups are done with it.
 #include "kernels/sm90/gemm_sm90.h"
 
 #include "kernels/common/epilogue.cuh"
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(HopperTile::kThreads, 1)
     const int stage = block % Tile::kStages;
     WaitCopies<Tile::kStages - 3>();
     FenceAsyncProxy();
-    __syncthreads();  // this block is there; everybody is done with the products of two blocks ago
+    __syncthreads();  // this block is there; all threads are done with the products of two blocks ago
     const uint64_t a = DescribeRowsAlongK(sharedA + stage * Tile::kBytesA + group * 128 * 128);
     const uint64_t b = DescribeRowsAlongK(sharedB + stage * Tile::kBytesB);
     WgmmaFence();

@@ -1,4 +1,4 @@
-// What every launcher in sm90/ asks before it may run. Host only.
+// The condition of every launcher in sm90/. Host only.
 #pragma once
 
 #include <cuda_runtime_api.h>

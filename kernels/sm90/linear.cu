@@ -1,15 +1,15 @@
 // Linear layers: d = [residual +] activation(a * b^T + bias), bf16.
 //
-// A tile is 128 rows x 256 columns, each of two consumer warpgroups 64 x 256 as one accumulator: m64n256 reads 80 bytes
-// of shared memory a cycle where two m64n128 read 96, and the copies write 48 of the 128 there are. Two blocks of a
-// cluster take tiles one above the other and copy half of the weight's tile each, for both: 32 bytes a cycle of L2 and
-// block instead of 48, which 132 of them would not get. One thread copies through a ring of 4 stages of 64 k.
+// A tile is 128 rows x 256 columns, each of two consumer warpgroups 64 x 256 as one accumulator: m64n256 reads 80
+// B/cycle of shared memory where two m64n128 read 96, and the copies write 48 of the 128 there are. Two blocks of a
+// cluster take tiles one above the other and copy half of the weight's tile each, for both: 32 B/cycle of L2 and block
+// instead of 48, which 132 of them would not get. One thread copies through a ring of 4 stages of 64 k.
 //
-// What costs time at k = 1536 (24 steps of 1024 cycles) is the way out. Here a warpgroup's tensor cores wait only while
-// its sums get their bias (and residual) and are packed into half as many registers; GELU, the transposition to 16-byte
-// pieces and the stores happen under the next tile's first 16 steps, a piece a step, and residuals are loaded into the
-// same registers during the last two. GELU's two special functions an element are 4096 cycles a tile, so that much
-// would show; its argument waits as fp16, whose rounding (2^-12) is an eighth of the result's own.
+// What costs time at k = 1536 (24 steps of 1024 cycles) is the epilogue. Here a warpgroup's tensor cores wait only
+// while its sums get their bias (and residual) and are packed into half as many registers; GELU, the transposition to
+// 16-byte pieces and the stores happen under the next tile's first 16 steps, a piece a step, and residuals are loaded
+// into the same registers during the last two. GELU's two special functions an element are 4096 cycles a tile, so that
+// much would show; its argument waits as fp16, whose rounding (2^-12) is an eighth of the result's own.
 #include "kernels/sm90/linear_sm90.h"
 
 #include "kernels/common/epilogue.cuh"
@@ -77,7 +77,7 @@ __device__ __forceinline__ void Produce(const Maps& maps, const Shape& p, uint32
   }
 }
 
-// Loads and stores with a predicate of their own: wgmma in flight and branches do not mix.
+// Predicated loads and stores: wgmma in flight and branches do not mix.
 __device__ __forceinline__ void LoadPiece(uint32_t (&w)[4], const Bf16* from, bool inside) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"

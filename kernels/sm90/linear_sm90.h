@@ -1,4 +1,4 @@
-// The Hopper linear layer: bf16 products of many rows, whose way out runs under the next tile's products.
+// The Hopper linear layer: bf16 products of many rows, whose epilogue runs under the next tile's products.
 #pragma once
 
 #include "kernels/linear.h"

@@ -8,7 +8,7 @@ namespace flashvsr::kernels {
 
 /// One tile in place: s becomes 2^kBias * exp2(scale * (s - maximum)). Each thread holds parts of two rows; totals stay
 /// parts until the end. `maximum` moves only when a row's scores have outgrown it by more than 2^kSlack (always, below
-/// 0): then earlier sums must be multiplied by shrink, which the result tells, the same for all of a warp; with some
+/// 0): then earlier sums must be multiplied by shrink; the result says whether, the same for all of a warp; with some
 /// slack that is one tile in dozens. Maxima and sums are taken in four parts, so that no chain of 32 waits for itself.
 template <int kBias, int kSlack>
 __device__ __forceinline__ bool Softmax(float (&s)[16][4], float (&maximum)[2], float (&total)[2], float (&shrink)[2],

@@ -60,7 +60,7 @@ struct RingPlace {
 };
 
 /// Roles of a warp-specialised block. What all roles take together may not exceed what the block was launched with (168
-/// a thread at 384 threads), or the ones that ask for more wait for ever.
+/// a thread at 384 threads), or the ones that ask for more never get it.
 template <int kRegisters>
 __device__ __forceinline__ void TakeRegisters() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
@@ -69,7 +69,7 @@ template <int kRegisters>
 __device__ __forceinline__ void GiveRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
-/// Named barrier `name` (1..15) of two warpgroups: one side waits, the other only says that it was here.
+/// Named barrier `name` (1..15) of two warpgroups: one side waits, the other only arrives.
 __device__ __forceinline__ void NamedWait(int name) { asm volatile("bar.sync %0, 256;\n" ::"r"(name) : "memory"); }
 __device__ __forceinline__ void NamedArrive(int name) { asm volatile("bar.arrive %0, 256;\n" ::"r"(name) : "memory"); }
 
@@ -95,8 +95,8 @@ __device__ __forceinline__ void Wgmma128(float (&d)[16][4], uint64_t a, uint64_t
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-/// d (64 x 256 a warpgroup) (+)= a (64 x 16, shared) * b (256 x 16, shared): 80 bytes of shared memory a cycle, where
-/// two of 128 columns read 96. `accumulate` 0 overwrites d.
+/// d (64 x 256 a warpgroup) (+)= a (64 x 16, shared) * b (256 x 16, shared): 80 B/cycle of shared memory, where two of
+/// 128 columns read 96. `accumulate` 0 overwrites d.
 __device__ __forceinline__ void Wgmma256(float (&d)[32][4], uint64_t a, uint64_t b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"

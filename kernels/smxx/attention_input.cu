@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
 
   // Where this lane's four angles come from
   const float* table[4];  // at the window's corner
-  int step[4];            // pairs of the table's row; which of the three tables is told by `axis`
+  int step[4];            // pairs of the table's row; `axis` names the table
   int axis[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kPairs * 64) QueryKeyKernel(const __grid_const
     // RMS over both halves of the row
     const float own = row.squares();
     if (lane == 0) squares[slot][pair][half] = own;
-    MeetInPair(pair);  // two slots: nobody writes one that the other warp has yet to read
+    MeetInPair(pair);  // two slots: a slot is never written before the other warp has read it
     const float factor = rsqrtf((squares[slot][pair][0] + squares[slot][pair][1]) / p.width + 1e-6f);
     slot ^= 1;
     // Norm, rope, store, and this row's share of the means

@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kScoreThreads) ScoreKernel(const __grid_consta
 }
 
 /// One block per (query group, head): the bits of the (topk+1)-th largest probability, 11, 10 and 10 at a time from the
-/// top (the bits of non-negative floats order like the floats; 11 bits already tell eighths of an octave apart, so the
+/// top (the bits of non-negative floats order like the floats; 11 bits already separate eighths of an octave, so the
 /// histogram's additions seldom meet), then the mask. kAllHeld: every value stays in its thread's registers; otherwise
 /// they are read again each time.
 template <bool kAllHeld>

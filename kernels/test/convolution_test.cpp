@@ -347,7 +347,7 @@ void ConvolutionTests() {
     Test(Label("grow", type, {95, 71, 64, 264, 1}),
          [&](const std::string& name) { RunGrow(name, type, 95, 71, 64, 264, 1, false); });
     if (!quick) {
-      // Many tiles a block: rings and staging areas go round with every combination of what the way out adds.
+      // Many tiles a block: rings and staging areas go round with every combination of what the epilogue adds.
       Test(Label("conv3x3 past residual", type, {301, 403, 64, 136}),
            [&](const std::string& name) { RunConvolution(name, type, 301, 403, 64, 136, true, true, true, true); });
       Test(Label("conv3x3 past", type, {403, 301, 64, 264}),

@@ -75,8 +75,8 @@ Napi::Value Import(const Napi::CallbackInfo& info) {
   });
 }
 
-// Ends the process at once. exit() would run CUDA's own clean-up, which waits for the device: for ever, where it hangs
-// (seen on an H100: a process that had closed everything stayed until it was killed).
+// Ends the process at once. exit() would run CUDA's own clean-up, which waits for the device, without end where it
+// hangs (seen on an H100: a process that had closed everything stayed until it was killed).
 void Leave(const Napi::CallbackInfo& info) { std::_Exit(info[0].ToNumber().Int32Value()); }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

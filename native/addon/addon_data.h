@@ -27,7 +27,7 @@ struct AddonData {
   static AddonData& Of(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 };
 
-// A promise for what `work` returns. `work` runs on a thread of its own and touches nothing of JavaScript; the function
+// A promise for what `work` returns. `work` runs on a new thread and touches nothing of JavaScript; the function
 // it returns makes the value, on the JS thread. Native exceptions of either reject the promise.
 using MakeValue = std::function<Napi::Value(Napi::Env)>;
 Napi::Promise RunAsync(Napi::Env env, std::function<MakeValue()> work);

@@ -45,16 +45,16 @@ std::function<bool(std::string_view, std::uint64_t, std::uint64_t)> ProgressTo(N
       [dispatcher](Napi::FunctionReference* reference) {
         if (!dispatcher->post([reference](Napi::Env) { delete reference; })) reference->SuppressDestruct();
       });
-  struct Told {
+  struct Reported {
     Clock::time_point at;
     std::string step;
   };
-  const auto told = std::make_shared<Told>();
-  return [dispatcher, function, told](std::string_view step, std::uint64_t done, std::uint64_t total) {
+  const auto reported = std::make_shared<Reported>();
+  return [dispatcher, function, reported](std::string_view step, std::uint64_t done, std::uint64_t total) {
     const auto now = Clock::now();
-    if (done == total || step != told->step || now - told->at >= kInterval) {
-      told->at = now;
-      told->step = step;
+    if (done == total || step != reported->step || now - reported->at >= kInterval) {
+      reported->at = now;
+      reported->step = step;
       dispatcher->post([function, step = std::string(step), done, total](Napi::Env job) {
         function->Call({Napi::String::New(job, step), Napi::Number::New(job, static_cast<double>(done)),
                         Napi::Number::New(job, static_cast<double>(total))});

@@ -24,8 +24,8 @@ struct FrameLoans {
 // at the latest, when `data` is collected.
 Napi::Object FrameObject(Napi::Env env, const OutputFrame& frame, const std::shared_ptr<FrameLoans>& loans);
 
-// releaseFrame(loan, data): detaches `data` (whoever still looks at it sees nothing) and gives the memory back.
-// Idempotent.
+// releaseFrame(loan, data): detaches `data` (a reader that still holds it sees an empty buffer) and gives the memory
+// back. Idempotent.
 void ReleaseFrame(const Napi::CallbackInfo& info);
 
 }  // namespace flashvsr::addon

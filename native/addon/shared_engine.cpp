@@ -34,7 +34,7 @@ struct Table {
   int closing = 0;
 };
 
-// Never destroyed: threads of other environments may still be on their way out when the process's statics go.
+// Never destroyed: threads of other environments may still be ending when the process's statics go.
 Table& TheTable() {
   static Table* const table = new Table();
   return *table;

@@ -21,7 +21,7 @@ using OpenProgress = std::function<bool(std::string_view step, std::uint64_t don
 
 struct EngineSlot;
 
-// Keeps an engine open. The engine closes, on a thread of its own, when the last lease is gone.
+// Keeps an engine open. The engine closes, on a separate thread, when the last lease is gone.
 class EngineLease {
  public:
   EngineLease() = default;

@@ -3,7 +3,7 @@
 // Threads: the object belongs to the JS thread of the environment that opened it, and every method runs there. Listener
 // (stream_object.cpp) is called on the engine's thread and only posts: its events reach the object through the
 // Dispatcher, in order. Work that may block (opening; the last lease's closing) runs on a thread of Dispatcher::run or
-// of its own, never on the JS thread.
+// on a separate one, never on the JS thread.
 #pragma once
 
 #include <napi.h>

@@ -265,7 +265,7 @@ struct FinishPicture {
   Tensor out;      // Byte, tight layout of contentWidth x contentHeight
 };
 
-// Idle is nobody's work: the time between the parts of a chunk.
+// Idle: the time between the parts of a chunk.
 enum class Stage : std::uint8_t { Import, Project, Denoise, Reveal, Match, Idle };
 inline constexpr int kStages = 6;
 

@@ -21,7 +21,7 @@ struct PictureFormat {
   bool operator==(const PictureFormat&) const = default;
 };
 
-// A picture somebody else owns. Strides in bytes, at least the plane's width in bytes.
+// A picture that the caller owns. Strides in bytes, at least the plane's width in bytes.
 struct FrameView {
   PictureFormat format;
   int width = 0;
@@ -30,7 +30,7 @@ struct FrameView {
   std::array<int, 3> strides{};
 };
 
-// Bytes of a picture without padding between rows or planes: the layout of every picture the engine hands out and of
+// Bytes of a picture without padding between rows or planes: the layout of every picture the engine delivers and of
 // every picture it keeps (I420: Y, then U, then V).
 constexpr std::int64_t TightPictureBytes(PixelFormat pixels, std::int64_t width, std::int64_t height) {
   if (pixels == PixelFormat::Rgb24) return width * height * 3;

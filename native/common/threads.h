@@ -1,5 +1,5 @@
 // A small pool for data-parallel loops on the CPU. Which thread does which piece never changes a result: pieces write
-// to places of their own and keep their own order of sums.
+// to disjoint places, each with a fixed order of sums.
 #pragma once
 
 #include <condition_variable>

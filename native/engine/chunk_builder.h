@@ -27,14 +27,14 @@ struct GatheredFrame {
 struct GatheredChunk {
   bool first = false;
   std::vector<std::shared_ptr<const SourcePicture>> pictures;  // 25 or 8
-  std::vector<std::optional<GatheredFrame>> outputs;           // 21 or 8; absent: nobody gets it
+  std::vector<std::optional<GatheredFrame>> outputs;           // 21 or 8; absent: not delivered
   std::vector<GatheredFrame> taken;                            // pushed frames among the pictures, in order
   int repeats = 0;                                             // copies of the last frame among the pictures
 };
 
 class ChunkBuilder {
  public:
-  // coldStartFrames 1..25; deadlineUs 0: wait for ever.
+  // coldStartFrames 1..25; deadlineUs 0: no deadline.
   ChunkBuilder(int coldStartFrames, std::int64_t deadlineUs);
 
   void push(GatheredFrame frame);

@@ -20,7 +20,7 @@ std::vector<std::string> LibraryCandidates(const std::string& given) {
   if (dladdr(reinterpret_cast<const void*>(&LibraryCandidates), &self) != 0 && self.dli_fname != nullptr) {
     const std::filesystem::path folder = std::filesystem::absolute(self.dli_fname).parent_path();
     candidates.push_back((folder / kLibraryName).string());
-    // The build tree: tools and tests lie in folders of their own.
+    // The build tree: tools and tests lie in other folders.
     candidates.push_back((folder / ".." / kLibraryName).string());
     candidates.push_back((folder / ".." / "backend" / "cuda" / kLibraryName).string());
   }

@@ -42,7 +42,7 @@ struct EngineOptions {
   // Left out when it does not fit (EngineInfo::warm).
   std::shared_ptr<const StreamOptions> warmUp;
   // A chunk's part that the device has not finished after this long ends the engine (scope Engine, "engine.failed"): a
-  // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: wait for ever.
+  // kernel hangs. What it holds is never freed, because freeing would wait for it; end the process. 0: no limit.
   std::int64_t hangMs = 20'000;
 };
 
@@ -69,9 +69,9 @@ struct StreamOptions {
   // first real frame. 25 is the official behaviour (21 frames out of the first 25), 5 gives one frame with its full
   // look-ahead, fewer give the first picture at once with copies of the newest frame as its look-ahead.
   int coldStartFrames = 5;
-  std::int64_t gatherDeadlineMs = 400;  // 0: wait for ever (files)
+  std::int64_t gatherDeadlineMs = 400;  // 0: no deadline (files)
   int inputQueueFrames = 32;            // pushed frames that no chunk has taken yet; at least 25
-  int outputQueueFrames = 64;           // pictures handed out and not yet released; at least 32
+  int outputQueueFrames = 64;           // pictures delivered and not yet released; at least 32
   std::int64_t startPosition = 0;       // latent position of the stream's first latent frame (tests, resumed streams)
   std::string recordPath;               // not empty: record every chunk's input there (see engine/recording.h)
 };
@@ -150,7 +150,7 @@ class Stream {
   virtual bool ready() const = 0;
   // Takes effect with the next chunk. Throws Error of scope Frame for values outside their ranges or another kvRatio.
   virtual void update(const StreamSettings& settings) = 0;
-  // Every frame pushed so far comes out, then onFlushed; after it the stream starts anew (cold) with the next push.
+  // Every frame pushed so far comes out, then onFlushed; after it the stream starts again (cold) with the next push.
   // Returns the id onFlushed will carry; 0 when closed (onFlushed will not come).
   virtual std::uint64_t flush() = 0;
   // Frames of a size whose aspect differs from the plan need a new stream; until then they are stretched. This drops

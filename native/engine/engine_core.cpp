@@ -141,7 +141,7 @@ void EngineCore::close() {
   for (const auto& stream : streams) stream->close();
   takeSpare().reset();
   signal();
-  // One closer joins; on the engine's own thread nobody can, and the thread ends by itself soon after.
+  // One closer joins; the engine's own thread cannot join itself and ends soon after.
   const std::lock_guard lock(join_);
   if (!thread_.joinable()) return;
   const auto self = std::this_thread::get_id();
@@ -168,7 +168,7 @@ void EngineCore::backFromDevice() {
   for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-// A thread of its own: a device that hangs can keep the engine's thread inside a call as well.
+// A separate thread: a device that hangs can keep the engine's thread inside a call as well.
 void EngineCore::watch() {
   std::unique_lock lock(mutex_);
   while (!ended_) {
@@ -233,7 +233,7 @@ void EngineCore::loop() {
     } else if (!wakeUs) {
       changed_.wait(lock, changed);
     } else if (options_.clockUs) {
-      changed_.wait_for(lock, std::chrono::milliseconds(1), changed);  // somebody else's clock: look often
+      changed_.wait_for(lock, std::chrono::milliseconds(1), changed);  // a clock set by a test: look often
     } else {
       changed_.wait_for(lock, std::chrono::microseconds(std::max<std::int64_t>(*wakeUs - nowUs(), 0) + 1), changed);
     }
@@ -332,7 +332,7 @@ void EngineCore::fail(const Error& error, bool hangs) {
     streams.swap(streams_);
   }
   onDevice_.clear();
-  // Kept for ever, as what the streams leave behind: giving it back would wait for the device.
+  // Never freed, like what the streams leave behind: giving it back would wait for the device.
   if (hangs) new std::shared_ptr<EngineCore>(shared_from_this());
   for (const auto& stream : streams) stream->finish(&error, hangs);
 }

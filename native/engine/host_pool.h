@@ -66,13 +66,13 @@ class HostPool {
       state_->free.push_back(std::move(buffer));
     }
   }
-  // From here on nothing is given back, for ever: freeing host memory waits for the device, and the device hangs.
+  // From here on nothing is freed: freeing host memory waits for the device, and the device hangs.
   void abandon() {
     const std::lock_guard lock(state_->mutex);
     state_->abandoned = true;
     new std::shared_ptr<State>(state_);
   }
-  // Buffers that somebody holds.
+  // Buffers in use.
   int out() const {
     const std::lock_guard lock(state_->mutex);
     return state_->out;

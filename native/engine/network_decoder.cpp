@@ -58,7 +58,7 @@ void Network::revealStep(int stage, const ChunkRequest& request, PartInFlight& p
     const std::int64_t frame = decodedInChunk_++;
     const bool wanted = frame >= 0 && (request.outputs[static_cast<std::size_t>(frame)] != nullptr ||
                                        (hooks != nullptr && hooks->decodeSkippedFrames));
-    if (!wanted) continue;  // full resolution has no memory, so a frame nobody gets costs nothing
+    if (!wanted) continue;  // full resolution has no memory, so a frame that is not delivered costs nothing
     executor_->run(DecoderGrow{stage, step, result, b.fullA});
     executor_->run(DecoderConvolution{24, -1, b.fullA, {}, {}, true, b.fullB});
     executor_->run(DecoderOutput{b.fullB, b.decoded});

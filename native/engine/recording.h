@@ -21,7 +21,7 @@ class RecordingWriter {
  public:
   // Throws Error of scope Stream when the file cannot be made.
   RecordingWriter(const std::string& path, const StreamOptions& options);
-  // The stream starts anew, with these options.
+  // The stream starts again, with these options.
   void restart(const StreamOptions& options);
   void chunk(const GatheredChunk& chunk, const StreamSettings& settings);
   void output(std::int64_t frameIndex, std::int64_t mediaTime, std::uint64_t hash);

@@ -170,17 +170,17 @@ StreamImpl::Turn StreamImpl::poll(std::int64_t nowUs, std::optional<std::int64_t
   const std::lock_guard lock(mutex_);
   if (closed_) return {};
   if (closing_) return {parts_.empty() ? Work::Close : Work::None, kNow};
-  // A stream that waits for ever (a file) lets live ones pass, but not for ever.
+  // A stream without a deadline (a file) lets live ones pass, up to a bound.
   const std::int64_t patienceUs = options_.gatherDeadlineMs == 0 ? kPatienceUs : 0;
   if (revealing_) {
-    // Outputs that nobody gets come before those that somebody does: the part counts as its first picture, or the next.
+    // Outputs that are not delivered come before those that are: the part counts as its first picture, or the next.
     const auto& outputs = revealing_->chunk.outputs;
     for (std::size_t i = revealing_->device.nextOutputs().first; i < outputs.size(); ++i)
       if (outputs[i]) return {Work::Reveal, outputs[i]->arrivedUs + patienceUs};
     return {Work::Reveal, nowUs + patienceUs};
   }
   if (!later_.empty() && builder_.drained()) return {parts_.empty() ? Work::Marker : Work::None, kNow};
-  // A consumer that keeps its pictures stops its own stream, nobody else's.
+  // A consumer that keeps its pictures stops its own stream only.
   const int outputs = network_->first() ? kFirstChunkOutputs : kChunkFrames;
   if (outputs_.out() + outputs > options_.outputQueueFrames) return {};
   if (builder_.ready(nowUs)) return {Work::Chunk, builder_.oldestUs().value_or(nowUs) + patienceUs};
@@ -250,7 +250,7 @@ bool StreamImpl::deliver() {
     if (!picture.fence->done()) return false;
     picture.fence->wait();
     countWork(*chunk, *picture.fence);
-    if (!deliverPicture(*chunk, picture.output)) break;  // closing: nobody gets the others
+    if (!deliverPicture(*chunk, picture.output)) break;  // closing: the others are not delivered
   }
   if (!part.device.fence->done()) return false;
   part.device.fence->wait();

@@ -47,7 +47,7 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   bool deliver();
   // The flush or the resize that has been reached.
   void passMarker();
-  // The last calls to the listener; frees the stream's memory, or leaves it for ever when the device `hangs`.
+  // The last calls to the listener; frees the stream's memory, or never frees it when the device `hangs`.
   void finish(const Error* error, bool hangs = false);
   void reportError(const Error& error) { listener_->onError(error); }
 

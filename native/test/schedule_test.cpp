@@ -225,7 +225,7 @@ TEST(
   std::vector<std::string> order;
   for (const std::string& line : engine.gate->lines())
     if (!line.ends_with("after")) order.push_back(line);
-  // Chunk 0 of each has six latent frames and one picture that somebody gets, the oldest there is: A as a whole, then
+  // Chunk 0 of each has six latent frames and one picture that is delivered, the oldest there is: A as a whole, then
   // B. Then picture 1 of A (33 ms), of B (38 ms), and only then picture 5 of A (166 ms) and of B.
   std::vector<std::string> expected;
   for (const char* name : {"0", "1"}) {
@@ -335,7 +335,7 @@ TEST(
     engine->core->close();
     CHECK_EQUAL(a->held.size(), 1U);
     a->held.clear();
-    // A device that wakes up again finds nobody, and nothing breaks.
+    // A device that wakes up again finds no stream, and nothing breaks.
     gate->open = 1 << 30;
     gate->block = false;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

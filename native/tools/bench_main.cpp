@@ -4,7 +4,7 @@
 //   [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--ceiling TFLOPS] [--bandwidth TBPS] [--json FILE] [--commit
 //   ID]
 // Whole streams through the native Stream API: uint8 YUV frames of a quarter of the size in from host memory, uint8 YUV
-// frames out to host memory. No network, no codec, no pacing of what comes out. Parts, each in a process of its own;
+// frames out to host memory. No network, no codec, no pacing of what comes out. Parts, each in a separate process;
 // without --part all:
 //   sizes     frames a second, milliseconds a stage beside their floors, memory: 768x1408, 1152x2048, 1536x2560
 //   first     first picture of an engine that warmed up: first and second stream, one frame and 25 real frames
@@ -259,7 +259,7 @@ class Bench {
   double openSeconds_ = 0;
 };
 
-// Runs `part` in a process of its own, so that nothing is warm, loaded or allocated before it. @returns its JSON, or
+// Runs `part` in a separate process, so that nothing is warm, loaded or allocated before it. @returns its JSON, or
 // {"error": ..}
 std::string InChild(const char* name, const char* path, const std::function<Object()>& part) {
   int ends[2];

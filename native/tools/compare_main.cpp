@@ -4,7 +4,7 @@
 //   [--report] [--brief]
 // `plain` is plain bf16 on the processor (tools/plain_bf16.h), what the quality gate measures against.
 // A backend against another with synthetic weights of official widths: same frames, same noise, the oracle's masks
-// forced (--free: everybody's own). Prints, for every chunk, the relative error of block outputs and latents, the
+// forced (--free: each path's own). Prints, for every chunk, the relative error of block outputs and latents, the
 // frames' distance in dB, and the share of mask entries in which the backend's own choice differs. The oracle is the
 // reference in fp32; `reference:fp8` is fp32 with fp8's roundings, `cuda` the same card in another precision, fast
 // enough for whole models and pictures. Exit 1 above the tolerances (bf16: latent 2e-2, frames 40 dB; fp32: 1e-3; fp8:

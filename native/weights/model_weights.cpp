@@ -92,15 +92,15 @@ std::int64_t FirstNonFinite(DType dtype, std::span<const std::byte> data) {
 
 class ProgressCounter {
  public:
-  ProgressCounter(const LoadProgress& report, std::uint64_t total) : report_(report), total_(total) { tell(); }
+  ProgressCounter(const LoadProgress& report, std::uint64_t total) : report_(report), total_(total) { reportDone(); }
   void add(std::uint64_t bytes) {
     done_ += bytes;
-    if (done_ - told_ >= kProgressBytes || done_ == total_) tell();
+    if (done_ - reported_ >= kProgressBytes || done_ == total_) reportDone();
   }
 
  private:
-  void tell() {
-    told_ = done_;
+  void reportDone() {
+    reported_ = done_;
     if (report_ && !report_(done_, total_)) {
       throw Error("engine.cancelled", ErrorScope::Engine, "loading the weights was cancelled");
     }
@@ -108,7 +108,7 @@ class ProgressCounter {
   const LoadProgress& report_;
   std::uint64_t total_;
   std::uint64_t done_ = 0;
-  std::uint64_t told_ = 0;
+  std::uint64_t reported_ = 0;
 };
 
 void CheckFinite(const std::vector<std::pair<std::string, TensorView>>& tensors, std::uint64_t totalBytes,

@@ -16,7 +16,7 @@
 namespace flashvsr {
 
 // v1 and v1.1 have the same tensors; only the weights' values and one line of the projector differ (the cache rule), so
-// the variant cannot be seen from a file and is stated by whoever opens it.
+// the variant cannot be seen from a file and is stated by the caller that opens it.
 enum class ModelVariant : std::uint8_t { V1, V1_1 };
 // "v1" / "v1.1".
 std::string_view VariantName(ModelVariant variant);

@@ -9,7 +9,7 @@
 
 namespace flashvsr {
 
-// Views under names of their own; keeps the source they point into alive.
+// Views under other names; keeps the source they point into alive.
 class PartSource : public TensorSource {
  public:
   // `prefix` is what this part's names lack in `owner`; only reasons (`unusable`) are looked up there.

@@ -109,7 +109,7 @@ class CudaExecutor final : public Executor {
   Source source_;
   cudaStream_t stream_ = nullptr;
   cudaStream_t in_ = nullptr, out_ = nullptr;    // copies from and to the host
-  std::array<cudaEvent_t, kPicturesIn> read_{};  // when the kernels have read pictures[i]; null: nobody reads it
+  std::array<cudaEvent_t, kPicturesIn> read_{};  // when the kernels have read pictures[i]; null: not read by any kernel
   std::size_t nextIn_ = 0;
   std::map<void*, cudaEvent_t> downloads_;  // by device address: when the copy to the host has read it
   bool downloaded_ = false;                 // since the last fence

@@ -196,7 +196,7 @@ void CudaExecutor::run(const FinishPicture& op) {
   enter();
   paths_.requireWish();  // everything that makes a picture has been enqueued by now
   if (const auto download = downloads_.find(op.out.data); download != downloads_.end())
-    Check(cudaStreamWaitEvent(stream_, download->second, 0), "a picture that is still on its way out");
+    Check(cudaStreamWaitEvent(stream_, download->second, 0), "a picture that is still being downloaded");
   kernels::ColourMatchParams match;
   match.kind = op.match == ColourMatch::Adain     ? kernels::ColourMatchKind::kAdain
                : op.match == ColourMatch::Wavelet ? kernels::ColourMatchKind::kWavelet

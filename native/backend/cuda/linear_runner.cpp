@@ -25,8 +25,8 @@ kernels::Launched LinearRunner::run(const LinearCall& call, cudaStream_t stream)
   params.outputScale = call.weight->outputScale;
   params.activation = call.activation;
   params.path = path_;
-  // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (docs/kernels/linear.md); for the rest it stands
-  // in where there is no vendor product.
+  // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (docs/kernels/linear.md); for the rest it
+  // stands in where there is no vendor product.
   const bool ownFirst = params.activation == kernels::Activation::kGeluTanh && kernels::LinearOverlapsEpilogue(params);
   if (lt_ != nullptr && !ownFirst && VendorSuits(call) && lt_->run(call, workspace_, kWorkspaceBytes, stream))
     return {cudaSuccess, kernels::Taken::kVendor};

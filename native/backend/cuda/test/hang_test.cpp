@@ -44,7 +44,7 @@ class Listener final : public StreamListener {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::setvbuf(stdout, nullptr, _IONBF, 0);  // what is said must be there when this is killed
+  std::setvbuf(stdout, nullptr, _IONBF, 0);  // the output must be there when this is killed
   try {
     Threads threads;
     EngineOptions options;
@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
     engine.reset();
     std::printf("ok   closed; leaving while the kernel runs\n");
     std::fflush(stdout);
-    std::_Exit(0);  // exit() would wait for the kernel, for ever
+    std::_Exit(0);  // exit() would wait for the kernel, without end
   } catch (const std::exception& error) {
     std::printf("FAIL %s\n", error.what());
     return 1;
