@@ -24,6 +24,8 @@ struct Field {
   const char* name;
   Member Struct::*member;
 };
+template <typename Struct, typename Member>
+Field(const char*, Member Struct::*) -> Field<Struct, Member>;  // clang before 17 does not deduce aggregates
 
 // The table of a struct: a tuple of Field. Specialised in options.cpp.
 template <typename Struct>

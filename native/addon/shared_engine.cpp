@@ -85,7 +85,7 @@ std::shared_ptr<const ModelWeights> OpenModel(const ModelLocation& model, LoadOp
 std::shared_ptr<EngineLease> EngineLease::Acquire(const ModelLocation& model, const EngineOptions& options,
                                                   const OpenProgress& progress) {
   Table& table = TheTable();
-  const auto lease = std::make_shared<EngineLease>();
+  auto lease = std::make_shared<EngineLease>();
   const std::string key = KeyOf(model, options);
   while (true) {
     std::promise<std::shared_ptr<Engine>> opening;
