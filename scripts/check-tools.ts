@@ -42,5 +42,10 @@ else
     'skipped  for want of a GPU: CUDA kernels, CUDA parity and bench:engine (on a machine with one: npm run test:gpu)',
   );
 
+const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
+if (process.env['SOFTWARE_VULKAN'] !== undefined || existsSync(swiftShader))
+  console.log('found    software Vulkan (WebGPU tests)');
+else console.log("skipped  for want of Debian's chromium or SOFTWARE_VULKAN (a Vulkan driver's .json): WebGPU tests");
+
 for (const problem of problems) console.error(`MISSING  ${problem}`);
 process.exit(problems.length === 0 ? 0 : 1);

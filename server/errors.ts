@@ -94,6 +94,7 @@ export const ERRORS = {
     'List the models with `npm run cli -- models list` and give one of them to --model.',
   ),
   'model.invalid': entry('process', 422, 'Use a model file that fits the description in docs/models.md.'),
+  'model.device': entry('process', 422, 'Install the GPU driver and its Vulkan loader, or use --model.device cpu.'),
   'model.run': entry('stream', 500, 'See the message; if it repeats, start with another --model and report the log.'),
   'engine.unavailable': entry(
     'process',

@@ -5,7 +5,7 @@ type Shape = readonly (number | string)[];
 export interface TestTensor {
   readonly name: string;
   readonly shape: Shape;
-  readonly type?: 'float32' | 'uint8';
+  readonly type?: keyof typeof ELEMENT;
 }
 
 export interface TestNode {
@@ -25,7 +25,7 @@ export interface TestGraph {
   >;
 }
 
-const ELEMENT = { float32: 1, uint8: 2 } as const;
+const ELEMENT = { float32: 1, uint8: 2, int32: 6 } as const;
 
 function varint(value: number): number[] {
   const bytes: number[] = [];
@@ -109,6 +109,16 @@ export function nearestModel(scale: number, frame: TestTensor = FRAME): Uint8Arr
   });
 }
 
+/** nearestModel(4), which fails on every frame that is not `side` by `side`. */
+export function fixedSizeModel(side: number): Uint8Array {
+  return onnxFile({
+    inputs: [FRAME],
+    outputs: [UPSCALED],
+    nodes: [{ op: 'Add', inputs: ['frame', 'zeros'], outputs: ['same'] }, nearest('same', 'upscaled')],
+    constants: { ...scales(4), zeros: { dims: [1, 1, side, side], values: Array<number>(side * side).fill(0) } },
+  });
+}
+
 /** Its result is the frame before, enlarged: black at first, then each frame one late. Proves that state travels. */
 export function delayModel(scale: number, state: readonly [string, string] = ['hidden', 'hidden_out']): Uint8Array {
   const [input, output] = state;
@@ -148,5 +158,43 @@ export function planarModel(scale: number): Uint8Array {
       { op: 'Identity', inputs: ['chroma'], outputs: ['hidden_out'] },
     ],
     constants: scales(scale),
+  });
+}
+
+/**
+ * What a graph for GPUs looks like: planes of bytes in, x4 results of four samples in an int32, float state. Each frame comes out one late,
+ * its samples repeated; zeros at first.
+ */
+export function packedModel(): Uint8Array {
+  const parts = ['luma', 'chroma'] as const;
+  const states = parts.map((name): TestTensor => {
+    const [channels, height, width] = name === 'luma' ? [1, 'h', 'w'] : [2, 'half_h', 'half_w'];
+    return { name: `${name}_state`, shape: [1, channels, height, width] };
+  });
+  const float = { to: ELEMENT.float32 };
+  const int = { to: ELEMENT.int32 };
+  return onnxFile({
+    inputs: [plane('luma', 1, 'h', 'w'), plane('chroma', 2, 'half_h', 'half_w'), ...states],
+    outputs: [
+      { name: 'upscaled_luma', shape: [1, 1, 'h_out', 'words'], type: 'int32' },
+      { name: 'upscaled_chroma', shape: [1, 2, 'half_h_out', 'half_words'], type: 'int32' },
+      ...states.map((state) => ({ ...state, name: `${state.name}_out` })),
+    ],
+    nodes: [
+      { op: 'Cast', inputs: ['pairs'], outputs: ['pairs_int'], attributes: int },
+      ...parts.flatMap((name): TestNode[] => [
+        { op: 'Cast', inputs: [name], outputs: [`${name}_state_out`], attributes: float },
+        // One sample four times: times 257 as a float, which is exact, times 65537 as an integer.
+        { op: 'Mul', inputs: [`${name}_state`, 'byte_pair'], outputs: [`${name}_pair`] },
+        { ...nearest(`${name}_pair`, `${name}_rows`) },
+        { op: 'Cast', inputs: [`${name}_rows`], outputs: [`${name}_int`], attributes: int },
+        { op: 'Mul', inputs: [`${name}_int`, 'pairs_int'], outputs: [`upscaled_${name}`] },
+      ]),
+    ],
+    constants: {
+      scales: { dims: [4], values: [1, 1, 4, 1] },
+      byte_pair: { dims: [1], values: [257] },
+      pairs: { dims: [1], values: [65537] },
+    },
   });
 }

@@ -50,7 +50,7 @@ export function registerUpscale(program: Command): void {
     .option('-m, --model <name>', 'resize, a model name, a folder with manifest.json, or an .onnx file', 'auto')
     .option('-s, --scale <factor>', 'output size / input size, for models that do not fix it', '4')
     .option('--filter <filter>', 'of resize: lanczos or bicubic', 'lanczos')
-    .option('--device <device>', 'auto, cpu, cuda or reference', 'auto')
+    .option('--device <device>', 'auto, cpu, gpu, cuda or reference', 'auto')
     .option('--threads <count>', 'of an ONNX model', String(availableParallelism()))
     .option('--value-range <black,white>', 'of an ONNX model without a manifest (default: 0,1)')
     .option('--crf <quality>', 'x264 quality: 0 lossless, 18 close to the result, 28 small', '18')

@@ -75,10 +75,11 @@ export function modelRows(roots: readonly string[] = modelRoots()): ModelRow[] {
 
 function about(manifest: Manifest): string {
   if (manifest.kind === 'flashvsr') return `FlashVSR, ${manifest.label ?? manifest.name}`;
-  const { scale, fallbacks = [], auto, licence } = manifest;
+  const { scale, fallbacks = [], auto, gpu, licence } = manifest;
   const parts = [
     `ONNX x${scale}`,
     ...(auto ? [`auto for --scale ${scale}`] : []),
+    ...(gpu ? [`auto for --scale ${scale} on a GPU`] : []),
     ...(fallbacks.length > 0 ? [`under overload ${[...fallbacks, 'resize'].join(', then ')}`] : []),
     ...(licence === undefined ? [] : [licence]),
   ];

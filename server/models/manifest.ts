@@ -29,6 +29,8 @@ const onnxManifest = z.looseObject({
   bytes: bytes.optional(),
   /** `--model auto` takes this model for its scale. */
   auto: z.boolean().default(false),
+  /** Made for a GPU: `--model auto` takes it for its scale where one is there and fast enough. */
+  gpu: z.boolean().default(false),
   valueRange: z
     .tuple([z.number(), z.number()])
     .refine(([black, white]) => white !== black, 'both ends are the same')

@@ -81,4 +81,9 @@ export interface OnnxModel {
   readonly sizeMultiple?: number;
   /** Absent: pairs named `X`/`X_out`, `state_in_*`/`state_out_*` are found by name. */
   readonly recurrentState?: readonly RecurrentState[];
+  /**
+   * Runs on the GPU by WebGPU. `required`: or not at all. `preferred`: when that fails, at the start or later, the next model does its
+   * work, or the CPU where there is none. Absent: on the CPU.
+   */
+  readonly gpu?: 'required' | 'preferred';
 }

@@ -5,7 +5,8 @@ import { count } from './common.ts';
 export const modelSection = z.strictObject({
   /** `resize`, a name from `models list`, a folder with manifest.json or an .onnx file. `auto` takes the best this machine runs. */
   name: z.string().min(1).default('auto'),
-  device: z.enum(['auto', 'cpu', 'cuda', 'reference']).default('auto'),
+  /** `gpu`: ONNX models by WebGPU; `cuda` and `reference` are the FlashVSR engine's. */
+  device: z.enum(['auto', 'cpu', 'gpu', 'cuda', 'reference']).default('auto'),
   /** Output size / source size for `resize` and FlashVSR; other models bring their own. */
   scale: z.number().min(1).max(8).default(4),
   filter: z.enum(['bicubic', 'lanczos']).default('lanczos'),

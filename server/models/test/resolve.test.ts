@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema, type Config } from '../../config/config.ts';
 import { AppError } from '../../errors.ts';
 import { availableModels, modelHelp } from '../catalogue.ts';
-import { resolveModel } from '../resolve.ts';
+import { resolveModel, type Machine } from '../resolve.ts';
 import type { UpscalerSpec } from '../../upscalers/spec.ts';
 
 const root = mkdtempSync(path.join(tmpdir(), 'resolve-test-'));
@@ -73,8 +73,13 @@ addModel('wrong', onnx('wrong', 99));
 addModel('gone', onnx('gone', 4), []);
 addModel('needy', onnx('needy', 2, { fallbacks: ['absent', 'nano', 'nano-x2'] }));
 
+/** A machine with what is said. */
+function machine(cuda = false, gpuObjection: string | undefined = 'there is no GPU here'): Machine {
+  return { cudaUsable: async () => cuda, gpuObjection: async () => gpuObjection };
+}
+
 function resolve(model: Partial<Config['model']>): Promise<UpscalerSpec> {
-  return resolveModel({ model: configSchema.shape.model.parse(model) }, [root], undefined, async () => false);
+  return resolveModel({ model: configSchema.shape.model.parse(model) }, [root], undefined, machine());
 }
 
 async function failure(model: Partial<Config['model']>): Promise<AppError> {
@@ -114,7 +119,7 @@ it('auto takes an imported FlashVSR where CUDA is usable, the newest, and asks f
       { model: configSchema.shape.model.parse({ device }) },
       [path.join(root, place)],
       undefined,
-      async () => usable,
+      machine(usable),
     );
   expect(await auto('auto', true)).toMatchObject({ kind: 'flashvsr', label: 'flashvsr-v1.1' });
   expect(await auto('auto', false)).toMatchObject({ kind: 'resize' });
@@ -211,4 +216,46 @@ it('lists what there is', () => {
   expect(availableModels([root]).map((model) => model.name)).toEqual(
     expect.arrayContaining(['nano', 'mini', 'nano-x2', 'range', 'vsr', 'gone']),
   );
+});
+
+describe('GPU models', () => {
+  const gpuRoot = path.join(root, 'gpu-models');
+  beforeAll(() => {
+    addModel('gpu-models/midi', onnx('midi', 4, { gpu: true, fallbacks: ['nano'] }));
+    addModel('gpu-models/nano', onnx('nano', 4, { auto: true }));
+    writeFileSync(path.join(gpuRoot, 'other.onnx'), '');
+  });
+  const on = async (objection: string | undefined, model: Partial<Config['model']>, leftOut: string[] = []) =>
+    resolveModel(
+      { model: configSchema.shape.model.parse(model) },
+      [gpuRoot],
+      (name, reason) => leftOut.push(`${name}: ${reason}`),
+      { cudaUsable: async () => false, gpuObjection: async () => objection },
+    );
+
+  it('auto takes it where a GPU does it better, with the CPU models below it', async () => {
+    expect(await on(undefined, {})).toMatchObject({
+      model: { label: 'midi', gpu: 'preferred' },
+      fallbacks: [{ label: 'nano' }],
+    });
+    expect(await on(undefined, {})).not.toHaveProperty('fallbacks.0.gpu');
+    expect(await on(undefined, { device: 'cpu' })).toMatchObject({ model: { label: 'nano' } });
+  });
+
+  it('auto stays on the CPU for a slow GPU and reports why; without a GPU there is nothing to report', async () => {
+    const leftOut: string[] = [];
+    expect(await on('the GPU is no faster', {}, leftOut)).toMatchObject({ model: { label: 'nano' } });
+    expect(leftOut).toEqual(['midi on the GPU: the GPU is no faster']);
+    expect(await on('there is no GPU here', {}, leftOut)).toMatchObject({ model: { label: 'nano' } });
+    expect(leftOut).toHaveLength(1);
+  });
+
+  it('device gpu asks for the GPU, whatever the model; files of others go there by themselves when it is faster', async () => {
+    expect(await on('slow', { device: 'gpu' })).toMatchObject({ model: { label: 'midi', gpu: 'required' } });
+    const file = path.join(gpuRoot, 'other.onnx');
+    expect(await on('slow', { name: file, device: 'gpu' })).toMatchObject({ model: { gpu: 'required' } });
+    expect(await on(undefined, { name: file })).toMatchObject({ model: { gpu: 'preferred' } });
+    expect(await on('slow', { name: file })).not.toHaveProperty('model.gpu');
+    await expect(on(undefined, { device: 'gpu', scale: 2 })).rejects.toMatchObject({ code: 'model.device' });
+  });
 });

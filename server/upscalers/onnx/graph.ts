@@ -14,7 +14,7 @@ export interface GraphInfo {
   readonly outputs: readonly TensorInfo[];
 }
 
-export type StateType = 'float32' | 'uint8';
+export type StateType = 'float32' | 'float16' | 'uint8';
 
 export interface StatePair {
   readonly input: string;
@@ -31,6 +31,8 @@ export interface ModelGraph {
   /** Names of the picture's tensors: `rgb` one, `yuv420p` luma and chroma. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** `yuv420p` only: results are int32, four samples in each, the first in the lowest byte, rows filled up to a multiple of four. */
+  readonly packed: boolean;
   readonly states: readonly StatePair[];
   /** Set when the file fixes the frame's size. */
   readonly fixedWidth: number | undefined;
@@ -39,7 +41,7 @@ export interface ModelGraph {
 
 const EXPECTED =
   'either one float32 input of shape [1, 3, height, width] (RGB) and one such output a whole number of times as large, ' +
-  'or uint8 luma [1, 1, height, width] and chroma [1, 2, height / 2, width / 2] in and out; ' +
+  'or uint8 luma [1, 1, height, width] and chroma [1, 2, height / 2, width / 2] in and out (out also as int32, four samples in each); ' +
   'and for recurrent models pairs of state tensors [1, channels, height, width] named X and X_out';
 
 const describe = ({ name, type, shape }: TensorInfo): string => `${name}: ${type} [${shape.join(', ')}]`;
@@ -70,6 +72,7 @@ export function readGraph(model: OnnxModel, graph: GraphInfo): ModelGraph {
     layout,
     inputs: picture.inputs,
     outputs: picture.outputs,
+    packed: picture.packed,
     states: pairs.map((pair) => readState(model, graph, pair, picture.frame, layout)),
     fixedWidth: typeof width === 'number' ? width : undefined,
     fixedHeight: typeof height === 'number' ? height : undefined,
@@ -81,6 +84,7 @@ interface PictureTensors {
   readonly frame: TensorInfo;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  readonly packed: boolean;
 }
 
 function readRgb(
@@ -97,7 +101,7 @@ function readRgb(
   // Auxiliary outputs (features, intermediate scales) are common; the first with three channels is the picture.
   const upscaled = outputs.find((output) => fits(output, 'float32', 3));
   if (upscaled === undefined) throw invalidModel(model, 'none of its outputs is an RGB picture.', graph);
-  return { frame, inputs: [frame.name], outputs: [upscaled.name] };
+  return { frame, inputs: [frame.name], outputs: [upscaled.name], packed: false };
 }
 
 function readPlanes(
@@ -107,7 +111,9 @@ function readPlanes(
   outputs: readonly TensorInfo[],
 ): PictureTensors {
   const [luma, chroma] = [isPlane(inputs, 1), isPlane(inputs, 2)];
-  const [upscaledLuma, upscaledChroma] = [isPlane(outputs, 1), isPlane(outputs, 2)];
+  const packed = isPlane(outputs, 1) === undefined;
+  const type = packed ? 'int32' : 'uint8';
+  const [upscaledLuma, upscaledChroma] = [isPlane(outputs, 1, type), isPlane(outputs, 2, type)];
   if (luma === undefined || chroma === undefined || inputs.length > 2) {
     throw invalidModel(model, 'its inputs are not one luma and one chroma picture.', graph);
   }
@@ -115,12 +121,16 @@ function readPlanes(
     throw invalidModel(model, 'its outputs are not a luma and a chroma picture.', graph);
   }
   if ((model.sizeMultiple ?? 1) !== 1) throw invalidModel(model, 'sizeMultiple is for RGB models only.', graph);
-  return { frame: luma, inputs: [luma.name, chroma.name], outputs: [upscaledLuma.name, upscaledChroma.name] };
+  const [inputNames, outputNames] = [
+    [luma.name, chroma.name],
+    [upscaledLuma.name, upscaledChroma.name],
+  ];
+  return { frame: luma, inputs: inputNames, outputs: outputNames, packed };
 }
 
-function isPlane(tensors: readonly TensorInfo[], channels: number): TensorInfo | undefined {
+function isPlane(tensors: readonly TensorInfo[], channels: number, type = 'uint8'): TensorInfo | undefined {
   // The channels must be said: a free dimension could be either plane.
-  return tensors.find((tensor) => fits(tensor, 'uint8', channels) && tensor.shape[1] === channels);
+  return tensors.find((tensor) => fits(tensor, type, channels) && tensor.shape[1] === channels);
 }
 
 /** Four dimensions, batch 1 and so many channels, where the file says anything about them at all. */
@@ -144,8 +154,16 @@ function readState(
   }
   const { type, shape } = tensor;
   const channels = shape[1];
-  if ((type !== 'float32' && type !== 'uint8') || shape.length !== 4 || typeof channels !== 'number') {
-    throw invalidModel(model, `its recurrent state ${input} is no float32 or uint8 tensor of a fixed depth.`, graph);
+  if (
+    (type !== 'float32' && type !== 'float16' && type !== 'uint8') ||
+    shape.length !== 4 ||
+    typeof channels !== 'number'
+  ) {
+    throw invalidModel(
+      model,
+      `its recurrent state ${input} is no float32, float16 or uint8 tensor of a fixed depth.`,
+      graph,
+    );
   }
   return { input, output, type, channels, divisor: divisor ?? guessDivisor(shape, frame.shape, layout) };
 }

@@ -35,6 +35,8 @@ interface Job extends InferenceJob {
  */
 export class Inference {
   readonly models: readonly LoadedModel[];
+  /** Models that were to run on the GPU and cannot any more: streams pass them over. */
+  readonly lost = new Set<number>();
   readonly #worker: Worker;
   /** In the thread. */
   #running: Job | undefined;
@@ -45,6 +47,9 @@ export class Inference {
   private constructor(worker: Worker, models: readonly LoadedModel[]) {
     this.#worker = worker;
     this.models = models;
+    models.forEach(({ lost }, index) => {
+      if (lost !== undefined) this.lost.add(index);
+    });
     worker.on('message', (message: FromThread) => this.#onMessage(message));
     worker.on('error', (cause) => this.#end(new AppError('model.run', `The inference thread died: ${String(cause)}`)));
     worker.on('exit', () => this.#end(new AppError('model.run', 'The inference thread has ended.')));
@@ -126,7 +131,8 @@ export class Inference {
     const job = this.#running;
     this.#running = undefined;
     this.#next();
-    const { input, output, busyUs, error } = message;
+    const { input, output, busyUs, error, lost } = message;
+    if (lost && job !== undefined) this.lost.add(job.model);
     job?.resolve({ input, output, busyUs, error: error && AppError.fromJSON(error) });
   }
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AppError } from '../../errors.ts';
 import type { OnnxLayout, OnnxModel } from '../spec.ts';
+import { GpuTurns } from './gpu-turns.ts';
 import { invalidModel, readGraph, type GraphInfo, type ModelGraph, type TensorInfo } from './graph.ts';
 import { newSamples, tensorPlaces, type Samples } from './samples.ts';
 
@@ -21,8 +22,23 @@ export function sessionOptions(threads: number): InferenceSession.SessionOptions
   };
 }
 
-/** Recurrent tensors of one stream, in the order of the graph's state pairs. */
+/** The same by WebGPU; what it has no kernel for (arithmetic on shapes) runs on the CPU. @param states outputs that stay on the device */
+export function gpuSessionOptions(states: readonly string[]): InferenceSession.SessionOptions {
+  return {
+    ...sessionOptions(1),
+    executionProviders: [{ name: 'webgpu' }],
+    preferredOutputLocation: Object.fromEntries(states.map((name) => [name, 'gpu-buffer'])),
+  };
+}
+
+/** Recurrent tensors of one stream, in the order of the graph's state pairs. On a GPU they stay there. */
 export type StreamState = Tensor[];
+
+/** Where a session runs: `turns` only on the GPU, which all threads of the process share. */
+interface Placed {
+  readonly session: InferenceSession;
+  readonly turns?: GpuTurns;
+}
 
 /**
  * One model file in one thread. onnxruntime-node's `run` is synchronous behind its promise (it computes in a setImmediate),
@@ -31,34 +47,67 @@ export type StreamState = Tensor[];
 export class OnnxRunner {
   readonly model: OnnxModel;
   readonly scale: number;
-  readonly #session: InferenceSession;
+  readonly #placed: Placed;
   readonly #graph: ModelGraph;
 
-  private constructor(model: OnnxModel, session: InferenceSession, graph: ModelGraph, scale: number) {
+  private constructor(model: OnnxModel, placed: Placed, graph: ModelGraph, scale: number) {
     this.model = model;
-    this.#session = session;
+    this.#placed = placed;
     this.#graph = graph;
     this.scale = scale;
   }
 
-  /** Loads, checks the graph and runs it once on a small picture. @throws AppError model.invalid */
+  /**
+   * Loads, checks the graph and runs it once on a small picture.
+   *
+   * @throws AppError model.invalid | model.device when it should run on the GPU and cannot
+   */
   static async load(model: OnnxModel, threads: number): Promise<OnnxRunner> {
     await verifyFile(model);
-    let session: InferenceSession;
+    const session = await createSession(model, sessionOptions(threads));
+    if (model.gpu === undefined) return OnnxRunner.#checked(model, { session });
+    // The names of the states are known from the graph only, and a session's outputs are placed when it is made.
+    let graph: ModelGraph;
     try {
-      session = await InferenceSession.create(model.file, sessionOptions(threads));
-    } catch (cause) {
-      throw invalidModel(model, `onnxruntime cannot load it (${(cause as Error).message.trim()}).`, undefined, cause);
+      graph = readGraph(model, graphInfo(session));
+    } finally {
+      await session.release();
     }
+    if (graph.states.some(({ type }) => type === 'uint8')) {
+      throw new AppError('model.device', `${model.label} works in 8 bits, which WebGPU has no kernels for.`, {
+        context: { file: model.file },
+        remedy: 'Run it with --model.device cpu, or choose a model made for GPUs (midi).',
+      });
+    }
+    const turns = new GpuTurns();
+    try {
+      return await turns.run(async () => {
+        const options = gpuSessionOptions(graph.states.map(({ output }) => output));
+        return OnnxRunner.#checked(model, { session: await createSession(model, options), turns });
+      });
+    } catch (cause) {
+      throw new AppError('model.device', `${model.label} cannot run on a GPU here: ${(cause as Error).message}`, {
+        cause,
+        context: { file: model.file },
+        remedy: 'Install the GPU driver and its Vulkan loader (Debian: libvulkan1), or use --model.device cpu.',
+      });
+    }
+  }
+
+  static async #checked(model: OnnxModel, placed: Placed): Promise<OnnxRunner> {
+    const { session } = placed;
     try {
       const info = graphInfo(session);
       const graph = readGraph(model, info);
-      const scale = await probe(model, session, graph, info);
-      return new OnnxRunner(model, session, graph, scale);
+      return new OnnxRunner(model, placed, graph, await probe(model, session, graph, info));
     } catch (error) {
       await session.release();
       throw error;
     }
+  }
+
+  get onGpu(): boolean {
+    return this.#placed.turns !== undefined;
   }
 
   get layout(): OnnxLayout {
@@ -87,25 +136,28 @@ export class OnnxRunner {
   async run(input: Samples, output: Samples, width: number, height: number, state: StreamState): Promise<void> {
     const { layout, states } = this.#graph;
     const feeds = pictureTensors(layout, this.#graph.inputs, input, width, height);
-    // Given tensors are filled in place: the result lies in `output` without a copy.
-    const fetches: Record<string, Tensor | null> = pictureTensors(
-      layout,
-      this.#graph.outputs,
-      output,
-      width * this.scale,
-      height * this.scale,
-    );
+    const [resultWidth, resultHeight] = [width * this.scale, height * this.scale];
+    // Given tensors are filled in place: the result lies in `output` without a copy. Packed ones are unpacked into it.
+    const fetches: Record<string, Tensor | null> = this.#graph.packed
+      ? Object.fromEntries(this.#graph.outputs.map((name) => [name, null]))
+      : pictureTensors(layout, this.#graph.outputs, output, resultWidth, resultHeight);
     states.forEach((pair, index) => {
       const tensor = state[index];
       if (tensor !== undefined) feeds[pair.input] = tensor;
       fetches[pair.output] = null;
     });
     try {
-      const results = await this.#session.run(feeds, fetches);
+      const { session, turns } = this.#placed;
+      const results = await (turns === undefined
+        ? session.run(feeds, fetches)
+        : turns.run(() => session.run(feeds, fetches)));
       states.forEach((pair, index) => {
         const tensor = results[pair.output];
-        if (tensor !== undefined) state[index] = tensor;
+        if (tensor === undefined) return;
+        state[index]?.dispose();
+        state[index] = tensor;
       });
+      if (this.#graph.packed) unpack(this.#graph.outputs, results, output as Uint8Array, resultWidth, resultHeight);
     } catch (cause) {
       throw new AppError('model.run', `${this.model.label} failed on a ${width}x${height} frame: ${String(cause)}`, {
         cause,
@@ -115,8 +167,38 @@ export class OnnxRunner {
   }
 
   async close(): Promise<void> {
-    await this.#session.release();
+    await this.#placed.session.release();
   }
+}
+
+async function createSession(model: OnnxModel, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(model.file, options);
+  } catch (cause) {
+    throw invalidModel(model, `onnxruntime cannot load it (${(cause as Error).message.trim()}).`, undefined, cause);
+  }
+}
+
+/** Rows of whole 32-bit words -> the tightly packed picture. */
+function unpack(
+  names: readonly string[],
+  results: InferenceSession.OnnxValueMapType,
+  output: Uint8Array,
+  width: number,
+  height: number,
+): void {
+  tensorPlaces('yuv420p', width, height).forEach(({ dims: [, planes, rows, columns], start, length }, index) => {
+    const words = results[names[index] ?? '']?.data as Int32Array;
+    const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    if (columns % 4 === 0) {
+      output.set(bytes.subarray(0, length), start);
+      return;
+    }
+    const stride = Math.ceil(columns / 4) * 4;
+    for (let row = 0; row < planes * rows; row += 1) {
+      output.set(bytes.subarray(row * stride, row * stride + columns), start + row * columns);
+    }
+  });
 }
 
 /** A model whose manifest states its sha256 is that file or none. @throws AppError model.invalid */
@@ -168,9 +250,14 @@ function newState(graph: ModelGraph, width: number, height: number): StreamState
   return graph.states.map(({ type, channels, divisor }) => {
     const dims = stateDims(channels, divisor, width, height);
     const values = dims.reduce((product, dim) => product * dim, 1);
-    return type === 'float32'
-      ? new Tensor('float32', new Float32Array(values), dims)
-      : new Tensor('uint8', new Uint8Array(values), dims);
+    switch (type) {
+      case 'float32':
+        return new Tensor('float32', new Float32Array(values), dims);
+      case 'float16': // Zero has the same bits; Node 20 has no Float16Array.
+        return new Tensor('float16', new Uint16Array(values), dims);
+      case 'uint8':
+        return new Tensor('uint8', new Uint8Array(values), dims);
+    }
   });
 }
 
@@ -195,8 +282,11 @@ async function probe(model: OnnxModel, session: InferenceSession, graph: ModelGr
   }
   const dimsOf = (name: string | undefined): readonly number[] => results[name ?? '']?.dims ?? [];
   const [first] = graph.outputs;
-  const scale = (dimsOf(first)[3] ?? 0) / width;
-  const expected = tensorPlaces(graph.layout, width * scale, height * scale).map((place) => place.dims.join());
+  const scale = (dimsOf(first)[2] ?? 0) / height;
+  const expected = tensorPlaces(graph.layout, width * scale, height * scale).map(
+    ({ dims: [batch, planes, rows, columns] }) =>
+      [batch, planes, rows, graph.packed ? Math.ceil(columns / 4) : columns].join(),
+  );
   const found = graph.outputs.map((name) => dimsOf(name).join());
   if (!Number.isInteger(scale) || scale < 1 || scale > 8 || found.join(' ') !== expected.join(' ')) {
     const shapes = graph.outputs.map((name) => `[${dimsOf(name).join(', ')}]`).join(' and ');
@@ -211,5 +301,6 @@ async function probe(model: OnnxModel, session: InferenceSession, graph: ModelGr
       throw invalidModel(model, `its state ${output} has [${given}] where ${input} takes [${taken}].`, info);
     }
   });
+  for (const tensor of Object.values(results)) tensor.dispose();
   return scale;
 }

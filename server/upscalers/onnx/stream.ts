@@ -96,7 +96,8 @@ export class OnnxStream implements UpscalerStream {
       );
     }
     if (!this.ready) return 'full';
-    const rung = this.#rungs.find(({ index, tooLarge }) => index >= this.#rung && !tooLarge);
+    const { lost } = this.#options.inference;
+    const rung = this.#rungs.find(({ index, tooLarge }) => index >= this.#rung && !tooLarge && !lost.has(index));
     if (rung === undefined) this.#resize(picture);
     else this.#infer(picture, rung);
     return 'accepted';

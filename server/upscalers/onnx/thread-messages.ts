@@ -29,6 +29,9 @@ export interface LoadedModel {
   readonly scale: number;
   readonly fixedWidth: number | undefined;
   readonly fixedHeight: number | undefined;
+  readonly onGpu: boolean;
+  /** Why it does not run where it should: its work is the next model's. */
+  readonly lost?: AppErrorJson;
 }
 
 export type FromThread =
@@ -40,4 +43,6 @@ export type FromThread =
       readonly output: Samples;
       readonly busyUs: number;
       readonly error: AppErrorJson | undefined;
+      /** The GPU is gone for this model: the next one does its work. */
+      readonly lost: boolean;
     };

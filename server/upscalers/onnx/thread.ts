@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
+import type { OnnxModel } from '../spec.ts';
 import { OnnxRunner, type StreamState } from './runner.ts';
 import type { FromThread, ThreadData, ToThread } from './thread-messages.ts';
 
@@ -16,6 +17,8 @@ const port = parentPort;
 if (port === null) throw new Error('server/upscalers/onnx/thread.ts runs in a worker thread only.');
 const { models, threads } = workerData as ThreadData;
 const runners: OnnxRunner[] = [];
+/** By model: why it does not run on the GPU as it should, so that the next one does its work. */
+const losses = new Map<number, AppError>();
 const memories = new Map<number, Memory>();
 /** Runs follow each other; the promise of the last one. */
 let tail: Promise<void> = Promise.resolve();
@@ -29,6 +32,7 @@ async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
   let memory = memories.get(stream);
   // Another size or another model: what was remembered means nothing any more.
   if (memory?.model !== model || memory.width !== width || memory.height !== height) {
+    forget(stream);
     memory = { model, width, height, state: runner.newState(width, height) };
     memories.set(stream, memory);
   }
@@ -40,19 +44,53 @@ async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
     failed = AppError.from(error, 'model.run');
   }
   const busyUs = monotonicUs() - startedAtUs;
-  post({ type: 'done', input, output, busyUs, error: failed?.toJSON() }, [input.buffer, output.buffer]);
+  // A frame that fails on the CPU is that frame's; on a GPU the device is gone, and every later one would fail, too.
+  const lost = failed !== undefined && runner.onGpu && (await leaveGpu(model, failed));
+  post({ type: 'done', input, output, busyUs, error: failed?.toJSON(), lost }, [input.buffer, output.buffer]);
+}
+
+/** Puts a model on the CPU. @returns whether the next model does its work instead */
+async function leaveGpu(index: number, reason: AppError): Promise<boolean> {
+  for (const [stream, memory] of memories) if (memory.model === index) forget(stream);
+  const model = models[index];
+  const before = runners[index];
+  if (model === undefined) return false;
+  const { gpu: _, ...onCpu } = model;
+  runners[index] = await OnnxRunner.load(onCpu, threads);
+  await before?.close().catch(() => undefined); // of a device that is gone
+  if (index === models.length - 1) return false;
+  losses.set(index, reason);
+  return true;
+}
+
+async function loadOne(model: OnnxModel, index: number): Promise<void> {
+  try {
+    runners[index] = await OnnxRunner.load(model, threads);
+  } catch (error) {
+    const reason = AppError.from(error, 'model.invalid');
+    if (model.gpu !== 'preferred' || reason.code !== 'model.device') throw reason;
+    await leaveGpu(index, reason);
+  }
 }
 
 async function load(): Promise<void> {
-  for (const model of models) runners.push(await OnnxRunner.load(model, threads));
+  for (const [index, model] of models.entries()) await loadOne(model, index);
   post({
     type: 'loaded',
-    models: runners.map(({ layout, scale, fixedWidth, fixedHeight }) => ({ layout, scale, fixedWidth, fixedHeight })),
+    models: runners.map(({ layout, scale, fixedWidth, fixedHeight, onGpu }, index) => {
+      const lost = losses.get(index)?.toJSON();
+      return { layout, scale, fixedWidth, fixedHeight, onGpu, ...(lost === undefined ? {} : { lost }) };
+    }),
   });
 }
 
+function forget(stream: number): void {
+  for (const tensor of memories.get(stream)?.state ?? []) tensor.dispose();
+  memories.delete(stream);
+}
+
 async function close(): Promise<void> {
-  memories.clear();
+  for (const stream of [...memories.keys()]) forget(stream);
   for (const runner of runners.splice(0)) await runner.close();
   port?.close();
 }
@@ -63,7 +101,7 @@ port.on('message', (message: ToThread) => {
       case 'run':
         return run(message);
       case 'forget':
-        memories.delete(message.stream);
+        forget(message.stream);
         return undefined;
       case 'close':
         return close();

@@ -2,14 +2,15 @@ import { AppError } from '../../errors.ts';
 import { resizeLabel, scaledSize } from '../plain-resize.ts';
 import type { UpscalerSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import { gpuName } from './gpu-name.ts';
 import { Inference } from './inference.ts';
 import { OnnxStream } from './stream.ts';
 
 export type OnnxSpec = Extract<UpscalerSpec, { kind: 'onnx' }>;
 
 /**
- * Any ONNX super-resolution model with NCHW RGB in and out, on the CPU by onnxruntime, frame by frame, with recurrent
- * state where the model has one. Rungs: the model, its cheaper fallbacks (those of a smaller scale are resized to the same
+ * Any ONNX super-resolution model with NCHW RGB or I420 planes in and out, by onnxruntime on the CPU or on a GPU, frame by frame, with
+ * recurrent state where the model has one. Rungs: the model, its cheaper fallbacks (those of a smaller scale are resized to the same
  * result), plain bicubic resize.
  */
 export class OnnxUpscaler implements Upscaler {
@@ -27,7 +28,7 @@ export class OnnxUpscaler implements Upscaler {
       label: spec.model.label,
       superResolution: true,
       scale,
-      device: 'cpu',
+      device: inference.models.some(({ onGpu }) => onGpu) ? gpuName() : 'cpu',
       lookAheadFrames: 0,
       chunkFrames: 1,
       rungs: [spec.model.label, ...spec.fallbacks.map((model) => model.label), resizeLabel('bicubic')],
