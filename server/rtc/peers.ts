@@ -16,7 +16,7 @@ export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'closed';
 export interface ForwardPacket {
   /**
    * Identifies the RTP stream; unique in the process. When it changes (new SSRC, publisher reconnected) sequence and
-   * timestamp begin anew and viewers continue theirs without a gap.
+   * timestamp start again, and viewers continue theirs without a gap.
    */
   readonly stream: number;
   readonly payload: Uint8Array;

@@ -237,9 +237,9 @@ export class SendStream {
     index: number,
     nowUs: MonotonicUs,
   ): Buffer {
-    const told = coloured !== undefined && colourSpace?.length === COLOUR_SPACE_BYTES;
-    const header = told ? coloured : plain;
-    if (told) header.set(colourSpace, header.length - COLOUR_SPACE_ROOM + 1);
+    const carriesColour = coloured !== undefined && colourSpace?.length === COLOUR_SPACE_BYTES;
+    const header = carriesColour ? coloured : plain;
+    if (carriesColour) header.set(colourSpace, header.length - COLOUR_SPACE_ROOM + 1);
     header[1] = marker ? payloadType | 0x80 : payloadType;
     header[2] = (index >> 8) & 0xff;
     header[3] = index & 0xff;

@@ -7,7 +7,7 @@ import type { PublisherListener, PublisherPeer, RtcOptions, RtcStack, ViewerList
 import { PublisherConnection } from './publisher-connection.ts';
 import { ViewerConnection } from './viewer-connection.ts';
 
-/** One timer for all peers: retransmission requests, feedback, reports and silence are looked after this often. */
+/** One timer for all peers: interval at which all peers poll retransmissions, feedback, reports and liveness. */
 const TICK_MS = 10;
 const PUMP_MS = 2;
 
@@ -18,7 +18,7 @@ interface Ticking {
   toJSON?(): object;
 }
 
-/** WebRTC on werift's ICE and our own DTLS, SRTP and RTP. */
+/** WebRTC of our own: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
 export class WeriftStack implements RtcStack {
   readonly #options: RtcOptions;
   readonly #createRecorder: (() => SessionRecorder) | undefined;

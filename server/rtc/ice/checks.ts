@@ -238,7 +238,7 @@ export class ConnectivityChecks {
     if (!timingSafeEqual(transaction.id, message.transactionId)) return false;
     const authentic = hasIntegrity(data, message, transaction.credentials.remotePassword);
     if (message.messageClass === 'error') {
-      // 400 and 401 come without integrity: whoever knows the transaction saw the check, and only this pair ends.
+      // 400 and 401 come without integrity: knowing the transaction means having seen the check, and only this pair ends.
       this.#onError(pair, transaction, authentic ? message.errorCode : undefined, nowUs);
       return true;
     }

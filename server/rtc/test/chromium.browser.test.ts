@@ -407,14 +407,14 @@ describe('Chromium', () => {
     expect(drops).toEqual({});
   });
 
-  it('is told to leave when the page does: the peer closes without waiting for silence', async () => {
+  it('closes the peer when the page leaves, without waiting for silence', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180 });
     await until('access units', () => units.length > 5, 5000);
     await page.evaluate('peers.publisher.close()');
     await until('closed', () => publisher.state === 'closed', 5000);
   });
 
-  it('tells the page when the server closes: its transport is closed without a timeout', async () => {
+  it('closes the page’s transport when the server closes, without a timeout', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180 });
     await until('access units', () => units.length > 5);
     await publisher.close();

@@ -113,7 +113,7 @@ describe('colours of a canvas published by Chromium', () => {
   let decoder: Decoder | undefined;
   let decoded: number;
   let latest: { bars: number[][]; colour: Picture['colour'] } | undefined;
-  let told: AccessUnit['colour'][];
+  let reported: AccessUnit['colour'][];
 
   beforeAll(async () => {
     server = createServer((_request, response) => {
@@ -135,7 +135,7 @@ describe('colours of a canvas published by Chromium', () => {
     decoder = undefined;
     decoded = 0;
     latest = undefined;
-    told = [];
+    reported = [];
     page = await browser.newPage();
     page.on('pageerror', (error) => console.error('page:', error));
     await page.exposeFunction('signal', (kind: 'publish' | 'watch', sdp: string) => accept(kind, sdp));
@@ -171,7 +171,7 @@ describe('colours of a canvas published by Chromium', () => {
 
   function decode(unit: AccessUnit): void {
     decoder ??= new Decoder({ codec: unit.codec, maxPixels: WIDTH * HEIGHT });
-    if (unit.keyframe) told.push(unit.colour);
+    if (unit.keyframe) reported.push(unit.colour);
     for (const picture of decoder.decode(unit)) {
       decoded += 1;
       latest = { bars: middles(picture), colour: picture.colour };
@@ -192,7 +192,7 @@ describe('colours of a canvas published by Chromium', () => {
         await wait(20);
       }
       expect(latest?.colour).toEqual({ matrix: 'bt601', range: 'limited' });
-      expect(told[0], 'told with the first keyframe').toEqual({ matrix: 'bt709', range: 'full' });
+      expect(reported[0], 'reported with the first keyframe').toEqual({ matrix: 'bt709', range: 'full' });
       expectBars(`${codec} decoded`, latest?.bars ?? []);
 
       await page.evaluate(`watch()`);

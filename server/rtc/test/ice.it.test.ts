@@ -85,7 +85,7 @@ describe('ICE options', () => {
     expect(late[0]?.candidate).toContain('198.51.100.9 4321 typ srflx');
   });
 
-  it('contact nobody when no server is configured', async () => {
+  it('contact no server when none is configured', async () => {
     const peer = stackWith({}).createPublisher(LISTENER);
     const startedAt = performance.now();
     const answer = await peer.accept(CHROMIUM_PUBLISH);

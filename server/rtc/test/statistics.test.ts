@@ -47,7 +47,7 @@ describe('ReceiveStream', () => {
     expect(shaky.report(0).jitter).toBeLessThan(361);
   });
 
-  it('tells how long ago the sender reported, for its round trip time', () => {
+  it('reports the time since the sender’s report, for the sender’s round trip time', () => {
     const stream = new ReceiveStream(1, 90_000);
     expect(stream.report(0)).toMatchObject({ lastReport: 0, delaySinceReport: 0 });
     stream.onSenderReport(0xabcd_1234, 1_000 * MS);
