@@ -81,9 +81,11 @@ export class Audience {
 
   /** @param open makes the subscriber, which counts from here on and may report `started` at any time */
   subscribe<T extends Subscriber>(open: (subscription: Subscription) => T): T {
-    let current: T | undefined;
+    // Filled when `open` has returned: a subscriber has nothing to ask before.
+    const made: { subscriber?: T } = {};
     const known = (act: (subscriber: T) => void): void => {
-      if (current !== undefined && this.#subscribers.get(current.id) === current) act(current);
+      const { subscriber } = made;
+      if (subscriber !== undefined && this.#subscribers.get(subscriber.id) === subscriber) act(subscriber);
     };
     const subscriber = open({
       started: () => known((started) => this.#onStarted(started)),
@@ -96,7 +98,7 @@ export class Audience {
           this.#requests.onEnded(ended);
         }),
     });
-    current = subscriber;
+    made.subscriber = subscriber;
     this.#subscribers.set(subscriber.id, subscriber);
     return subscriber;
   }

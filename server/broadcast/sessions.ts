@@ -3,9 +3,9 @@ import type { BroadcastList, BroadcastStats, ModelSummary, SessionState, ViewerS
 import type { IceCandidate, IceServer } from '../rtc/peers.ts';
 
 /**
- * What signaling needs from the domain (implemented in server/broadcast, faked in tests). One session is one WebRTC peer:
- * a publisher's or a viewer's. The WebSocket server remembers which socket made which session, so the port never sees a
- * session id that its caller does not own; ids are nevertheless unguessable, since WHIP/WHEP will put them into URLs.
+ * What adapters need from the domain (implemented by PeerSessions, faked in tests). One session is one WebRTC peer: a
+ * publisher's or a viewer's. The WebSocket server remembers which socket made which session, so the domain never sees a
+ * session id that its caller does not own; ids are unguessable all the same, since WHIP and WHEP put them into URLs.
  *
  * Every method may throw (or reject with) an AppError; its code, message and remedy reach the client as they stand.
  */
@@ -15,7 +15,7 @@ export interface SessionService {
 
   /**
    * Starts a broadcast, or takes it over when `resumeToken` is that of its first publisher (the old publisher session, if
-   * it still hangs on, gets state `ended` with error broadcast.nameTaken so that it does not fight back; viewers stay).
+   * it is still there, gets state `ended` with error broadcast.nameTaken so that it does not fight back; viewers stay).
    * @throws AppError broadcast.nameTaken | server.full | engine.full | server.draining | sdp.invalid | sdp.unsupported
    */
   publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply>;
@@ -34,7 +34,7 @@ export interface SessionService {
 
   /**
    * Ends a session; unknown ones are ignored. After `request` a publisher's name is free at once; after `disconnected`
-   * (its socket is gone) it stays reserved for broadcast.resumeSeconds. No sink method is called any more after this.
+   * (its socket is gone) it stays reserved for broadcast.resumeSeconds if a picture has come. The sink is not called after this.
    */
   leave(session: string, cause: LeaveCause): Promise<void>;
 

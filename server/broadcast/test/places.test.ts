@@ -62,7 +62,6 @@ it('keeps a place taken until its pipeline’s thread is gone, then passes it on
 
 it('asks the idlest broadcast for its place only when no other is about to come free', async () => {
   let asked = 0;
-  let held: Place | undefined;
   const places: Places = new Places({
     capacity: 1,
     hasIdle: () => true,
@@ -72,7 +71,7 @@ it('asks the idlest broadcast for its place only when no other is about to come 
       return true;
     },
   });
-  held = places.tryTake();
+  const held = places.tryTake();
   expect(() => places.check()).not.toThrow();
   await places.take(never);
   expect(asked).toBe(1);
