@@ -46,7 +46,7 @@ function forFiles(spec: UpscalerSpec): UpscalerSpec {
  * @throws AppError file.unreadable | model.* | engine.*
  */
 export async function upscaleFile(input: string, output: string, options: UpscaleOptions): Promise<UpscaleResult> {
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   checkPaths(input, output, options.overwrite);
   const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
   const part = partName(output);
@@ -56,7 +56,7 @@ export async function upscaleFile(input: string, output: string, options: Upscal
       const job = new UpscaleJob(reader, upscaler, part, options);
       const { frames, width, height } = await job.run();
       renameSync(part, output);
-      const seconds = (Date.now() - startedAt) / 1000;
+      const seconds = (performance.now() - startedAt) / 1000;
       return { frames, damagedPackets: reader.damagedPackets, width, height, label: upscaler.info.label, seconds };
     } finally {
       await reader.close();

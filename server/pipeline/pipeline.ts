@@ -47,7 +47,7 @@ export class Pipeline {
   readonly #onClosed: () => void;
   #state: State = 'running';
   #worker: Worker;
-  #startedAtMs = Date.now();
+  #startedAtMs = performance.now();
   #backoffMs = FIRST_BACKOFF_MS;
   #restartTimer: NodeJS.Timeout | undefined;
   /** Told to a worker that replaces a dead one. */
@@ -138,7 +138,7 @@ export class Pipeline {
       workerData: this.#options,
       execArgv: [],
     });
-    this.#startedAtMs = Date.now();
+    this.#startedAtMs = performance.now();
     this.#listening = false;
     this.#whenListening = new Promise((resolve) => {
       worker.once('message', () => {
@@ -181,7 +181,7 @@ export class Pipeline {
   #onExit(code: number, cause: unknown): void {
     if (this.#state !== 'running') return;
     this.#state = 'restarting';
-    const ranMs = Date.now() - this.#startedAtMs;
+    const ranMs = performance.now() - this.#startedAtMs;
     if (ranMs > HEALTHY_MS) this.#backoffMs = FIRST_BACKOFF_MS;
     const waitMs = this.#backoffMs;
     this.#backoffMs = Math.min(MAX_BACKOFF_MS, this.#backoffMs * 2);
