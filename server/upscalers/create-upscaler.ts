@@ -26,19 +26,20 @@ export async function createUpscaler(spec: UpscalerSpec): Promise<Upscaler> {
       return OnnxUpscaler.load(spec);
     }
     case 'flashvsr': {
-      const main = await (await flashVsr()).createFlashVsrUpscaler(spec);
-      return spec.smallModel === undefined ? main : withSmallModel(main, spec.smallModel);
+      return withLadder(await (await flashVsr()).createFlashVsrUpscaler(spec), spec.smallModel);
     }
   }
 }
 
-async function withSmallModel(main: Upscaler, { model, threads }: SmallModel): Promise<Upscaler> {
-  const { SmallModelUpscaler } = await import('./small-model/upscaler.ts');
+async function withLadder(main: Upscaler, small: SmallModel | undefined): Promise<Upscaler> {
+  const { LadderedUpscaler } = await import('./laddered-upscaler.ts');
+  if (small === undefined) return new LadderedUpscaler({ main });
+  const { model, threads } = small;
   const load = async (): Promise<Upscaler> => {
     const { OnnxUpscaler } = await import('./onnx/upscaler.ts');
     return OnnxUpscaler.load({ kind: 'onnx', model, threads, fallbacks: [] });
   };
-  return new SmallModelUpscaler({ main, label: model.label, load });
+  return new LadderedUpscaler({ main, small: { label: model.label, load } });
 }
 
 async function flashVsr(): Promise<FlashVsrModule> {

@@ -1,5 +1,4 @@
 import { threadId } from 'node:worker_threads';
-import { PictureScaler } from '../../codec/scaler.ts';
 import { AppError } from '../../errors.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import type { Colour } from '../../media/types.ts';
@@ -14,23 +13,25 @@ export interface FlashVsrStreamOptions {
   readonly spec: FlashVsrSpec;
   readonly format: StreamFormat;
   readonly listener: UpscalerListener;
-  /** Sparse ratio of every rung; the rung behind the last is a plain resize. */
+  /** Sparse ratio of every rung. */
   readonly sparseRatios: readonly number[];
+  /** Frames of a steady chunk, and those that must follow its last. */
+  readonly chunkFrames: number;
+  readonly lookAheadFrames: number;
   readonly onClose: () => void;
 }
 
 /** Live pictures from the decoder are always this (see Picture). */
 const LIVE_COLOUR: Colour = { matrix: 'bt601', range: 'limited' };
 /**
- * Pictures that may be inside a live stream: a chunk that gathers, the look-ahead, and twelve frame times for a chunk that
- * waits for the device and is worked on. More would only be delay: measured with two streams at 97 % of an H100, a line of
- * 28 stayed full for ever and every picture came out too late to be shown.
+ * Frame times of queueing for a chunk that waits for the device and is worked on, besides the chunk that gathers and its look-ahead.
+ * More would only be delay: at 97 % load of an H100 by two streams, a bound of 28 frames inside stayed full and every frame was late.
  */
-const LIVE_PENDING = 8 + 4 + 12;
+const QUEUEING_FRAMES = 12;
 
 /**
- * One broadcast through the engine. Pictures stand in one line: what is pushed while the engine must first be emptied (a
- * switch to plain resize, another colour) waits in `#waiting`, and results keep the order of the pushes.
+ * One broadcast through the engine. What is pushed while the engine must first be emptied, because the colour changes, waits in
+ * `#waiting`: results keep the order of the pushes.
  */
 export class FlashVsrUpscalerStream implements UpscalerStream {
   readonly outputWidth: number;
@@ -50,7 +51,6 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
   #reopening = false;
   #flushWanted = false;
   #whenEmpty: (() => void)[] = [];
-  #resizer: PictureScaler | undefined;
   #busyUs = 0;
   /** What the native stream had counted when it was last asked. */
   #nativeBusyUs = 0;
@@ -63,7 +63,10 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
     this.outputWidth = native.outputWidth;
     this.outputHeight = native.outputHeight;
     const { coldStartFrames = 0, gatherDeadlineMs } = options.spec;
-    this.#maxPending = gatherDeadlineMs === 0 ? Number.POSITIVE_INFINITY : LIVE_PENDING + coldStartFrames;
+    this.#maxPending =
+      gatherDeadlineMs === 0
+        ? Number.POSITIVE_INFINITY
+        : options.chunkFrames + options.lookAheadFrames + QUEUEING_FRAMES + coldStartFrames;
   }
 
   /** @throws AppError engine.memory | config.invalid */
@@ -81,15 +84,11 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
 
   get ready(): boolean {
     if (this.#closed !== undefined || this.pending >= this.#maxPending) return false;
-    return this.#transition !== undefined || this.#plainResize || this.#native.ready;
+    return this.#transition !== undefined || this.#native.ready;
   }
 
   get busyUs(): number {
     return this.#busyUs;
-  }
-
-  get #plainResize(): boolean {
-    return this.#rung >= this.#options.sparseRatios.length;
   }
 
   push(picture: Picture): PushResult {
@@ -102,9 +101,9 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
 
   setRung(rung: number): void {
     const { sparseRatios } = this.#options;
-    this.#rung = Math.max(0, Math.min(rung, sparseRatios.length));
+    this.#rung = Math.max(0, Math.min(rung, sparseRatios.length - 1));
     if (this.#closed !== undefined) return;
-    if (!this.#plainResize) this.#native.update(settingsOf(this.#options, this.#rung));
+    this.#native.update(settingsOf(this.#options, this.#rung));
     this.#pump();
   }
 
@@ -125,7 +124,6 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
   async #end(): Promise<void> {
     for (const picture of this.#waiting.splice(0)) picture.release?.();
     this.#inside.clear();
-    this.#resizer?.close();
     this.#wake();
     this.#options.onClose();
     await this.#native.close();
@@ -144,8 +142,7 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
       }
       const sameColour =
         picture.colour.matrix === this.#nativeColour.matrix && picture.colour.range === this.#nativeColour.range;
-      if ((this.#plainResize || !sameColour) && this.#inside.size > 0) this.#empty();
-      else if (this.#plainResize) this.#resize(picture);
+      if (!sameColour && this.#inside.size > 0) this.#empty();
       else if (!sameColour) this.#reopen(picture.colour);
       else if (!this.#enter(picture)) break;
     }
@@ -165,23 +162,6 @@ export class FlashVsrUpscalerStream implements UpscalerStream {
     this.#waiting.shift();
     picture.release?.();
     return true;
-  }
-
-  #resize(picture: Picture): void {
-    this.#waiting.shift();
-    const startedAtUs = monotonicUs();
-    try {
-      this.#resizer ??= new PictureScaler(this.outputWidth, this.outputHeight, 'bicubic');
-      const result = this.#resizer.scale(picture);
-      const now = monotonicUs();
-      this.#busyUs += now - startedAtUs;
-      result.trace.upscaledAtUs = now;
-      this.#options.listener.onPicture(result);
-    } catch (error) {
-      const { message } = AppError.from(error);
-      this.#options.listener.onError(new AppError('model.run', message, { cause: error, scope: 'frame' }));
-    }
-    picture.release?.();
   }
 
   /** Gets everything out of the engine. What has not come out by then was lost, and reported as an error. */

@@ -19,7 +19,7 @@ const WARM_UP_SOURCE = { sourceWidth: 320, sourceHeight: 180 } as const;
 /** Shares of the wanted sparse ratio: fewer attention blocks for less work, the first steps of the overload ladder. */
 const SPARSE_SHARES = [1, 0.75, 0.5] as const;
 
-/** The sparse ratio of every rung; the rung behind the last is a plain resize. */
+/** The sparse ratio of every rung. */
 export function sparseRatios(sparseRatio: number): readonly number[] {
   return SPARSE_SHARES.map((share) => sparseRatio * share);
 }
@@ -71,8 +71,7 @@ export class FlashVsrUpscaler implements Upscaler {
       lookAheadFrames: LOOK_AHEAD_FRAMES,
       chunkFrames: CHUNK_FRAMES,
       firstChunkFrames: spec.coldStartFrames ?? FIRST_CHUNK_FRAMES,
-      rungs: [...sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`), 'bicubic resize'],
-      chunkedRungs: SPARSE_SHARES.length,
+      rungs: sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`),
       shared: true,
     };
   }
@@ -85,6 +84,8 @@ export class FlashVsrUpscaler implements Upscaler {
       format,
       listener,
       sparseRatios: sparseRatios(this.#spec.sparseRatio),
+      chunkFrames: this.info.chunkFrames,
+      lookAheadFrames: this.info.lookAheadFrames,
       onClose: () => this.#streams.delete(stream),
     });
     this.#streams.add(stream);
