@@ -57,9 +57,10 @@ StreamImpl::StreamImpl(std::shared_ptr<EngineCore> core, const StreamOptions& op
           TightPictureBytes(options.outputFormat.pixels, options.sourceWidth, options.sourceHeight)),
       static_cast<std::size_t>(std::min(options.inputQueueFrames, options.coldStartFrames + 2 * kChunkFrames)),
       allocate);
-  outputs_.reserve(OutputBytes(options, geometry_),
-                   static_cast<std::size_t>(std::max(options.coldStartFrames - kLookAheadFrames, 1) + 2 * kChunkFrames),
-                   allocate);
+  outputs_.reserve(
+      OutputBytes(options, geometry_),
+      static_cast<std::size_t>(std::max(options.coldStartFrames - kLookAheadFrames, 1)) + std::size_t{2} * kChunkFrames,
+      allocate);
   if (!options.recordPath.empty()) recording_ = std::make_unique<RecordingWriter>(options.recordPath, options);
 }
 

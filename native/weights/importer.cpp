@@ -233,7 +233,7 @@ std::string ImportModel(const ImportOptions& options) {
     }
   }
   const std::string sha256 = file.finish();
-  const std::string manifest = ManifestJson(options, model->dims(), file.bytes(), sha256, hashing.get());
+  std::string manifest = ManifestJson(options, model->dims(), file.bytes(), sha256, hashing.get());
   HashedFile manifestFile(staging.path() / kManifestFileName);
   manifestFile.write(TextBytes(manifest));
   manifestFile.finish();
