@@ -36,6 +36,8 @@ MIDI_ARCHITECTURE = (
 )
 # `--model auto` takes these for their scale; the overload ladder goes on with these (server/models/manifest.ts).
 AUTO = ("nano", "nano-x2")
+# On a GPU it takes these for their scale: none until midi is better than nano in every row of bench:quality.
+AUTO_ON_GPU = ()
 FALLBACKS = {"midi": ["nano", "mini", "nano-x2"], "nano": ["mini", "nano-x2"], "mini": ["nano-x2"]}
 
 
@@ -89,7 +91,7 @@ def manifest(net: modules.Network | Midi, file: str, data: bytes, args, training
         "file": file,
         "scale": s,
         "auto": config.name in AUTO,
-        **({"gpu": True} if isinstance(net, Midi) else {}),
+        **({"gpu": config.name in AUTO_ON_GPU} if isinstance(net, Midi) else {}),
         "fallbacks": FALLBACKS.get(config.name, []),
         "layout": "yuv420p",
         "valueRange": [0, 255],
