@@ -56,12 +56,20 @@ interface KeyOffer {
   readonly publicKey: Buffer;
 }
 
+/** What our second flight answers. */
+interface Answer {
+  readonly agreed: Agreement;
+  readonly offer: KeyOffer;
+  /** Of our CertificateVerify; undefined: the server does not ask for a certificate. */
+  readonly scheme?: number;
+}
+
 type State =
   | { readonly at: 'serverHello' }
   | { readonly at: 'certificate'; readonly agreed: Agreement }
   | { readonly at: 'serverKeyExchange'; readonly agreed: Agreement; readonly peer: PeerCertificate }
   | { readonly at: 'certificateRequest'; readonly agreed: Agreement; readonly offer: KeyOffer }
-  | { readonly at: 'serverHelloDone'; readonly agreed: Agreement; readonly offer: KeyOffer; readonly scheme: number }
+  | ({ readonly at: 'serverHelloDone' } & Answer)
   | { readonly at: 'changeCipherSpec' | 'finished'; readonly agreed: Agreement; readonly schedule: KeySchedule }
   | { readonly at: 'done' };
 
@@ -182,13 +190,8 @@ export class ClientHandshake implements Handshake {
   }
 
   #onCertificateRequest(message: HandshakeMessage, agreed: Agreement, offer: KeyOffer): Step | undefined {
-    if (message.type === HandshakeType.serverHelloDone) {
-      throw new DtlsFailure(
-        'handshake_failure',
-        'certificateNotRequested',
-        'The peer does not ask for our certificate: DTLS-SRTP authenticates both sides (RFC 5763 section 5).',
-      );
-    }
+    // FFmpeg's WHIP muxer asks for none. That is its risk alone: this side has authenticated the server either way.
+    if (message.type === HandshakeType.serverHelloDone) return this.#onHelloDone(message, { agreed, offer });
     if (message.type !== HandshakeType.certificateRequest) return undefined;
     const request = readCertificateRequest(message.body);
     const keyType = signingKeyType(this.#parameters.certificate.privateKey) ?? 'rsa';
@@ -201,22 +204,24 @@ export class ClientHandshake implements Handshake {
     return {};
   }
 
-  #onHelloDone(message: HandshakeMessage, state: Extract<State, { at: 'serverHelloDone' }>): Step | undefined {
+  #onHelloDone(message: HandshakeMessage, { agreed, offer, scheme }: Answer): Step | undefined {
     if (message.body.length > 0) return undefined;
-    const { agreed, offer, scheme } = state;
     const { certificate, counters } = this.#parameters;
     counters.asymmetricOperations += 3; // key pair, agreement, signature
     const share = createKeyShare(offer.group);
     const premaster = share.agree(offer.publicKey);
     this.#transcript.add(message);
-    const messages = [
-      this.#own(HandshakeType.certificate, writeCertificates([certificate.der])),
-      this.#own(HandshakeType.clientKeyExchange, writeClientKeyExchange(share.publicKey)),
-    ];
+    const messages: HandshakeMessage[] = [];
+    if (scheme !== undefined) {
+      messages.push(this.#own(HandshakeType.certificate, writeCertificates([certificate.der])));
+    }
+    messages.push(this.#own(HandshakeType.clientKeyExchange, writeClientKeyExchange(share.publicKey)));
     const randoms = { client: this.#clientRandom, server: agreed.serverRandom };
     const schedule = new KeySchedule(agreed.suite, premaster, this.#transcript.bytes(), randoms);
-    const signature = signWith(scheme, certificate.privateKey, this.#transcript.bytes());
-    messages.push(this.#own(HandshakeType.certificateVerify, writeCertificateVerify({ scheme, signature })));
+    if (scheme !== undefined) {
+      const signature = signWith(scheme, certificate.privateKey, this.#transcript.bytes());
+      messages.push(this.#own(HandshakeType.certificateVerify, writeCertificateVerify({ scheme, signature })));
+    }
     const finished = this.#own(HandshakeType.finished, schedule.verifyData('client', this.#transcript.bytes()));
     this.#state = { at: 'changeCipherSpec', agreed, schedule };
     return { flight: { messages, finished }, write: schedule.protections().client };

@@ -12,7 +12,6 @@ export type DtlsReason =
   | 'renegotiation'
   | 'certificateMissing'
   | 'certificateUnusable'
-  | 'certificateNotRequested'
   | 'fingerprintMismatch'
   | 'badCertificateVerify'
   | 'badServerKeyExchange'

@@ -168,8 +168,8 @@ describe.skipIf(missing)('OpenSSL', () => {
       const output = openssl('s_server', peer, BYTES[profile], [
         '-accept',
         `127.0.0.1:${port}`,
-        '-Verify',
-        '1',
+        // Half of them ask for our certificate.
+        ...(groups === 'P-256' ? [] : ['-Verify', '1']),
         '-cipher',
         suite,
         '-groups',
