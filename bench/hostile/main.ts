@@ -89,7 +89,7 @@ async function offerFlood(url: string, sdp: string): Promise<{ readonly perSecon
 
 async function main(): Promise<number> {
   const server = await ServerProcess.start({
-    args: ['--limits.maxBroadcasts', '4', '--limits.maxConnectionsPerAddress', '64', '--log-level', 'error'],
+    args: ['--limits.maxBroadcasts', '4', '--limits.maxConnectionsPerAddress', '64'],
   });
   const clip = await encodeClip({ codec: 'H264', file: CLIP, seconds: 3, bitrateBps: 300_000 });
   const honest = await HonestBroadcast.start(server.url, 'honest', clip);
