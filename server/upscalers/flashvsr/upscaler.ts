@@ -1,14 +1,8 @@
 import { AppError } from '../../errors.ts';
 import type { FlashVsrSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
-import { FlashVsrEngine, listDevices, type EngineOptions } from './binding.ts';
+import { FlashVsrEngine, listDevices, type EngineOptions, type MemoryPlan } from './binding.ts';
 import { FlashVsrUpscalerStream } from './stream.ts';
-
-/** Frames a steady chunk takes and gives, and frames beyond its last that must have arrived (flashvsr-model section 3). */
-const CHUNK_FRAMES = 8;
-const LOOK_AHEAD_FRAMES = 4;
-/** The engine's default of coldStartFrames (native/engine/engine.h). */
-const FIRST_CHUNK_FRAMES = 5;
 
 /**
  * What a GPU warms up with: most of what is made at first use does not depend on the picture's size, and a small stream fits
@@ -48,8 +42,18 @@ async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
  * @throws AppError engine.unavailable | engine.device | engine.memory | weights.invalid | model.invalid
  */
 export async function createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscaler> {
-  return new FlashVsrUpscaler(spec, await FlashVsrEngine.open(spec.model, await engineOptions(spec)));
+  const engine = await FlashVsrEngine.open(spec.model, await engineOptions(spec));
+  try {
+    // Its rhythm does not depend on the picture's size.
+    return new FlashVsrUpscaler(spec, engine, await engine.plan(WARM_UP_SOURCE));
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
 }
+
+/** Frames of a chunk, those that must follow its last, and real frames before the first picture: as the engine says. */
+type Rhythm = Pick<MemoryPlan, 'chunkFrames' | 'lookAheadFrames' | 'firstChunkFrames'>;
 
 /** FlashVSR in chunks: 5 frames until the first picture, then 8 for 8 with a look-ahead of 4. */
 export class FlashVsrUpscaler implements Upscaler {
@@ -59,7 +63,7 @@ export class FlashVsrUpscaler implements Upscaler {
   readonly #streams = new Set<FlashVsrUpscalerStream>();
   #closing: Promise<void> | undefined;
 
-  constructor(spec: FlashVsrSpec, engine: FlashVsrEngine) {
+  constructor(spec: FlashVsrSpec, engine: FlashVsrEngine, rhythm: Rhythm) {
     this.#spec = spec;
     this.#engine = engine;
     this.info = {
@@ -68,9 +72,9 @@ export class FlashVsrUpscaler implements Upscaler {
       superResolution: true,
       scale: spec.scale,
       device: engine.info.deviceName,
-      lookAheadFrames: LOOK_AHEAD_FRAMES,
-      chunkFrames: CHUNK_FRAMES,
-      firstChunkFrames: spec.coldStartFrames ?? FIRST_CHUNK_FRAMES,
+      lookAheadFrames: rhythm.lookAheadFrames,
+      chunkFrames: rhythm.chunkFrames,
+      firstChunkFrames: spec.coldStartFrames ?? rhythm.firstChunkFrames,
       rungs: sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`),
       shared: true,
     };
