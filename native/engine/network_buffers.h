@@ -1,4 +1,17 @@
-// Every tensor of one stream, in the order it lies in the arena.
+// Every tensor of one stream, in the order it lies in the arena:
+//
+//   kept from chunk to chunk    cache | lq | output | memory | latent | unshuffled, causal | rope
+//
+//   work, one place for both    denoise   x | features (until they are added to x)
+//   (ArenaLayout::rewind)                 x | q | attention | hidden | queryMeans | mask | noise
+//                               reveal    decoded | matched | decoderInput | blockA, blockB of stage 0
+//                                                                          | blockA, blockB of stage 1
+//                                                                          | blockA, blockB of stage 2
+//                                                                          | fullA, fullB
+//
+// Lines that start below each other share memory. A tensor may join a line only if nothing on the other lines is read
+// after it is written: denoise and reveal of a chunk do not overlap, and one stage's blocks are done before the next's.
+// With several projected layers the features are read by later blocks too, so q follows them instead.
 #pragma once
 
 #include <array>
