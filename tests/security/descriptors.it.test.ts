@@ -13,7 +13,8 @@ afterEach(async () => {
 });
 
 async function limited(openFiles: number): Promise<ServerProcess> {
-  const server = await ServerProcess.start({ openFiles });
+  // Results of the source's size cost little: this is about descriptors, not about speed.
+  const server = await ServerProcess.start({ openFiles, args: ['--scale', '1'] });
   cleanup.push(() => server.kill());
   return server;
 }
@@ -71,6 +72,8 @@ describe('descriptors run out while it runs', () => {
     await viewer.waitForFrames(viewer.getStats().frames + 20, 40_000);
     expect(server.exit).toBeUndefined();
     for (const { socket } of idle) socket.destroy();
+    await late.stop();
+    signaling.terminate();
     await sleep(1000);
     expect((await server.get('/healthz')).status).toBe(200);
     await broadcast(server, 'again');

@@ -70,7 +70,6 @@ describe('paths', () => {
     '/sample.mp4/..',
     '/%2e%2e/%2e%2e/etc/passwd',
     '/assets/index.html/../../../server/main.ts',
-    `/watch/${'a'.repeat(200)}`,
     '/watch/%FF',
     '/nothing',
   ])('%s is refused in the form of the catalogue', async (path) => {
@@ -79,7 +78,7 @@ describe('paths', () => {
     expectCatalogueForm(answer);
   });
 
-  it.each(['/watch/%F0%9F%98%80', '/watch/a%0d%0aX-Injected:1', '/watch/<script>'])(
+  it.each([`/watch/${'a'.repeat(200)}`, '/watch/%F0%9F%98%80', '/watch/a%0d%0aX-Injected:1', '/watch/<script>'])(
     '%s shows the watch page without the name in it',
     async (path) => {
       const answer = await get(path);
