@@ -1,7 +1,7 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { clientAddress, contains, networkList, type TrustProxy } from '../access/client-address.ts';
-import { AddressCount } from '../access/limits.ts';
+import { addressKey } from '../access/limits.ts';
 import type { Config } from '../config/config.ts';
 
 /** limits: the server has all it takes; address: one address has its share. */
@@ -10,39 +10,60 @@ export type RefusedConnection = 'limits' | 'address';
 export interface ConnectionLimits {
   readonly limits: Pick<Config['limits'], 'maxSockets' | 'maxSocketsPerAddress' | 'maxConnectionsPerAddress'>;
   readonly trustProxy: TrustProxy;
-  /** Called for each connection that was ended at once. */
+  /** Called for each connection that was ended by a limit. */
   readonly onRefused: (why: RefusedConnection) => void;
 }
+
+interface Connection {
+  readonly socket: Socket;
+  /** Requests being answered; Infinity once upgraded. */
+  requests: number;
+}
+
+/** A page needs a few connections beside its WebSockets. */
+const BESIDE_WEBSOCKETS = 16;
 
 /**
  * Every TCP connection of the server from its first byte: counted in total and by address, and ended at stop whatever state
  * it is in. Node's own list begins with a parsed request, so it misses connections in a TLS handshake, upgraded ones and
  * those that were refused an upgrade.
+ *
+ * At a limit the oldest connection without a complete request makes room for the new one; only when every connection is at
+ * work the new one is refused. A client that holds idle connections so never keeps others of its address, or of another, out.
  */
 export class Connections {
-  readonly #sockets = new Set<Socket>();
-  readonly #addresses: AddressCount;
+  /** In the order of their arrival, in total and by address. */
+  readonly #all = new Set<Connection>();
+  readonly #byAddress = new Map<string, Set<Connection>>();
+  /** By the peer's address and port: a request over TLS has another socket object than the connection. */
+  readonly #byPeer = new Map<string, Connection>();
   readonly #options: ConnectionLimits;
+  readonly #mostPerAddress: number;
 
   constructor(server: Server, options: ConnectionLimits) {
     this.#options = options;
     const { maxSocketsPerAddress, maxConnectionsPerAddress } = options.limits;
-    // A page needs a few connections beside its WebSocket.
-    this.#addresses = new AddressCount(Math.max(maxSocketsPerAddress, maxConnectionsPerAddress + 16));
+    this.#mostPerAddress = Math.max(maxSocketsPerAddress, maxConnectionsPerAddress + BESIDE_WEBSOCKETS);
     server.on('connection', (socket) => this.#onConnection(socket));
+    server.on('request', (request, response) => this.#onRequest(request, response));
+    server.on('upgrade', ({ socket }) => {
+      const connection = this.#byPeer.get(peerOf(socket));
+      if (connection !== undefined) connection.requests = Infinity;
+    });
   }
 
   get size(): number {
-    return this.#sockets.size;
+    return this.#all.size;
   }
 
   toJSON(): object {
-    return { open: this.#sockets.size, addresses: this.#addresses.addresses };
+    const atWork = [...this.#all].filter(({ requests }) => requests > 0).length;
+    return { open: this.#all.size, atWork, addresses: this.#byAddress.size };
   }
 
   /** Idempotent; sockets that come later are not affected. */
   destroyAll(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const { socket } of this.#all) socket.destroy();
   }
 
   #onConnection(socket: Socket): void {
@@ -53,14 +74,44 @@ export class Connections {
       socket.destroy();
       return;
     }
-    if (this.#sockets.size >= this.#options.limits.maxSockets) return this.#refuse(socket, 'limits');
-    const counted = !this.#isProxy(address);
-    if (counted && !this.#addresses.enter(address)) return this.#refuse(socket, 'address');
-    this.#sockets.add(socket);
-    socket.once('close', () => {
-      this.#sockets.delete(socket);
-      if (counted) this.#addresses.exit(address);
-    });
+    const key = this.#isProxy(address) ? undefined : addressKey(address);
+    const ofAddress = key === undefined ? undefined : (this.#byAddress.get(key) ?? new Set<Connection>());
+    if (ofAddress !== undefined && ofAddress.size >= this.#mostPerAddress) {
+      if (!this.#makeRoom(ofAddress, 'address')) return this.#end(socket, 'address');
+    } else if (this.#all.size >= this.#options.limits.maxSockets && !this.#makeRoom(this.#all, 'limits')) {
+      return this.#end(socket, 'limits');
+    }
+    const connection: Connection = { socket, requests: 0 };
+    const peer = peerOf(socket);
+    this.#all.add(connection);
+    this.#byPeer.set(peer, connection);
+    if (key !== undefined && ofAddress !== undefined) this.#byAddress.set(key, ofAddress.add(connection));
+    const forget = (): void => {
+      this.#all.delete(connection);
+      if (this.#byPeer.get(peer) === connection) this.#byPeer.delete(peer);
+      ofAddress?.delete(connection);
+      if (key !== undefined && ofAddress?.size === 0 && this.#byAddress.get(key) === ofAddress) {
+        this.#byAddress.delete(key);
+      }
+    };
+    socket.once('close', forget);
+  }
+
+  #onRequest({ socket }: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#byPeer.get(peerOf(socket));
+    if (connection === undefined) return;
+    connection.requests += 1;
+    response.once('close', () => (connection.requests -= 1));
+  }
+
+  /** Ends the oldest idle connection of a set. @returns false when all of them are at work */
+  #makeRoom(connections: Set<Connection>, why: RefusedConnection): boolean {
+    for (const connection of connections) {
+      if (connection.requests > 0 || connection.socket.destroyed) continue;
+      this.#end(connection.socket, why);
+      return true;
+    }
+    return false;
   }
 
   /** A proxy's connections belong to many clients; those are counted by WebSocket (limits.maxConnectionsPerAddress). */
@@ -72,8 +123,12 @@ export class Connections {
     );
   }
 
-  #refuse(socket: Socket, why: RefusedConnection): void {
+  #end(socket: Socket, why: RefusedConnection): void {
     socket.destroy();
     this.#options.onRefused(why);
   }
+}
+
+function peerOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
