@@ -67,8 +67,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const app = fastify({
     logger: false,
     bodyLimit: 128 * 1024,
-    // WHIP and WHEP session URLs and /watch/<name> fit easily.
-    routerOptions: { maxParamLength: 128 },
+    // The longest name of /watch/<room>/<participant> fits (broadcast/name.ts); what is longer gets 414.
+    routerOptions: { maxParamLength: 160 },
     frameworkErrors: (thrown, _request, reply) => void sendError(reply, toAppError(thrown)),
     clientErrorHandler: (cause, socket) => {
       const error = onClientError(cause, socket);
