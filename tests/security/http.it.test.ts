@@ -89,6 +89,11 @@ describe('paths', () => {
   );
 });
 
+it('the longest name of a participant has its page', async () => {
+  const answer = await get(`/watch/${'r'.repeat(64)}/${'p'.repeat(64)}`);
+  expect(answer.status).toBe(200);
+});
+
 describe('requests against RFC 9112', () => {
   it.each([
     ['two Host fields', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n'],
