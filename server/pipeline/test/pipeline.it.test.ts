@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -317,6 +318,50 @@ it('says what is wrong with a model that cannot be loaded', async () => {
   await until(() => recorder.errors.length > 0, 'the error');
   expect(recorder.errors[0]).toMatchObject({ code: 'model.invalid' });
   expect(recorder.errors[0]?.message).toContain('/nonexistent/model.onnx');
+});
+
+it('a model file damaged meanwhile: the newcomer gets model.invalid, the running stream goes on, the next one works', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'pipeline-test-'));
+  try {
+    const file = path.join(folder, 'model.onnx');
+    const good = planarModel(2);
+    writeFileSync(file, good);
+    const sha256 = createHash('sha256').update(good).digest('hex');
+    const model = { file, label: 'planar', valueRange: [0, 255] as const, sha256 };
+    const upscaler = { kind: 'onnx', model, threads: 1, fallbacks: [] } as const;
+    const running = await start({ upscaler });
+    running.pipeline.setEncoders([H264_FULL]);
+    const [key, next] = makeStream({ codec: 'VP8', width: 160, height: 96, frames: 2 }) as [AccessUnit, AccessUnit];
+    for (const damage of [good.slice(0, 100), good.map((byte, index) => (index === 50 ? byte ^ 255 : byte)), []]) {
+      writeFileSync(file, Uint8Array.from(damage));
+      const newcomer = new Recorder();
+      open.push(new Pipeline({ ...OPTIONS, upscaler }, newcomer));
+      await until(() => newcomer.errors.length > 0, 'the error');
+      expect(newcomer.errors[0]?.code).toBe('model.invalid');
+    }
+    await feed(running.pipeline, [key, next]);
+    await until(() => total(running.recorder) > 0, 'a frame of the running stream');
+    writeFileSync(file, good);
+    const after = await start({ upscaler });
+    after.pipeline.setEncoders([H264_FULL]);
+    await feed(after.pipeline, [key, next]);
+    await until(() => total(after.recorder) > 0, 'a frame of the stream after');
+    expect([...running.recorder.errors, ...after.recorder.errors]).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+it('informs the publisher of a 16x16383 picture once, as a stream error', async () => {
+  const { pipeline, recorder } = await start();
+  pipeline.setEncoders([H264_FULL]);
+  const [key] = makeStream({ codec: 'VP8', width: 160, height: 96, frames: 1 }) as [AccessUnit];
+  const data = Uint8Array.from(key.data);
+  // RFC 6386 section 9.1: 14 bits of width, then of height.
+  data.set([16, 0, 0xff, 0x3f], 6);
+  await feed(pipeline, [{ ...key, data }]);
+  await until(() => recorder.errors.length > 0, 'the error');
+  expect(recorder.errors.map(({ code, scope }) => `${code} ${scope}`)).toEqual(['media.unsupported stream']);
 });
 
 it('closes twice, in the middle of work, and takes nothing afterwards', async () => {
