@@ -36,7 +36,7 @@ export interface EncodedPicture {
 const VP8_MIN_CHANGE = 0.1;
 const VP8_MIN_INTERVAL_TICKS = 2 * VIDEO_CLOCK_HZ;
 const VP8_URGENT_FALL = 0.7;
-/** How often, and from what difference on, x264 is told that pictures come faster or slower. */
+/** How often, and from what difference on, a change of the frame rate is passed to x264. */
 const RATE_CHECK_PICTURES = 10;
 const RATE_TOLERANCE = 0.1;
 
@@ -59,7 +59,7 @@ export class Encoder {
   #bitrateBps: number;
   #wantedBitrateBps: number;
   readonly #frameRate = new FrameRateMeter();
-  /** What the rate control was last told. */
+  /** The rate last passed to the rate control. */
   #framesPerSecond: number;
   /** The nominal rate the open encoder was given: what its level and its counting of time stand for. */
   #nominalFramesPerSecond: number;

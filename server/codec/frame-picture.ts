@@ -34,7 +34,7 @@ export function allocateFrame(width: number, height: number, format: AVPixelForm
 
 /**
  * A picture whose planes are the memory of a libav frame: decode, scale and encode pass it on without a copy.
- * Its planes are read-only for everybody: a decoder may still use them as a reference.
+ * Its planes are read-only: a decoder may still use them as a reference.
  */
 export class FramePicture implements Picture {
   readonly width: number;

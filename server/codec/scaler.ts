@@ -7,7 +7,7 @@ import { FramePicture, FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import type { Picture } from '../media/picture.ts';
 
-/** swscale's filters, dearest first. */
+/** swscale's filters, most expensive first. */
 export type ScaleFilter = 'lanczos' | 'bicubic' | 'bilinear' | 'fast_bilinear';
 
 /** A swscale context that finds its own parameters from each pair of frames and keeps them while they do not change. */

@@ -3,7 +3,7 @@ import type { FrameTrace } from './steps.ts';
 
 /**
  * Planar YUV 4:2:0, 8 bits. Chroma planes are ceil(width/2) x ceil(height/2). Strides in bytes, at least the plane's width.
- * Planes are read-only for whoever receives a picture (a decoder may still refer to them); a plane's array may be longer
+ * Planes are read-only for the receiver of a picture (a decoder may still refer to them); a plane's array may be longer
  * than stride * rows. Live pictures are always BT.601 limited range: the decoder converts what is not. Pictures from
  * files keep their colour, and a result has the colour of its source.
  */
@@ -21,7 +21,7 @@ export interface Picture {
   readonly trace: FrameTrace;
   /**
    * Gives pooled or native memory back at once instead of at some garbage collection. Optional to have, optional to call,
-   * idempotent; nobody may touch the planes afterwards. An upscaler calls it on a pushed picture when it is done with
+   * idempotent; the planes must not be touched afterwards. An upscaler calls it on a pushed picture when it is done with
    * it; the receiver of `onPicture` calls it on the result. Pictures backed by ordinary ArrayBuffers have none.
    */
   release?(): void;

@@ -1,6 +1,6 @@
 import type { MonotonicUs } from '../media/types.ts';
 
-/** When a stream's chunks get complete: at `atUs` and every `periodUs` before and after. */
+/** When a stream's chunks are complete: at `atUs` and every `periodUs` before and after. */
 export interface ChunkPhase {
   readonly atUs: MonotonicUs;
   readonly periodUs: number;
@@ -10,12 +10,12 @@ export interface ChunkPhase {
 
 /** Streams whose periods differ by more than this drift through every phase anyway. */
 const SAME_PERIOD = 0.03;
-/** Leaving out a frame more must save at least so much waiting for every chunk to come. */
+/** Leaving out one more frame must save at least this much waiting per chunk. */
 const WORTH_A_FRAME_US = 4_000;
 
 /**
- * How many frames a new stream leaves out before its first chunk, so that its chunks get complete while the engine is not at
- * work on another stream's: a chunk that has to wait for another adds that wait to the delay of every picture, for ever.
+ * How many frames a new stream leaves out before its first chunk, so that its chunks are complete while the engine is not at
+ * work on another stream's: a chunk that waits for another adds that wait to the delay of every picture.
  *
  * @param own as it would be without leaving out anything
  * @param frameUs of the new stream; @param most frames that may be left out
@@ -33,10 +33,10 @@ export function leastWaitShift(own: ChunkPhase, frameUs: number, most: number, o
   return best.shift;
 }
 
-/** What two streams with one engine wait for each other in a period: whoever comes while the other's chunk is at work. */
+/** How long two streams on one engine wait for each other per period: a chunk that is complete during the other's work waits. */
 function mutualWaitUs(own: ChunkPhase, rival: ChunkPhase): number {
   const { periodUs } = own;
-  // Not knowing, farthest apart is best.
+  // While the work is unknown, farthest apart is best.
   const guessUs = Math.max(own.workUs, rival.workUs) || periodUs / 2;
   const afterUs = (((own.atUs - rival.atUs) % periodUs) + periodUs) % periodUs;
   return Math.max(0, (rival.workUs || guessUs) - afterUs) + Math.max(0, (own.workUs || guessUs) - (periodUs - afterUs));

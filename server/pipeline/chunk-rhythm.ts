@@ -7,7 +7,7 @@ import type { Picture } from '../media/picture.ts';
 
 /**
  * Keeps the chunks of streams that share one engine out of each other's way: a new stream leaves out a few of its first
- * pictures when its chunks would get complete together with another's, and every stream tells the others its rhythm.
+ * pictures when its chunks would be complete together with another's, and every stream publishes its rhythm to the others.
  */
 export class ChunkRhythm {
   readonly #info: UpscalerInfo;
@@ -33,7 +33,7 @@ export class ChunkRhythm {
     this.#pictures = 0;
   }
 
-  /** Asked once for every picture that could go to the upscaler now. @returns true when it shall not */
+  /** Called once for every picture that could go to the upscaler now. @returns true when it is left out */
   leavesOut(picture: Picture): boolean {
     this.#leaveOut ??= this.#choose(picture.trace.assembledAtUs);
     if (this.#leaveOut === 0) return false;
@@ -43,7 +43,7 @@ export class ChunkRhythm {
 
   /** A picture has come out. @param busyUs the stream's, counted since it was opened */
   onPicture(picture: Picture, busyUs: number): void {
-    // Chunk 0 gives fewer pictures, takes longer and is out of the rhythm of those to come.
+    // Chunk 0 has fewer pictures, takes longer and is out of rhythm.
     const place = this.#pictures - this.#headIndex;
     this.#pictures += 1;
     if (place < 0 || place % this.#info.chunkFrames !== 0) return;
@@ -53,7 +53,7 @@ export class ChunkRhythm {
     this.#share.setPhase(this.#phase(picture.trace.assembledAtUs), monotonicUs());
   }
 
-  /** Of chunk 1's first picture: what chunk 0 takes, but for its look-ahead, comes out of chunk 0. */
+  /** Index of chunk 1's first picture: chunk 0 delivers what it takes without its look-ahead. */
   get #headIndex(): number {
     const { lookAheadFrames, firstChunkFrames = lookAheadFrames } = this.#info;
     return Math.max(0, firstChunkFrames - lookAheadFrames);
@@ -64,12 +64,12 @@ export class ChunkRhythm {
     const frameUs = 1e6 / this.#framesPerSecond();
     const own = this.#phase(firstArrivedAtUs + this.#headIndex * frameUs);
     const shift = leastWaitShift(own, frameUs, this.#info.chunkFrames - 1, this.#share.othersPhases(now));
-    // Others may begin before anything has come out here.
+    // Others may start before this stream has delivered a picture.
     this.#share.setPhase({ ...own, atUs: own.atUs + shift * frameUs }, now);
     return shift;
   }
 
-  /** Chunks get complete a fixed number of frames after their first picture; all streams count from that picture. */
+  /** Chunks are complete a fixed number of frames after their first picture; all streams count from that picture. */
   #phase(atUs: MonotonicUs): ChunkPhase {
     return { atUs, periodUs: (1e6 * this.#info.chunkFrames) / this.#framesPerSecond(), workUs: this.#workUs };
   }

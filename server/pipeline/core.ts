@@ -18,10 +18,10 @@ import type { Picture } from '../media/picture.ts';
 
 export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
 
-/** At most one of these messages in so many microseconds: a broken publisher must not flood the RTP thread. */
+/** Shortest interval between two of these messages: a broken publisher must not flood the RTP thread. */
 const KEYFRAME_WISH_INTERVAL_US = 200_000;
 const ERROR_INTERVAL_US = 1_000_000;
-/** The overload ladder begins so long after the first result. */
+/** The ladder stays on rung 0 for this long after the first result. */
 const LADDER_FROM_US = 3_000_000;
 
 /**
@@ -127,7 +127,7 @@ export class PipelineCore {
     }
   }
 
-  /** What has gathered while this thread was busy: all is decoded before anything goes on, so that only the newest is worked on. */
+  /** Handles a backlog: decodes every queued unit first, so that the upscaler only sees the newest picture. */
   handleAll(messages: readonly Exclude<ToPipeline, { type: 'close' }>[]): void {
     this.#stage?.hold();
     for (const message of messages) this.handle(message);
@@ -171,7 +171,7 @@ export class PipelineCore {
   #onDecoded(picture: Picture): void {
     this.#counters.framesDecoded += 1;
     this.#frameRate.add(picture.mediaTime);
-    // Frame-by-frame kinds are there with the first frame somebody wants. A chunked one takes seconds to come up: it stays.
+    // Frame-by-frame kinds answer at once for the first viewer. A chunked one takes seconds to start: it keeps working.
     if (this.#stage === undefined || (!this.#encoders.wanted && this.#upscaler?.info.chunkFrames === 1)) {
       this.#stage?.idle(picture);
       picture.release?.();
@@ -249,7 +249,7 @@ export class PipelineCore {
     this.#post({ type: 'stats', stats }, []);
   }
 
-  /** Of a shared engine: what all streams take of it together. Rungs that run elsewhere take nothing. */
+  /** Of a shared engine: the load of all streams together. Rungs that run elsewhere do not load it. */
   #engineLoad(ownLoad: number, now: MonotonicUs): number {
     const share = this.#share;
     if (share === undefined) return ownLoad;
@@ -262,14 +262,14 @@ export class PipelineCore {
 
   #sampleLadder(load: number, now: MonotonicUs): void {
     const sample = { load, drops: this.#counters.takeQueueDrops() };
-    // Code is compiled and memory taken in the first seconds: they say nothing about those to come.
+    // The first seconds pay for allocation and JIT; they say nothing about later ones.
     if (now - (this.#firstUpscaledAtUs ?? now) < LADDER_FROM_US) return;
     const share = this.#share;
     const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
     if (step !== undefined) this.#toRung(step, now);
   }
 
-  /** On a machine that cannot hold this rung at all, the ladder's seconds would be seconds of lost frames. */
+  /** If a rung is far too slow, waiting for the once-a-second ladder would drop frames for seconds. */
   #lookAt(upscaleUs: number): void {
     const costUs = this.#look.add(upscaleUs);
     if (costUs === undefined) return;
@@ -324,7 +324,7 @@ function othersOf(share: EngineShare, now: MonotonicUs): LadderOthers {
   return { rungs, secondsSinceStep: (now - share.othersSteppedAtUs(now)) / 1e6 };
 }
 
-/** Whatever a publisher's bytes set off in the decoder concerns that publisher alone. */
+/** A defect that a publisher's bytes trigger in the decoder ends that publisher's stream only. */
 function decodeError(thrown: unknown): AppError {
   const error = AppError.from(thrown, 'media.decode');
   if (error.code === 'media.decode' || error.code === 'media.unsupported') return error;

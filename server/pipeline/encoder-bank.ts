@@ -23,7 +23,7 @@ interface Slot {
 
 const keyOf = (codec: ResultCodec, rendition: Rendition): string => `${codec}/${rendition}`;
 
-/** Encodes each result once per (codec, rendition) that somebody watches, never per viewer. */
+/** Encodes each result once per (codec, rendition) that has viewers, never per viewer. */
 export class EncoderBank {
   readonly #options: EncoderBankOptions;
   readonly #slots = new Map<string, Slot>();
@@ -47,7 +47,7 @@ export class EncoderBank {
     }
   }
 
-  /** False: nobody watches, nothing needs encoding. */
+  /** False: there are no viewers, nothing needs encoding. */
   get wanted(): boolean {
     return this.#slots.size > 0;
   }
@@ -86,12 +86,12 @@ export class EncoderBank {
         const input = slot.request.rendition === 'low' ? lowPicture : picture;
         if (input !== undefined) this.#encodeOne(slot, input);
       } catch (error) {
-        // One encoder in trouble must not starve the viewers of the others; it is opened anew with the next picture.
+        // One encoder in trouble must not starve the viewers of the others; it is opened again with the next picture.
         slot.encoder?.close();
         slot.encoder = undefined;
         const { message } = AppError.from(error);
         const { codec, rendition } = slot.request;
-        const what = `The ${codec} encoder (${rendition}) failed and is opened anew: ${message}`;
+        const what = `The ${codec} encoder (${rendition}) failed and is opened again: ${message}`;
         this.#options.onError(new AppError('internal', what, { cause: error, scope: 'frame' }));
       }
     }

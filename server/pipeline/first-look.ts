@@ -1,12 +1,12 @@
-/** While memory is taken and code compiled, pictures take up to twice as long (seen: three of them); one more is the rung's before. */
+/** The first pictures pay for allocation and JIT (three observed); one more may still belong to the previous rung. */
 const SKIPPED_PICTURES = 4;
 const PICTURES = 12;
 /** Rank, from the fastest, of the one that counts. */
 const QUARTER = (PICTURES - SKIPPED_PICTURES) >> 2;
 
 /**
- * What a picture costs on a rung, from its first dozen: told once, so that a rung which cannot hold is left within half a
- * second. The fastest quarter counts: what disturbs a start makes single pictures slow, a rung too dear makes all of them slow.
+ * What a picture costs on a rung, from its first dozen: reported once, so that an unsustainable rung is abandoned within half a
+ * second. The fastest quarter counts: a disturbed start makes single pictures slow, an unsustainable rung makes all of them slow.
  * For rungs that answer picture by picture. Pure.
  */
 export class FirstLook {

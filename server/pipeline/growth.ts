@@ -9,8 +9,8 @@ export interface Size {
 const WORTH_PIXELS = 1.2;
 
 /**
- * Tells when a source has grown for good. Browsers begin small and get larger as their estimate of the line rises (180p, then
- * 270p, then 360p within seconds): a result four times the first of these sizes would be a bad one for ever. They also get
+ * Detects that a source has grown for good. Browsers begin small and get larger as their estimate of the line rises (180p, then
+ * 270p, then 360p within seconds): a result four times the first of these sizes would stay a bad one. They also get
  * smaller for a while when the line is bad: then the result keeps its size. Time is an argument.
  */
 export class GrowthWatch {

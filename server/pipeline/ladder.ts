@@ -28,19 +28,19 @@ const OVERLOAD = 0.95;
 /** Drops count as overload only when the upscaler was busy as well: a burst of late packets drops pictures on an idle one. */
 const BUSY = 0.6;
 const MIN_DROPS = 2;
-/** A rung up costs more than this one; only with this much air is it tried. */
+/** Step up only below this load: the next rung costs more. */
 const ROOM = 0.6;
 const SECONDS_DOWN = 2;
 const SECONDS_UP = 10;
 const MAX_SECONDS_UP = 160;
-/** A load seen so soon after another stream of the engine has stepped is not yet what it will be. */
+/** Ignore samples taken this soon after another stream stepped; the shared load has not settled. */
 const OTHERS_SETTLE_SECONDS = 2;
 
 /**
  * The overload ladder (docs/life-of-a-frame.md): down one rung after two bad seconds, or at once when a rung's first pictures
- * already take longer than there is time; up one after ten good seconds. A rung that turned out too dear soon after it was
- * climbed is tried again only after twice as long, so that it does not swing. Of streams that share an engine the one that is
- * best off goes down first, and the one that is worst off goes up first.
+ * already take longer than there is time; up one after ten good seconds. A rung that overloads soon
+ * after a step up is retried after twice the delay, to avoid oscillation. Streams that share an engine step down from the highest rung
+ * first and up from the lowest.
  * Pure: one sample a second comes in, a step comes out.
  */
 export class Ladder {
@@ -67,7 +67,7 @@ export class Ladder {
   setFirst(rung: number, reason: string): LadderStep | undefined {
     const first = Math.min(rung, this.#rungs - 1);
     const before = this.#rung;
-    // What was given up for the size alone comes back with it; what was given up for the load has to be climbed.
+    // Rungs skipped for the size alone return with the size; rungs left for the load must be climbed.
     if (this.#rung === this.#first && first < this.#first) this.#rung = first;
     this.#first = first;
     this.#rung = Math.max(this.#rung, first);
@@ -93,7 +93,7 @@ export class Ladder {
     this.#bad = overloaded && settled ? this.#bad + 1 : 0;
     this.#good = load < ROOM && drops < MIN_DROPS && settled ? this.#good + 1 : 0;
     this.#sinceUp += 1;
-    // The last climb held for long: the machine is no longer what it was, ask as early as at the start.
+    // The last step up held for long: conditions have changed, retry as early as at the start.
     if (this.#climbed && this.#sinceUp > MAX_SECONDS_UP) this.#secondsUp = SECONDS_UP;
     const bestOff = others?.rungs.every((rung) => rung >= this.#rung) ?? true;
     const worstOff = others?.rungs.every((rung) => rung <= this.#rung) ?? true;

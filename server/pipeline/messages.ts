@@ -35,7 +35,7 @@ export type ToPipeline =
   | { readonly type: 'settings'; readonly settings: PipelineSettings }
   /** The next frame out of this encoder shall be a keyframe. */
   | { readonly type: 'keyframe'; readonly codec: ResultCodec; readonly rendition: Rendition }
-  /** The publisher is gone for now: forget decoder state, deliver what is inside. */
+  /** The publisher has left for now: forget decoder state, deliver what is inside. */
   | { readonly type: 'reset' }
   | { readonly type: 'close' };
 

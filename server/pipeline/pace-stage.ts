@@ -11,15 +11,15 @@ export interface PaceStageOptions {
   readonly framesPerSecond: () => number;
   readonly onPicture: (picture: Picture) => void;
   readonly onDrop: (reason: DropReason) => void;
-  /** The presentation delay is another from now on. */
+  /** The presentation delay has changed. */
   readonly onDelay: (delayMs: number) => void;
 }
 
 /** Released later than this counts as late: it shows as uneven motion. */
 const LATE_MS = 15;
-/** The delay grows by at most so many chunks: beyond that the engine does not keep up, which the ladder is for. */
+/** The delay grows by at most this many chunks; beyond that the engine does not keep up, which is the ladder's business. */
 const MAX_EXTRA_CHUNKS = 2;
-/** After a change of the ladder's rung pictures of both rungs come out for a while: nothing is measured by them. */
+/** After a change of rung, pictures of both rungs come out for this long; they are not measured. */
 const RUNG_SETTLES_US = 1_500_000;
 
 interface Pacing {
@@ -28,7 +28,7 @@ interface Pacing {
 }
 
 /**
- * Between upscaler and encoder: pictures of kinds that hand out chunks are released one by one at their time plus the
+ * Between upscaler and encoder: pictures of kinds that deliver chunks are released one by one at their time plus the
  * presentation delay, which is measured: the least at which the engine, alone or shared, has every picture ready in time.
  * Pictures of frame-by-frame kinds pass straight through.
  */
@@ -55,7 +55,7 @@ export class PaceStage {
     return this.#lateFrames;
   }
 
-  /** Rungs behind the chunked ones answer at once; what they need is not what the delay is for. It stays as it is. */
+  /** Rungs behind the chunked ones answer at once: their pictures do not change the delay. */
   setRung(rung: number): void {
     const { chunkedRungs = Number.POSITIVE_INFINITY } = this.#options.info;
     this.#chunked = rung < chunkedRungs;
@@ -97,7 +97,7 @@ export class PaceStage {
     const pacer = new FramePacer<Picture>({
       presentationDelayMs: delayMs,
       // The work is done: a late picture is shown at once. Falling behind is stopped in front of the upscaler, where
-      // pictures are refused before any work; this bound only keeps what nobody could use from the encoder.
+      // pictures are refused before any work; this bound only keeps useless pictures from the encoder.
       maxLateMs: (1 + MAX_EXTRA_CHUNKS) * this.#chunkMs(),
       maxFrames: (3 + MAX_EXTRA_CHUNKS) * info.chunkFrames,
     });

@@ -13,7 +13,7 @@ import type {
   ToPipeline,
 } from './messages.ts';
 
-/** What a pipeline tells its broadcast; called on the thread that made it. */
+/** What a pipeline reports to its broadcast; called on the thread that made it. */
 export interface PipelineListener {
   onReady(info: UpscalerInfo): void;
   onFormat(format: PipelineFormat): void;
@@ -33,7 +33,7 @@ type State = 'running' | 'restarting' | 'closing' | 'closed';
 
 const FIRST_BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 8_000;
-/** A worker that ran this long was healthy: its end starts the backoff anew. */
+/** A worker that ran this long was healthy: its end resets the backoff. */
 const HEALTHY_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 /** Loading takes half a second; on a machine that is very busy, many. */
@@ -50,7 +50,7 @@ export class Pipeline {
   #startedAtMs = performance.now();
   #backoffMs = FIRST_BACKOFF_MS;
   #restartTimer: NodeJS.Timeout | undefined;
-  /** Told to a worker that replaces a dead one. */
+  /** For a worker that replaces a dead one. */
   #encoders: readonly EncoderRequest[] = [];
   #closing: Promise<void> | undefined;
   /** The present worker has loaded its modules. */

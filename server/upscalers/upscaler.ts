@@ -23,11 +23,11 @@ export interface UpscalerInfo {
   readonly lookAheadFrames: number;
   /** Frames that come out together. */
   readonly chunkFrames: number;
-  /** Real frames that chunk 0 waits for; absent: as many as are looked ahead. */
+  /** Frames required before the first chunk; defaults to lookAheadFrames. */
   readonly firstChunkFrames?: number;
   /** Quality rungs, best first; rung 0 is normal operation. At least one. */
   readonly rungs: readonly string[];
-  /** So many of the rungs, from the first on, work in chunks; those behind answer picture by picture. Absent: all of them. */
+  /** The first `chunkedRungs` rungs are chunked; the rest are frame by frame. Absent: all are chunked. */
   readonly chunkedRungs?: number;
   /** All streams of the process share one engine: their loads add up. */
   readonly shared?: boolean;
@@ -36,7 +36,7 @@ export interface UpscalerInfo {
 export interface StreamFormat {
   readonly sourceWidth: number;
   readonly sourceHeight: number;
-  /** Kinds that can choose (resize; ONNX with models of several scales) make no larger result. Absent: the kind's own bound. */
+  /** Upper bound on output pixels, for upscalers that can choose their scale. Absent: the kind's own bound. */
   readonly maxResultPixels?: number;
 }
 

@@ -183,7 +183,7 @@ function asDownloadError(error: unknown, { label }: RemoteFile): AppError {
   });
 }
 
-/** A bad part is deleted: going on with it would fail for ever. */
+/** A bad part is deleted: resuming it would fail again each time. */
 async function verify(file: RemoteFile, part: string): Promise<void> {
   const size = await sizeOf(part);
   const fail = async (reason: string): Promise<never> => {

@@ -127,7 +127,7 @@ export async function importModel(request: ImportRequest, onProgress?: ProgressC
 
 /**
  * Ends the process at once, after a failure or at a second signal. `process.exit` runs CUDA's clean-up, which waits for the device,
- * and a device that hangs would keep the process from its supervisor for ever. 'exit' listeners do not run.
+ * and a device that hangs would keep the process from its supervisor. 'exit' listeners do not run.
  */
 export function leaveProcess(code: number): never {
   try {
@@ -139,7 +139,7 @@ export function leaveProcess(code: number): never {
 }
 
 export interface StreamEvents {
-  /** Whoever gets a frame calls `release` when done with its memory, or lets it be collected. */
+  /** The receiver of a frame calls `release` when done with its memory, or lets it be collected. */
   onFrame(frame: StreamFrame): void;
   /** Scope `frame`: frames were lost. Otherwise onClosed follows. */
   onError(error: AppError): void;

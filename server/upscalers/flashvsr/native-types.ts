@@ -14,9 +14,9 @@ export interface EngineOptions {
   /** Threads of the reference backend; 0 or absent: all of the machine's. */
   readonly threads?: number;
   readonly cudaLibraryPath?: string;
-  /** A stream to warm up with before the engine opens; its memory is the first stream's. Whoever opens the engine first says. */
+  /** A stream to warm up with before the engine opens; its memory is the first stream's. The first opener decides. */
   readonly warmUp?: StreamOptions;
-  /** A chunk that the device has not finished after so long ends the engine. 0: wait for ever. Default 20 s. */
+  /** A chunk that the device has not finished after this long ends the engine. 0: no limit. Default 20 s. */
   readonly hangMs?: number;
 }
 
@@ -41,7 +41,7 @@ export interface StreamOptions {
   readonly range?: 'limited' | 'full';
   readonly settings?: StreamSettings;
   readonly coldStartFrames?: number;
-  /** 0: wait for ever. */
+  /** 0: no limit. */
   readonly gatherDeadlineMs?: number;
   readonly inputQueueFrames?: number;
   readonly outputQueueFrames?: number;

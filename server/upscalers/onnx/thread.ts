@@ -30,7 +30,7 @@ async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
   const runner = runners[model];
   if (runner === undefined) throw new Error(`There is no model ${model}.`);
   let memory = memories.get(stream);
-  // Another size or another model: what was remembered means nothing any more.
+  // Another size or another model: the recurrent state is void.
   if (memory?.model !== model || memory.width !== width || memory.height !== height) {
     forget(stream);
     memory = { model, width, height, state: runner.newState(width, height) };
