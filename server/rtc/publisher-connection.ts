@@ -276,6 +276,7 @@ export class PublisherConnection implements PublisherPeer {
     if (cause !== undefined) this.#owner.onListenerError(cause);
     this.#call(() => this.#listener.onState(state, cause));
     if (state === 'closed') {
+      for (const track of this.#videos) track.close();
       this.#options.recorder?.close();
       this.#owner.onClosed(this);
     }

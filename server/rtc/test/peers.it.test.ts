@@ -323,8 +323,7 @@ describe('peers', () => {
   });
 
   it('survive noise from an authenticated publisher: RTP, RTX, extensions, RTCP of every type', async () => {
-    let hostileDrops = 0;
-    const hostile = stack.createPublisher({ ...listener, onAccessUnit: () => undefined, onDrop: () => hostileDrops++ });
+    const hostile = stack.createPublisher({ ...listener, onAccessUnit: () => undefined, onDrop: () => undefined });
     const node = new NodePublisher({ clip: clip('H264'), audio: true });
     ends.push(node);
     await node.start((offer) => hostile.accept(offer));
@@ -336,7 +335,9 @@ describe('peers', () => {
     await viewing.waitForFrames(30);
     expect(drops).toEqual({});
     expect(hostile.getStats().packetsReceived).toBeGreaterThan(1000);
-    expect(hostileDrops).toBeGreaterThan(0);
+    // Whether a random sequence number comes close enough to cost a frame is luck; unknown payload types are not.
+    const { packetsOfNoTrack } = JSON.parse(JSON.stringify(hostile)) as { packetsOfNoTrack: number };
+    expect(packetsOfNoTrack).toBeGreaterThan(100);
     expect(hostile.state, 'forged alerts and hellos are not believed').toBe('connected');
   });
 

@@ -222,6 +222,19 @@ describe('connections with several tracks', () => {
     await expect(receiver.renegotiate(offer('sendonly', sections))).rejects.toThrow(/9 video tracks; 8/);
   });
 
+  it('tracks of a closed transport deliver and send nothing more', async () => {
+    const { receiver, send, sender, sending, texts } = await connect(['x']);
+    send('x', 0);
+    expect(texts()).toEqual(['x: x/0']);
+    await receiver.close();
+    send('x', 1);
+    expect(texts()).toEqual([]);
+    await sender.close();
+    const packets = sending.counters.packetsSent;
+    sender.pump(Number.MAX_SAFE_INTEGER);
+    expect(sending.counters.packetsSent).toBe(packets);
+  });
+
   it('packets of unknown SSRCs go nowhere and are counted', async () => {
     const { receiver, receiving, texts } = await connect(['x', 'y']);
     for (let ssrc = 1; ssrc <= 1000; ssrc += 1) {
