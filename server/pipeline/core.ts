@@ -13,6 +13,7 @@ import { FirstLook } from './first-look.ts';
 import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, PipelineSettings, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace-stage.ts';
+import { workUntil } from './turn.ts';
 import { UpscaleStage } from './upscale-stage.ts';
 import type { Picture } from '../media/picture.ts';
 
@@ -21,6 +22,11 @@ export type Post = (message: FromPipeline, transfer: ArrayBuffer[]) => void;
 /** Shortest interval between two of these messages: a broken publisher must not flood the RTP thread. */
 const KEYFRAME_WISH_INTERVAL_US = 200_000;
 const ERROR_INTERVAL_US = 1_000_000;
+/**
+ * The longest that one turn decodes. A publisher can send more than this thread decodes: what has gathered beyond this is left
+ * out up to the next keyframe, so that the backlog holds seconds of the source, however long it sends.
+ */
+const TURN_US = 2_000_000;
 /** The ladder stays on rung 0 for this long after the first result. */
 const LADDER_FROM_US = 3_000_000;
 
@@ -31,6 +37,7 @@ const LADDER_FROM_US = 3_000_000;
 export class PipelineCore {
   readonly #options: PipelineOptions;
   readonly #post: Post;
+  readonly #nowUs: () => MonotonicUs;
   readonly #counters = new PipelineCounters();
   readonly #frameRate = new FrameRateMeter();
   readonly #encoders: EncoderBank;
@@ -53,8 +60,10 @@ export class PipelineCore {
   #firstUpscaledAtUs: MonotonicUs | undefined;
   #closed = false;
 
-  constructor(options: PipelineOptions, post: Post) {
+  /** @param nowUs for tests: how long a turn has taken */
+  constructor(options: PipelineOptions, post: Post, nowUs = monotonicUs) {
     this.#options = options;
+    this.#nowUs = nowUs;
     this.#ladderOn = options.ladder;
     this.#post = post;
     this.#encoders = new EncoderBank({
@@ -130,7 +139,13 @@ export class PipelineCore {
   /** Handles a backlog: decodes every queued unit first, so that the upscaler only sees the newest picture. */
   handleAll(messages: readonly Exclude<ToPipeline, { type: 'close' }>[]): void {
     this.#stage?.hold();
-    for (const message of messages) this.handle(message);
+    const leftOut = workUntil(messages, {
+      untilUs: this.#nowUs() + TURN_US,
+      nowUs: this.#nowUs,
+      mayLeaveOut: ({ type }) => type === 'accessUnit',
+      work: (message) => this.handle(message),
+    });
+    if (leftOut > 0) this.#onBehind(leftOut);
     this.#stage?.resume();
   }
 
@@ -144,6 +159,13 @@ export class PipelineCore {
     this.#pace?.close();
     this.#encoders.close();
     await this.#upscaler?.close();
+  }
+
+  /** The next keyframe may be decoded again; pictures in between refer to what was left out. */
+  #onBehind(units: number): void {
+    for (let unit = 0; unit < units; unit += 1) this.#counters.drop('stale');
+    this.#decoder?.reset();
+    this.#wishKeyframe('the source is more than this machine decodes');
   }
 
   #onAccessUnit(unit: AccessUnit): void {

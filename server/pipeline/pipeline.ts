@@ -147,7 +147,14 @@ export class Pipeline {
       });
     });
     let cause: unknown;
-    worker.on('message', (message: FromPipeline) => this.#onMessage(message));
+    worker.on('message', (message: FromPipeline) => {
+      try {
+        this.#onMessage(message);
+      } catch (thrown) {
+        // A listener's defect ends this stream; from an event handler it would end the process, and with it every other one.
+        this.#listener.onError(AppError.from(thrown));
+      }
+    });
     worker.on('error', (error: unknown) => {
       cause = error;
     });

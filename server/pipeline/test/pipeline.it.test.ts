@@ -364,6 +364,17 @@ it('informs the publisher of a 16x16383 picture once, as a stream error', async 
   expect(recorder.errors.map(({ code, scope }) => `${code} ${scope}`)).toEqual(['media.unsupported stream']);
 });
 
+it('reports what its listener throws instead of ending the process', async () => {
+  const { pipeline, recorder } = await start();
+  recorder.onFrame = () => {
+    throw new TypeError('no viewer');
+  };
+  pipeline.setEncoders([H264_FULL]);
+  await feed(pipeline, makeStream({ codec: 'VP8', width: 64, height: 48, frames: 10 }));
+  await until(() => recorder.errors.length > 0, 'an error');
+  expect(recorder.errors[0]).toMatchObject({ code: 'internal', message: 'no viewer' });
+});
+
 it('closes twice, in the middle of work, and takes nothing afterwards', async () => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL]);
