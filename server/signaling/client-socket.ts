@@ -40,6 +40,8 @@ export class ClientSocket {
   readonly #rate: RateLimit;
   /** Rejected messages have their own budget; a client that exceeds it too is cut. */
   readonly #rejects: RateLimit;
+  /** Ping and pong frames, which cost the server's thread as messages do. */
+  readonly #controls: RateLimit;
   #state: State;
   #subscribed = false;
   #missedPongs = 0;
@@ -49,6 +51,7 @@ export class ClientSocket {
     const { socket, maxMessagesPerSecond } = options;
     this.#rate = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, performance.now());
     this.#rejects = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, performance.now());
+    this.#controls = new RateLimit(maxMessagesPerSecond, maxMessagesPerSecond * 10, performance.now());
     const timer = setTimeout(
       () =>
         this.#guard(() => {
@@ -59,7 +62,11 @@ export class ClientSocket {
     );
     this.#state = { kind: 'greeting', timer };
     socket.on('message', (data, isBinary) => this.#guard(() => this.#receive(data, isBinary)));
-    socket.on('pong', () => (this.#missedPongs = 0));
+    socket.on('ping', () => this.#guard(() => this.#onControl()));
+    socket.on('pong', () => {
+      this.#missedPongs = 0;
+      this.#guard(() => this.#onControl());
+    });
     socket.on('close', () => this.#guard(() => this.#closed()));
     // Frames against RFC 6455, or larger than the hard limit: ws closes with the right code, the count is ours.
     socket.on('error', (cause) =>
@@ -125,6 +132,14 @@ export class ClientSocket {
       this.#report(AppError.from(thrown));
       this.#options.socket.close(CLOSE_CODES.internal.code, 'internal error');
     }
+  }
+
+  /** Cut without a close frame: waiting for the answer would mean reading the flood for three seconds more. */
+  #onControl(): void {
+    if (this.#state.kind === 'closed' || this.#controls.take(performance.now())) return;
+    const most = this.#options.maxMessagesPerSecond;
+    this.#report(new AppError('request.tooMany', `More than ${most} ping and pong frames a second.`));
+    this.terminate();
   }
 
   #receive(data: RawData, isBinary: boolean): void {

@@ -91,3 +91,21 @@ describe('a defect while one frame is handled', () => {
     expect(socket.closeCode).toBe(1011);
   });
 });
+
+describe('ping and pong frames', () => {
+  it.each(['ping', 'pong'])('a flood of %s is cut and counted; a few a second are not', async (frame) => {
+    const { sessions, errors } = await watching();
+    for (let sent = 0; sent < 20; sent += 1) socket.emit(frame, Buffer.alloc(0));
+    expect(socket.terminated).toBe(false);
+    let sent = 0;
+    while (!socket.terminated && sent < 1000) {
+      socket.emit(frame, Buffer.alloc(0));
+      sent += 1;
+    }
+    expect(socket.terminated).toBe(true);
+    expect(errors).toEqual(['request.tooMany']);
+    expect(sessions.left).toMatchObject([{ cause: 'disconnected' }]);
+    for (let more = 0; more < 100; more += 1) socket.emit(frame, Buffer.alloc(0));
+    expect(errors).toHaveLength(1);
+  });
+});
