@@ -149,8 +149,20 @@ export class BroadcastRegistry {
 
   /** Once a second: called by the registry's timer, by tests directly. */
   tick(): void {
-    for (const broadcast of this.#broadcasts.values()) broadcast.tick();
+    for (const broadcast of this.#broadcasts.values()) {
+      try {
+        broadcast.tick();
+      } catch (thrown) {
+        this.#onDefect(broadcast.name, AppError.from(thrown));
+      }
+    }
     for (const broadcast of [...this.#broadcasts.values()]) this.forgetIdle(broadcast);
+  }
+
+  /** From a timer it would end the process, and with it every other broadcast. */
+  #onDefect(broadcast: string, error: AppError): void {
+    this.#options.metrics.error(error.code);
+    this.#options.log.error({ broadcast, code: error.code, reason: error.message, stack: error.stack }, 'tick.error');
   }
 
   #open(name: string): Broadcast {

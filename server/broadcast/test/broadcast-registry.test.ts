@@ -384,6 +384,22 @@ describe('statistics', () => {
   });
 });
 
+it('a defect in one broadcast’s second is counted, and the others get theirs', async () => {
+  const world = new World();
+  await world.publish('a');
+  const sink = recordingSink();
+  await world.publish('b', sink);
+  const [defective] = world.publishers;
+  if (defective !== undefined) {
+    defective.getStats = () => {
+      throw new TypeError('no statistics');
+    };
+  }
+  world.pass(2);
+  expect(sink.stats).toHaveLength(2);
+  expect(await world.metrics.text()).toMatch(/errors_total\{code="internal"\} 2/);
+});
+
 it('close() ends every session once and leaves no timer', async () => {
   const world = new World();
   const sink = recordingSink();
