@@ -17,7 +17,7 @@ import { Metrics } from './metrics.ts';
 import { EnginePool } from './pipeline/engine-pool.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { RtcOptions } from './rtc/peers.ts';
-import { WeriftStack } from './rtc/werift-stack.ts';
+import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { addressKey } from './access/limits.ts';
 import { isLoopbackHost } from './access/address.ts';
@@ -101,7 +101,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const pool = await EnginePool.open([spec], createUpscaler);
   const model = modelSummary(pool.info);
   const metrics = new Metrics();
-  const rtc = new WeriftStack(rtcOptions(config), recorders(config, log));
+  const rtc = new PeerStack(rtcOptions(config), recorders(config, log));
   rtc.onError((error) => {
     metrics.error(error.code);
     log.warn({ code: error.code, reason: error.message }, 'rtc.error');

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { AppError } from '../server/errors.ts';
 import type { PublisherPeer, ViewerPeer } from '../server/rtc/peers.ts';
-import { WeriftStack } from '../server/rtc/werift-stack.ts';
+import { PeerStack } from '../server/rtc/peer-stack.ts';
 import { testRtcOptions } from './rtc-options.ts';
 
 /** What became of one session. */
@@ -24,11 +24,11 @@ export class WhipFront {
   readonly errors: AppError[] = [];
   /** Sent to GET /: a page for browsers that no driver controls. */
   page = '';
-  readonly #stack: WeriftStack;
+  readonly #stack: PeerStack;
   readonly #server: Server;
 
   private constructor(address: string) {
-    this.#stack = new WeriftStack(testRtcOptions({ interfaceAddresses: [address] }));
+    this.#stack = new PeerStack(testRtcOptions({ interfaceAddresses: [address] }));
     this.#stack.onError((error) => this.errors.push(error));
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {

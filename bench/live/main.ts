@@ -3,7 +3,7 @@ import { startApp, type App } from '../../server/app.ts';
 import { quantile } from '../../server/media/quantile.ts';
 import { loadConfig } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
-import { WeriftStack } from '../../server/rtc/werift-stack.ts';
+import { PeerStack } from '../../server/rtc/peer-stack.ts';
 import type { Clip } from '../../testing/clip.ts';
 import { measureFanout } from '../../testing/peers/fanout.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
@@ -79,7 +79,7 @@ async function measureFanouts(): Promise<unknown[]> {
   ];
   for (const viewers of values.viewers.split(',').map(Number)) {
     for (const keyframeEveryFrames of [0, 300]) {
-      const stack = new WeriftStack(testRtcOptions());
+      const stack = new PeerStack(testRtcOptions());
       const result = await measureFanout({ stack, viewers, bitrateBps: 4_000_000, seconds: 20, keyframeEveryFrames });
       await stack.close();
       results.push({ ...result, keyframeEveryFrames });

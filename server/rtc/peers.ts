@@ -6,8 +6,8 @@ export type { IceServer } from '../config/sections/ice.ts';
 import type { AppError } from '../errors.ts';
 
 /**
- * What the rest of the server sees of WebRTC: publishers and viewers as peers. Implemented with werift in this folder,
- * which nothing else imports; broadcast/ works against these interfaces and is tested with fakes.
+ * What the rest of the server sees of WebRTC: publishers and viewers as peers. PeerStack implements it, and app.ts alone
+ * imports that; broadcast/ works against these interfaces and is tested with fakes.
  */
 
 export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'closed';

@@ -4,17 +4,17 @@ import { LibdatachannelPeer } from '../../testing/peers/libdatachannel.ts';
 import { testRtcOptions } from '../../testing/rtc-options.ts';
 import type { AppError } from '../../server/errors.ts';
 import type { PublisherListener } from '../../server/rtc/peers.ts';
-import { WeriftStack } from '../../server/rtc/werift-stack.ts';
+import { PeerStack } from '../../server/rtc/peer-stack.ts';
 
 /** libdatachannel as publisher, over real sockets on 127.0.0.1. */
 describe('libdatachannel', () => {
-  let stack: WeriftStack;
+  let stack: PeerStack;
   let peer: LibdatachannelPeer;
   let errors: AppError[];
   let packets: number;
 
   beforeEach(() => {
-    stack = new WeriftStack(testRtcOptions());
+    stack = new PeerStack(testRtcOptions());
     errors = [];
     stack.onError((error) => errors.push(error));
     packets = 0;

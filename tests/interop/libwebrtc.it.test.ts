@@ -3,11 +3,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { testRtcOptions } from '../../testing/rtc-options.ts';
 import type { AppError } from '../../server/errors.ts';
 import type { PublisherListener } from '../../server/rtc/peers.ts';
-import { WeriftStack } from '../../server/rtc/werift-stack.ts';
+import { PeerStack } from '../../server/rtc/peer-stack.ts';
 
 /** libwebrtc, the stack of Chromium, in Node: connects in either DTLS role, and is refused with a wrong fingerprint in either. */
 describe('libwebrtc', () => {
-  let stack: WeriftStack;
+  let stack: PeerStack;
   let peer: InstanceType<typeof wrtc.RTCPeerConnection>;
   let track: ReturnType<InstanceType<typeof wrtc.nonstandard.RTCVideoSource>['createTrack']>;
   let frames: NodeJS.Timeout;
@@ -15,7 +15,7 @@ describe('libwebrtc', () => {
   let units: number;
 
   beforeEach(() => {
-    stack = new WeriftStack(testRtcOptions());
+    stack = new PeerStack(testRtcOptions());
     errors = [];
     stack.onError((error) => errors.push(error));
     units = 0;

@@ -10,7 +10,7 @@ import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
 import type { PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
-import { WeriftStack } from '../werift-stack.ts';
+import { PeerStack } from '../peer-stack.ts';
 
 /**
  * Chromium as the far side: what it publishes arrives as access units, what the viewer peer sends it plays. The page is
@@ -135,7 +135,7 @@ describe('Chromium', () => {
   let browser: Browser;
   let server: Server;
   let page: Page;
-  let stack: WeriftStack;
+  let stack: PeerStack;
   let publisher: PublisherPeer;
   let viewer: ViewerPeer | undefined;
   let units: AccessUnit[];
@@ -175,7 +175,7 @@ describe('Chromium', () => {
   });
 
   beforeEach(async () => {
-    stack = new WeriftStack(OPTIONS);
+    stack = new PeerStack(OPTIONS);
     stack.onError((error) => console.error(error));
     units = [];
     audioPackets = 0;

@@ -7,7 +7,7 @@ import { Decoder } from '../../codec/decoder.ts';
 import type { AccessUnit, SourceCodec } from '../../media/types.ts';
 import type { PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
-import { WeriftStack } from '../werift-stack.ts';
+import { PeerStack } from '../peer-stack.ts';
 import type { Picture } from '../../media/picture.ts';
 
 /**
@@ -107,7 +107,7 @@ describe('colours of a canvas published by Chromium', () => {
   let browser: Browser;
   let server: Server;
   let page: Page;
-  let stack: WeriftStack;
+  let stack: PeerStack;
   let publisher: PublisherPeer;
   let viewer: ViewerPeer | undefined;
   let decoder: Decoder | undefined;
@@ -130,7 +130,7 @@ describe('colours of a canvas published by Chromium', () => {
   });
 
   beforeEach(async () => {
-    stack = new WeriftStack(OPTIONS);
+    stack = new PeerStack(OPTIONS);
     viewer = undefined;
     decoder = undefined;
     decoded = 0;

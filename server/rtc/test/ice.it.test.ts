@@ -4,7 +4,7 @@ import { Message, classes, methods, parseMessage } from 'werift';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { IceCandidate, PublisherListener, RtcOptions } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
-import { WeriftStack } from '../werift-stack.ts';
+import { PeerStack } from '../peer-stack.ts';
 import { CHROMIUM_PUBLISH } from '../../../testing/offers.ts';
 
 const OPTIONS = testRtcOptions();
@@ -42,10 +42,10 @@ async function stunServer(delayMs: number): Promise<Socket> {
 }
 
 describe('ICE options', () => {
-  const stacks: WeriftStack[] = [];
+  const stacks: PeerStack[] = [];
   const sockets: Socket[] = [];
   const stackWith = (options: Partial<RtcOptions>) => {
-    const stack = new WeriftStack({ ...OPTIONS, ...options });
+    const stack = new PeerStack({ ...OPTIONS, ...options });
     stacks.push(stack);
     return stack;
   };

@@ -5,7 +5,7 @@ import { monotonicUs } from '../../media/clock.ts';
 import type { AccessUnit } from '../../media/types.ts';
 import { localAddresses } from '../ice/candidates.ts';
 import { PublisherConnection } from '../publisher-connection.ts';
-import { WeriftStack } from '../werift-stack.ts';
+import { PeerStack } from '../peer-stack.ts';
 
 /** libwebrtc itself (@roamhq/wrtc) as publisher; it uses no loopback interface, so the server listens on all. */
 
@@ -75,7 +75,7 @@ function open() {
 }
 
 it.skipIf(noNetwork)('libwebrtc connects, publishes and restarts ICE', async () => {
-  const stack = new WeriftStack(testRtcOptions({ interfaceAddresses: [] }));
+  const stack = new PeerStack(testRtcOptions({ interfaceAddresses: [] }));
   ends.push(() => stack.close());
   const units: AccessUnit[] = [];
   const states: string[] = [];

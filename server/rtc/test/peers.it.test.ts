@@ -12,7 +12,7 @@ import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, Rendition } from '../../media/types.ts';
 import type { PublisherListener, PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
-import { WeriftStack } from '../werift-stack.ts';
+import { PeerStack } from '../peer-stack.ts';
 import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from '../../../testing/offers.ts';
 
 /** Publisher and viewer peers against werift's own peer connection, over real sockets on 127.0.0.1. */
@@ -46,7 +46,7 @@ function asResult(unit: AccessUnit, rendition: Rendition = 'full'): EncodedFrame
 }
 
 describe('peers', () => {
-  let stack: WeriftStack;
+  let stack: PeerStack;
   let errors: AppError[];
   let units: AccessUnit[];
   let drops: Record<string, number>;
@@ -63,7 +63,7 @@ describe('peers', () => {
   });
 
   beforeEach(() => {
-    stack = new WeriftStack(OPTIONS);
+    stack = new PeerStack(OPTIONS);
     errors = [];
     stack.onError((error) => errors.push(error));
     units = [];
@@ -475,7 +475,7 @@ describe('peers', () => {
   });
 
   it('use the configured port range and announce additional addresses', async () => {
-    const own = new WeriftStack({ ...OPTIONS, portRange: [47_000, 47_050], additionalHostAddresses: ['203.0.113.7'] });
+    const own = new PeerStack({ ...OPTIONS, portRange: [47_000, 47_050], additionalHostAddresses: ['203.0.113.7'] });
     try {
       const peer = own.createPublisher(listener);
       const answer = await peer.accept(CHROMIUM_PUBLISH);
@@ -495,7 +495,7 @@ describe('peers', () => {
 describe('fifty cycles of publishing, watching and leaving', () => {
   it('leave no peers, sockets or timers', async () => {
     const vp8 = await encodeClip({ codec: 'VP8', seconds: 1 });
-    const stack = new WeriftStack(OPTIONS);
+    const stack = new PeerStack(OPTIONS);
     const resources = () => {
       const names = process.getActiveResourcesInfo();
       return {

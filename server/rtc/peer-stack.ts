@@ -19,7 +19,7 @@ interface Ticking {
 }
 
 /** WebRTC of our own: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
-export class WeriftStack implements RtcStack {
+export class PeerStack implements RtcStack {
   readonly #options: RtcOptions;
   readonly #createRecorder: (() => SessionRecorder) | undefined;
   readonly #peers = new Map<string, Ticking>();
