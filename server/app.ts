@@ -38,8 +38,8 @@ export interface App {
    * process.
    */
   onFatal(listener: (error: AppError) => void): void;
-  /** Takes no new sessions; /readyz answers 503. */
-  drain(): void;
+  /** Takes no new sessions; /readyz answers 503, and every client is informed that the server stops within this time. */
+  drain(withinSeconds: number): void;
   /** Ends everything: sessions, workers, sockets. Idempotent. */
   close(): Promise<void>;
 }
@@ -182,7 +182,10 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       sessions,
       metrics,
       onFatal: (listener) => fatal.listen(listener),
-      drain: () => registry.drain(),
+      drain: (withinSeconds) => {
+        registry.drain();
+        signaling.drain(withinSeconds);
+      },
       close: () => (closing ??= close()),
     };
   } catch (error) {

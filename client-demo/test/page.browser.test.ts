@@ -340,7 +340,9 @@ describe('when something is wrong', () => {
 
   it('says that a broadcast with such a name cannot be', async () => {
     const { page } = await open(`${app.url}/watch/two%20words`);
-    await overlay(page).getByText('There is no such broadcast').waitFor();
+    await page.getByRole('heading', { name: 'This page does not exist' }).waitFor();
+    await page.getByRole('link', { name: 'See what is live' }).click();
+    await page.getByRole('button', { name: 'Go live' }).waitFor();
   });
 
   it('explains an insecure page, and a page whose origin the server does not know', async () => {

@@ -49,7 +49,7 @@ function endOnSignal(app: App, log: Log, drainSeconds: number): void {
 
 /** Ends the process within `drainSeconds` + STOP_CLOSE_MS, whatever a client, a pipeline or a device does. */
 async function stop(app: App, log: Log, drainSeconds: number): Promise<void> {
-  app.drain();
+  app.drain(drainSeconds);
   const end = performance.now() + drainSeconds * 1000;
   while (app.sessions.size > 0 && performance.now() < end) await delay(100);
   const closed = app.close().then(() => log.info({}, 'server.stopped'));

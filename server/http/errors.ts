@@ -3,16 +3,26 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../errors.ts';
 import { refuseSocket } from '../raw-response.ts';
 import { wireError } from '../wire-error.ts';
+import { errorPage, wantsHtml } from './error-page.ts';
+import { PAGE_HEADERS } from './page-headers.ts';
 
-/** Every answer that is an error has the catalogue's form, also where fastify or Node refuse before a route is found. */
+/**
+ * Every answer that is an error has the catalogue's form, also where fastify or Node refuse before a route is found; a browser
+ * that loads a page gets the same as HTML.
+ */
 export function sendError(reply: FastifyReply, error: AppError): FastifyReply {
   if (error.status === 503) reply.header('Retry-After', '2');
-  return reply
+  reply
     .code(error.status)
     .header('Cache-Control', 'no-store')
     .header('X-Content-Type-Options', 'nosniff')
-    .header('Content-Type', 'application/json; charset=utf-8')
-    .send(JSON.stringify(wireError(error)));
+    .header('Vary', 'Accept');
+  const { method, headers } = reply.request;
+  if (wantsHtml(method, headers.accept)) {
+    const page = errorPage({ ...wireError(error), status: error.status });
+    return reply.headers(PAGE_HEADERS).header('Content-Type', 'text/html; charset=utf-8').send(page);
+  }
+  return reply.header('Content-Type', 'application/json; charset=utf-8').send(JSON.stringify(wireError(error)));
 }
 
 /** fastify's own errors carry a status: too large, wrong content type, malformed JSON, a URL that does not decode. */

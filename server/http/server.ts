@@ -137,7 +137,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
   });
   registerDebug(app, () => ({ connections, ...options.state?.() }));
-  registerPage(app);
+  registerPage(app, http.trustProxy);
 
   return {
     server: nodeServer,

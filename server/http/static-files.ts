@@ -14,14 +14,19 @@ const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.svg': 'image/svg+xml',
+  '.jpg': 'image/jpeg',
   '.mp4': 'video/mp4',
+  '.webmanifest': 'application/manifest+json',
 };
+
+export function staticFile(body: Buffer, type: string): StaticFile {
+  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22);
+  return { body, type, etag: `"${hash}"` };
+}
 
 /** Reads one file into memory. */
 export function readStaticFile(file: string): StaticFile {
-  const body = readFileSync(file);
-  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22);
-  return { body, type: TYPES[path.extname(file)] ?? 'application/octet-stream', etag: `"${hash}"` };
+  return staticFile(readFileSync(file), TYPES[path.extname(file)] ?? 'application/octet-stream');
 }
 
 /** The files of known types directly in a folder, by name. A name that is not a key is not served: nothing to traverse. */

@@ -26,7 +26,7 @@ export interface ClientSocketOptions {
 }
 
 type Request<T extends ClientMessage['type']> = Extract<ClientMessage, { type: T }>;
-type Reply = Exclude<ServerMessage, { type: 'error' | 'candidate' | 'state' | 'stats' }>;
+type Reply = Exclude<ServerMessage, { type: 'error' | 'draining' | 'candidate' | 'state' | 'stats' }>;
 type State = { kind: 'greeting'; timer: NodeJS.Timeout } | { kind: 'open' } | { kind: 'closed' };
 
 /** One socket: reads requests, answers each exactly once, and owns the sessions it made. */

@@ -90,6 +90,8 @@ export type ServerMessage =
   /** Without `re` when the message was not readable enough to have an id. */
   | ({ type: 'error'; re?: number } & WireError)
   // pushes
+  /** The server stops within this many seconds and takes no new sessions; those that run go on until then. */
+  | { type: 'draining'; withinSeconds: number }
   | { type: 'candidate'; session: string; candidate: IceCandidate }
   /** `error`: only with `ended`, when it was not the client's wish; retryable says whether coming back is worth a try. */
   | { type: 'state'; session: string; state: SessionState; reason: string; error?: WireError }

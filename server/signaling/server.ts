@@ -58,6 +58,7 @@ export class SignalingServer {
   readonly #unsubscribe: () => void;
   readonly #warnings = new LogGate();
   #state: 'open' | 'closing' = 'open';
+  #drainUntilMs: number | undefined;
   #whenEmpty = (): void => {};
 
   constructor(options: SignalingOptions) {
@@ -91,6 +92,17 @@ export class SignalingServer {
   /** The state of every socket, for people who debug; no addresses. */
   toJSON(): object {
     return { state: this.#state, addresses: this.#addresses.addresses, sockets: [...this.#connections] };
+  }
+
+  /** Informs every client, those of later connections included, that the server stops within this time. */
+  drain(withinSeconds: number): void {
+    this.#drainUntilMs = performance.now() + withinSeconds * 1000;
+    for (const connection of this.#connections) connection.pushText(this.#drainNotice());
+  }
+
+  #drainNotice(): string {
+    const leftMs = Math.max(0, (this.#drainUntilMs ?? 0) - performance.now());
+    return JSON.stringify({ type: 'draining', withinSeconds: Math.ceil(leftMs / 1000) } satisfies ServerMessage);
   }
 
   /** Says goodbye (1001) to every client, waits for their answers at most `graceMs`, then cuts. Idempotent. */
@@ -193,6 +205,7 @@ export class SignalingServer {
       },
     });
     this.#connections.add(connection);
+    if (this.#drainUntilMs !== undefined) connection.pushText(this.#drainNotice());
     socket.on('close', () => {
       this.#addresses.exit(remoteAddress);
       this.#connections.delete(connection);

@@ -108,6 +108,91 @@ describe('the page', () => {
   });
 });
 
+describe('an address that leads nowhere', () => {
+  const browser = { Accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8' };
+
+  /** As it stands: fetch() would mend a damaged escape. */
+  function ask(url: string, path: string, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+    const { hostname, port } = new URL(url);
+    return new Promise((resolve, reject) => {
+      get({ hostname, port, path, headers }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text: string) => (body += text));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
+      }).on('error', reject);
+    });
+  }
+
+  it.each([
+    ['/nope', 404, 'This page does not exist'],
+    ['/watch/two%20words', 404, 'This page does not exist'],
+    ['/watch/%E0%A4%A', 400, 'This address is damaged'],
+  ])('%s: a page with a way on for a browser, JSON for a program', async (path, status, title) => {
+    const url = await start();
+    const page = await ask(url, path, browser);
+    expect(page.status).toBe(status);
+    expect(page.body).toContain(`<h1>${title}</h1>`);
+    expect(page.body).toContain('href="/"');
+    const program = await ask(url, path, { Accept: '*/*' });
+    expect(program.status).toBe(status);
+    expect(JSON.parse(program.body)).toHaveProperty('remedy');
+  });
+
+  it('never writes a part of the request into the page as HTML, and keeps the policy of the other pages', async () => {
+    const url = await start();
+    const response = await fetch(`${url}/<script>alert(1)</script>`, { headers: browser });
+    expect(await response.text()).not.toContain('alert(1)');
+    expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(response.headers.get('vary')).toBe('Accept');
+  });
+});
+
+describe('link previews', () => {
+  const image = /property="og:image" content="([^"]*)"/;
+
+  it('name the broadcast, with addresses that another host can load', async () => {
+    const url = await start();
+    const html = await (await fetch(`${url}/watch/room/anna`)).text();
+    expect(html).toContain('property="og:title" content="Watch room/anna on FlashVSR Live"');
+    expect(html).toContain(`property="og:url" content="${url.replace('127.0.0.1', 'localhost')}/watch/room/anna"`);
+    const picture = await fetch(image.exec(html)?.[1] ?? '');
+    expect([picture.status, picture.headers.get('content-type')]).toEqual([200, 'image/jpeg']);
+  });
+
+  it('write no Host into the page that is not one', async () => {
+    const url = await start();
+    const { hostname, port } = new URL(url);
+    const html = await new Promise<string>((resolve, reject) => {
+      get({ hostname, port, path: '/', headers: { Host: 'a"><script>' } }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text: string) => (body += text));
+        response.on('end', () => resolve(body));
+      }).on('error', reject);
+    });
+    expect(html).not.toContain('a"><script>');
+    expect(html).not.toMatch(image);
+    expect(html).toContain('og:title');
+  });
+});
+
+describe('installing', () => {
+  it('has a manifest whose icons are there', async () => {
+    const url = await start();
+    const html = await (await fetch(url)).text();
+    const manifest = await fetch(url + (/rel="manifest" href="([^"]+)"/.exec(html)?.[1] ?? ''));
+    expect(manifest.headers.get('content-type')).toBe('application/manifest+json');
+    const { name, start_url, display, icons } = (await manifest.json()) as {
+      name: string;
+      start_url: string;
+      display: string;
+      icons: { src: string; purpose: string }[];
+    };
+    expect([name, start_url, display]).toEqual(['FlashVSR Live', '/', 'standalone']);
+    expect(icons.map(({ purpose }) => purpose)).toEqual(['any', 'maskable']);
+    for (const { src } of icons) expect((await fetch(url + src)).headers.get('content-type')).toBe('image/svg+xml');
+  });
+});
+
 describe('health', () => {
   it('says alive always, ready only when it is, and why not', async () => {
     const url = await start();

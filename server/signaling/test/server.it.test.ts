@@ -404,3 +404,19 @@ describe('the handshake', () => {
     expect(errors).toContain('request.malformed');
   });
 });
+
+describe('a server that stops', () => {
+  it('informs every client at once, those that connect meanwhile included, and the sessions go on', async () => {
+    const early = await TestClient.greeted(url);
+    early.send({ type: 'watch', id: 1, name: 'stage', sdp: 'offer' });
+    await early.get('watching');
+    signaling.drain(3);
+    expect(await early.get('draining')).toEqual({ type: 'draining', withinSeconds: 3 });
+    const late = await TestClient.greeted(url);
+    const { withinSeconds } = await late.get('draining');
+    expect(withinSeconds).toBeGreaterThan(0);
+    expect(withinSeconds).toBeLessThanOrEqual(3);
+    expect(sessions.left).toEqual([]);
+    await early.stillUsable();
+  });
+});
