@@ -123,6 +123,7 @@ export const ERRORS = {
   ),
   'file.unwritable': entry('request', 500, 'Check that the folder exists, is writable and has room.'),
   'file.unreadable': entry('request', 400, 'Check the path and that the file is a video ffmpeg can read.'),
+  'job.stopped': entry('request', 499, 'Run the command again.', true),
   'pipeline.crashed': entry('stream', 500, 'The stream was restarted; see the log for the cause.', true),
   internal: entry('process', 500, 'This is a defect: please report it with the log.'),
 } as const satisfies Record<string, CatalogueEntry>;

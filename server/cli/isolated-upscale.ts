@@ -1,19 +1,21 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { rmSync } from 'node:fs';
 import { AppError, type AppErrorJson } from '../errors.ts';
-import { partName, type UpscaleOptions, type UpscaleResult } from './upscale-job.ts';
 import type { Progress } from './progress.ts';
+import { ResultFile } from './result-file.ts';
+import { StopSignals, isStopSignal, stopped, type StopSignal } from './stop-signals.ts';
+import type { UpscaleOptions, UpscaleResult, UpscaleTarget } from './upscale-job.ts';
 
 /**
  * `upscale` in a process of its own. FFmpeg decodes a stranger's file there: what crashes it, or takes it over, ends that process
  * and not the one that the user or a service started. The whole job runs there, so that no picture crosses between processes.
+ * The result's name, its unfinished file and the signals belong to the parent: it removes what a dead child leaves.
  */
 
 /** Job and answers, by the child's IPC channel. */
 export interface UpscaleJobMessage {
   readonly input: string;
-  readonly output: string;
-  readonly options: Omit<UpscaleOptions, 'progress'>;
+  readonly target: UpscaleTarget;
+  readonly options: Omit<UpscaleOptions, 'progress' | 'overwrite'>;
 }
 export type FromUpscaleChild =
   | { readonly type: 'total'; readonly frames: number | undefined }
@@ -22,29 +24,68 @@ export type FromUpscaleChild =
   | { readonly type: 'failed'; readonly error: AppErrorJson };
 
 const CHILD = new URL('./boot.mjs', import.meta.url);
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** A child without handlers ends by a signal at once; one that does not is beyond help. */
+const KILL_AFTER_MS = 2000;
+
+interface IsolatedOptions {
+  /** For tests: another program in the child's place. */
+  readonly program?: URL;
+  readonly onChild?: (child: ChildProcess) => void;
+  /** Of a batch; absent: this call's own. */
+  readonly signals?: StopSignals;
+}
 
 /**
  * As upscaleFile(), from a child process.
- * @param onChild for tests: the process, and another program in its place
- * @throws AppError as upscaleFile; file.unreadable with the file's name when its process crashes, nothing of the result is left
+ * @throws AppError as upscaleFile; file.unreadable with the file's name when its process crashes; job.stopped after a signal.
+ *   Nothing of the result is left then
  */
 export async function upscaleIsolated(
   input: string,
   output: string,
   options: UpscaleOptions,
-  { program = CHILD, onChild }: { program?: URL; onChild?: (child: ChildProcess) => void } = {},
+  isolated: IsolatedOptions = {},
 ): Promise<UpscaleResult> {
-  const { progress, ...rest } = options;
-  const child = fork(program, { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  onChild?.(child);
-  // A signal to this process alone must not leave the child at work, nor half a file.
-  const onSignal = (signal: NodeJS.Signals): void => void child.kill(signal);
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  const { progress, overwrite, ...rest } = options;
+  const signals = isolated.signals ?? new StopSignals();
   try {
-    return await answer(child, { input, output, options: rest }, progress);
+    const file = ResultFile.claim(input, output, { overwrite });
+    const removeDiscard = signals.add((_signal, force) => {
+      if (force) file.discard();
+    });
+    try {
+      const job = { input, target: { name: output, part: file.part }, options: rest };
+      const result = await runChild(job, progress, signals, isolated);
+      file.publish();
+      return result;
+    } finally {
+      file.discard();
+      removeDiscard();
+    }
   } finally {
-    for (const signal of SIGNALS) process.off(signal, onSignal);
+    if (isolated.signals === undefined) signals.close();
+  }
+}
+
+async function runChild(
+  job: UpscaleJobMessage,
+  progress: UpscaleOptions['progress'],
+  signals: StopSignals,
+  { program = CHILD, onChild }: IsolatedOptions,
+): Promise<UpscaleResult> {
+  if (signals.signal !== undefined) throw stopped(job.input, signals.signal);
+  const child = fork(program, { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  let killer: NodeJS.Timeout | undefined;
+  const removeStop = signals.add((signal, force) => {
+    child.kill(force ? 'SIGKILL' : signal);
+    killer ??= setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+  });
+  onChild?.(child);
+  try {
+    return await answer(child, job, progress, signals);
+  } finally {
+    removeStop();
+    clearTimeout(killer);
   }
 }
 
@@ -52,10 +93,11 @@ function answer(
   child: ChildProcess,
   job: UpscaleJobMessage,
   progress: UpscaleOptions['progress'],
+  signals: StopSignals,
 ): Promise<UpscaleResult> {
   return new Promise((resolve, reject) => {
     let shown: Progress | undefined;
-    let answered = false;
+    let answered: (() => void) | undefined;
     child.on('message', (message: FromUpscaleChild) => {
       switch (message.type) {
         case 'total':
@@ -66,34 +108,35 @@ function answer(
           shown?.[message.type](message.frames);
           break;
         case 'done':
-          answered = true;
-          resolve(message.result);
+          answered = () => resolve(message.result);
           break;
         case 'failed':
-          answered = true;
-          reject(AppError.fromJSON(message.error));
+          answered = () => reject(AppError.fromJSON(message.error));
           break;
       }
     });
     child.once('error', (cause) =>
       reject(new AppError('internal', `The child process failed: ${cause.message}`, { cause })),
     );
-    child.once('exit', (code, signal) => {
-      if (answered) return;
-      rmSync(partName(job.output), { force: true });
-      reject(ended(job.input, code, signal));
+    // 'close', not 'exit': messages on their way arrive before it.
+    child.once('close', (code, signal) => {
+      shown?.stop();
+      // An answer is worth the job even when the process then dies, or was asked to stop a moment later.
+      if (answered !== undefined) answered();
+      else reject(ended(job.input, code, signal, signals.signal));
     });
-    child.send(job);
+    child.send(job, () => undefined);
   });
 }
 
-function ended(input: string, code: number | null, signal: NodeJS.Signals | null): AppError {
-  if (signal !== null && (SIGNALS as readonly string[]).includes(signal)) {
-    return new AppError('file.unreadable', `Upscaling ${input} was stopped (${signal}).`, {
-      context: { file: input, signal },
-      remedy: 'Run the command again.',
-    });
-  }
+function ended(
+  input: string,
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  asked: StopSignal | undefined,
+): AppError {
+  if (asked !== undefined) return stopped(input, asked);
+  if (isStopSignal(signal)) return stopped(input, signal);
   const how = signal ?? `exit code ${code}`;
   return new AppError('file.unreadable', `Reading ${input} crashed the process that decodes it (${how}).`, {
     context: { file: input, exitCode: code, signal },

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { VERSION } from '../version.ts';
 import { registerModels } from './models.ts';
-import { reportError } from './report.ts';
+import { exitCodeFor, reportError } from './report.ts';
 import { registerReplay } from './replay.ts';
 import { registerUpscale } from './upscale.ts';
 
@@ -19,5 +19,5 @@ async function main(argv: readonly string[]): Promise<void> {
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {
   reportError(thrown);
-  process.exitCode = 1;
+  process.exitCode = exitCodeFor(thrown);
 });

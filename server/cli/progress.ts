@@ -6,6 +6,8 @@ export interface Progress {
   update(done: number): void;
   /** @param done replaces the total, which may have been an estimate */
   finish(done: number): void;
+  /** The job ended before its end: leaves the terminal as it was. Idempotent, and without effect after finish(). */
+  stop(): void;
 }
 
 export interface ProgressOptions {
@@ -42,6 +44,7 @@ function barProgress({ title = '', total, unit }: ProgressOptions, stream: NodeJ
       bar.update(done, { rate: rate(done) });
       bar.stop();
     },
+    stop: () => bar.stop(),
   };
 }
 
@@ -59,6 +62,7 @@ function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.Wr
       line(done, total);
     },
     finish: (done) => line(done, done),
+    stop: () => undefined,
   };
 }
 

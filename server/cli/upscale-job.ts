@@ -1,6 +1,4 @@
-import { existsSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import path from 'node:path';
 import { TICKS_PER_PICTURE, VideoReader } from '../codec/video-reader.ts';
 import { VideoWriter } from '../codec/video-writer.ts';
 import type { Config } from '../config/config.ts';
@@ -10,6 +8,7 @@ import type { UpscalerSpec } from '../upscalers/spec.ts';
 import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { Progress } from './progress.ts';
+import { ResultFile } from './result-file.ts';
 import type { Picture } from '../media/picture.ts';
 
 export interface UpscaleOptions {
@@ -40,29 +39,49 @@ function forFiles(spec: UpscalerSpec): UpscalerSpec {
   return spec.kind === 'flashvsr' ? { ...spec, coldStartFrames: 25, gatherDeadlineMs: 0 } : spec;
 }
 
+/** Where a job writes. */
+export interface UpscaleTarget {
+  /** The result's name as the user gave it: for messages, and for the format that its ending names. */
+  readonly name: string;
+  /** Exists already; the caller renames or removes it. */
+  readonly part: string;
+}
+
 /**
  * Upscales a file: every frame, its time and the audio are kept. The result appears under its name only when it is
  * complete.
- * @throws AppError file.unreadable | model.* | engine.*
+ * @throws AppError file.unreadable | file.unwritable | model.* | engine.*
  */
 export async function upscaleFile(input: string, output: string, options: UpscaleOptions): Promise<UpscaleResult> {
+  const file = ResultFile.claim(input, output, options);
+  try {
+    const result = await upscaleInto(input, { name: output, part: file.part }, options);
+    file.publish();
+    return result;
+  } finally {
+    file.discard();
+  }
+}
+
+/** As upscaleFile(), into a file that the caller owns. */
+export async function upscaleInto(
+  input: string,
+  target: UpscaleTarget,
+  options: Omit<UpscaleOptions, 'overwrite'>,
+): Promise<UpscaleResult> {
   const startedAt = performance.now();
-  checkPaths(input, output, options.overwrite);
   const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
-  const part = partName(output);
   try {
     const reader = await VideoReader.open(input, availableParallelism());
     try {
-      const job = new UpscaleJob(reader, upscaler, part, options);
+      const job = new UpscaleJob(reader, upscaler, target, options);
       const { frames, width, height } = await job.run();
-      renameSync(part, output);
       const seconds = (performance.now() - startedAt) / 1000;
       return { frames, damagedPackets: reader.damagedPackets, width, height, label: upscaler.info.label, seconds };
     } finally {
       await reader.close();
     }
   } finally {
-    rmSync(part, { force: true });
     await upscaler.close();
   }
 }
@@ -70,8 +89,8 @@ export async function upscaleFile(input: string, output: string, options: Upscal
 class UpscaleJob {
   readonly #reader: VideoReader;
   readonly #upscaler: Upscaler;
-  readonly #file: string;
-  readonly #options: UpscaleOptions;
+  readonly #target: UpscaleTarget;
+  readonly #options: Omit<UpscaleOptions, 'overwrite'>;
   readonly #timings = new Map<number, Timing>();
   /** Results not yet written, in order. */
   readonly #results: Picture[] = [];
@@ -82,10 +101,15 @@ class UpscaleJob {
   #written = 0;
   #wake: (() => void) | undefined;
 
-  constructor(reader: VideoReader, upscaler: Upscaler, file: string, options: UpscaleOptions) {
+  constructor(
+    reader: VideoReader,
+    upscaler: Upscaler,
+    target: UpscaleTarget,
+    options: Omit<UpscaleOptions, 'overwrite'>,
+  ) {
     this.#reader = reader;
     this.#upscaler = upscaler;
-    this.#file = file;
+    this.#target = target;
     this.#options = options;
   }
 
@@ -151,7 +175,7 @@ class UpscaleJob {
     const { info } = this.#reader;
     const stream = this.#stream;
     if (stream === undefined) throw new AppError('internal', 'The writer was opened before the stream.');
-    this.#writer = await VideoWriter.open(this.#file, this.#reader, {
+    this.#writer = await VideoWriter.open(this.#target, this.#reader, {
       width: stream.outputWidth,
       height: stream.outputHeight,
       colour: picture?.colour ?? { matrix: info.height >= 720 ? 'bt709' : 'bt601', range: 'limited' },
@@ -205,31 +229,4 @@ class UpscaleJob {
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
-}
-
-function checkPaths(input: string, output: string, overwrite: boolean): void {
-  const isUrl = /^[a-z][a-z0-9+.-]+:\/\//i.test(input);
-  if (!isUrl && !existsSync(input)) {
-    throw new AppError('file.unreadable', `${input} does not exist.`, { context: { file: input } });
-  }
-  if (path.resolve(input) === path.resolve(output)) {
-    throw new AppError('file.unreadable', 'Input and output are the same file.', {
-      remedy: 'Give the result another name.',
-    });
-  }
-  if (existsSync(output) && !overwrite) {
-    throw new AppError('file.unreadable', `${output} exists already.`, {
-      context: { file: output },
-      remedy: 'Give another name, or --overwrite.',
-    });
-  }
-  if (!existsSync(path.dirname(path.resolve(output)))) {
-    throw new AppError('file.unreadable', `The folder of ${output} does not exist.`, { remedy: 'Create it first.' });
-  }
-}
-
-/** The result until it is complete: in the same folder, so that renaming is one step; with the ending that names the format. */
-export function partName(output: string): string {
-  const { dir, name, ext } = path.parse(output);
-  return path.join(dir, `${name}.part${ext}`);
 }

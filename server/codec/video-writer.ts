@@ -1,3 +1,4 @@
+import path from 'node:path';
 import {
   AVERROR_EAGAIN,
   AVERROR_EOF,
@@ -11,7 +12,7 @@ import { Codec, CodecContext, CodecParameters, FormatContext, Packet, Rational, 
 import { AppError } from '../errors.ts';
 import { libavColour } from './colour.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
-import { libavMessage } from './native.ts';
+import { check, libavMessage } from './native.ts';
 import type { VideoReader } from './video-reader.ts';
 import type { Picture } from '../media/picture.ts';
 import type { Colour } from '../media/types.ts';
@@ -25,6 +26,21 @@ export interface VideoWriterOptions {
   readonly preset: string;
   readonly threads: number;
 }
+
+export interface WriteTarget {
+  /** The result's name as the user gave it: its ending chooses the format, and messages name it. */
+  readonly name: string;
+  /** The file that is written. */
+  readonly part: string;
+}
+
+const MUXERS: Readonly<Record<string, string>> = {
+  '.mp4': 'mp4',
+  '.m4v': 'mp4',
+  '.mov': 'mov',
+  '.mkv': 'matroska',
+  '.ts': 'mpegts',
+};
 
 /**
  * Writes H264 with the times, display matrix, sample aspect and audio of a source file. Odd sides lose their last column or
@@ -66,18 +82,19 @@ export class VideoWriter {
   }
 
   /** @throws AppError file.unreadable with the reason and what to do */
-  static async open(file: string, source: VideoReader, options: VideoWriterOptions): Promise<VideoWriter> {
+  static async open(target: WriteTarget, source: VideoReader, options: VideoWriterOptions): Promise<VideoWriter> {
+    const file = target.name;
     const format = new FormatContext();
-    // node-av throws here where it returns codes elsewhere.
-    let allocated = -1;
-    try {
-      allocated = format.allocOutputContext2(null, null, file);
-    } catch {
-      // Told below.
-    }
-    if (allocated < 0 || format.oformat === null) {
-      throw unwritable(file, 'its ending names no video format; use .mp4 or .mkv');
-    }
+    const muxer = MUXERS[path.extname(file).toLowerCase()];
+    if (muxer === undefined)
+      throw unwritable(file, `its ending names no video format; use ${Object.keys(MUXERS).join(', ')}`);
+    // A path from the root: libav would take a colon in a relative one for a protocol.
+    check(
+      format.allocOutputContext2(null, muxer, path.resolve(target.part)),
+      `Opening the ${muxer} format`,
+      'internal',
+    );
+    if (format.oformat === null) throw new AppError('internal', `This FFmpeg does not write ${muxer}.`);
     try {
       const encoder = openEncoder(file, format, source, options);
       const video = format.newStream(null);
@@ -229,7 +246,7 @@ function copyStream(format: FormatContext, from: Stream): Stream {
 }
 
 function unwritable(file: string, reason: string): AppError {
-  return new AppError('file.unreadable', `${file} cannot be written: ${reason}.`, {
+  return new AppError('file.unwritable', `${file} cannot be written: ${reason}.`, {
     context: { file, reason },
     remedy: 'Check the folder, the free space and the ending of the file name (.mp4 or .mkv).',
   });

@@ -123,6 +123,9 @@ it('hands recurrent state along the file', async () => {
   expect((await contentOf('delay-out.mp4')).lumas[0]).toBeLessThan(20);
 });
 
+/** What a job keeps in the result's folder until it ends. */
+const unfinished = (): string[] => readdirSync(folder).filter((name) => name.startsWith('.'));
+
 const failure = async (action: Promise<unknown>): Promise<AppError> => {
   const error: unknown = await action.catch((thrown: unknown) => thrown);
   if (error instanceof AppError) return error;
@@ -133,8 +136,8 @@ it.each([
   ['missing.mp4', 'x.mp4', /missing\.mp4 does not exist/],
   ['text.mp4', 'x.mp4', /text\.mp4 cannot be read as a video: Invalid data/],
   ['song.m4a', 'x.mp4', /song\.m4a cannot be read as a video: it has no video/],
-  ['one.mp4', 'x.unknown', /x\.part\.unknown cannot be written: its ending names no video format/],
-  ['one.mp4', 'nowhere/x.mp4', /folder of .*nowhere.* does not exist/],
+  ['one.mp4', 'x.unknown', /x\.unknown cannot be written: its ending names no video format; use \.mp4/],
+  ['one.mp4', 'nowhere/x.mp4', /folder .*nowhere does not exist/],
   ['one.mp4', 'one.mp4', /same file/],
 ])('says what is wrong with %s to %s and leaves nothing behind', async (input, output, message) => {
   const before = readdirSync(folder).sort();
@@ -144,7 +147,7 @@ it.each([
   expect(readdirSync(folder).sort()).toEqual(before);
 });
 
-it('does not overwrite unless told to', async () => {
+it('does not overwrite without --overwrite', async () => {
   writeFileSync(at('kept.mp4'), 'precious');
   expect((await failure(upscale('one.mp4', 'kept.mp4'))).message).toMatch(/exists already/);
   await upscale('one.mp4', 'kept.mp4', { overwrite: true });
@@ -171,7 +174,11 @@ it('does the whole job in a process of its own, with progress, and reports its e
   const steps: number[] = [];
   const progress = (total: number | undefined) => {
     steps.push(total ?? 0);
-    return { update: (done: number) => steps.push(done), finish: (done: number) => steps.push(done) };
+    return {
+      update: (done: number) => void steps.push(done),
+      finish: (done: number) => void steps.push(done),
+      stop: () => undefined,
+    };
   };
   const result = await upscaleIsolated(at('sound.mp4'), at('isolated.mp4'), { ...OPTIONS, progress });
   expect(result).toMatchObject({ frames: 30, width: 640, height: 360, label: 'Lanczos resize' });
@@ -191,14 +198,20 @@ it('survives a file that crashes the decoder: an error with the name of the file
     code: 'file.unreadable',
     message: `Reading ${at('sound.mp4')} crashed the process that decodes it (SIGSEGV).`,
   });
-  expect(readdirSync(folder).filter((name) => name.startsWith('crashed'))).toEqual([]);
+  expect(unfinished()).toEqual([]);
+  expect(existsSync(at('crashed.mp4'))).toBe(false);
   // The same in the middle of the real program's work.
-  const progress = () => ({ update: () => child?.kill('SIGSEGV'), finish: () => undefined });
+  const progress = () => ({
+    update: () => void child?.kill('SIGSEGV'),
+    finish: () => undefined,
+    stop: () => undefined,
+  });
   let child: ChildProcess | undefined;
   const onChild = (started: ChildProcess): void => void (child = started);
   const killed = upscaleIsolated(at('sound.mp4'), at('killed.mp4'), { ...OPTIONS, progress }, { onChild });
   await expect(killed).rejects.toThrow(/sound\.mp4 crashed the process that decodes it \(SIGSEGV\)/);
-  expect(readdirSync(folder).filter((name) => name.startsWith('killed'))).toEqual([]);
+  expect(unfinished()).toEqual([]);
+  expect(existsSync(at('killed.mp4'))).toBe(false);
 });
 
 it('opens no second file: playlists, lists of files and patterns are refused, as are codecs and protocols off the list', async () => {
@@ -225,8 +238,9 @@ it('names a full disk and keeps nothing of the result', async () => {
   const program = new URL('./programs/small-files.mjs', import.meta.url);
   const full = upscaleIsolated(at('sound.mp4'), at('full.mp4'), { ...OPTIONS, crf: 0 }, { program });
   await expect(full).rejects.toMatchObject({
-    code: 'file.unreadable',
-    message: expect.stringMatching(/full\.part\.mp4 cannot be written/) as string,
+    code: 'file.unwritable',
+    message: expect.stringMatching(/full\.mp4 cannot be written/) as string,
   });
-  expect(readdirSync(folder).filter((name) => name.startsWith('full'))).toEqual([]);
+  expect(unfinished()).toEqual([]);
+  expect(existsSync(at('full.mp4'))).toBe(false);
 });

@@ -1,0 +1,233 @@
+import { randomBytes } from 'node:crypto';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  linkSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
+  type BigIntStats,
+} from 'node:fs';
+import path from 'node:path';
+import { AppError } from '../errors.ts';
+import { isAddress } from './input-name.ts';
+import { hiddenName, ResultLock } from './result-lock.ts';
+
+/** What a result may at least need; a folder with less is full. */
+const LEAST_FREE_BYTES = 2 ** 20;
+/** Written and taken back before the job, since quotas and read-only volumes show themselves only then. */
+const TRIAL_BYTES = 64 * 1024;
+
+export interface ResultOptions {
+  readonly overwrite: boolean;
+  /** For tests: bytes free in a folder. */
+  readonly freeBytes?: (folder: string) => number;
+}
+
+/**
+ * A result before it is complete: a hidden file of a unique name in the result's folder, so that the result appears in one step, and
+ * so that no name that a person might use is ever written or removed. Everything that would make the last step fail is checked
+ * at the start, before hours of work.
+ */
+export class ResultFile {
+  /** Where the result goes: links followed. */
+  readonly file: string;
+  /** Exists, empty, from the start. */
+  readonly part: string;
+  readonly #asked: string;
+  readonly #lock: ResultLock;
+  readonly #overwrite: boolean;
+  #ended = false;
+
+  private constructor(asked: string, file: string, part: string, lock: ResultLock, overwrite: boolean) {
+    this.#asked = asked;
+    this.file = file;
+    this.part = part;
+    this.#lock = lock;
+    this.#overwrite = overwrite;
+  }
+
+  /** @throws AppError file.unreadable for the input, file.unwritable for the result; nothing is left behind then */
+  static claim(input: string, output: string, options: ResultOptions): ResultFile {
+    const file = checkNames(input, output, options.overwrite);
+    const folder = path.dirname(file);
+    const free = (options.freeBytes ?? freeBytes)(folder);
+    if (free < LEAST_FREE_BYTES) throw unwritable(output, `the disk of ${folder} is full`, 'Make room on it.');
+    const lock = attempt(output, () => ResultLock.take(file));
+    const part = hiddenName(file, `-${randomBytes(6).toString('hex')}.part`);
+    try {
+      attempt(output, () => {
+        removeLeftovers(file);
+        createEmpty(part);
+      });
+    } catch (error) {
+      rmSync(part, { force: true });
+      lock.release();
+      throw error;
+    }
+    return new ResultFile(output, file, part, lock, options.overwrite);
+  }
+
+  /** The finished part becomes the result, in one step. @throws AppError file.unwritable; nothing is left behind */
+  publish(): void {
+    try {
+      attempt(this.#asked, () => this.#put());
+    } finally {
+      this.discard();
+    }
+  }
+
+  /** Removes what is not finished. Idempotent, and without effect after publish(). */
+  discard(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    rmSync(this.part, { force: true });
+    this.#lock.release();
+  }
+
+  #put(): void {
+    const old = stat(this.file);
+    if (this.#overwrite) {
+      if (old !== undefined) chmodSync(this.part, Number(old.mode) & 0o777);
+      renameSync(this.part, this.file);
+      return;
+    }
+    try {
+      // Unlike rename, a link never replaces a file that appeared during the job.
+      linkSync(this.part, this.file);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') throw existsAlready(this.#asked);
+      // File systems without hard links (FAT, some network shares).
+      if (stat(this.file) !== undefined) throw existsAlready(this.#asked);
+      renameSync(this.part, this.file);
+    }
+  }
+}
+
+/** @returns the path that the result is written to, links followed */
+function checkNames(input: string, output: string, overwrite: boolean): string {
+  const source = isAddress(input) || input === '-' ? undefined : stat(input);
+  if (source === undefined && !isAddress(input) && input !== '-') {
+    throw new AppError('file.unreadable', `${input} does not exist.`, { context: { file: input } });
+  }
+  const old = attempt(output, () => stat(output));
+  if (old !== undefined && source !== undefined && old.ino === source.ino && old.dev === source.dev) {
+    throw unwritable(
+      output,
+      'it is the same file as the input, which is never changed',
+      'Give the result another name.',
+    );
+  }
+  checkFolder(output);
+  if (old === undefined) {
+    if (isLink(output)) throw unwritable(output, 'it is a link to a file that does not exist', 'Remove the link.');
+    return path.resolve(output);
+  }
+  if (old.isDirectory()) {
+    throw unwritable(output, 'it is a folder', 'Give the name of a file in it, for example with the ending .mp4.');
+  }
+  if (!old.isFile()) throw unwritable(output, 'it is not a plain file', 'Give the name of a file.');
+  if (!overwrite) throw existsAlready(output);
+  attempt(output, () => accessSync(output, constants.W_OK));
+  return realpathSync(output);
+}
+
+function checkFolder(output: string): void {
+  const folder = path.dirname(path.resolve(output));
+  const found = attempt(output, () => stat(folder));
+  if (found === undefined) throw unwritable(output, `the folder ${folder} does not exist`, 'Create it first.');
+  if (!found.isDirectory()) throw unwritable(output, `${folder} is not a folder`, 'Give a name in a folder.');
+}
+
+/** Of runs that were killed: the lock says that none is at work, and the hash in the name that they belong to this result. */
+function removeLeftovers(file: string): void {
+  const begin = path.basename(hiddenName(file, '-'));
+  const folder = path.dirname(file);
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(begin) && name.endsWith('.part'))
+      rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+function createEmpty(part: string): void {
+  const trial = openSync(part, 'wx', 0o666);
+  try {
+    writeSync(trial, Buffer.alloc(TRIAL_BYTES));
+  } finally {
+    closeSync(trial);
+  }
+  // A second, empty one: what libav opens must not begin with the trial's bytes where it seeks.
+  rmSync(part);
+  closeSync(openSync(part, 'wx', 0o666));
+}
+
+function stat(file: string): BigIntStats | undefined {
+  try {
+    return statSync(file, { bigint: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+function isLink(file: string): boolean {
+  return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+}
+
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+const REASONS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
+  ENAMETOOLONG: ['its name is too long for this file system', 'Give a shorter name; most take 255 bytes.'],
+  EACCES: ['no permission', 'Give a name in a folder that you may write to.'],
+  EPERM: ['no permission', 'Give a name in a folder that you may write to.'],
+  EROFS: ['the volume is read-only', 'Give a name on another volume.'],
+  ENOSPC: ['the disk is full', 'Make room on it.'],
+  EDQUOT: ['the quota on this disk is used up', 'Make room on it.'],
+  EISDIR: ['it is a folder', 'Give the name of a file in it.'],
+  ELOOP: ['its links point at each other', 'Give another name.'],
+  EINVAL: ['this system does not take the name', 'Give another name.'],
+};
+
+/** Turns the system's errors into sentences about the result. */
+function attempt<T>(output: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const [reason, remedy] = REASONS[code] ?? [message, 'Check the folder, its permissions and the free space.'];
+    throw unwritable(output, reason, remedy, error);
+  }
+}
+
+function existsAlready(output: string): AppError {
+  return new AppError('file.unwritable', `${output} exists already.`, {
+    context: { file: output },
+    remedy: 'Give another name, or --overwrite.',
+  });
+}
+
+function unwritable(output: string, reason: string, remedy: string, cause?: unknown): AppError {
+  return new AppError('file.unwritable', `${output} cannot be written: ${reason}.`, {
+    context: { file: output, reason },
+    remedy,
+    cause,
+  });
+}
