@@ -38,7 +38,11 @@ const COSTS: readonly (readonly [object, readonly string[], Cost])[] = [
   [Map.prototype, ['clear'], ownLength],
   [Set.prototype, ['has', 'add', 'delete'], one],
   [Set.prototype, ['clear'], ownLength],
-  [String.prototype, ['split', 'includes', 'indexOf', 'toLowerCase', 'toUpperCase', 'replace', 'trim'], ownLength],
+  [
+    String.prototype,
+    ['split', 'includes', 'indexOf', 'toLowerCase', 'toUpperCase', 'replace', 'replaceAll', 'trim'],
+    ownLength,
+  ],
   [String.prototype, ['startsWith'], one],
   // A sticky search looks at one place: split() makes one for each character.
   [RegExp.prototype, ['exec'], (self, args) => ((self as RegExp).sticky ? 1 : lengthOf(args[0]))],
