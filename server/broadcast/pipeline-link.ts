@@ -171,12 +171,10 @@ export class PipelineLink {
   #onStats(stats: PipelineStats): void {
     this.#view = { ...this.#view, stats };
     for (const [reason, total] of Object.entries(stats.drops) as [DropReason, number][]) {
-      // A restarted worker counts from zero again.
-      const before = Math.min(this.#dropsBefore[reason] ?? 0, total);
-      this.#deps.metrics.dropped(reason, total - before);
+      this.#deps.metrics.dropped(reason, Math.max(0, total - (this.#dropsBefore[reason] ?? 0)));
     }
     this.#dropsBefore = { ...stats.drops };
-    const keyframes = stats.keyframesEncoded - Math.min(this.#keyframesBefore, stats.keyframesEncoded);
+    const keyframes = Math.max(0, stats.keyframesEncoded - this.#keyframesBefore);
     this.#keyframesBefore = stats.keyframesEncoded;
     this.#deps.metrics.keyframes(keyframes);
   }
@@ -184,7 +182,12 @@ export class PipelineLink {
   #onError(error: AppError): void {
     this.#deps.metrics.error(error.code);
     this.#deps.log.warn({ code: error.code, scope: error.scope, reason: error.message }, 'pipeline.error');
-    if (error.code === 'pipeline.crashed') return this.#events.onCrashed();
+    if (error.code === 'pipeline.crashed') {
+      // The next worker counts from zero.
+      this.#dropsBefore = {};
+      this.#keyframesBefore = 0;
+      return this.#events.onCrashed();
+    }
     if (error.scope === 'frame') return;
     if (error.code === 'engine.failed' && error.scope === 'process') this.#deps.onEngineFailed(error);
     this.#events.onFailed(error);

@@ -75,6 +75,8 @@ export interface PipelineStats {
 }
 
 export type FromPipeline =
+  /** The thread has worked on so many access units; none: it has loaded its modules and takes messages. */
+  | { readonly type: 'taken'; readonly units: number }
   | { readonly type: 'ready'; readonly info: UpscalerInfo }
   | { readonly type: 'format'; readonly format: PipelineFormat }
   | { readonly type: 'frame'; readonly frame: EncodedFrame }

@@ -12,6 +12,7 @@ import type {
   PipelineStats,
   ToPipeline,
 } from './messages.ts';
+import { UnitWindow } from './unit-window.ts';
 
 /** What a pipeline reports to its broadcast; called on the thread that made it. */
 export interface PipelineListener {
@@ -38,6 +39,7 @@ const HEALTHY_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 /** Loading takes half a second; on a machine that is very busy, many. */
 const LOAD_TIMEOUT_MS = 60_000;
+const BEHIND = 'units were left out in front of the pipeline';
 
 /** One broadcast's pipeline as the RTP thread sees it: a worker thread that is started again when it dies. */
 export class Pipeline {
@@ -56,6 +58,8 @@ export class Pipeline {
   /** The present worker has loaded its modules. */
   #listening = false;
   #whenListening: Promise<void> = Promise.resolve();
+  /** To the present worker. */
+  #units = this.#newWindow();
 
   /** @param onClosed when the thread is gone for good */
   constructor(options: PipelineOptions, listener: PipelineListener, onClosed: () => void = () => undefined) {
@@ -65,14 +69,12 @@ export class Pipeline {
     this.#worker = this.#spawn();
   }
 
-  /**
-   * The unit's memory is copied, not taken: it is often a view of a larger buffer, and small.
-   * Dropped when no worker is there to take it.
-   */
+  /** The unit is dropped when no worker is there to take it; it waits while one loads, within the bounds of UnitWindow. */
   push(unit: AccessUnit): void {
     if (this.#state !== 'running') return;
-    const data = new Uint8Array(unit.data);
-    this.#send({ type: 'accessUnit', unit: { ...unit, data } }, [data.buffer]);
+    const complete = !this.#units.needsKeyframe;
+    this.#units.push(unit);
+    if (complete && this.#units.needsKeyframe) this.#listener.onNeedKeyframe(BEHIND);
   }
 
   setEncoders(encoders: readonly EncoderRequest[]): void {
@@ -90,6 +92,7 @@ export class Pipeline {
   }
 
   reset(): void {
+    this.#units.clear();
     this.#send({ type: 'reset' });
   }
 
@@ -131,6 +134,16 @@ export class Pipeline {
     if (this.#state === 'running') this.#worker.postMessage(message, transfer);
   }
 
+  #newWindow(): UnitWindow {
+    return new UnitWindow((unit) => this.#send({ type: 'accessUnit', unit }, [unit.data.buffer as ArrayBuffer]));
+  }
+
+  #onTaken(units: number): void {
+    this.#units.taken(units);
+    // Asked for again: the request at the gap's begin may be a minute old, and the publisher another.
+    if (this.#units.needsKeyframe) this.#listener.onNeedKeyframe(BEHIND);
+  }
+
   #spawn(): Worker {
     // Flags of the parent (tsx's loader, vitest's) are not for the worker: boot.mjs brings its own loader.
     const worker = new Worker(new URL('./boot.mjs', import.meta.url), {
@@ -141,7 +154,8 @@ export class Pipeline {
     this.#startedAtMs = performance.now();
     this.#listening = false;
     this.#whenListening = new Promise((resolve) => {
-      worker.once('message', () => {
+      worker.on('message', ({ type }: FromPipeline) => {
+        if (type === 'taken') return;
         this.#listening = true;
         resolve();
       });
@@ -177,7 +191,9 @@ export class Pipeline {
       case 'ladder':
         return listener.onLadder(message.step, message.label);
       case 'stats':
-        return listener.onStats(message.stats);
+        return listener.onStats(withDropped(message.stats, this.#units.dropped));
+      case 'taken':
+        return this.#onTaken(message.units);
       case 'error':
         return listener.onError(AppError.fromJSON(message.error));
       case 'closed':
@@ -204,11 +220,16 @@ export class Pipeline {
 
   #restart(): void {
     if (this.#state !== 'restarting') return;
+    this.#units = this.#newWindow();
     this.#worker = this.#spawn();
     this.#state = 'running';
     this.#send({ type: 'encoders', encoders: this.#encoders });
     this.#listener.onNeedKeyframe('the pipeline was started again');
   }
+}
+
+function withDropped(stats: PipelineStats, dropped: number): PipelineStats {
+  return dropped === 0 ? stats : { ...stats, drops: { ...stats.drops, stale: (stats.drops.stale ?? 0) + dropped } };
 }
 
 /** Resolves with the first of them, or when the time is over. */

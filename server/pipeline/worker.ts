@@ -29,7 +29,16 @@ port.on('message', (message: ToPipeline) => {
     return;
   }
   inbox.push(message);
-  if (inbox.length === 1) setImmediate(() => core.handleAll(inbox.splice(0)));
+  if (inbox.length === 1) setImmediate(work);
 });
+
+function work(): void {
+  const messages = inbox.splice(0);
+  core.handleAll(messages);
+  const units = messages.filter(({ type }) => type === 'accessUnit').length;
+  if (units > 0) post({ type: 'taken', units });
+}
+
+post({ type: 'taken', units: 0 });
 
 core.start().catch((error: unknown) => post({ type: 'error', error: AppError.from(error).toJSON() }));

@@ -387,6 +387,32 @@ it('closes twice, in the middle of work, and takes nothing afterwards', async ()
   expect(recorder.errors).toEqual([]);
 });
 
+it('holds at most 16 MiB while its thread loads, counts the rest, and begins with the last keyframe', async () => {
+  const recorder = new Recorder();
+  const pipeline = new Pipeline(OPTIONS, recorder);
+  open.push(pipeline);
+  pipeline.setEncoders([H264_FULL]);
+  const [key, ...rest] = makeStream({ codec: 'VP8', width: 320, height: 180, frames: 10 }) as [
+    AccessUnit,
+    ...AccessUnit[],
+  ];
+  const large: AccessUnit = { ...key, keyframe: false, data: new Uint8Array(1024 * 1024) };
+  // In one turn of this thread: the other has taken nothing yet.
+  pipeline.push(key);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let unit = 0; unit < 300; unit += 1) pipeline.push(large);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * 1024 * 1024);
+  expect(recorder.wishes).toHaveLength(1);
+  pipeline.push(key);
+  await until(() => recorder.ready > 0, 'the thread');
+  await feed(pipeline, rest);
+  await until(() => recorder.frames.length > 0, 'frames that refer to the last keyframe');
+  const stats = recorder.stats.length;
+  await until(() => recorder.stats.length > stats, 'statistics');
+  expect(recorder.stats.at(-1)?.drops.stale).toBe(301);
+  expect(recorder.errors).toEqual([]);
+});
+
 it('goes down the ladder under overload, drops by name, and its delay does not grow', async () => {
   const { pipeline, recorder } = await start({
     upscaler: { kind: 'resize', scale: 8, filter: 'lanczos' },
