@@ -30,11 +30,3 @@ export function ramp(number: number, width = 32, height = 32, rest: Partial<Pict
     ...rest,
   };
 }
-
-export async function until(condition: () => boolean, what: string, limitMs = 30_000): Promise<void> {
-  const end = Date.now() + limitMs;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`Waited in vain for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

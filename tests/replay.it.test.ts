@@ -9,7 +9,7 @@ import { createLog } from '../server/log.ts';
 import { encodeClip } from '../testing/clip.ts';
 import { NodePublisher } from '../testing/peers/node-publisher.ts';
 import { SignalingClient } from '../testing/peers/signaling-client.ts';
-import { until } from '../testing/micro-flashvsr.ts';
+import { until } from '../testing/until.ts';
 
 /** A live session over a line that loses packets, recorded, and sent through the server again. */
 const CLIP = new URL('../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;

@@ -12,6 +12,7 @@ import { FileSource } from '../testing/file-source.ts';
 import { FrameRecorder, type FrameRecorderOptions } from '../testing/frame-recorder.ts';
 import { NodeViewer } from '../testing/peers/node-viewer.ts';
 import { SignalingClient } from '../testing/peers/signaling-client.ts';
+import { until } from '../testing/until.ts';
 
 /** Sources and subscribers that are no WebRTC peers, against the whole server: the domain takes them as it takes peers. */
 const CLIP = new URL('../testdata/clips/astronaut_320x180.mp4', import.meta.url).pathname;
@@ -30,14 +31,6 @@ afterEach(async () => {
   await app.close();
   await rm(folder, { recursive: true });
 });
-
-async function until(what: string, probe: () => boolean, withinMs = 15_000): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!probe()) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 /** A broadcast fed from the clip. */
 async function play(name: string, loop = true): Promise<{ broadcast: Broadcast; source: FileSource }> {
@@ -85,7 +78,7 @@ it('a file is a source: a WebRTC viewer gets its pictures, upscaled', async () =
   await viewer.start(async (offer) => (await signaling.watch('file', offer)).sdp);
   await viewer.waitForFrames(40);
   expect(viewer.frames[0]).toMatchObject({ keyframe: true, codec: 'H264' });
-  await until('statistics', () => app.registry.get('file')?.stats?.output.width === 1280);
+  await until(() => app.registry.get('file')?.stats?.output.width === 1280, 'statistics');
   expect(app.registry.list().broadcasts).toMatchObject([
     { name: 'file', state: 'live', sourceWidth: 320, outputWidth: 1280, outputHeight: 720, viewers: 1 },
   ]);
@@ -97,7 +90,7 @@ it('a recorder is a subscriber: its file holds every frame from a keyframe on an
   const { broadcast } = await play('recorded');
   const file = join(folder, 'recorded.h264');
   const recorder = await record(broadcast, { file });
-  await until('a second of frames', () => recorder.framesWritten >= 30);
+  await until(() => recorder.framesWritten >= 30, 'a second of frames');
   // It counts as a subscriber, not as a viewer.
   expect(broadcast.viewerCount).toBe(0);
   await broadcast.unsubscribe('recorder');
@@ -113,10 +106,10 @@ it('a recorder on a slow disk drops by name, within its bound, and goes on from 
   let slow = true;
   const beforeWrite = () => new Promise<void>((resolve) => setTimeout(resolve, slow ? 100 : 0));
   const recorder = await record(broadcast, { file, queue: { maxFrames: 5 }, beforeWrite });
-  await until('drops', () => recorder.framesDropped >= 2);
+  await until(() => recorder.framesDropped >= 2, 'drops');
   slow = false;
   const before = recorder.framesWritten;
-  await until('frames after them', () => recorder.framesWritten > before + 30);
+  await until(() => recorder.framesWritten > before + 30, 'frames after them');
   await broadcast.unsubscribe('recorder');
   expect(await app.metrics.text()).toMatch(/flashvsr_frames_dropped_total\{reason="egress-slow"\} \d+/);
   // What is missing is missing between whole groups of pictures: nothing in the file refers to it.
@@ -126,7 +119,7 @@ it('a recorder on a slow disk drops by name, within its bound, and goes on from 
 it('a source that ends by itself leaves the name reserved, and its return goes on for the subscribers', async () => {
   const first = await play('again', false);
   const recorder = await record(first.broadcast, { file: join(folder, 'again.h264') });
-  await until('the end of the file', () => first.source.states.includes('ended'), 20_000);
+  await until(() => first.source.states.includes('ended'), 'the end of the file', 20_000);
   expect(app.registry.list().broadcasts).toMatchObject([{ name: 'again', state: 'waiting' }]);
   expect(() => first.broadcast.claim(undefined, 'local')).toThrow('belongs to another publisher');
   expect(recorder.states).toEqual(['live', 'waiting']);

@@ -9,6 +9,7 @@ import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 import { UdpRelay } from './udp-relay.ts';
+import { until } from '../../testing/until.ts';
 
 /** The page in a real Chromium against the real server: what a person sees and does. */
 
@@ -97,10 +98,6 @@ async function fitsWidth(page: Page): Promise<boolean> {
 async function figure(page: Page, key: string): Promise<number> {
   const text = await tile(page, key).locator('.tile-value').innerText();
   return Number.parseFloat(text) * (text.includes('Mbit') ? 1000 : 1);
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
 describe('publishing and watching', () => {

@@ -11,6 +11,7 @@ import type { AccessUnit, EncodedFrame } from '../../media/types.ts';
 import type { LadderStep } from '../ladder.ts';
 import type { PipelineFormat, PipelineOptions, PipelineStats } from '../messages.ts';
 import { Pipeline, type PipelineListener } from '../pipeline.ts';
+import { until } from '../../../testing/until.ts';
 
 const OPTIONS: PipelineOptions = {
   name: 'test',
@@ -72,14 +73,6 @@ async function start(options: Partial<PipelineOptions> = {}): Promise<{ pipeline
   return { pipeline, recorder };
 }
 
-async function until(condition: () => boolean, what = 'condition'): Promise<void> {
-  for (let tries = 0; tries < 1000; tries += 1) {
-    if (condition()) return;
-    await sleep(10);
-  }
-  throw new Error(`timed out waiting for ${what}`);
-}
-
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Units as if they had arrived just now. */
@@ -91,6 +84,20 @@ async function feed(pipeline: Pipeline, units: readonly AccessUnit[], intervalMs
   }
 }
 
+/** A unit when the frames of the one before have come: none is dropped, however busy the machine is. */
+async function feedInTurn(
+  pipeline: Pipeline,
+  recorder: Recorder,
+  units: readonly AccessUnit[],
+  encoders = 1,
+): Promise<void> {
+  for (const unit of units) {
+    const frames = recorder.frames.length + encoders;
+    await feed(pipeline, [unit], 0);
+    await until(() => recorder.frames.length >= frames, `${frames} frames`);
+  }
+}
+
 it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger H264 and VP8 frames', async (codec) => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([
@@ -99,8 +106,7 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
     { codec: 'VP8', rendition: 'low', bitrateBps: 250_000 },
   ]);
   const units = makeStream({ codec, width: 320, height: 180, frames: 20 });
-  await feed(pipeline, units);
-  await until(() => recorder.frames.length >= 60, '60 frames');
+  await feedInTurn(pipeline, recorder, units, 3);
   expect(recorder.errors).toEqual([]);
   expect(recorder.formats).toEqual([
     { sourceWidth: 320, sourceHeight: 180, outputWidth: 1280, outputHeight: 720, presentationDelayMs: 10 },
@@ -134,8 +140,7 @@ it('keeps its output size through a change of resolution of the same aspect, and
     ...makeStream({ codec: 'VP8', width: 640, height: 360, frames: 6, firstMediaTime: 90_000 }),
     ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6, firstMediaTime: 180_000 }),
   ];
-  await feed(pipeline, units);
-  await until(() => total(recorder) >= 18, '18 frames');
+  await feedInTurn(pipeline, recorder, units);
   expect(recorder.frames.map((frame) => frame.mediaTime)).toEqual(units.map((unit) => unit.mediaTime));
   expect(sizes(recorder.frames)).toEqual(['1280x720']);
   expect(recorder.formats.map((format) => format.sourceWidth)).toEqual([320, 640, 160]);
@@ -193,8 +198,7 @@ it('opens a new stream when the aspect changes', async () => {
 it('makes even sides of an odd product, and a low rendition of the source size', async () => {
   const { pipeline, recorder } = await start({ upscaler: { kind: 'resize', scale: 1.5, filter: 'bicubic' } });
   pipeline.setEncoders([H264_FULL, { codec: 'VP8', rendition: 'low', bitrateBps: 200_000 }]);
-  await feed(pipeline, makeStream({ codec: 'VP8', width: 98, height: 54, frames: 4 }));
-  await until(() => total(recorder) >= 8, '8 frames');
+  await feedInTurn(pipeline, recorder, makeStream({ codec: 'VP8', width: 98, height: 54, frames: 4 }), 2);
   expect(recorder.errors).toEqual([]);
   // 98 x 1.5 = 147 and 54 x 1.5 = 81.
   expect(sizes(recorder.frames).sort()).toEqual(['148x82', '98x54']);
@@ -227,12 +231,10 @@ it('makes a keyframe with the next frame when asked, on the asked encoder only',
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL, { codec: 'VP8', rendition: 'full', bitrateBps: 2_500_000 }]);
   const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 10 });
-  await feed(pipeline, units.slice(0, 5));
-  await until(() => total(recorder) >= 10, 'the first frames');
+  await feedInTurn(pipeline, recorder, units.slice(0, 5), 2);
   pipeline.requestKeyframe('VP8', 'full');
   pipeline.requestKeyframe('VP8', 'full');
-  await feed(pipeline, units.slice(5));
-  await until(() => total(recorder) >= 20, 'all frames');
+  await feedInTurn(pipeline, recorder, units.slice(5), 2);
   const keyframes = (codec: string): number[] =>
     recorder.frames.filter((f) => f.codec === codec && f.keyframe).map((f) => f.mediaTime / 3000);
   expect(keyframes('H264')).toEqual([0]);
@@ -246,12 +248,11 @@ it('opens and closes encoders while it runs; without any it works for nobody and
   // The format is known before anybody watches.
   await until(() => recorder.formats.length > 0, 'the format');
   pipeline.setEncoders([H264_FULL]);
-  await feed(pipeline, units.slice(3, 6));
-  await until(() => total(recorder) >= 3, 'three frames');
+  await feedInTurn(pipeline, recorder, units.slice(3, 6));
   pipeline.setEncoders([]);
   await feed(pipeline, units.slice(6, 9));
   pipeline.setEncoders([H264_FULL]);
-  await feed(pipeline, units.slice(9));
+  await feedInTurn(pipeline, recorder, units.slice(9));
   await until(() => recorder.stats.at(-1)?.framesEncoded === 6, 'statistics');
   expect(recorder.frames.map((frame) => frame.mediaTime / 3000)).toEqual([3, 4, 5, 9, 10, 11]);
   expect(recorder.frames.map((frame) => frame.keyframe)).toEqual([true, false, false, true, false, false]);
@@ -262,10 +263,13 @@ it('opens and closes encoders while it runs; without any it works for nobody and
 it('plays on after the publisher went and came back with another codec', async () => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL]);
-  await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 }));
+  await feedInTurn(pipeline, recorder, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 }));
   pipeline.reset();
-  await feed(pipeline, makeStream({ codec: 'VP8', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }));
-  await until(() => total(recorder) >= 8, '8 frames');
+  await feedInTurn(
+    pipeline,
+    recorder,
+    makeStream({ codec: 'VP8', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }),
+  );
   expect(recorder.frames.filter((frame) => frame.keyframe)).toHaveLength(1);
 });
 
@@ -273,15 +277,17 @@ it('starts a worker that died again, with its encoders, and says so', async () =
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL]);
   const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 });
-  await feed(pipeline, units);
-  await until(() => total(recorder) >= 4, 'frames before');
+  await feedInTurn(pipeline, recorder, units);
   await pipeline.crashForTest();
   await until(() => recorder.errors.length > 0, 'the report');
   expect(recorder.errors[0]).toMatchObject({ code: 'pipeline.crashed', scope: 'stream', retryable: true });
   await until(() => recorder.ready === 2, 'the second start');
   expect(recorder.wishes.length).toBeGreaterThan(0);
-  await feed(pipeline, makeStream({ codec: 'H264', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }));
-  await until(() => total(recorder) >= 8, 'frames after');
+  await feedInTurn(
+    pipeline,
+    recorder,
+    makeStream({ codec: 'H264', width: 320, height: 180, frames: 4, firstMediaTime: 90_000 }),
+  );
   expect(recorder.frames[4]?.keyframe).toBe(true);
 });
 

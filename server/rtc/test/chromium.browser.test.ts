@@ -11,6 +11,7 @@ import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts
 import type { PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { PeerStack } from '../peer-stack.ts';
+import { until } from '../../../testing/until.ts';
 
 /**
  * Chromium as the far side: what it publishes arrives as access units, what the viewer peer sends it plays. The page is
@@ -120,16 +121,6 @@ type Stats = Record<string, number | string | undefined>[];
 
 const executable = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until<T>(what: string, probe: () => T | Promise<T>, withinMs = 5000): Promise<NonNullable<T>> {
-  const end = Date.now() + withinMs;
-  for (;;) {
-    const value = await probe();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
-    await wait(20);
-  }
-}
 
 describe('Chromium', () => {
   let browser: Browser;
@@ -249,16 +240,16 @@ describe('Chromium', () => {
       expect(answer).not.toContain('goog-remb');
       expect(answer).not.toContain('ccm fir');
       expect(answer).not.toContain('video-orientation');
-      await until('first access unit', () => units.length > 0);
+      await until(() => units.length > 0, 'first access unit');
       expect(units[0]).toMatchObject({ codec, keyframe: true });
 
       await call('watch', { codec, source: true, audio: true });
       await until(
-        '30 decoded frames',
         async () => {
           const [result] = await stats('viewer', 'inbound-rtp', 'video');
           return Number(result?.['framesDecoded'] ?? 0) >= 30;
         },
+        '30 decoded frames',
         30_000,
       );
       const inbound = await stats('viewer', 'inbound-rtp', 'video');
@@ -269,10 +260,10 @@ describe('Chromium', () => {
       );
       expect(streams.map(([kind]) => kind).sort()).toEqual(['audio', 'video', 'video']);
       expect(new Set(streams.map(([, id]) => id)).size, 'one MediaStream for all tracks').toBe(1);
-      const audio = await until('audio', async () => {
+      const audio = await until(async () => {
         const [found] = await stats('viewer', 'inbound-rtp', 'audio');
         return Number(found?.['packetsReceived'] ?? 0) > 20 ? found : undefined;
-      });
+      }, 'audio');
       expect(Number(audio['packetsLost'])).toBeLessThanOrEqual(1);
       expect(audioPackets).toBeGreaterThan(20);
       const sizes: unknown = await page.evaluate(
@@ -282,13 +273,12 @@ describe('Chromium', () => {
         [320, 180],
         [320, 180],
       ]);
-      await until('a REMB', () => viewer?.getStats().estimateBps !== undefined, 8000);
+      await until(() => viewer?.getStats().estimateBps !== undefined, 'a REMB');
 
       // By our sender reports the browser puts both tracks on one clock: what it plays together was captured together.
       const skews: number[] = [];
       let playout = '';
       await until(
-        'playout times of both tracks',
         async () => {
           // The result and the source play the same pictures here; either has a time once its first report is in.
           const at = async (kind: string) =>
@@ -300,6 +290,7 @@ describe('Chromium', () => {
           if (video !== undefined && audio !== undefined) skews.push(Math.round(video - audio));
           return skews.length >= 20;
         },
+        'playout times of both tracks',
         20_000,
       ).catch((error: Error) => {
         throw new Error(`${error.message}; last: ${playout}`);
@@ -312,13 +303,13 @@ describe('Chromium', () => {
 
   it('publishes VP9, and the forwarded source plays', async () => {
     await call('publish', { codec: 'VP9', width: 320, height: 180, maxBitrate: 500_000 });
-    await until('access units', () => units.length > 5, 20_000);
+    await until(() => units.length > 5, 'access units', 20_000);
     expect(units[0]).toMatchObject({ codec: 'VP9', keyframe: true });
     await call('watch', { source: true });
     expect(viewer?.sourceCodecs).toContain('VP9');
     await until(
-      'ten decoded frames of the source',
       async () => (await stats('viewer', 'inbound-rtp', 'video')).some((track) => Number(track['framesDecoded']) >= 10),
+      'ten decoded frames of the source',
       30_000,
     );
     expect(drops).toEqual({});
@@ -326,21 +317,21 @@ describe('Chromium', () => {
 
   it('restarts ICE for a viewer, too', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
-    await until('access units', () => units.length > 5);
+    await until(() => units.length > 5, 'access units');
     await call('watch', { codec: 'VP8' });
     const decoded = async () => Number((await stats('viewer', 'inbound-rtp', 'video'))[0]?.['framesDecoded'] ?? 0);
-    await until('frames', async () => (await decoded()) > 5, 20_000);
+    await until(async () => (await decoded()) > 5, 'frames', 20_000);
     await page.evaluate(`restart('viewer')`);
     const before = await decoded();
-    await until('more frames', async () => (await decoded()) > before + 20, 20_000);
+    await until(async () => (await decoded()) > before + 20, 'more frames', 20_000);
     expect(viewer?.state).toBe('connected');
   });
 
   it('reaches 1 Mbit/s within seconds when 1.5 Mbit/s are allowed, and holds it', async () => {
     await call('publish', { codec: 'VP8', width: 640, height: 360, maxBitrate: 1_500_000 });
-    await until('connection', () => publisher.state === 'connected');
+    await until(() => publisher.state === 'connected', 'connection');
     const startUs = monotonicUs();
-    await until('1 Mbit/s', () => publisher.getStats().bitrateBps >= 1_000_000, 10_000);
+    await until(() => publisher.getStats().bitrateBps >= 1_000_000, '1 Mbit/s', 10_000);
     const reachedMs = (monotonicUs() - startUs) / 1000;
     const held: string[] = [];
     const allowed: number[] = [];
@@ -362,7 +353,7 @@ describe('Chromium', () => {
   it('repairs 2 % loss with 40 ms round trip by NACK and RTX', async () => {
     link = await Link.open({ lossPercent: 2, delayMs: 20 }, { delayMs: 20 });
     await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 800_000 });
-    await until('200 access units', () => units.length >= 200, 30_000);
+    await until(() => units.length >= 200, '200 access units', 30_000);
     const { packetsLost, nacksSent, keyframeRequestsSent } = publisher.getStats();
     const dropped = Object.values(drops).reduce((sum, count) => sum + count, 0);
     console.log(
@@ -376,17 +367,17 @@ describe('Chromium', () => {
   it('comes down in a 500 kbit/s bottleneck and recovers when it is gone', async () => {
     link = await Link.open({}, {});
     await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 1_500_000 });
-    await until('1 Mbit/s allowed', async () => (await allowedBps()) > 1_000_000, 10_000);
+    await until(async () => (await allowedBps()) > 1_000_000, '1 Mbit/s allowed', 10_000);
     link.change({ bitrateBps: 500_000, queueMs: 300 });
     const changedAt = Date.now();
-    await until('the estimate to come down', async () => (await allowedBps()) < 600_000, 15_000);
+    await until(async () => (await allowedBps()) < 600_000, 'the estimate to come down', 15_000);
     const downMs = Date.now() - changedAt;
     await wait(4000);
     const settled = await allowedBps();
     const { forwarded, dropped } = link.getStats().up;
     link.change({});
     const freedAt = Date.now();
-    await until('recovery', async () => (await allowedBps()) > 1_000_000, 40_000);
+    await until(async () => (await allowedBps()) > 1_000_000, 'recovery', 40_000);
     console.log(
       `bottleneck: down to ${Math.round(settled / 1000)} kbit/s, first below 600 after ${downMs} ms, ` +
         `${((100 * dropped) / (forwarded + dropped)).toFixed(1)} % dropped; above 1 Mbit/s again ${Date.now() - freedAt} ms after it ended`,
@@ -396,30 +387,32 @@ describe('Chromium', () => {
 
   it('restarts ICE as the answerer without a break', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
-    await until('access units', () => units.length > 10, 5000);
+    await until(() => units.length > 10, 'access units');
     const selected = async () => (await stats('publisher', 'transport'))[0]?.['selectedCandidatePairId'];
     const pairBefore = await selected();
     await page.evaluate(`restart('publisher')`);
-    await until('a new candidate pair', async () => ![undefined, pairBefore].includes(await selected()), 10_000);
+    await until(async () => ![undefined, pairBefore].includes(await selected()), 'a new candidate pair', 10_000);
     const before = units.length;
-    await until('30 more units', () => units.length > before + 30, 10_000);
+    await until(() => units.length > before + 30, '30 more units', 10_000);
     expect(publisher.state).toBe('connected');
     expect(drops).toEqual({});
   });
 
   it('closes the peer when the page leaves, without waiting for silence', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180 });
-    await until('access units', () => units.length > 5, 5000);
+    await until(() => units.length > 5, 'access units');
     await page.evaluate('peers.publisher.close()');
-    await until('closed', () => publisher.state === 'closed', 5000);
+    await until(() => publisher.state === 'closed', 'closed', 5000);
   });
 
   it('closes the page’s transport when the server closes, without a timeout', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180 });
-    await until('access units', () => units.length > 5);
+    await until(() => units.length > 5, 'access units');
     await publisher.close();
-    await until('the page’s transport to close', () =>
-      page.evaluate(`peers.publisher.getSenders()[0].transport.state === 'closed'`),
+    await until(
+      () => page.evaluate(`peers.publisher.getSenders()[0].transport.state === 'closed'`),
+      'the page’s transport to close',
+      10_000,
     );
   });
 

@@ -6,6 +6,7 @@ import type { AccessUnit } from '../../media/types.ts';
 import { localAddresses } from '../ice/candidates.ts';
 import { PublisherConnection } from '../publisher-connection.ts';
 import { PeerStack } from '../peer-stack.ts';
+import { until } from '../../../testing/until.ts';
 
 /** libwebrtc itself (@roamhq/wrtc) as publisher; it uses no loopback interface, so the server listens on all. */
 
@@ -39,14 +40,6 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-async function until(what: string, probe: () => boolean, withinMs = 15_000): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!probe()) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 const noNetwork = localAddresses(false).includes('127.0.0.1');
 
 /** A moving picture of this size, 30 times a second. */
@@ -68,7 +61,7 @@ function open() {
   ends.push(() => peer.close());
   const describe = async (iceRestart = false) => {
     await peer.setLocalDescription(await peer.createOffer({ iceRestart }));
-    await until('candidates', () => peer.iceGatheringState === 'complete');
+    await until(() => peer.iceGatheringState === 'complete', 'candidates');
     return peer.localDescription.sdp;
   };
   return { peer, describe };
@@ -89,10 +82,10 @@ it.skipIf(noNetwork)('libwebrtc connects, publishes and restarts ICE', async () 
   const { peer, describe } = open();
   peer.addTrack(videoTrack(160, 96));
   await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.accept(await describe()) });
-  await until('pictures', () => units.length > 20);
+  await until(() => units.length > 20, 'pictures');
   await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.restart(await describe(true)) });
   const before = units.length;
-  await until('pictures after the restart', () => units.length > before + 60);
+  await until(() => units.length > before + 60, 'pictures after the restart');
   expect(states).toEqual(['connected']);
   expect(units[0]).toMatchObject({ codec: 'VP8', keyframe: true });
 });
@@ -135,7 +128,7 @@ it.skipIf(noNetwork)('libwebrtc with three video tracks renegotiates: frames rea
   ].map(([width = 0, height = 0]) => peer.addTrack(videoTrack(width, height)));
   await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.accept(await describe()) });
   const frames = (track: string) => received.get(track)?.frames ?? 0;
-  await until('frames of three tracks', () => ['0', '1', '2'].every((track) => frames(track) > 10));
+  await until(() => ['0', '1', '2'].every((track) => frames(track) > 10), 'frames of three tracks');
 
   peer
     .getTransceivers()
@@ -144,7 +137,7 @@ it.skipIf(noNetwork)('libwebrtc with three video tracks renegotiates: frames rea
   peer.addTrack(videoTrack(208, 144));
   await peer.setRemoteDescription({ type: 'answer', sdp: await publisher.renegotiate(await describe()) });
   const before = new Map([...received].map(([track, of]) => [track, of.frames]));
-  await until('frames of the new track', () => frames('3') > 10 && frames('0') > (before.get('0') ?? 0) + 10);
+  await until(() => frames('3') > 10 && frames('0') > (before.get('0') ?? 0) + 10, 'frames of the new track');
   expect(frames('1')).toBe(before.get('1'));
   expect([...received].map(([track, { sizes }]) => [track, ...sizes]).sort()).toEqual([
     ['0', '160x96'],

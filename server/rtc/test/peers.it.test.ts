@@ -14,6 +14,7 @@ import type { PublisherListener, PublisherPeer, ViewerPeer } from '../peers.ts';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
 import { PeerStack } from '../peer-stack.ts';
 import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from '../../../testing/offers.ts';
+import { until } from '../../../testing/until.ts';
 
 /** Publisher and viewer peers against werift's own peer connection, over real sockets on 127.0.0.1. */
 
@@ -22,14 +23,6 @@ const OPTIONS = testRtcOptions({ jitterMs: 150 });
 const clips = new Map<'H264' | 'VP8', Clip>();
 const clip = (codec: 'H264' | 'VP8') => clips.get(codec) as Clip;
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until(what: string, probe: () => boolean, withinMs = 10_000): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!probe()) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
-    await wait(10);
-  }
-}
 
 function asResult(unit: AccessUnit, rendition: Rendition = 'full'): EncodedFrame {
   const at = unit.assembledAtUs;
@@ -141,7 +134,7 @@ describe('peers', () => {
   it.each(['H264', 'VP8'] as const)('deliver %s pictures byte for byte, in and out', async (codec) => {
     await publish({ clip: clip(codec), loop: false });
     const { node, viewer, states } = await watch({ codecs: [codec] });
-    await until('the whole clip', () => units.length >= 60);
+    await until(() => units.length >= 60, 'the whole clip');
     const published = clip(codec).frames;
     // A keyframe request of the joining viewer makes the publisher jump: compare by content, from the clip.
     const known = new Set(published.map(({ data }) => data.toString('base64')));
@@ -149,7 +142,7 @@ describe('peers', () => {
     for (const [index, unit] of units.slice(1).entries()) {
       expect(unit.mediaTime - (units[index]?.mediaTime ?? 0)).toBe(3000);
     }
-    await until('the viewer', () => node.frames.length > 30);
+    await until(() => node.frames.length > 30, 'the viewer');
     expect(viewer.resultCodec).toBe(codec);
     expect(node.frames[0]?.keyframe).toBe(true);
     for (const frame of node.frames) expect(known.has(Buffer.from(frame.data).toString('base64'))).toBe(true);
@@ -173,13 +166,13 @@ describe('peers', () => {
       onAudioPacket: (sequence, timestamp) => audio.push([sequence, timestamp]),
     });
     expect(viewer.sourceCodecs).toEqual(expect.arrayContaining(['H264', 'VP8']));
-    await until('source frames', () => sourceFrames >= 60 && audio.length >= 100);
+    await until(() => sourceFrames >= 60 && audio.length >= 100, 'source frames');
     for (const [index, [sequence, timestamp]] of audio.slice(1).entries()) {
       const [before, beforeTimestamp] = audio[index] ?? [0, 0];
       expect((sequence - before) & 0xffff).toBe(1);
       expect((timestamp - beforeTimestamp) >>> 0).toBe(960);
     }
-    await until('a receiver report', () => viewer.getStats().roundTripMs !== undefined);
+    await until(() => viewer.getStats().roundTripMs !== undefined, 'a receiver report');
     expect(viewer.getStats().bitrateBps).toBeGreaterThan(400_000);
     expect(publisher.getStats()).toMatchObject({ codec: 'VP8', hasAudio: true, packetsLost: 0 });
     // By the sender reports audio lies on the video's time line: the publisher starts both at once, at its own zeros.
@@ -191,7 +184,7 @@ describe('peers', () => {
   it('repair 5 % loss on ingest by NACK and RTX: no frame is dropped', async () => {
     let count = 0;
     const node = await publish({ clip: clip('H264'), dropPacket: () => (++count % 20 === 7 ? 'lost' : undefined) });
-    await until('90 frames', () => units.length >= 90);
+    await until(() => units.length >= 90, '90 frames');
     expect(drops).toEqual({});
     expect(publisher.getStats().nacksSent).toBeGreaterThan(5);
     expect(publisher.getStats().packetsLost).toBe(0);
@@ -203,9 +196,9 @@ describe('peers', () => {
   it('ask for a keyframe when packets are gone for good, and go on from it', async () => {
     let count = 0;
     const node = await publish({ clip: clip('VP8'), dropPacket: () => (++count === 100 ? 'gone' : undefined) });
-    await until('the loss', () => unitsBeforeDrop !== undefined);
+    await until(() => unitsBeforeDrop !== undefined, 'the loss');
     const before = unitsBeforeDrop ?? NaN;
-    await until('frames after it', () => units.length > before + 20);
+    await until(() => units.length > before + 20, 'frames after it');
     expect(units[before]?.keyframe).toBe(true);
     expect(node.getStats().pictureLossesReceived).toBeGreaterThanOrEqual(1);
     expect(node.getStats().pictureLossesReceived).toBeLessThanOrEqual(4);
@@ -252,7 +245,7 @@ describe('peers', () => {
     for (const { timestamp } of [...node.frames.slice(0, framesBefore), ...after]) {
       expect(sourceTimes, `${sourceTimes.size} source frames`).toContain(timestamp >>> 0);
     }
-    await until('audio', () => audio.length > audioBefore + 10);
+    await until(() => audio.length > audioBefore + 10, 'audio');
     for (const [index, [sequence]] of audio.slice(1).entries()) {
       expect((sequence - (audio[index]?.[0] ?? 0)) & 0xffff).toBe(1);
     }
@@ -275,7 +268,7 @@ describe('peers', () => {
     viewer.sendResult(at(delta, 0, 'full'));
     viewer.sendResult(at(key, 1, 'low'));
     viewer.sendResult(at(delta, 2, 'low'));
-    await until('three frames', () => node.getStats().frames >= before + 3);
+    await until(() => node.getStats().frames >= before + 3, 'three frames');
     expect(node.frames.slice(before).map(({ keyframe }) => keyframe)).toEqual([false, true, false]);
     expect(node.getStats().packetsLost).toBe(0);
   });
@@ -291,7 +284,7 @@ describe('peers', () => {
     const node = new NodeViewer({ codecs: ['VP8'] });
     ends.push(node);
     await node.start((offer) => viewer.accept(offer));
-    await until('connected', () => states.includes('connected'));
+    await until(() => states.includes('connected'), 'connected');
     await wait(100);
     expect(asked).toEqual([]);
     expect(viewer.getStats().keyframeRequestsReceived).toBe(0);
@@ -317,7 +310,7 @@ describe('peers', () => {
     ends.push(node);
     await node.start((offer) => hostile.accept(offer));
     await publish({ clip: clip('VP8') });
-    await until('60 frames of the other publisher', () => units.length >= 60);
+    await until(() => units.length >= 60, '60 frames of the other publisher');
     expect(hostileDrops + hostileUnits.length).toBeGreaterThan(20);
     expect(drops).toEqual({});
   });
@@ -331,7 +324,7 @@ describe('peers', () => {
     const { node: viewing } = await watch({ codecs: ['VP8'] });
     await node.sendNoise(4000);
     const before = units.length;
-    await until('30 more frames of the other publisher', () => units.length >= before + 30);
+    await until(() => units.length >= before + 30, '30 more frames of the other publisher');
     await viewing.waitForFrames(30);
     expect(drops).toEqual({});
     expect(hostile.getStats().packetsReceived).toBeGreaterThan(1000);
@@ -366,7 +359,7 @@ describe('peers', () => {
         stranger.send(noise, serverPort, '127.0.0.1');
         if (round % 100 === 0) await wait(5);
       }
-      await until('60 frames', () => units.length >= 60);
+      await until(() => units.length >= 60, '60 frames');
       expect(drops).toEqual({});
       expect(publisher.state).toBe('connected');
     } finally {
@@ -412,7 +405,7 @@ describe('peers', () => {
     const node = new NodePublisher({ clip: clip('VP8') });
     ends.push(node);
     await node.start((offer) => publisher.accept(offer));
-    await until('frames', () => units.length > 5);
+    await until(() => units.length > 5, 'frames');
     const ticking = publisher as unknown as { tick(nowUs: number): void };
     const pass = (seconds: number) => {
       const nowUs = monotonicUs();
@@ -420,7 +413,7 @@ describe('peers', () => {
     };
     pass(9);
     expect(states).toEqual(['connected', 'disconnected']);
-    await until('back', () => publisher.state === 'connected');
+    await until(() => publisher.state === 'connected', 'back');
     pass(21);
     expect(publisher.state).toBe('closed');
     expect(states).toEqual(['connected', 'disconnected', 'connected', 'disconnected', 'closed']);
@@ -435,7 +428,7 @@ describe('peers', () => {
       expect(answer).toContain('a=setup:active');
       return answer;
     });
-    await until('frames', () => units.length > 10);
+    await until(() => units.length > 10, 'frames');
   });
 
   it('refuse a peer whose certificate is not the one its offer names', async () => {
@@ -450,7 +443,7 @@ describe('peers', () => {
     ends.push(node);
     const forged = (offer: string) => offer.replace(/(a=fingerprint:sha-256 )\S+/g, `$1${'AB:'.repeat(31)}CD`);
     const started = node.start((offer) => publisher.accept(forged(offer))).catch(() => 'failed');
-    await until('closed', () => publisher.state === 'closed');
+    await until(() => publisher.state === 'closed', 'closed');
     expect(states).toEqual(['closed']);
     expect(causes).toMatchObject([{ code: 'peer.handshake', context: { reason: 'fingerprintMismatch' } }]);
     expect(errors.splice(0)).toEqual(causes);
@@ -519,7 +512,7 @@ describe('fifty cycles of publishing, watching and leaving', () => {
       });
       const from = new NodePublisher({ clip: vp8 });
       await from.start((offer) => publisher.accept(offer));
-      await until('frames', () => units > 2);
+      await until(() => units > 2, 'frames');
       const to = new NodeViewer({ codecs: ['VP8'] });
       const accepted = stack.createViewer(
         {
@@ -542,10 +535,10 @@ describe('fifty cycles of publishing, watching and leaving', () => {
       await Promise.all([from.stop(), to.stop()]);
     }
     expect(stack.size).toBe(0);
-    await until('handles back to the start', () => {
+    await until(() => {
       const now = resources();
       return now.sockets <= before.sockets && now.timers <= before.timers;
-    });
+    }, 'handles back to the start');
     await stack.close();
   }, 120_000);
 });

@@ -6,6 +6,7 @@ import { AppError, type ErrorCode } from '../../errors.ts';
 import { SignalingServer, type SignalingOptions } from '../server.ts';
 import { TestClient } from '../../../testing/signaling/test-client.ts';
 import { FakeSessions, someStats } from '../../../testing/signaling/fake-sessions.ts';
+import { until } from '../../../testing/until.ts';
 
 let http: Server;
 let sessions: FakeSessions;
@@ -32,10 +33,6 @@ async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {},
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/ws`;
 }
-
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 
 beforeEach(() => start());
 afterEach(async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ownCertificate, type OwnCertificate } from '../own-certificate.ts';
 import { End, fingerprintOf } from '../../../../testing/dtls-pair.ts';
+import { until } from '../../../../testing/until.ts';
 
 /** OpenSSL's DTLS on both sides, over sockets on 127.0.0.1; .ci/run installs it. */
 
@@ -72,14 +73,6 @@ describe.skipIf(missing)('OpenSSL', () => {
     return () => output.join('');
   }
 
-  async function until(what: string, probe: () => boolean, detail: () => string): Promise<void> {
-    const end = performance.now() + 10_000;
-    while (!probe()) {
-      if (performance.now() > end) throw new Error(`${what}: not within 10 s\n${detail()}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
-
   async function open(): Promise<{ readonly socket: Socket; readonly port: number }> {
     const opened = createSocket('udp4');
     socket = opened;
@@ -143,14 +136,20 @@ describe.skipIf(missing)('OpenSSL', () => {
         '-groups',
         groups,
       ]);
-      await until('connected', () => output().includes('Keying material'), output);
+      await until(
+        () => output().includes('Keying material'),
+        () => `connected\n${output()}`,
+      );
       expect(end.events).toEqual(['connected']);
       expectSameKeys(end, output(), 'server');
       expect(output()).toContain('Extended master secret: yes');
       expect(output()).toContain(suite);
 
       child?.stdin.write('Q\n'); // OpenSSL says goodbye
-      await until('closed', () => end.events.includes('closed'), output);
+      await until(
+        () => end.events.includes('closed'),
+        () => `closed\n${output()}`,
+      );
     },
   );
 
@@ -175,7 +174,10 @@ describe.skipIf(missing)('OpenSSL', () => {
         '-groups',
         groups,
       ]);
-      await until('listening', () => output().includes('ACCEPT'), output);
+      await until(
+        () => output().includes('ACCEPT'),
+        () => `listening\n${output()}`,
+      );
       const end = new End({
         role: 'client',
         certificate: identity(own).own,
@@ -185,13 +187,22 @@ describe.skipIf(missing)('OpenSSL', () => {
       end.deliver = (datagram) => client.send(datagram, port, '127.0.0.1');
       client.on('message', (data) => end.session.receive(data));
       end.session.start();
-      await until('connected', () => output().includes('Keying material'), output);
-      await until('connected', () => end.events.length > 0, output);
+      await until(
+        () => output().includes('Keying material'),
+        () => `connected\n${output()}`,
+      );
+      await until(
+        () => end.events.length > 0,
+        () => `connected\n${output()}`,
+      );
       expect(end.events).toEqual(['connected']);
       expectSameKeys(end, output(), 'client');
 
       end.session.close();
-      await until('goodbye', () => output().includes('DONE') || output().includes('shut down'), output);
+      await until(
+        () => output().includes('DONE') || output().includes('shut down'),
+        () => `goodbye\n${output()}`,
+      );
     },
   );
 
@@ -211,9 +222,15 @@ describe.skipIf(missing)('OpenSSL', () => {
     });
     end.session.start();
     const output = openssl('s_client', identity('rsa'), 56, ['-connect', `127.0.0.1:${port}`]);
-    await until('failed', () => end.events.length > 0, output);
+    await until(
+      () => end.events.length > 0,
+      () => `failed\n${output()}`,
+    );
     expect(end.events).toEqual(['failed']);
     expect(end.reason).toBe('fingerprintMismatch');
-    await until('alert', () => /alert bad certificate/.test(output()), output);
+    await until(
+      () => /alert bad certificate/.test(output()),
+      () => `alert\n${output()}`,
+    );
   });
 });

@@ -18,7 +18,8 @@ import {
   type StreamFrame,
   type StreamOptions,
 } from '../binding.ts';
-import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from '../../../../testing/micro-flashvsr.ts';
+import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp } from '../../../../testing/micro-flashvsr.ts';
+import { until } from '../../../../testing/until.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'binding-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

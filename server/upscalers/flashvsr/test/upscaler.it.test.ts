@@ -11,7 +11,8 @@ import { loadAddon } from '../binding.ts';
 import type { FlashVsrSpec } from '../../spec.ts';
 import { sparseRatios } from '../upscaler.ts';
 import { configSchema } from '../../../config/config.ts';
-import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp, until } from '../../../../testing/micro-flashvsr.ts';
+import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp } from '../../../../testing/micro-flashvsr.ts';
+import { until } from '../../../../testing/until.ts';
 import type { Picture } from '../../../media/picture.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'flashvsr-test-'));
