@@ -15,6 +15,9 @@ export interface LadderedOptions {
   };
 }
 
+/** A chunk and its look-ahead: they take as long as emptying the engine does. */
+const WAITING_FRAMES = 12;
+
 /** Puts a small model and a plain resize behind the rungs of an upscaler that works in chunks. */
 export class LadderedUpscaler implements Upscaler {
   readonly info: UpscalerInfo;
@@ -36,6 +39,7 @@ export class LadderedUpscaler implements Upscaler {
     const engine: Side = {
       name: 'the engine',
       rungs: main.info.rungs.length,
+      essential: true,
       open: async (own) => {
         const stream = await main.openStream(format, own);
         Object.assign(size, { width: stream.outputWidth, height: stream.outputHeight });
@@ -54,7 +58,12 @@ export class LadderedUpscaler implements Upscaler {
         new ResizeStream({ width: size.width ?? 0, height: size.height ?? 0, filters: ['bicubic'], listener: own }),
     };
     const sides = [engine, ...(small === undefined ? [] : [smallModel]), resize];
-    const stream: RungSwitch = await RungSwitch.open({ sides, listener, onClose: () => this.#streams.delete(stream) });
+    const stream: RungSwitch = await RungSwitch.open({
+      sides,
+      waitingFrames: WAITING_FRAMES,
+      listener,
+      onClose: () => this.#streams.delete(stream),
+    });
     this.#streams.add(stream);
     return stream;
   }

@@ -1,5 +1,6 @@
 import { PictureScaler } from '../codec/scaler.ts';
 import { AppError } from '../errors.ts';
+import { monotonicUs } from '../media/clock.ts';
 import type { Picture } from '../media/picture.ts';
 import type { PushResult, UpscalerListener, UpscalerStream } from './upscaler.ts';
 
@@ -9,13 +10,26 @@ export interface Side {
   readonly name: string;
   /** Rungs of the ladder that it has. */
   readonly rungs: number;
-  /** Called when one of its rungs is reached for the first time; what takes no time answers at once. */
+  /** Its end is the end of the whole stream. Otherwise the next side takes its rungs over. */
+  readonly essential?: boolean;
+  /** While false the next side has its rungs. Absent: always usable. */
+  readonly usable?: () => boolean;
+  /**
+   * Called when one of its rungs is reached for the first time; what takes no time answers at once. Its results may be smaller
+   * than the stream's: they are enlarged.
+   */
   open(listener: UpscalerListener): UpscalerStream | Promise<UpscalerStream>;
 }
 
 export interface RungSwitchOptions {
   /** Best first; the last one must be one that cannot fail, a plain resize. */
   readonly sides: readonly Side[];
+  /** Of the results. Absent: that of the side that is opened first. */
+  readonly size?: { readonly outputWidth: number; readonly outputHeight: number };
+  /** As `UpscalerStream.firstRung`. */
+  readonly firstRung?: number;
+  /** Pictures that may wait while one side is emptied before another goes on. */
+  readonly waitingFrames: number;
   readonly listener: UpscalerListener;
   readonly onClose: () => void;
 }
@@ -26,49 +40,53 @@ type SideState =
   | { readonly kind: 'open'; readonly stream: UpscalerStream }
   | { readonly kind: 'failed' };
 
-/** Pictures that may wait while one side is emptied before another goes on: a chunk and its look-ahead. */
-const WAITING_FRAMES = 12;
-
 /**
- * One stream that changes between several upscalers (the engine, a small model, a resize) without losing or reordering a picture:
- * what was pushed to one comes out before anything goes to another. A rung belongs to the side that has it; results have the size of
- * the first side's.
+ * One stream that changes between several upscalers (the engine, a small model, a resize) without losing or reordering a
+ * picture: what was pushed to one comes out before anything goes to another. A rung belongs to the side that has it; results have
+ * the same size on all of them.
  */
 export class RungSwitch implements UpscalerStream {
   readonly outputWidth: number;
   readonly outputHeight: number;
+  readonly firstRung: number;
   readonly #options: RungSwitchOptions;
   readonly #states: SideState[];
-  /** The side that takes pictures now, by its place in the list. */
-  #current = 0;
+  /** The side that takes pictures now, by its index. */
+  #current: number;
   #rung = 0;
   /** The current side is being emptied; pictures wait. */
   #transition: Promise<void> | undefined;
   readonly #waiting: Picture[] = [];
   #resizer: PictureScaler | undefined;
+  /** Spent on enlarging results of sides. */
+  #resizeUs = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: RungSwitchOptions, first: UpscalerStream) {
+  private constructor(options: RungSwitchOptions, current: number, stream: UpscalerStream) {
+    const { outputWidth, outputHeight } = options.size ?? stream;
+    this.outputWidth = outputWidth;
+    this.outputHeight = outputHeight;
+    this.firstRung = options.firstRung ?? 0;
     this.#options = options;
+    this.#current = current;
     this.#states = options.sides.map((_, index) =>
-      index === 0 ? { kind: 'open', stream: first } : { kind: 'unopened' },
+      index === current ? { kind: 'open', stream } : { kind: 'unopened' },
     );
-    this.outputWidth = first.outputWidth;
-    this.outputHeight = first.outputHeight;
   }
 
-  /** @throws AppError as the first side's open */
+  /** Opens the first usable side. @throws AppError as that does */
   static async open(options: RungSwitchOptions): Promise<RungSwitch> {
-    const [first] = options.sides;
+    const index = options.sides.findIndex(isUsable);
+    const first = options.sides[index];
     if (first === undefined) throw new AppError('internal', 'A rung switch needs a side.');
     // Events only come after the first push, so the switch is there when they do.
-    const late: { take?: (picture: Picture) => void } = {};
+    const late: { listener?: UpscalerListener } = {};
     const stream = await first.open({
-      onPicture: (picture) => late.take?.(picture),
-      onError: (error) => options.listener.onError(error),
+      onPicture: (picture) => late.listener?.onPicture(picture),
+      onError: (error) => (late.listener ?? options.listener).onError(error),
     });
-    const opened = new RungSwitch(options, stream);
-    late.take = (picture) => opened.#onPicture(picture);
+    const opened = new RungSwitch(options, index, stream);
+    late.listener = opened.#listenerOf(index);
     return opened;
   }
 
@@ -78,13 +96,13 @@ export class RungSwitch implements UpscalerStream {
 
   get ready(): boolean {
     if (this.#closed !== undefined) return false;
-    if (this.#transition !== undefined) return this.#waiting.length < WAITING_FRAMES;
+    if (this.#transition !== undefined) return this.#waiting.length < this.#options.waitingFrames;
     // What waited goes first; new pictures wait in the pipeline's queue, where the newest wins.
     return this.#waiting.length === 0 && this.#stream.ready;
   }
 
   get busyUs(): number {
-    return this.#streams().reduce((sum, { busyUs = 0 }) => sum + busyUs, 0);
+    return this.#streams().reduce((sum, { busyUs = 0 }) => sum + busyUs, this.#resizeUs);
   }
 
   get #stream(): UpscalerStream {
@@ -96,6 +114,7 @@ export class RungSwitch implements UpscalerStream {
   push(picture: Picture): PushResult {
     if (this.#closed !== undefined) return 'closed';
     if (!this.ready) return 'full';
+    if (!this.#usable(this.#current)) this.#follow();
     if (this.#transition === undefined) return this.#stream.push(picture);
     this.#waiting.push(picture);
     return 'accepted';
@@ -133,12 +152,17 @@ export class RungSwitch implements UpscalerStream {
     return this.#states.flatMap((state) => (state.kind === 'open' ? [state.stream] : []));
   }
 
-  /** The side that has this rung, and which of its own it is; in place of a side that failed the next one's first. */
+  #usable(side: number): boolean {
+    const options = this.#options.sides[side];
+    return options !== undefined && isUsable(options) && this.#states[side]?.kind !== 'failed';
+  }
+
+  /** The side that has this rung, and which of that side's rungs it is; in place of an unusable side the next one's first. */
   #locate(rung: number): { readonly side: number; readonly own: number } {
     let own = Math.max(0, rung);
     let found: { side: number; own: number } = { side: 0, own: 0 };
     for (const [side, { rungs }] of this.#options.sides.entries()) {
-      const usable = this.#states[side]?.kind !== 'failed';
+      const usable = this.#usable(side);
       if (usable) found = { side, own: Math.max(0, Math.min(own, rungs - 1)) };
       if (usable && own < rungs) return found;
       own = Math.max(0, own - rungs);
@@ -174,12 +198,8 @@ export class RungSwitch implements UpscalerStream {
   }
 
   #open(side: number): void {
-    const listener: UpscalerListener = {
-      onPicture: (picture) => this.#onPicture(picture),
-      onError: (error) => this.#onSideError(side, error),
-    };
     try {
-      const opened = this.#options.sides[side]?.open(listener);
+      const opened = this.#options.sides[side]?.open(this.#listenerOf(side));
       if (opened instanceof Promise) this.#states[side] = { kind: 'opening', done: this.#opened(side, opened) };
       else if (opened !== undefined) this.#states[side] = { kind: 'open', stream: opened };
     } catch (error) {
@@ -198,8 +218,16 @@ export class RungSwitch implements UpscalerStream {
     this.#follow();
   }
 
+  #listenerOf(side: number): UpscalerListener {
+    return {
+      onPicture: (picture) => this.#onPicture(picture),
+      onError: (error) => this.#onSideError(side, error),
+    };
+  }
+
   #onSideError(side: number, error: AppError): void {
-    if (error.scope === 'frame') return this.#options.listener.onError(error);
+    const essential = this.#options.sides[side]?.essential === true;
+    if (essential || error.scope === 'frame') return this.#options.listener.onError(error);
     const state = this.#states[side];
     this.#fail(side, error);
     if (state?.kind === 'open') void state.stream.close();
@@ -228,13 +256,15 @@ export class RungSwitch implements UpscalerStream {
 
   #pump(): void {
     while (this.#transition === undefined && this.#closed === undefined) {
-      const [picture] = this.#waiting;
+      // Out of the line first: a side may deliver, and come back here, before push() returns.
+      const picture = this.#waiting.shift();
       if (picture === undefined) return;
       const result = this.#stream.push(picture);
-      // Tried again after the next result, or with the next picture.
-      if (result === 'full') return;
-      this.#waiting.shift();
       if (result === 'closed') picture.release?.();
+      if (result !== 'full') continue;
+      // Tried again after the next result, or with the next picture.
+      this.#waiting.unshift(picture);
+      return;
     }
   }
 
@@ -242,8 +272,15 @@ export class RungSwitch implements UpscalerStream {
   #fit(picture: Picture): Picture {
     if (picture.width === this.outputWidth && picture.height === this.outputHeight) return picture;
     this.#resizer ??= new PictureScaler(this.outputWidth, this.outputHeight, 'bicubic');
+    const startedAtUs = monotonicUs();
     const fitted = this.#resizer.scale(picture);
     picture.release?.();
+    fitted.trace.upscaledAtUs = monotonicUs();
+    this.#resizeUs += fitted.trace.upscaledAtUs - startedAtUs;
     return fitted;
   }
+}
+
+function isUsable({ usable }: Side): boolean {
+  return usable === undefined || usable();
 }

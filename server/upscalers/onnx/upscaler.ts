@@ -1,7 +1,10 @@
 import { AppError } from '../../errors.ts';
 import { resizeLabel, scaledSize } from '../plain-resize.ts';
-import type { UpscalerSpec } from '../spec.ts';
+import { ResizeStream } from '../resize-stream.ts';
+import { RungSwitch, type Side } from '../rung-switch.ts';
+import type { OnnxModel, UpscalerSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
+import { createFrameFormat } from './frame-format.ts';
 import { gpuName } from './gpu-name.ts';
 import { Inference } from './inference.ts';
 import { OnnxStream } from './stream.ts';
@@ -17,7 +20,7 @@ export class OnnxUpscaler implements Upscaler {
   readonly info: UpscalerInfo;
   readonly #spec: OnnxSpec;
   readonly #inference: Inference;
-  readonly #streams = new Set<OnnxStream>();
+  readonly #streams = new Set<UpscalerStream>();
   #nextStream = 1;
 
   private constructor(spec: OnnxSpec, inference: Inference, scale: number) {
@@ -64,21 +67,57 @@ export class OnnxUpscaler implements Upscaler {
         { scope: 'stream', remedy: 'Publish that size, or export the model with dynamic height and width.' },
       );
     });
-    const scales = this.#inference.models.map(({ scale }) => scale);
+    const result = resultOf(
+      format,
+      this.#inference.models.map(({ scale }) => scale),
+    );
     const id = this.#nextStream;
     this.#nextStream += 1;
-    const stream = new OnnxStream({
-      id,
-      format,
-      scales,
-      ...resultOf(format, scales),
-      models: [this.#spec.model, ...this.#spec.fallbacks],
-      inference: this.#inference,
+    const resize: Side = {
+      name: 'a plain resize',
+      rungs: 1,
+      open: (own) =>
+        new ResizeStream({
+          width: result.outputWidth,
+          height: result.outputHeight,
+          filters: ['bicubic'],
+          listener: own,
+        }),
+    };
+    const stream: RungSwitch = await RungSwitch.open({
+      sides: [...this.#models.map((_, index) => this.#sideOf(index, id, format, result)), resize],
+      size: result,
+      firstRung: result.firstRung,
+      // The newest of what waits longer wins in the pipeline's queue.
+      waitingFrames: 1,
       listener,
       onClose: () => this.#streams.delete(stream),
     });
     this.#streams.add(stream);
     return stream;
+  }
+
+  get #models(): readonly OnnxModel[] {
+    return [this.#spec.model, ...this.#spec.fallbacks];
+  }
+
+  /** One of the models. The streams through all of them are gone with the inference thread. */
+  #sideOf(index: number, id: number, { sourceWidth, sourceHeight }: StreamFormat, result: Result): Side {
+    const { label, valueRange, sizeMultiple = 1 } = this.#models[index] ?? this.#spec.model;
+    const inference = this.#inference;
+    const { layout, scale } = inference.models[index] ?? { layout: 'rgb', scale: 1 };
+    const tooLarge = sourceWidth * scale > result.outputWidth || sourceHeight * scale > result.outputHeight;
+    return {
+      name: label,
+      rungs: 1,
+      essential: true,
+      usable: () => !tooLarge && !inference.lost.has(index),
+      open: (listener) => {
+        const size = { width: sourceWidth, height: sourceHeight };
+        const format = createFrameFormat({ layout, ...size, scale, valueRange, sizeMultiple });
+        return new OnnxStream({ id, sourceWidth, sourceHeight, scale, model: index, format, inference, listener });
+      },
+    };
   }
 
   async close(): Promise<void> {
@@ -87,14 +126,17 @@ export class OnnxUpscaler implements Upscaler {
   }
 }
 
+interface Result {
+  readonly outputWidth: number;
+  readonly outputHeight: number;
+  readonly firstRung: number;
+}
+
 /**
  * The size of the result, which all rungs make, and the first rung whose model makes no more than that: of a large source
  * a x4 model's result may be too large, then a x2 model comes first, or a resize as large as allowed.
  */
-function resultOf(
-  format: StreamFormat,
-  scales: readonly number[],
-): { readonly outputWidth: number; readonly outputHeight: number; readonly firstRung: number } {
+function resultOf(format: StreamFormat, scales: readonly number[]): Result {
   const { sourceWidth, sourceHeight, maxResultPixels = Number.POSITIVE_INFINITY } = format;
   const fitting = scales.findIndex((scale) => sourceWidth * sourceHeight * scale * scale <= maxResultPixels);
   const scale = scales[fitting];

@@ -3,6 +3,7 @@ import { makePicture } from '../../../testing/pictures.ts';
 import { AppError } from '../../errors.ts';
 import type { PushResult, StreamFormat, Upscaler, UpscalerListener, UpscalerStream } from '../upscaler.ts';
 import { LadderedUpscaler } from '../laddered-upscaler.ts';
+import { RungSwitch } from '../rung-switch.ts';
 import type { Picture } from '../../media/picture.ts';
 
 /** Holds pictures back like a chunked model: only `give` or a flush lets them out. One picture of room: like a small model. */
@@ -192,6 +193,67 @@ it('falls back to a plain resize when the small model dies', async () => {
   expect(makers(results)).toEqual([0]);
   expect(mainStream.inside).toEqual([]);
   expect(errors.map(({ scope }) => scope)).toEqual(['frame']);
+});
+
+it('steps down to the plain resize while pictures wait, each of them once', async () => {
+  const { stream, results, errors, push } = await bench();
+  push(4);
+  stream.setRung(3);
+  push(3);
+  await turns(3);
+  expect(results.map(({ mediaTime }) => mediaTime)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  expect(errors).toEqual([]);
+});
+
+it('passes over a side that is not usable, from the next picture on', async () => {
+  const upscalers = [0, 1].map((name) => new FakeUpscaler(['x'], 1, name));
+  const lost = new Set<number>();
+  const results: Picture[] = [];
+  const format = { sourceWidth: 16, sourceHeight: 16 };
+  const stream = await RungSwitch.open({
+    sides: upscalers.map((upscaler, index) => ({
+      name: `side ${index}`,
+      rungs: 1,
+      usable: () => !lost.has(index),
+      open: (listener) => upscaler.openStream(format, listener),
+    })),
+    size: { outputWidth: 64, outputHeight: 64 },
+    waitingFrames: 2,
+    listener: { onPicture: (picture) => results.push(picture), onError: (error) => expect(error).toBeUndefined() },
+    onClose: () => undefined,
+  });
+  stream.push(makePicture(16, 16, 1));
+  upscalers[0]?.streams[0]?.give();
+  lost.add(0);
+  // Opening the next side takes a turn; then the side that cannot work gets nothing more.
+  stream.setRung(0);
+  await turns(2);
+  stream.push(makePicture(16, 16, 2));
+  upscalers[1]?.streams[0]?.give();
+  expect(makers(results)).toEqual([0, 1]);
+  expect(upscalers[0]?.streams[0]?.inside).toEqual([]);
+  await stream.close();
+});
+
+it('ends with a side that is essential', async () => {
+  const errors: AppError[] = [];
+  const main = new FakeUpscaler(['x'], 1, 0);
+  const stream = await RungSwitch.open({
+    sides: [
+      {
+        name: 'main',
+        rungs: 1,
+        essential: true,
+        open: (own) => main.openStream({ sourceWidth: 16, sourceHeight: 16 }, own),
+      },
+    ],
+    waitingFrames: 1,
+    listener: { onPicture: () => undefined, onError: (error) => errors.push(error) },
+    onClose: () => undefined,
+  });
+  main.streams[0]?.listener.onError(new AppError('model.run', 'the thread died', { scope: 'stream' }));
+  expect(errors.map(({ scope, message }) => `${scope} ${message}`)).toEqual(['stream the thread died']);
+  await stream.close();
 });
 
 it('flushes whichever side has pictures, and closes both', async () => {
