@@ -23,6 +23,8 @@ export interface UpscaleOptions {
 export interface UpscaleResult {
   readonly frames: number;
   readonly damagedPackets: number;
+  /** What the user should know about the input: a line each. */
+  readonly notices: readonly string[];
   readonly width: number;
   readonly height: number;
   readonly label: string;
@@ -76,8 +78,9 @@ export async function upscaleInto(
     try {
       const job = new UpscaleJob(reader, upscaler, target, options);
       const { frames, width, height } = await job.run();
+      const { damagedPackets, notices } = reader;
       const seconds = (performance.now() - startedAt) / 1000;
-      return { frames, damagedPackets: reader.damagedPackets, width, height, label: upscaler.info.label, seconds };
+      return { frames, damagedPackets, notices, width, height, label: upscaler.info.label, seconds };
     } finally {
       await reader.close();
     }
@@ -169,16 +172,15 @@ class UpscaleJob {
     return pushed;
   }
 
-  /** The colour is known with the first picture; audio before it is written with the file's usual one. */
+  /** The reader knows the colour with its first item, also where that is sound. */
   async #writerFor(picture: Picture | undefined): Promise<VideoWriter> {
     if (this.#writer !== undefined) return this.#writer;
-    const { info } = this.#reader;
     const stream = this.#stream;
     if (stream === undefined) throw new AppError('internal', 'The writer was opened before the stream.');
     this.#writer = await VideoWriter.open(this.#target, this.#reader, {
       width: stream.outputWidth,
       height: stream.outputHeight,
-      colour: picture?.colour ?? { matrix: info.height >= 720 ? 'bt709' : 'bt601', range: 'limited' },
+      colour: picture?.colour ?? this.#reader.colour,
       crf: this.#options.crf,
       preset: this.#options.preset,
       threads: availableParallelism(),

@@ -64,9 +64,10 @@ export function registerUpscale(program: Command): void {
         overwrite: flags.overwrite ?? false,
         progress: (total) => createProgress({ total, unit: 'frames' }),
       });
-      const { frames, width, height, label, seconds, damagedPackets } = result;
+      const { frames, width, height, label, seconds, damagedPackets, notices } = result;
       const rate = (frames / seconds).toFixed(1);
       process.stdout.write(`${output}: ${frames} frames of ${width}x${height} by ${label}, ${rate} fps\n`);
+      for (const notice of notices) process.stderr.write(`${notice}\n`);
       if (damagedPackets > 0) process.stderr.write(`${damagedPackets} damaged packets of ${input} were skipped.\n`);
     });
 }

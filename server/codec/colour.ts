@@ -9,6 +9,7 @@ import {
   AVCOL_SPC_BT2020_NCL,
   AVCOL_SPC_BT470BG,
   AVCOL_SPC_BT709,
+  AVCOL_SPC_RGB,
   AVCOL_SPC_SMPTE170M,
   AVCOL_SPC_SMPTE240M,
   AVCOL_TRC_BT2020_10,
@@ -90,6 +91,14 @@ export function setFrameColour(frame: Frame, colour: Colour): void {
   const { space, range } = libavColour(colour);
   frame.colorSpace = space;
   frame.colorRange = range;
+  frame.colorPrimaries = AVCOL_PRI_UNSPECIFIED;
+  frame.colorTrc = AVCOL_TRC_UNSPECIFIED;
+}
+
+/** The same for RGB, whose range is full wherever libav reads it. */
+export function setFrameRgb(frame: Frame): void {
+  frame.colorSpace = AVCOL_SPC_RGB;
+  frame.colorRange = AVCOL_RANGE_JPEG;
   frame.colorPrimaries = AVCOL_PRI_UNSPECIFIED;
   frame.colorTrc = AVCOL_TRC_UNSPECIFIED;
 }

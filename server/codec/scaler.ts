@@ -1,8 +1,8 @@
-import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
+import { AVCOL_SPC_RGB, AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
 import type { MediaTime, Colour } from '../media/types.ts';
 import type { FrameTrace } from '../media/steps.ts';
-import { setFrameColour } from './colour.ts';
+import { setFrameColour, setFrameRgb } from './colour.ts';
 import { FramePicture, FramePool, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import type { Picture } from '../media/picture.ts';
@@ -30,16 +30,19 @@ export class PictureScaler {
   readonly #threads: number;
   readonly #results: FramePool;
   #sources: FramePool | undefined;
+  readonly #exact: boolean;
   #context: SoftwareScaleContext;
   #filter: ScaleFilter;
 
-  constructor(width: number, height: number, filter: ScaleFilter = 'bicubic', threads = 1) {
+  /** @param exact rounds without error and interpolates RGB's chroma in full: slower, for sources that are not YUV 4:2:0 */
+  constructor(width: number, height: number, filter: ScaleFilter = 'bicubic', threads = 1, exact = false) {
     this.width = width;
     this.height = height;
     this.#filter = filter;
     this.#threads = threads;
+    this.#exact = exact;
     this.#results = new FramePool(width, height);
-    this.#context = openScaleContext(filter, threads, false);
+    this.#context = openScaleContext(filter, threads, exact);
   }
 
   get filter(): ScaleFilter {
@@ -50,7 +53,7 @@ export class PictureScaler {
     if (filter === this.#filter) return;
     this.#filter = filter;
     this.#context.freeContext();
-    this.#context = openScaleContext(filter, this.#threads, false);
+    this.#context = openScaleContext(filter, this.#threads, this.#exact);
   }
 
   /** A new picture with the source's mediaTime and trace; the source stays valid. @throws AppError internal */
@@ -63,15 +66,20 @@ export class PictureScaler {
     }
   }
 
-  /** The same for a frame in any pixel format swscale reads. `colour` is the matrix and range of `frame`. */
-  scaleFrame(frame: Frame, colour: Colour, mediaTime: MediaTime, trace: FrameTrace): FramePicture {
+  /**
+   * The same for a frame in any pixel format swscale reads.
+   * @param colour matrix and range of `frame`; of an RGB frame (which has its own) those of the result
+   * @param to of the result, where it differs
+   */
+  scaleFrame(frame: Frame, colour: Colour, mediaTime: MediaTime, trace: FrameTrace, to = colour): FramePicture {
     const result = this.#results.acquire();
-    setFrameColour(frame, colour);
-    setFrameColour(result, colour);
+    if (frame.colorSpace === AVCOL_SPC_RGB) setFrameRgb(frame);
+    else setFrameColour(frame, colour);
+    setFrameColour(result, to);
     const code = this.#context.scaleFrameSync(result, frame);
     if (code < 0) this.#results.recycle(result);
     check(code, `Scaling ${frame.width}x${frame.height} to ${this.width}x${this.height}`, 'internal');
-    return new FramePicture(result, colour, mediaTime, trace, this.#results.recycle);
+    return new FramePicture(result, to, mediaTime, trace, this.#results.recycle);
   }
 
   /** Idempotent. */

@@ -1,50 +1,51 @@
-import path from 'node:path';
 import {
+  AVCOL_SPC_RGB,
   AVERROR_EAGAIN,
-  AVERROR_EINVAL,
   AVERROR_EOF,
+  AVERROR_INVALIDDATA,
+  AVFMT_TS_DISCONT,
   AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
-  AV_DISPOSITION_ATTACHED_PIC,
   AV_NOPTS_VALUE,
   AV_PIX_FMT_YUV420P,
   AV_PIX_FMT_YUVJ420P,
+  AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants';
-import { Codec, CodecContext, FormatContext, Frame, Packet, type Stream } from 'node-av/lib';
-import { AppError } from '../errors.ts';
+import { Frame, Packet, type CodecContext, type FormatContext, type Stream } from 'node-av/lib';
 import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/steps.ts';
 import { colourOf, setFrameColour } from './colour.ts';
+import { openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
+import { FileTimeline, type StreamKind } from './file-timeline.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import { PictureScaler } from './scaler.ts';
-import { MAX_FILE_PIXELS, allowedDecoder, boundDecoder, inputOptions, protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
 
-/** Time base of a stream, in seconds: num / den. */
-export interface TimeBase {
-  readonly num: number;
-  readonly den: number;
-}
-
-export interface VideoInfo {
-  readonly width: number;
-  readonly height: number;
-  readonly timeBase: TimeBase;
-  readonly framesPerSecond: number;
-  /** From the container, where it says so; otherwise estimated from the duration. */
-  readonly estimatedFrames: number | undefined;
-}
+export type { TimeBase, VideoInfo } from './file-input.ts';
 
 /** What comes out of a file, in its order. A packet belongs to the receiver, who frees it. */
 export type ReadItem =
   | { readonly type: 'picture'; readonly picture: FramePicture; readonly pts: bigint; readonly duration: bigint }
   | { readonly type: 'packet'; readonly packet: Packet; readonly stream: Stream };
 
+/** A decoded picture that waits for the next one's time: only then its duration is certain. */
+type PictureItem = Extract<ReadItem, { type: 'picture' }>;
+
 /** Numbers pictures: an upscaler gives it back as it got it, so it names the picture whatever the file's clock is. */
 export const TICKS_PER_PICTURE = 3000;
 
-/** A video file of a common kind: its pictures decoded, its audio untouched. */
+/** Sound held back until the first picture: three quarters of an hour of it at common rates. */
+const MAX_HELD_BYTES = 64 * 2 ** 20;
+const MAX_HELD_PACKETS = 200_000;
+/** Sound in front of time 0 that a decoder needs to start (its priming, at most a few packets). */
+const PRIMING_SECONDS = 0.25;
+
+/**
+ * A video file of a common kind: its pictures decoded, its audio untouched, on one clock that starts at 0 and does not jump
+ * (file-timeline.ts). Nothing comes out before the first picture, so that the colour and the shape of the pictures are known with
+ * the first item.
+ */
 export class VideoReader {
   readonly file: string;
   readonly info: VideoInfo;
@@ -52,20 +53,34 @@ export class VideoReader {
   readonly audio: readonly Stream[];
   /** Packets the decoder could not use. */
   damagedPackets = 0;
+  /** What the user should know about how the file was read; complete when read() has ended. */
+  readonly notices: string[] = [];
   readonly #format: FormatContext;
   readonly #decoder: CodecContext;
+  readonly #timeline: FileTimeline;
+  readonly #kinds = new Map<number, StreamKind>();
   #converter: PictureScaler | undefined;
+  #colour: Colour;
+  #sampleAspect: { readonly num: number; readonly den: number };
   #pictures = 0;
   #lastPts: bigint | undefined;
+  /** End of the packets read, of any stream, by the file's own clock. */
+  #endSeconds = -Infinity;
+  /** End of a packet that says "the picture stays", in the video's ticks. */
+  #repeatedUntil = -1n;
   #closed = false;
 
-  private constructor(file: string, format: FormatContext, video: Stream, decoder: CodecContext) {
+  private constructor(file: string, { format, video, decoder }: FileInput) {
     this.file = file;
     this.video = video;
     this.#format = format;
     this.#decoder = decoder;
     this.audio = format.streams.filter((stream) => stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO);
     this.info = videoInfo(format, video);
+    this.#timeline = new FileTimeline(clockMayJump(format));
+    for (const { index, codecpar } of format.streams) this.#kinds.set(index, kindOf(codecpar.codecType));
+    this.#colour = fileColour(this.info.height);
+    this.#sampleAspect = [video.sampleAspectRatio, video.codecpar.sampleAspectRatio].find(isAspect) ?? NO_ASPECT;
   }
 
   /**
@@ -73,53 +88,42 @@ export class VideoReader {
    * @throws AppError file.unreadable with FFmpeg's reason
    */
   static async open(file: string, threads: number): Promise<VideoReader> {
-    const protocols = protocolsFor(file);
-    if (protocols === undefined) throw unreadable(file, 'only files and http or https addresses are read');
-    const format = new FormatContext();
-    const options = inputOptions(protocols);
-    // As an address, so that a colon in a name is no protocol.
-    const url = protocols.includes('file') ? `file:${path.resolve(file)}` : file;
-    const opened = await format.openInput(url, null, options);
-    options.free();
-    if (opened === AVERROR_EINVAL)
-      throw unreadable(file, 'its format is not one of the allowed ones, or it is damaged');
-    if (opened < 0) throw unreadable(file, libavMessage(opened));
-    try {
-      const found = await format.findStreamInfo(null);
-      if (found < 0) throw unreadable(file, libavMessage(found));
-      const index = format.findBestStream(AVMEDIA_TYPE_VIDEO);
-      const video = format.streams[index];
-      // Cover art of a song is a video stream of one picture.
-      if (video === undefined || video.hasDisposition(AV_DISPOSITION_ATTACHED_PIC))
-        throw unreadable(file, 'it has no video');
-      return new VideoReader(file, format, video, openDecoder(file, video, threads));
-    } catch (error) {
-      await format.closeInput();
-      throw error;
-    }
+    return new VideoReader(file, await openFileInput(file, threads));
   }
 
-  /** Pictures and audio packets until the end of the file. @throws AppError file.unreadable when the disk fails */
+  /** Of the pictures; what the file's first picture says once that was read. */
+  get colour(): Colour {
+    return this.#colour;
+  }
+
+  /** Width of a pixel by its height; 0/1 where the file does not say. */
+  get sampleAspectRatio(): { readonly num: number; readonly den: number } {
+    return this.#sampleAspect;
+  }
+
+  /**
+   * Pictures and audio packets until the end of the file; the first picture first, or close to it.
+   * @throws AppError file.unreadable when the disk or the connection fails, or nothing can be decoded
+   */
   async *read(): AsyncGenerator<ReadItem, void, undefined> {
-    const audio = new Map(this.audio.map((stream) => [stream.index, stream]));
-    for (;;) {
-      const packet = new Packet();
-      packet.alloc();
-      const code = await this.#format.readFrame(packet);
-      if (code < 0) {
-        packet.free();
-        // A file cut off in the middle ends with an error instead of its end: what is there is still worth having.
-        if (code !== AVERROR_EOF && this.#pictures === 0) throw unreadable(this.file, libavMessage(code));
-        break;
+    const held: ReadItem[] = [];
+    let heldBytes = 0;
+    let origin: number | undefined;
+    try {
+      for await (const item of this.#items()) {
+        if (origin !== undefined) {
+          yield this.#moved(item, -origin);
+          continue;
+        }
+        held.push(item);
+        if (item.type === 'packet') heldBytes += item.packet.size;
+        if (item.type === 'packet' && heldBytes < MAX_HELD_BYTES && held.length < MAX_HELD_PACKETS) continue;
+        origin = this.#originOf(held);
+        for (let first = held.shift(); first !== undefined; first = held.shift()) yield this.#moved(first, -origin);
       }
-      const stream = audio.get(packet.streamIndex);
-      if (stream !== undefined) yield { type: 'packet', packet, stream };
-      else {
-        if (packet.streamIndex === this.video.index) yield* this.#decode(packet);
-        packet.free();
-      }
+    } finally {
+      for (const item of held) if (item.type === 'packet') item.packet.free();
     }
-    yield* this.#decode(null);
     if (this.#pictures === 0) throw unreadable(this.file, 'none of its pictures could be decoded');
   }
 
@@ -132,9 +136,131 @@ export class VideoReader {
     await this.#format.closeInput();
   }
 
-  async *#decode(packet: Packet | null): AsyncGenerator<ReadItem, void, undefined> {
+  /** Where the result's clock starts: the first picture or the first sound, whichever is earlier. */
+  #originOf(items: readonly ReadItem[]): number {
+    const firsts = new Map<number, number>();
+    for (const item of items) {
+      const { index, timeBase, codecpar } = item.type === 'packet' ? item.stream : this.video;
+      const pts = item.type === 'packet' ? item.packet.pts : item.pts;
+      if (firsts.has(index) || pts === AV_NOPTS_VALUE) continue;
+      if (item.type === 'packet' && item.packet.hasFlags(AV_PKT_FLAG_DISCARD)) continue;
+      const start = (Number(pts) * timeBase.num) / timeBase.den;
+      // Priming stays in front of time 0, where players expect it.
+      const priming = start < 0 && codecpar.sampleRate > 0 ? codecpar.initialPadding / codecpar.sampleRate : 0;
+      firsts.set(index, start + priming);
+    }
+    const origin = Math.min(...firsts.values());
+    return Number.isFinite(origin) && Math.abs(origin) > 1e-4 ? origin : 0;
+  }
+
+  #moved(item: ReadItem, seconds: number): ReadItem {
+    if (seconds === 0) return item;
+    if (item.type === 'picture') return { ...item, pts: item.pts + ticks(seconds, this.video) };
+    shift(item.packet, ticks(seconds, item.stream));
+    return item;
+  }
+
+  /** Everything in the file's order, without jumps, by the file's own start. */
+  async *#items(): AsyncGenerator<ReadItem, void, undefined> {
+    const audio = new Map(this.audio.map((stream) => [stream.index, stream]));
+    let last: PictureItem | undefined;
+    const onPictures = function* (pictures: readonly PictureItem[]): Generator<ReadItem, void, undefined> {
+      for (const picture of pictures) {
+        if (last !== undefined) yield last;
+        last = picture;
+      }
+    };
+    for (let packet = await this.#next(); packet !== undefined; packet = await this.#next()) {
+      const stream = audio.get(packet.streamIndex);
+      if (stream !== undefined) {
+        if (this.#isPreroll(packet, stream)) packet.free();
+        else yield { type: 'packet', packet, stream };
+        continue;
+      }
+      if (packet.streamIndex === this.video.index) yield* onPictures(await this.#decode(packet));
+      packet.free();
+    }
+    yield* onPictures(await this.#decode(null));
+    if (last === undefined) return;
+    const end = this.#repeatedUntil - last.pts;
+    yield end > last.duration ? { ...last, duration: end } : last;
+  }
+
+  /** The next packet with its times on the one clock. */
+  async #next(): Promise<Packet | undefined> {
+    for (;;) {
+      const packet = new Packet();
+      packet.alloc();
+      const code = await this.#format.readFrame(packet);
+      if (code < 0) {
+        packet.free();
+        this.#onEnd(code);
+        return undefined;
+      }
+      if (this.#straighten(packet)) return packet;
+      packet.free();
+    }
+  }
+
+  #onEnd(code: number): void {
+    const isAddress = /^https?:/i.test(this.file);
+    if (code !== AVERROR_EOF && (code !== AVERROR_INVALIDDATA || this.#pictures === 0))
+      throw unreadable(this.file, `reading stopped in the middle (${libavMessage(code)})`);
+    const missing = this.#missingSeconds();
+    if (code === AVERROR_EOF && missing === 0) return;
+    const reason = missing > 0 ? `its last ${missing.toFixed(1)} s are missing` : 'it is damaged from there on';
+    if (isAddress) throw unreadable(this.file, `the server sent a part only (${reason})`);
+    this.notices.push(`${this.file} is cut off: ${reason}. What is there was upscaled.`);
+  }
+
+  /** Against the length in the file's header; formats whose clock may jump have none worth comparing. */
+  #missingSeconds(): number {
+    const { duration, startTime } = this.#format;
+    if (duration <= 0n || clockMayJump(this.#format)) return 0;
+    const start = startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6;
+    // AVI: libav takes the length from the size of the file, the number of pictures stays the header's.
+    const counted = this.#format.iformat?.name === 'avi' ? Number(this.video.nbFrames) / this.info.framesPerSecond : 0;
+    const missing = start + Math.max(Number(duration) / 1e6, counted) - this.#endSeconds;
+    const tolerance = Math.max(2 / this.info.framesPerSecond + 0.02, Number(duration) / 1e8);
+    return Number.isFinite(missing) && missing > tolerance ? missing : 0;
+  }
+
+  /** @returns false for a packet that repeats a time already covered */
+  #straighten(packet: Packet): boolean {
+    const stream = this.#format.streams[packet.streamIndex];
+    if (stream === undefined) return true;
+    const kind = this.#kinds.get(packet.streamIndex) ?? 'other';
+    const { num, den } = stream.timeBase;
+    const known = packet.dts === AV_NOPTS_VALUE ? (kind === 'video' ? AV_NOPTS_VALUE : packet.pts) : packet.dts;
+    const dts = known === AV_NOPTS_VALUE ? undefined : (Number(known) * num) / den;
+    let duration = (Number(packet.duration) * num) / den;
+    if (duration <= 0 && kind === 'video') duration = 1 / this.info.framesPerSecond;
+    if (dts !== undefined) {
+      const pts = packet.pts === AV_NOPTS_VALUE ? dts : (Number(packet.pts) * num) / den;
+      this.#endSeconds = Math.max(this.#endSeconds, pts + duration);
+    }
+    const isOther = kind === 'video' && packet.streamIndex !== this.video.index;
+    const seconds = this.#timeline.shiftOf(packet.streamIndex, isOther ? 'other' : kind, { dts, duration });
+    if (seconds === undefined) return false;
+    shift(packet, ticks(seconds, stream));
+    return true;
+  }
+
+  /** Sound in front of the start that an edit list cuts off, further than a decoder's priming. */
+  #isPreroll(packet: Packet, { timeBase }: Stream): boolean {
+    if (!packet.hasFlags(AV_PKT_FLAG_DISCARD) || packet.pts === AV_NOPTS_VALUE) return false;
+    return (Number(packet.pts) * timeBase.num) / timeBase.den < -PRIMING_SECONDS;
+  }
+
+  async #decode(packet: Packet | null): Promise<PictureItem[]> {
+    // An empty packet says that the picture stays (Theora, captures in AVI); to libav it would be the end of the stream.
+    if (packet?.size === 0) {
+      if (packet.pts !== AV_NOPTS_VALUE) this.#repeatedUntil = packet.pts + packet.duration;
+      return [];
+    }
     const sent = await this.#decoder.sendPacket(packet);
     if (sent < 0 && sent !== AVERROR_EOF) this.damagedPackets += 1;
+    const pictures: PictureItem[] = [];
     for (;;) {
       const frame = new Frame();
       frame.alloc();
@@ -142,11 +268,11 @@ export class VideoReader {
       if (code < 0) {
         frame.free();
         if (code !== AVERROR_EAGAIN && code !== AVERROR_EOF) this.damagedPackets += 1;
-        return;
+        return pictures;
       }
       const pts = this.#ptsOf(frame);
       const { duration } = frame;
-      yield { type: 'picture', picture: this.#picture(frame), pts, duration };
+      pictures.push({ type: 'picture', picture: this.#picture(frame), pts, duration });
     }
   }
 
@@ -156,7 +282,8 @@ export class VideoReader {
     const last = this.#lastPts;
     let pts = known;
     if (known === AV_NOPTS_VALUE) pts = last === undefined ? 0n : last + this.#intervalTicks();
-    if (last !== undefined && pts <= last) pts = last + 1n;
+    // A quarter of an interval: the next ones are on time again.
+    if (last !== undefined && pts <= last) pts = last + (this.#intervalTicks() + 3n) / 4n;
     this.#lastPts = pts;
     return pts;
   }
@@ -171,71 +298,55 @@ export class VideoReader {
     const now = monotonicUs();
     const trace = { ...newTrace(now, now), decodedAtUs: now, convertedAtUs: now };
     const mediaTime = this.#pictures * TICKS_PER_PICTURE;
+    // RGB becomes YUV of limited range, which every player reads right.
+    const colour = frame.colorSpace === AVCOL_SPC_RGB ? RGB_COLOUR : colourOf(frame, fileColour(height));
+    if (this.#pictures === 0) {
+      this.#colour = colour;
+      if (!isAspect(this.video.sampleAspectRatio) && isAspect(frame.sampleAspectRatio))
+        this.#sampleAspect = frame.sampleAspectRatio;
+    }
     this.#pictures += 1;
-    const colour = colourOf(frame, fileColour(height));
     const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
     if (plain && frame.width === width && frame.height === height) {
       setFrameColour(frame, colour);
       return new FramePicture(frame, colour, mediaTime, trace);
     }
     // Other pixel formats, and files that change their size half-way: the first size stays.
-    this.#converter ??= new PictureScaler(width, height, 'bicubic');
+    this.#converter ??= new PictureScaler(width, height, 'bicubic', 1, true);
     const picture = this.#converter.scaleFrame(frame, colour, mediaTime, trace);
     frame.free();
     return picture;
   }
 }
 
+/** What RGB pictures become: sRGB has the primaries of BT.709. */
+const RGB_COLOUR: Colour = { matrix: 'bt709', range: 'limited' };
+const NO_ASPECT = { num: 0, den: 1 };
+
+function isAspect({ num, den }: { readonly num: number; readonly den: number }): boolean {
+  return num > 0 && den > 0;
+}
+
+/** Transport and program streams, FLV, Ogg. */
+function clockMayJump({ iformat }: FormatContext): boolean {
+  return (Number(iformat?.flags ?? 0) & AVFMT_TS_DISCONT) !== 0;
+}
+
+function kindOf(codecType: number): StreamKind {
+  if (codecType === AVMEDIA_TYPE_VIDEO) return 'video';
+  return codecType === AVMEDIA_TYPE_AUDIO ? 'audio' : 'other';
+}
+
+function ticks(seconds: number, { timeBase }: Stream): bigint {
+  return BigInt(Math.round((seconds * timeBase.den) / timeBase.num));
+}
+
+function shift(packet: Packet, by: bigint): void {
+  if (packet.pts !== AV_NOPTS_VALUE) packet.pts += by;
+  if (packet.dts !== AV_NOPTS_VALUE) packet.dts += by;
+}
+
 /** Files that do not say mean BT.709 from 720 lines on, as players assume. */
 function fileColour(height: number): Colour {
   return { matrix: height >= 720 ? 'bt709' : 'bt601', range: 'limited' };
-}
-
-function openDecoder(file: string, video: Stream, threads: number): CodecContext {
-  const codec = Codec.findDecoder(video.codecpar.codecId);
-  if (codec === null) throw unreadable(file, 'its video codec is not known to this FFmpeg');
-  if (!allowedDecoder(codec.name))
-    throw unreadable(file, `its video codec, ${codec.name ?? '?'}, is not one of the allowed ones`);
-  const { width, height } = video.codecpar;
-  if (width * height > MAX_FILE_PIXELS) {
-    throw unreadable(file, `its pictures are ${width}x${height}, more than ${MAX_FILE_PIXELS} pixels`);
-  }
-  const context = new CodecContext();
-  context.allocContext3(codec);
-  context.parametersToContext(video.codecpar);
-  context.pktTimebase = video.timeBase;
-  boundDecoder(context, threads);
-  const code = context.open2Sync(codec, null);
-  if (code >= 0) return context;
-  context.freeContext();
-  throw unreadable(file, `its decoder does not open (${libavMessage(code)})`);
-}
-
-function videoInfo(format: FormatContext, video: Stream): VideoInfo {
-  const { num, den } = video.timeBase;
-  const rate = [video.avgFrameRate, video.rFrameRate]
-    .map(({ num: n, den: d }) => (d > 0 ? n / d : 0))
-    .find((fps) => fps > 0);
-  const framesPerSecond = rate ?? 30;
-  const seconds =
-    video.duration > 0n
-      ? (Number(video.duration) * num) / den
-      : format.duration > 0n
-        ? Number(format.duration) / 1e6
-        : 0;
-  const counted = Number(video.nbFrames);
-  const estimated = counted > 0 ? counted : Math.round(seconds * framesPerSecond);
-  return {
-    width: video.codecpar.width,
-    height: video.codecpar.height,
-    timeBase: { num, den },
-    framesPerSecond,
-    estimatedFrames: estimated > 0 ? estimated : undefined,
-  };
-}
-
-function unreadable(file: string, reason: string): AppError {
-  return new AppError('file.unreadable', `${file} cannot be read as a video: ${reason}.`, {
-    context: { file, reason },
-  });
 }

@@ -100,7 +100,7 @@ export class VideoWriter {
       const video = format.newStream(null);
       video.codecpar.fromContext(encoder);
       video.timeBase = source.video.timeBase;
-      video.sampleAspectRatio = source.video.sampleAspectRatio;
+      video.sampleAspectRatio = sampleAspect(source);
       const matrix = source.video.codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
       if (matrix !== null) video.codecpar.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, matrix);
       const audio = new Map(source.audio.map((stream) => [stream.index, copyStream(format, stream)]));
@@ -218,7 +218,7 @@ function openEncoder(
   context.pixelFormat = AV_PIX_FMT_YUV420P;
   context.timeBase = source.video.timeBase;
   context.framerate = new Rational(Math.round(source.info.framesPerSecond * 1000), 1000);
-  context.sampleAspectRatio = source.video.sampleAspectRatio;
+  context.sampleAspectRatio = sampleAspect(source);
   context.threadCount = options.threads;
   context.colorSpace = space;
   context.colorRange = range;
@@ -233,6 +233,10 @@ function openEncoder(
     file,
     `x264 does not take ${options.width}x${options.height}, preset ${options.preset} (${libavMessage(code)})`,
   );
+}
+
+function sampleAspect({ sampleAspectRatio: { num, den } }: VideoReader): Rational {
+  return new Rational(num, den);
 }
 
 function copyStream(format: FormatContext, from: Stream): Stream {
