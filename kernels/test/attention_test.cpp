@@ -1,8 +1,5 @@
 // Attention and mask selection against reference/attention.h.
-#include "kernels/attention.h"
-#include "backend/reference/ops.h"
-#include "kernels/select.h"
-#include "kernels/test/device_arrays.h"
+#include "kernels/test/sparse_attention.h"
 
 namespace flashvsr::kernels::test {
 namespace {
@@ -27,63 +24,40 @@ bool Keeps(Kept kept, double density, int head, int row, int rows, int column, i
 }
 
 struct SparseCase {
-  int heads, windows, groups, queryGroups;
+  SparseShape shape;
   double density = 0.0;
   Kept kept = Kept::kEven;
   bool float8Out = false;
 };
 
 void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
-  const int heads = c.heads, windows = c.windows, groups = c.groups, queryGroups = c.queryGroups;
-  const int queries = queryGroups * windows, columns = groups * windows, width = heads * 128;
-  const std::int64_t slot = static_cast<std::int64_t>(windows) * 128 * width;
-  std::vector<float> q = Rounded(Normals(static_cast<std::int64_t>(queries) * 128 * width, 1), type);
+  const SparseShape& shape = c.shape;
+  const int queries = shape.queries(), columns = shape.columns();
+  const std::vector<float> q = Rounded(Normals(shape.queryElements(), 1), type);
   std::vector<std::vector<float>> keys, values;
-  for (int g = 0; g < groups; ++g) {
-    keys.push_back(Rounded(Normals(slot, 10 + static_cast<std::uint64_t>(g)), type));
-    values.push_back(Rounded(Normals(slot, 30 + static_cast<std::uint64_t>(g)), type));
+  for (int g = 0; g < shape.groups; ++g) {
+    keys.push_back(Rounded(Normals(shape.slot(), 10 + static_cast<std::uint64_t>(g)), type));
+    values.push_back(Rounded(Normals(shape.slot(), 30 + static_cast<std::uint64_t>(g)), type));
   }
-  std::vector<std::uint8_t> mask(static_cast<std::size_t>(heads) * queries * columns);
-  const std::vector<std::uint8_t> random = RandomBytes(static_cast<std::int64_t>(mask.size()), 7);
-  for (std::size_t i = 0; i < mask.size(); ++i) {
-    const int column = static_cast<int>(i % static_cast<std::size_t>(columns)),
-              listRow = static_cast<int>(i / static_cast<std::size_t>(columns));
-    mask[i] =
-        Keeps(c.kept, c.density, listRow / queries, listRow % queries, queries, column, columns, random[i]) ? 1 : 0;
-  }
-  std::vector<const float*> keyPointers, valuePointers;
-  for (int g = 0; g < groups; ++g) {
-    keyPointers.push_back(keys[static_cast<std::size_t>(g)].data());
-    valuePointers.push_back(values[static_cast<std::size_t>(g)].data());
-  }
-  std::vector<float> expected(q.size());
-  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(),
-                          expected.data());
+  const std::vector<std::uint8_t> mask = MaskOf(shape, [&](int head, int row, int column, std::uint8_t random) {
+    return Keeps(c.kept, c.density, head, row, queries, column, columns, random);
+  });
+  const std::vector<float> expected = SparseExpected(shape, q, keys, values, mask);
 
   const DataType outType = c.float8Out ? DataType::kFloat8 : type;
-  const Array dq(q, type), out(static_cast<std::int64_t>(q.size()), outType);
+  const Array dq(q, type), out(shape.queryElements(), outType);
   std::vector<std::unique_ptr<Array>> slots;
-  const Bytes dmask(mask);
-  const Ints entries(static_cast<std::int64_t>(mask.size())), counts(static_cast<std::int64_t>(heads) * queries);
+  const KeptWindows kept(shape, mask);
   AttentionParams params;
-  for (int g = 0; g < groups; ++g) {
+  for (int g = 0; g < shape.groups; ++g) {
     params.keys[g] = slots.emplace_back(std::make_unique<Array>(keys[static_cast<std::size_t>(g)], type))->data();
     params.values[g] = slots.emplace_back(std::make_unique<Array>(values[static_cast<std::size_t>(g)], type))->data();
   }
-  KeptWindowsParams kept;
-  kept.mask = dmask.as<std::uint8_t>();
-  kept.rows = heads * queries;
-  kept.columns = columns;
-  kept.windows = windows;
-  kept.entries = entries.as<std::uint32_t>();
-  kept.counts = counts.as<int>();
-  if (!Succeeded(LaunchKeptWindows(kept, nullptr), name)) return;
+  if (!kept.launch(name)) return;
+  kept.setOn(params);
   params.q = dq.data();
-  params.entries = kept.entries;
-  params.counts = kept.counts;
-  params.columns = columns;
   params.queryWindows = queries;
-  params.heads = heads;
+  params.heads = shape.heads;
   params.out = out.data();
   params.path = Run().path;
   params.type = type;
@@ -98,15 +72,13 @@ void RunSparse(const std::string& name, DataType type, const SparseCase& c) {
     Report(name + ": the same each time", same, "");
   }
   for (float& v : result) v /= params.outputScale;
-  bool zeros = true;
-  for (int i = 0; i < 128 * width; ++i) zeros = zeros && result[static_cast<std::size_t>(128 * width + i)] == 0.0F;
-  Report(name + ": an empty row gives 0", zeros, "");
+  ReportEmptyRow(name, result, shape.width());
   // Probabilities are rounded to bf16 before they meet the values; an e4m3 output is rounded by 2.6e-2 of each.
   Compare(name, result, expected,
           c.float8Out                   ? 5e-2
           : type == DataType::kBfloat16 ? 6e-3
                                         : 2e-5,
-          out.marginsIntact() && entries.marginsIntact());
+          out.marginsIntact() && kept.marginsIntact());
 }
 
 void RunDense(const std::string& name, DataType type, int heads, int rows, int length) {
@@ -187,33 +159,33 @@ void AttentionTests() {
     if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
     const std::string t = Name(type);
     Test("sparse attention " + t + " 1 head, 6 windows, 3 groups", [&](const std::string& name) {
-      RunSparse(name, type, {1, 6, 3, 3, 0.4});
+      RunSparse(name, type, {{1, 6, 3, 3}, 0.4});
     });
     if (!quick) {
       Test("sparse attention " + t + " 2 heads, 6 windows, 4 key groups", [&](const std::string& name) {
-        RunSparse(name, type, {2, 6, 4, 1, 0.5});
+        RunSparse(name, type, {{2, 6, 4, 1}, 0.5});
       });
       Test("sparse attention " + t + " 12 heads, 9 windows, 4 key groups", [&](const std::string& name) {
-        RunSparse(name, type, {12, 9, 4, 1, 0.45});
+        RunSparse(name, type, {{12, 9, 4, 1}, 0.45});
       });
     }
     Test("sparse attention " + t + " uneven, 3 heads, 9 windows, 5 groups", [&](const std::string& name) {
-      RunSparse(name, type, {3, 9, 5, 1, 0.0, Kept::kUneven});
+      RunSparse(name, type, {{3, 9, 5, 1}, 0.0, Kept::kUneven});
     });
     if (!quick) {
       Test("sparse attention " + t + " uneven, 12 heads, 6 windows, 9 groups, 3 of queries",
            [&](const std::string& name) {
-             RunSparse(name, type, {12, 6, 9, 3, 0.0, Kept::kUneven});
+             RunSparse(name, type, {{12, 6, 9, 3}, 0.0, Kept::kUneven});
            });
       Test("sparse attention " + t + " uneven, 1 head, 11 windows, 24 groups", [&](const std::string& name) {
-        RunSparse(name, type, {1, 11, 24, 1, 0.0, Kept::kUneven});
+        RunSparse(name, type, {{1, 11, 24, 1}, 0.0, Kept::kUneven});
       });
       Test("sparse attention " + t + " few, 1 head, 401 windows", [&](const std::string& name) {
-        RunSparse(name, type, {1, 401, 1, 1, 0.0, Kept::kFew});
+        RunSparse(name, type, {{1, 401, 1, 1}, 0.0, Kept::kFew});
       });
       if (type == DataType::kBfloat16)
         Test("sparse attention bf16 to e4m3, uneven, 2 heads, 9 windows, 5 groups", [&](const std::string& name) {
-          RunSparse(name, type, {2, 9, 5, 1, 0.0, Kept::kUneven, true});
+          RunSparse(name, type, {{2, 9, 5, 1}, 0.0, Kept::kUneven, true});
         });
     }
     for (const int length : {1, 32, 77, 128, 384})

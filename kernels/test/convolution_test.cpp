@@ -11,6 +11,29 @@
 namespace flashvsr::kernels::test {
 namespace {
 
+// What a 3x3 convolution adds to the product.
+enum Adds : unsigned { kPast = 1, kBias = 2, kResidual = 4, kRelu = 8 };
+
+struct ConvolutionCase {
+  const char* what;
+  int rows, columns, in, out;
+  unsigned adds;  // of Adds
+  int gap = 0;    // elements between two output pixels that must stay as they are
+};
+struct GrowCase {
+  const char* what;
+  int rows, columns, in, out, steps;
+  bool relu;
+};
+struct CausalCase {
+  const char* what;
+  int rows, columns, in, out, outputs;
+  bool windowOrder;
+};
+struct OutputCase {
+  int rows, columns, channels;
+};
+
 using Launcher = cudaError_t (*)(const ConvolutionParams&, cudaStream_t);
 
 cudaError_t LaunchChosen(const ConvolutionParams& params, cudaStream_t stream) {
@@ -68,9 +91,25 @@ void WithEach(const std::string& name, const ConvolutionParams& params, const De
                  result.marginsIntact());
 }
 
-// One 3x3 convolution as the decoder uses it. `gap`: elements between two output pixels that must stay as they are.
-void RunConvolution(const std::string& name, DataType type, int rows, int columns, int in, int out, bool past,
-                    bool bias, bool residual, bool relu, int gap = 0) {
+// A convolution's weight as the kernels read it.
+bool Pack(const std::string& name, const Array& weight, int out, int in, int past, int taps, DataType type,
+          const Array& packed) {
+  PackConvolutionParams pack;
+  pack.in = weight.data();
+  pack.source = SourceType::kFloat32;
+  pack.out = packed.data();
+  pack.outChannels = out;
+  pack.channels[0] = in;
+  pack.channels[1] = past;
+  pack.taps = taps;
+  pack.type = type;
+  return Succeeded(LaunchPackConvolution(pack, nullptr), name);
+}
+
+// One 3x3 convolution as the decoder uses it.
+void RunConvolution(const std::string& name, DataType type, const ConvolutionCase& c) {
+  const int rows = c.rows, columns = c.columns, in = c.in, out = c.out, gap = c.gap;
+  const bool past = c.adds & kPast, bias = c.adds & kBias, residual = c.adds & kResidual, relu = c.adds & kRelu;
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const int sources = past ? 2 : 1;
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type), before = Rounded(Normals(pixels * in, 2), type);
@@ -85,16 +124,7 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
   const Array dx(x, type), dbefore(before, type), stored(weight, DataType::kFloat32),
       doffset(offset, DataType::kFloat32), dadd(Spaced(add, out, out + gap), type);
   const Array packed(out * PackedConvolutionDepth(9, in, past ? in : 0), type), result(pixels * (out + gap), type);
-  PackConvolutionParams pack;
-  pack.in = stored.data();
-  pack.source = SourceType::kFloat32;
-  pack.out = packed.data();
-  pack.outChannels = out;
-  pack.channels[0] = in;
-  pack.channels[1] = past ? in : 0;
-  pack.taps = 9;
-  pack.type = type;
-  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
+  if (!Pack(name, stored, out, in, past ? in : 0, 9, type, packed)) return;
   ConvolutionParams params;
   params.input[0][0] = dx.data();
   params.input[1][0] = past ? dbefore.data() : nullptr;
@@ -126,8 +156,9 @@ void RunConvolution(const std::string& name, DataType type, int rows, int column
 }
 
 // Causal 3-D convolution, norm and SiLU, both output orders.
-void RunCausal(const std::string& name, DataType type, int rows, int columns, int in, int out, int outputs,
-               bool windowOrder) {
+void RunCausal(const std::string& name, DataType type, const CausalCase& c) {
+  const int rows = c.rows, columns = c.columns, in = c.in, out = c.out, outputs = c.outputs;
+  const bool windowOrder = c.windowOrder;
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const int slots = 2 * outputs + 2;
   std::vector<std::vector<float>> inputs;
@@ -154,15 +185,7 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
   const Array stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32), dgamma(gamma, DataType::kFloat32);
   const Array packed(out * PackedConvolutionDepth(36, in, 0), type), raw(pixels * out * outputs, type),
       result(pixels * out * outputs, type);
-  PackConvolutionParams pack;
-  pack.in = stored.data();
-  pack.source = SourceType::kFloat32;
-  pack.out = packed.data();
-  pack.outChannels = out;
-  pack.channels[0] = in;
-  pack.taps = 36;
-  pack.type = type;
-  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
+  if (!Pack(name, stored, out, in, 0, 36, type, packed)) return;
   ConvolutionParams params;
   for (int i = 0; i < slots; ++i) params.input[0][i] = devices[static_cast<std::size_t>(i)]->data();
   params.channels[0] = in;
@@ -200,7 +223,9 @@ void RunCausal(const std::string& name, DataType type, int rows, int columns, in
 }
 
 // Nearest x2 + TGrow + 3x3 as four folded 2x2 convolutions, against the three one after the other.
-void RunGrow(const std::string& name, DataType type, int rows, int columns, int in, int out, int steps, bool relu) {
+void RunGrow(const std::string& name, DataType type, const GrowCase& c) {
+  const int rows = c.rows, columns = c.columns, in = c.in, out = c.out, steps = c.steps;
+  const bool relu = c.relu;
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const std::vector<float> x = Rounded(Normals(pixels * in, 1), type);
   const std::vector<float> grow =
@@ -249,7 +274,8 @@ void RunGrow(const std::string& name, DataType type, int rows, int columns, int 
   }
 }
 
-void RunOutput(const std::string& name, DataType type, int rows, int columns, int channels) {
+void RunOutput(const std::string& name, DataType type, const OutputCase& c) {
+  const int rows = c.rows, columns = c.columns, channels = c.channels;
   const std::int64_t pixels = static_cast<std::int64_t>(rows) * columns;
   const std::vector<float> x = Rounded(Normals(pixels * channels, 1), type);
   const std::vector<float> weight = Rounded(
@@ -261,15 +287,7 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
                             reference::PackConvolutionWeights(weight, 3, channels), bias.data(), expected.data());
   const Array dx(x, type), stored(weight, DataType::kFloat32), dbias(bias, DataType::kFloat32);
   const Array packed(3 * PackedConvolutionDepth(9, channels, 0), type), result(pixels * 3, DataType::kFloat32);
-  PackConvolutionParams pack;
-  pack.in = stored.data();
-  pack.source = SourceType::kFloat32;
-  pack.out = packed.data();
-  pack.outChannels = 3;
-  pack.channels[0] = channels;
-  pack.taps = 9;
-  pack.type = type;
-  if (!Succeeded(LaunchPackConvolution(pack, nullptr), name)) return;
+  if (!Pack(name, stored, 3, channels, 0, 9, type, packed)) return;
   DecoderOutputParams params;
   params.x = dx.data();
   params.weight = packed.data();
@@ -283,103 +301,97 @@ void RunOutput(const std::string& name, DataType type, int rows, int columns, in
     Compare(name, result.read(), expected, 2e-5, result.marginsIntact());
 }
 
+constexpr ConvolutionCase kSmallConvolutions[] = {
+    {"conv3x3 past bias relu", 9, 11, 24, 24, kPast | kBias | kRelu},
+    {"conv3x3 residual", 16, 24, 32, 32, kBias | kResidual | kRelu},
+    {"conv3x3 odd channels", 7, 5, 13, 11, kPast | kBias | kResidual | kRelu},
+    {"conv3x3 no bias", 17, 31, 784, 40, 0},
+    // Sub-tiles of 16x8 and 8x16 pixels: one row, one column, a pixel more and less than a tile, channels that end
+    // inside a block.
+    {"conv3x3 one row", 1, 40, 64, 64, kPast | kBias | kResidual | kRelu},
+    {"conv3x3 one column", 37, 1, 72, 8, kBias},
+    {"conv3x3", 17, 9, 64, 136, kResidual | kRelu},
+    {"conv3x3 past", 15, 7, 128, 128, kPast | kBias | kResidual},
+    {"conv3x3", 8, 33, 200, 264, kBias | kRelu},
+    // The staging areas: a tile's second channel half outside, both shapes of sub-tile, a sub-tile that repeats the
+    // last one (odd counts), pixels apart; growth writes every second pixel, with more tiles than blocks.
+    {"conv3x3 residual", 17, 9, 64, 264, kBias | kResidual | kRelu},
+    {"conv3x3 past residual", 9, 37, 72, 136, kPast | kBias | kResidual},
+    {"conv3x3 residual", 33, 23, 64, 136, kResidual},
+    {"conv3x3 residual gap", 19, 21, 64, 200, kBias | kResidual | kRelu, 24},
+    {"conv3x3 past gap", 8, 47, 64, 72, kPast | kBias, 8},
+};
+constexpr GrowCase kSmallGrows[] = {
+    {"grow", 8, 12, 32, 24, 1, false}, {"grow", 9, 7, 24, 16, 2, true},    {"grow one row", 1, 19, 64, 136, 1, true},
+    {"grow", 24, 10, 72, 8, 2, false}, {"grow", 33, 23, 64, 264, 1, true}, {"grow", 95, 71, 64, 264, 1, false},
+};
+constexpr CausalCase kSmallCausals[] = {
+    {"causal", 8, 16, 24, 16, 2, false},
+    {"causal window order", 8, 16, 16, 24, 4, true},
+    {"causal", 24, 8, 72, 136, 3, false},
+    {"causal", 8, 40, 64, 64, 8, false},
+};
+constexpr OutputCase kSmallOutputs[] = {
+    {16, 32, 16},
+    {13, 37, 72},
+    {9, 9, 13},
+};
+
+// Not under compute-sanitizer, which would take minutes.
+constexpr ConvolutionCase kLargeConvolutions[] = {
+    // Many tiles a block: rings and staging areas go round with every combination of what the epilogue adds.
+    {"conv3x3 past residual", 301, 403, 64, 136, kPast | kBias | kResidual | kRelu},
+    {"conv3x3 past", 403, 301, 64, 264, kPast | kBias},
+    {"conv3x3 past", 131, 67, 128, 136, kPast | kBias | kRelu},
+    {"conv3x3 residual", 96, 88, 256, 256, kBias | kResidual | kRelu},
+    // Blocks of 64 that straddle segments: an odd number of 32-channel blocks, and one block a segment.
+    {"conv3x3", 131, 67, 784, 136, kBias | kRelu},
+    {"conv3x3 past", 131, 67, 24, 136, kPast | kBias | kRelu},
+    {"conv3x3 past", 144, 136, 128, 128, kPast | kBias | kRelu},
+    {"conv3x3 residual", 203, 301, 128, 128, kBias | kResidual | kRelu},
+};
+constexpr GrowCase kLargeGrows[] = {
+    {"grow", 203, 211, 64, 136, 1, true},
+    {"grow", 131, 131, 96, 128, 1, false},
+    {"grow", 67, 65, 128, 128, 2, true},
+    {"grow", 96, 88, 256, 128, 2, true},
+};
+constexpr CausalCase kLargeCausals[] = {
+    {"causal", 48, 88, 768, 256, 4, false},
+    {"causal window order", 72, 128, 128, 192, 2, true},
+};
+constexpr OutputCase kLargeOutputs[] = {
+    {128, 160, 128},
+};
+
+template <typename Case, std::size_t kFew, std::size_t kMore, typename Body>
+void ForEach(const Case (&few)[kFew], const Case (&more)[kMore], const Body& run) {
+  for (const Case& c : few) run(c);
+  if (!Run().quick)
+    for (const Case& c : more) run(c);
+}
+
 }  // namespace
 
 void ConvolutionTests() {
-  const bool quick = Run().quick;
   for (const DataType type : {DataType::kBfloat16, DataType::kFloat32}) {
     if (type == DataType::kFloat32 && Run().path == Path::kAuto) continue;  // one path only
-    Test(Label("conv3x3 past bias relu", type, {9, 11, 24, 24}),
-         [&](const std::string& name) { RunConvolution(name, type, 9, 11, 24, 24, true, true, false, true); });
-    Test(Label("conv3x3 residual", type, {16, 24, 32, 32}),
-         [&](const std::string& name) { RunConvolution(name, type, 16, 24, 32, 32, false, true, true, true); });
-    Test(Label("conv3x3 odd channels", type, {7, 5, 13, 11}),
-         [&](const std::string& name) { RunConvolution(name, type, 7, 5, 13, 11, true, true, true, true); });
-    Test(Label("conv3x3 no bias", type, {17, 31, 784, 40}),
-         [&](const std::string& name) { RunConvolution(name, type, 17, 31, 784, 40, false, false, false, false); });
-    Test(Label("grow", type, {8, 12, 32, 24, 1}),
-         [&](const std::string& name) { RunGrow(name, type, 8, 12, 32, 24, 1, false); });
-    Test(Label("grow", type, {9, 7, 24, 16, 2}),
-         [&](const std::string& name) { RunGrow(name, type, 9, 7, 24, 16, 2, true); });
-    Test(Label("causal", type, {8, 16, 24, 16, 2}),
-         [&](const std::string& name) { RunCausal(name, type, 8, 16, 24, 16, 2, false); });
-    Test(Label("causal window order", type, {8, 16, 16, 24, 4}),
-         [&](const std::string& name) { RunCausal(name, type, 8, 16, 16, 24, 4, true); });
-    Test(Label("decoder output", type, {16, 32, 16}),
-         [&](const std::string& name) { RunOutput(name, type, 16, 32, 16); });
-    Test(Label("decoder output", type, {13, 37, 72}),
-         [&](const std::string& name) { RunOutput(name, type, 13, 37, 72); });
-    Test(Label("decoder output", type, {9, 9, 13}), [&](const std::string& name) { RunOutput(name, type, 9, 9, 13); });
-    // Sub-tiles of 16x8 and 8x16 pixels: one row, one column, a pixel more and less than a tile, channels that end
-    // inside a block.
-    Test(Label("conv3x3 one row", type, {1, 40, 64, 64}),
-         [&](const std::string& name) { RunConvolution(name, type, 1, 40, 64, 64, true, true, true, true); });
-    Test(Label("conv3x3 one column", type, {37, 1, 72, 8}),
-         [&](const std::string& name) { RunConvolution(name, type, 37, 1, 72, 8, false, true, false, false); });
-    Test(Label("conv3x3", type, {17, 9, 64, 136}),
-         [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 136, false, false, true, true); });
-    Test(Label("conv3x3 past", type, {15, 7, 128, 128}),
-         [&](const std::string& name) { RunConvolution(name, type, 15, 7, 128, 128, true, true, true, false); });
-    Test(Label("conv3x3", type, {8, 33, 200, 264}),
-         [&](const std::string& name) { RunConvolution(name, type, 8, 33, 200, 264, false, true, false, true); });
-    Test(Label("grow one row", type, {1, 19, 64, 136, 1}),
-         [&](const std::string& name) { RunGrow(name, type, 1, 19, 64, 136, 1, true); });
-    Test(Label("grow", type, {24, 10, 72, 8, 2}),
-         [&](const std::string& name) { RunGrow(name, type, 24, 10, 72, 8, 2, false); });
-    Test(Label("causal", type, {24, 8, 72, 136, 3}),
-         [&](const std::string& name) { RunCausal(name, type, 24, 8, 72, 136, 3, false); });
-    Test(Label("causal", type, {8, 40, 64, 64, 8}),
-         [&](const std::string& name) { RunCausal(name, type, 8, 40, 64, 64, 8, false); });
-    // The staging areas: a tile's second channel half outside, both shapes of sub-tile, a sub-tile that repeats the
-    // last one (odd counts), pixels apart; growth writes every second pixel, with more tiles than blocks.
-    Test(Label("conv3x3 residual", type, {17, 9, 64, 264}),
-         [&](const std::string& name) { RunConvolution(name, type, 17, 9, 64, 264, false, true, true, true); });
-    Test(Label("conv3x3 past residual", type, {9, 37, 72, 136}),
-         [&](const std::string& name) { RunConvolution(name, type, 9, 37, 72, 136, true, true, true, false); });
-    Test(Label("conv3x3 residual", type, {33, 23, 64, 136}),
-         [&](const std::string& name) { RunConvolution(name, type, 33, 23, 64, 136, false, false, true, false); });
-    Test(Label("conv3x3 residual gap", type, {19, 21, 64, 200}),
-         [&](const std::string& name) { RunConvolution(name, type, 19, 21, 64, 200, false, true, true, true, 24); });
-    Test(Label("conv3x3 past gap", type, {8, 47, 64, 72}),
-         [&](const std::string& name) { RunConvolution(name, type, 8, 47, 64, 72, true, true, false, false, 8); });
-    Test(Label("grow", type, {33, 23, 64, 264, 1}),
-         [&](const std::string& name) { RunGrow(name, type, 33, 23, 64, 264, 1, true); });
-    Test(Label("grow", type, {95, 71, 64, 264, 1}),
-         [&](const std::string& name) { RunGrow(name, type, 95, 71, 64, 264, 1, false); });
-    if (!quick) {
-      // Many tiles a block: rings and staging areas go round with every combination of what the epilogue adds.
-      Test(Label("conv3x3 past residual", type, {301, 403, 64, 136}),
-           [&](const std::string& name) { RunConvolution(name, type, 301, 403, 64, 136, true, true, true, true); });
-      Test(Label("conv3x3 past", type, {403, 301, 64, 264}),
-           [&](const std::string& name) { RunConvolution(name, type, 403, 301, 64, 264, true, true, false, false); });
-      Test(Label("grow", type, {203, 211, 64, 136, 1}),
-           [&](const std::string& name) { RunGrow(name, type, 203, 211, 64, 136, 1, true); });
-      Test(Label("conv3x3 past", type, {131, 67, 128, 136}),
-           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 128, 136, true, true, false, true); });
-      Test(Label("conv3x3 residual", type, {96, 88, 256, 256}),
-           [&](const std::string& name) { RunConvolution(name, type, 96, 88, 256, 256, false, true, true, true); });
-      // Blocks of 64 that straddle segments: an odd number of 32-channel blocks, and one block a segment.
-      Test(Label("conv3x3", type, {131, 67, 784, 136}),
-           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 784, 136, false, true, false, true); });
-      Test(Label("conv3x3 past", type, {131, 67, 24, 136}),
-           [&](const std::string& name) { RunConvolution(name, type, 131, 67, 24, 136, true, true, false, true); });
-      Test(Label("grow", type, {131, 131, 96, 128, 1}),
-           [&](const std::string& name) { RunGrow(name, type, 131, 131, 96, 128, 1, false); });
-      Test(Label("grow", type, {67, 65, 128, 128, 2}),
-           [&](const std::string& name) { RunGrow(name, type, 67, 65, 128, 128, 2, true); });
-      Test(Label("causal", type, {48, 88, 768, 256, 4}),
-           [&](const std::string& name) { RunCausal(name, type, 48, 88, 768, 256, 4, false); });
-      Test(Label("conv3x3 past", type, {144, 136, 128, 128}),
-           [&](const std::string& name) { RunConvolution(name, type, 144, 136, 128, 128, true, true, false, true); });
-      Test(Label("conv3x3 residual", type, {203, 301, 128, 128}),
-           [&](const std::string& name) { RunConvolution(name, type, 203, 301, 128, 128, false, true, true, true); });
-      Test(Label("grow", type, {96, 88, 256, 128, 2}),
-           [&](const std::string& name) { RunGrow(name, type, 96, 88, 256, 128, 2, true); });
-      Test(Label("causal window order", type, {72, 128, 128, 192, 2}),
-           [&](const std::string& name) { RunCausal(name, type, 72, 128, 128, 192, 2, true); });
-      Test(Label("decoder output", type, {128, 160, 128}),
-           [&](const std::string& name) { RunOutput(name, type, 128, 160, 128); });
-    }
+    ForEach(kSmallConvolutions, kLargeConvolutions, [&](const ConvolutionCase& c) {
+      Test(Label(c.what, type, {c.rows, c.columns, c.in, c.out}),
+           [&](const std::string& name) { RunConvolution(name, type, c); });
+    });
+    ForEach(kSmallGrows, kLargeGrows, [&](const GrowCase& c) {
+      Test(Label(c.what, type, {c.rows, c.columns, c.in, c.out, c.steps}),
+           [&](const std::string& name) { RunGrow(name, type, c); });
+    });
+    ForEach(kSmallCausals, kLargeCausals, [&](const CausalCase& c) {
+      Test(Label(c.what, type, {c.rows, c.columns, c.in, c.out, c.outputs}),
+           [&](const std::string& name) { RunCausal(name, type, c); });
+    });
+    ForEach(kSmallOutputs, kLargeOutputs, [&](const OutputCase& c) {
+      Test(Label("decoder output", type, {c.rows, c.columns, c.channels}),
+           [&](const std::string& name) { RunOutput(name, type, c); });
+    });
   }
 }
 

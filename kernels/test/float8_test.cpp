@@ -1,11 +1,9 @@
 // e4m3: linear layers, their weights' packing, values and sparse attention, against the reference on operands rounded
 // the same way.
-#include "backend/reference/ops.h"
-#include "kernels/attention.h"
 #include "kernels/attention_input.h"
 #include "kernels/linear.h"
 #include "kernels/pack.h"
-#include "kernels/test/device_arrays.h"
+#include "kernels/test/sparse_attention.h"
 
 namespace flashvsr::kernels::test {
 namespace {
@@ -127,10 +125,7 @@ void RunTranspose(const std::string& name, int windows, int heads) {
 }
 
 // Row 1 of every head keeps nothing, row 0 everything.
-void RunSparseFloat8(const std::string& name, int heads, int windows, int groups, int queryGroups, double density,
-                     bool float8Out) {
-  const int queries = queryGroups * windows, columns = groups * windows, width = heads * 128;
-  const std::int64_t slot = static_cast<std::int64_t>(windows) * 128 * width;
+void RunSparseFloat8(const std::string& name, const SparseShape& shape, double density, bool float8Out) {
   const float queryScale = 8.0F, keyScale = 4.0F, valueScale = 16.0F;
   const auto operand = [](std::int64_t count, std::uint64_t seed, float scale) {
     std::vector<float> x = Rounded(Normals(count, seed, scale), DataType::kFloat8);
@@ -140,48 +135,33 @@ void RunSparseFloat8(const std::string& name, int heads, int windows, int groups
     for (float& v : x) v /= by;
     return x;
   };
-  const std::vector<float> q8 = operand(static_cast<std::int64_t>(queries) * 128 * width, 1, queryScale),
-                           q = divided(q8, queryScale);
+  const std::vector<float> q8 = operand(shape.queryElements(), 1, queryScale), q = divided(q8, queryScale);
   std::vector<std::vector<float>> keys, values;
   std::vector<std::unique_ptr<Array>> slots;
   std::vector<std::unique_ptr<Bytes>> turned;
-  std::vector<const float*> keyPointers, valuePointers;
   AttentionParams params;
-  for (int g = 0; g < groups; ++g) {
-    const std::vector<float> k8 = operand(slot, 10 + static_cast<std::uint64_t>(g), keyScale),
-                             v8 = operand(slot, 30 + static_cast<std::uint64_t>(g), valueScale);
+  for (int g = 0; g < shape.groups; ++g) {
+    const std::vector<float> k8 = operand(shape.slot(), 10 + static_cast<std::uint64_t>(g), keyScale),
+                             v8 = operand(shape.slot(), 30 + static_cast<std::uint64_t>(g), valueScale);
     params.keys[g] = slots.emplace_back(std::make_unique<Array>(k8, DataType::kFloat8))->data();
     std::vector<std::uint8_t> bytes;
     for (const float v : v8) bytes.push_back(Float8Bits(v));
-    params.values[g] = turned.emplace_back(std::make_unique<Bytes>(Transposed(bytes, windows, heads)))->data();
+    params.values[g] =
+        turned.emplace_back(std::make_unique<Bytes>(Transposed(bytes, shape.windows, shape.heads)))->data();
     keys.push_back(divided(k8, keyScale));
     values.push_back(divided(v8, valueScale));
   }
-  for (int g = 0; g < groups; ++g)
-    keyPointers.push_back(keys[static_cast<std::size_t>(g)].data()),
-        valuePointers.push_back(values[static_cast<std::size_t>(g)].data());
-  std::vector<std::uint8_t> mask(static_cast<std::size_t>(heads) * queries * columns);
-  const std::vector<std::uint8_t> random = RandomBytes(static_cast<std::int64_t>(mask.size()), 7);
-  for (std::size_t i = 0; i < mask.size(); ++i) {
-    const std::size_t row = i / static_cast<std::size_t>(columns) % static_cast<std::size_t>(queries);
-    mask[i] = row == 0 ? 1 : row == 1 ? 0 : random[i] < density * 256 ? 1 : 0;
-  }
-  std::vector<float> expected(q.size());
-  reference::SparseAttend(Pool(), heads, windows, queries, q.data(), keyPointers, valuePointers, mask.data(),
-                          expected.data());
+  const std::vector<std::uint8_t> mask = MaskOf(
+      shape, [&](int, int row, int, std::uint8_t random) { return row == 0 || (row != 1 && random < density * 256); });
+  const std::vector<float> expected = SparseExpected(shape, q, keys, values, mask);
   const DataType outType = float8Out ? DataType::kFloat8 : DataType::kBfloat16;
-  const Array dq(q8, DataType::kFloat8), out(static_cast<std::int64_t>(q.size()), outType);
-  const Bytes dmask(mask);
-  const Ints entries(static_cast<std::int64_t>(mask.size())), counts(static_cast<std::int64_t>(heads) * queries);
-  const KeptWindowsParams kept{dmask.as<std::uint8_t>(),    heads * queries, columns, windows,
-                               entries.as<std::uint32_t>(), counts.as<int>()};
-  if (!Succeeded(LaunchKeptWindows(kept, nullptr), name)) return;
+  const Array dq(q8, DataType::kFloat8), out(shape.queryElements(), outType);
+  const KeptWindows kept(shape, mask);
+  if (!kept.launch(name)) return;
+  kept.setOn(params);
   params.q = dq.data();
-  params.entries = kept.entries;
-  params.counts = kept.counts;
-  params.columns = columns;
-  params.queryWindows = queries;
-  params.heads = heads;
+  params.queryWindows = shape.queries();
+  params.heads = shape.heads;
   params.out = out.data();
   params.type = DataType::kFloat8;
   params.outputType = outType;
@@ -190,9 +170,7 @@ void RunSparseFloat8(const std::string& name, int heads, int windows, int groups
   if (!Succeeded(LaunchAttention(params, nullptr), name)) return;
   std::vector<float> result = out.read();
   if (float8Out) result = divided(result, valueScale);
-  bool zeros = true;
-  for (int i = 0; i < 128 * width; ++i) zeros = zeros && result[static_cast<std::size_t>(128 * width + i)] == 0.0F;
-  Report(name + ": an empty row gives 0", zeros, "");
+  ReportEmptyRow(name, result, shape.width());
   // Probabilities are rounded to e4m3, 2.6e-2 of each, and so is the output.
   Compare(name, result, expected, float8Out ? 5e-2 : 3.5e-2, out.marginsIntact());
 }
@@ -220,13 +198,16 @@ void Float8Tests() {
   Test("pack to e4m3 33x1000", [](const std::string& name) { RunPack(name, 33, 1000); });
   Test("values to e4m3's order, 3 windows, 2 heads", [](const std::string& name) { RunTranspose(name, 3, 2); });
   if (!Float8AttentionSuits()) return;
-  Test("sparse attention e4m3 1 head, 6 windows, 3 groups",
-       [](const std::string& name) { RunSparseFloat8(name, 1, 6, 3, 3, 0.4, false); });
-  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups",
-       [](const std::string& name) { RunSparseFloat8(name, 2, 6, 4, 1, 0.5, true); });
+  Test("sparse attention e4m3 1 head, 6 windows, 3 groups", [](const std::string& name) {
+    RunSparseFloat8(name, {1, 6, 3, 3}, 0.4, false);
+  });
+  Test("sparse attention e4m3 to e4m3 2 heads, 6 windows, 4 key groups", [](const std::string& name) {
+    RunSparseFloat8(name, {2, 6, 4, 1}, 0.5, true);
+  });
   if (!Run().quick)
-    Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups",
-         [](const std::string& name) { RunSparseFloat8(name, 12, 9, 4, 1, 0.45, true); });
+    Test("sparse attention e4m3 12 heads, 9 windows, 4 key groups", [](const std::string& name) {
+      RunSparseFloat8(name, {12, 9, 4, 1}, 0.45, true);
+    });
 }
 
 }  // namespace flashvsr::kernels::test
