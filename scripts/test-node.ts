@@ -23,7 +23,7 @@ function nodeProgram(version: string): string {
   const program = path.join(folder, 'node_modules', name, 'bin', 'node');
   if (existsSync(program)) return program;
   mkdirSync(folder, { recursive: true });
-  // A package.json of its own, so that npm does not install into the repository.
+  // A separate package.json, so that npm does not install into the repository.
   writeFileSync(path.join(folder, 'package.json'), '{"private":true}\n');
   const install = spawnSync('npm', ['install', '--silent', '--no-save', `${name}@${version}`], {
     cwd: folder,

@@ -11,7 +11,7 @@ const ARGUMENTS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  // Candidates on 127.0.0.1, and without mDNS names that nobody on the other side can resolve.
+  // Candidates on 127.0.0.1, and without mDNS names, which the other side cannot resolve.
   '--allow-loopback-in-peer-connection',
   '--disable-features=WebRtcHideLocalIpsWithMdns',
   '--autoplay-policy=no-user-gesture-required',

@@ -14,7 +14,7 @@ export interface SeenFrame {
 /** Defines `frameProbe(video)` in a page: it logs every frame that the video element presents. */
 function probeScript(): string {
   return `
-    // esbuild (tsx) wraps named functions of evaluate() in this helper of its own.
+    // esbuild (tsx) wraps named functions of evaluate() in its helper of this name.
     window.__name ??= (named) => named;
     window.readNumber = ${readNumber.toString()};
     window.frameProbe = (video) => {

@@ -19,7 +19,7 @@ export interface ServerProcessOptions {
   readonly mustStart?: boolean;
 }
 
-/** The server as its users run it, a process of its own: for tests of signals, exit codes, crashes and leaks. */
+/** The server as its users run it, as a process: for tests of signals, exit codes, crashes and leaks. */
 export class ServerProcess {
   readonly child: ChildProcess;
   readonly exited: Promise<ServerExit>;
@@ -101,7 +101,7 @@ export class ServerProcess {
     return processorSeconds(`/proc/${this.child.pid}/stat`);
   }
 
-  /** GET over a connection of its own. */
+  /** GET over a new connection. */
   async get(path: string, timeoutMs = 10_000): Promise<Response> {
     return fetch(this.url + path, { headers: { connection: 'close' }, signal: AbortSignal.timeout(timeoutMs) });
   }

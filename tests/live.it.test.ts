@@ -134,7 +134,7 @@ describe('the main path', () => {
 });
 
 describe('bad input', () => {
-  it('garbage instead of H264 harms nobody else, is counted, and a good publisher may follow', async () => {
+  it('garbage instead of H264 harms no other broadcast, is counted, and a good publisher may follow', async () => {
     await publish('good', { clip: vp8 });
     const { viewer } = await watch('good');
     await viewer.waitForFrames(5);
@@ -162,7 +162,7 @@ describe('bad input', () => {
     expect(app.registry.list().broadcasts.map(({ name }) => name)).not.toContain('nonsense');
   });
 
-  it('a broadcast beyond capacity is told that the server is full', async () => {
+  it('a broadcast beyond capacity is refused with server.full', async () => {
     for (const name of ['full-1', 'full-2', 'full-3']) await publish(name, { clip: vp8 });
     await expect(publish('full-4', { clip: vp8 })).rejects.toThrow('server.full');
   });

@@ -23,7 +23,7 @@ interface Entry {
 
 /**
  * Publisher sessions by address. A session that has sent no picture takes no place on the machine but costs sockets, so
- * their number is bounded; whoever is over the bound loses the oldest of its own sessions without a picture, so that
+ * their number is bounded; an address over the bound loses the oldest of its sessions without a picture, so that
  * offers which never connect keep no one out.
  */
 export class Arrivals {

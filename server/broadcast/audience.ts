@@ -26,14 +26,14 @@ type EncoderKey = `${ResultCodec} ${Rendition}`;
 
 /**
  * The subscribers of one broadcast, and what follows from who they are: which encoders run, at which bit rate, and when they
- * make a keyframe. One encode per codec and rendition serves everybody on it.
+ * make a keyframe. One encode per codec and rendition serves all its viewers.
  */
 export class Audience {
   readonly #requests: AudienceRequests;
   readonly #nowUs: () => MonotonicUs;
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #bitrate: BitrateController;
-  /** By encoder. A subscriber's budget bounds what it costs the others, whoever asks for it. */
+  /** By encoder. A subscriber's budget bounds what its requests cost the others. */
   readonly #keyframes = new Map<EncoderKey, ViewerKeyframeRequests>();
   readonly #sourceKeyframes = new ViewerKeyframeRequests();
   #deferredBefore = 0;

@@ -21,7 +21,7 @@ export interface SessionService {
   publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply>;
 
   /**
-   * Joins a broadcast, also one that nobody publishes yet: then the state is `waiting` and the peer connects all the same.
+   * Joins a broadcast, also one without a publisher: then the state is `waiting` and the peer connects all the same.
    * @throws AppError server.full | server.draining | sdp.invalid | sdp.unsupported
    */
   watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply>;

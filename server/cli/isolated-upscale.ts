@@ -6,7 +6,7 @@ import { StopSignals, isStopSignal, stopped, type StopSignal } from './stop-sign
 import type { UpscaleOptions, UpscaleResult, UpscaleTarget } from './upscale-job.ts';
 
 /**
- * `upscale` in a process of its own. FFmpeg decodes a stranger's file there: what crashes it, or takes it over, ends that process
+ * `upscale` in a separate process. FFmpeg decodes a stranger's file there: what crashes it, or takes it over, ends that process
  * and not the one that the user or a service started. The whole job runs there, so that no picture crosses between processes.
  * The result's name, its unfinished file and the signals belong to the parent: it removes what a dead child leaves.
  */

@@ -8,7 +8,7 @@ import { check } from './native.ts';
 import type { Picture } from '../media/picture.ts';
 
 /**
- * The buffers node-av hands out point into native memory without holding it. Whoever still has a plane (or any view of
+ * Buffers of node-av point into native memory without holding it. Code that still has a plane (or any view of
  * its ArrayBuffer) must therefore keep the frame alive: this map does, and lets go with the last view.
  */
 const framesByPlane = new WeakMap<ArrayBufferLike, Frame>();

@@ -84,7 +84,7 @@ const PROBE_BYTES = 8 * 2 ** 20;
 const ANALYSE_US = 10_000_000;
 /** 8K; the frame buffers of one decoder stay below a few GB. */
 export const MAX_FILE_PIXELS = 8192 * 4352;
-/** Each holds frames of its own. */
+/** Each holds its own frames. */
 export const MAX_DECODER_THREADS = 16;
 
 /** `file` for paths, the protocols of the web for addresses of it. Others (`concat:`, `data:`, `pipe:`, `rtmp:`, ...) are refused. */

@@ -10,7 +10,7 @@ export function wantsHtml(method: string, accept: string | undefined): boolean {
   return (method === 'GET' || method === 'HEAD') && /(?:^|[\s,])text\/html\s*(?:[,;]|$)/i.test(accept ?? '');
 }
 
-/** The error as a page of its own: what happened, what to do, and the way to the start page. */
+/** The error as a page: what happened, what to do, and the way to the start page. */
 export function errorPage({ status, message, remedy }: AddressError): string {
   const [title, text] = wording(status, message, remedy);
   return `<!doctype html>

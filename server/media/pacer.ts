@@ -51,7 +51,7 @@ export interface PacerOptions {
 }
 
 /**
- * Releases frames at media time + presentation delay, in order. An upscaler that works in chunks hands out eight frames at
+ * Releases frames at media time + presentation delay, in order. An upscaler that works in chunks delivers eight frames at
  * once: paced, they leave one frame interval apart; late ones leave at once. No timers: call take() at nextDueAtUs. O(1) a
  * frame; take() leaves at most maxFrames behind.
  */

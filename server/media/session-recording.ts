@@ -133,7 +133,7 @@ export class SessionRecorder {
 }
 
 /**
- * A recorder for every publisher, each with a file of its own in `folder`.
+ * A recorder for every publisher, each with its own file in `folder`.
  * @throws AppError file.unwritable at once when the folder cannot be made
  */
 export function sessionRecorders(

@@ -47,7 +47,7 @@ export interface PipelineFormat {
   readonly outputHeight: number;
   /**
    * From a picture's arrival to its leaving the pipeline, by design (presentation.ts): what audio is to be delayed by.
-   * Announced again when the source's frame rate, and with it a chunked model's delay, turns out to be another.
+   * Announced again when the source's frame rate, and with it a chunked model's delay, proves to be another.
    */
   readonly presentationDelayMs?: number;
 }

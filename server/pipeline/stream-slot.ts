@@ -38,7 +38,7 @@ export function sameAspect(a: Size, b: Size): boolean {
 const REOPEN_AFTER_US = 1_000_000;
 /**
  * Streams are replaced for another aspect at most this often. A source that changes its aspect with every frame would otherwise
- * open streams, each with pictures and memory of its own, faster than an upscaler lets go of the old ones.
+ * open streams, each with its own pictures and memory, faster than an upscaler releases the old ones.
  */
 const ASPECT_INTERVAL_US = 500_000;
 

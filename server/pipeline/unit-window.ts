@@ -9,7 +9,7 @@ export interface UnitWindowLimits {
 const LIMITS: UnitWindowLimits = { maxBytes: 16 * 1024 * 1024, maxUnits: 1024 };
 
 /**
- * The way of access units to a pipeline's thread, bounded by bytes and by number. A message port has no bound of its own: units
+ * The way of access units to a pipeline's thread, bounded by bytes and by number. A message port has no bound: units
  * that come while the thread loads, or while it works on a long turn, would gather there. A thread that takes nothing for now
  * leaves units waiting here, from the last keyframe on; when even those are too many, the rest is left out up to the next keyframe.
  *

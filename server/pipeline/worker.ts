@@ -19,7 +19,7 @@ async function close(): Promise<void> {
 /**
  * Node hands on up to a thousand messages in one turn of the event loop while new ones keep coming: a thread that does its
  * work right there has no time for timers once it falls behind, and the overload ladder is a timer. So messages are only
- * collected; what has come is worked on in a turn of its own, all of it together.
+ * collected; the messages that have come are then handled together, in one turn.
  */
 const inbox: Exclude<ToPipeline, { type: 'close' }>[] = [];
 port.on('message', (message: ToPipeline) => {

@@ -18,7 +18,7 @@ interface Ticking {
   toJSON?(): object;
 }
 
-/** WebRTC of our own: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
+/** Our own WebRTC: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
 export class PeerStack implements RtcStack {
   readonly #options: RtcOptions;
   readonly #createRecorder: (() => SessionRecorder) | undefined;

@@ -62,8 +62,8 @@ export type RtpSender = Pick<PeerTransport, 'sendRtp'>;
 const EMPTY = new Uint8Array(0);
 
 /**
- * One outgoing RTP stream of one viewer: its own header over shared payloads, sequence numbers without a gap of its own
- * making, retransmission (RFC 4588) and sender reports.
+ * One outgoing RTP stream of one viewer: its own header over shared payloads, sequence numbers without gaps that are
+ * not real losses, retransmission (RFC 4588) and sender reports.
  */
 export class SendStream {
   readonly ssrc = randomSsrc();

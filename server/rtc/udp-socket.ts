@@ -8,9 +8,9 @@ export type Address = readonly [host: string, port: number];
 const BUFFER_BYTES = 1 << 20;
 
 /**
- * A UDP socket in the shape werift's ICE expects of its own. Ours, because theirs picks ports by opening and closing a
- * probe socket first (two peers may get the same), and any error of it - a port just taken, an unreachable network - is
- * an unhandled event that ends the process.
+ * A UDP socket in the shape of werift's. Ours, because theirs picks ports by opening and closing a probe socket first (two peers
+ * may get the same), and any error of it - a port just taken, an unreachable network - is an unhandled event that ends the
+ * process.
  */
 export class UdpSocket {
   readonly type = 'udp';

@@ -13,7 +13,7 @@ interface ChannelHost {
 }
 
 type State =
-  /** The reply with the session id is not sent yet: pushes wait, because the client could not tell whose they are. */
+  /** The reply with the session id is not sent yet: pushes wait, because the client could not match them to a session. */
   { kind: 'early'; waiting: ((session: string) => void)[] } | { kind: 'open'; session: string } | { kind: 'closed' };
 
 /** The way from the domain to the client of one session. */

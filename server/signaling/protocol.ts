@@ -25,7 +25,7 @@ export type {
  * The WebSocket protocol of /ws: JSON text messages, each validated here. The page imports the types only; docs/protocol.md is
  * made from this file (`npm run docs`).
  *
- * - A client sends requests with an `id` of its own choice. Each request gets exactly one message with `re` = that id: its
+ * - A client sends requests with an `id` it chooses. Each request gets exactly one message with `re` = that id: its
  *   reply (REPLIES) or an `error`. Pushes have no `re`.
  * - A bad message gets an error, and the socket stays usable.
  * - One socket publishes at most one broadcast and watches up to 16. Closing it ends its sessions. The publisher's name stays

@@ -16,7 +16,7 @@ import { sleep } from '../server-process.ts';
  * contents, correctly encrypted.
  */
 
-/** What werift's transport sends by, and keys of our own sender for it: any index, and cheap. */
+/** What werift's transport sends by, and our own sender's keys for it: any index, and cheap. */
 function sendingBy(transport: RTCDtlsTransport): { readonly srtp: SrtpSender; send(packet: Buffer): Promise<void> } {
   const { dtls, iceTransport } = transport;
   if (dtls === undefined) throw new Error('werift has no DTLS connection yet');
@@ -109,7 +109,7 @@ export class HostilePublisher {
 export class HostileViewer {
   readonly session: string;
   readonly signaling: SignalingClient;
-  /** Of its own reports and requests. */
+  /** Of the peer's reports and requests. */
   readonly ssrc = 0x7a7a_7a01;
   /** Of the tracks it gets: result, then source. */
   readonly mediaSsrcs: readonly number[];

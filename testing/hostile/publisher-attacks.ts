@@ -22,7 +22,7 @@ const MAX_PAYLOAD_BYTES = 1150;
 const TINY_SLICE = Buffer.of(0x41, 0xff, 1);
 const PARAMETER_SET_BYTES = 200 * 1024;
 
-/** Sends access units with sequence numbers of its own. */
+/** Sends access units with sequence numbers it chooses. */
 class Units {
   #index = 1000;
 

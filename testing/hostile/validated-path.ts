@@ -7,7 +7,7 @@ import { checkSuccess, connectivityCheck, isStun, StunType, transactionOf, type 
 export interface PathOptions {
   readonly kind?: 'publish' | 'watch';
   readonly offer?: PlainOfferOptions;
-  /** Of the broadcast; left out, one of its own. */
+  /** Of the broadcast; left out, a new one. */
   readonly name?: string;
 }
 

@@ -12,7 +12,7 @@ import {
 export type Signal = (offerSdp: string) => Promise<string>;
 
 export interface PeerNetwork {
-  /** '127.0.0.1' unless told otherwise; undefined: all interfaces. */
+  /** By default '127.0.0.1'; undefined: all interfaces. */
   readonly address?: string | undefined;
 }
 

@@ -36,7 +36,7 @@ const page = (change: string): string => `<!doctype html><script>
 </script>`;
 
 const PREFERENCES = {
-  // A camera of its own, and with it the right to all addresses of the machine.
+  // Its own camera, and with it the right to all addresses of the machine.
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
   'media.peerconnection.ice.loopback': true,

@@ -44,7 +44,7 @@ it('keeps state between frames and forgets it on reset', async () => {
   expect(Buffer.compare(first.data, second.data)).not.toBe(0);
   model.reset();
   expect(Buffer.compare((await model.upscale(frame)).data, first.data)).toBe(0);
-  // Another size begins anew by itself, and so does the way back.
+  // Another size starts again by itself, and so does the way back.
   await model.upscale(timingFrame(10, 8).i420);
   expect(Buffer.compare((await model.upscale(frame)).data, first.data)).toBe(0);
   await model.close();

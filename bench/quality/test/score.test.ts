@@ -92,7 +92,7 @@ describe('scoreClip', () => {
     expect((await scoreClip(clip, blinking)).flickerLevels).toBeCloseTo(5, 3);
   });
 
-  it('recurrent methods start anew and see the warm-up; others skip it', async () => {
+  it('recurrent methods start again and see the warm-up; others skip it', async () => {
     const [plain, recurrent] = [method(bicubic), method(bicubic, { recurrent: true })];
     expect((await scoreClip(clip, plain)).frames).toBe(3);
     expect((await scoreClip(clip, recurrent)).frames).toBe(3);

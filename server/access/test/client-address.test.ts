@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { clientAddress, parseNetwork, type TrustProxy } from '../client-address.ts';
 
 it.each<[string, string | undefined, TrustProxy, string]>([
-  // Nobody is believed unless the configuration says so.
+  // No header is believed unless the configuration says so.
   ['10.0.0.1', '203.0.113.9', false, '10.0.0.1'],
   ['10.0.0.1', undefined, 1, '10.0.0.1'],
   ['10.0.0.1', '203.0.113.9', 1, '203.0.113.9'],
@@ -11,7 +11,7 @@ it.each<[string, string | undefined, TrustProxy, string]>([
   ['10.0.0.1', '1.1.1.1, 203.0.113.9, 10.0.0.2', 2, '203.0.113.9'],
   ['10.0.0.1', '203.0.113.9', 3, '203.0.113.9'],
   ['10.0.0.1', '1.1.1.1, 203.0.113.9, 10.0.0.2', ['10.0.0.0/8'], '203.0.113.9'],
-  // Whoever connects directly is the client, whatever it claims.
+  // A direct peer is the client, whatever its headers claim.
   ['203.0.113.9', '1.1.1.1', ['10.0.0.0/8'], '203.0.113.9'],
   ['::ffff:10.0.0.1', '203.0.113.9', ['10.0.0.1'], '203.0.113.9'],
   ['::1', '2001:db8::7', ['::1', '127.0.0.1'], '2001:db8::7'],

@@ -23,7 +23,7 @@ describe('isLocalRequest', () => {
 });
 
 describe('mayOperate', () => {
-  it('loopback: this machine only; all: everyone', () => {
+  it('loopback: this machine only; all: every address', () => {
     expect(mayOperate(request('127.0.0.1'), 'loopback', false)).toBe(true);
     expect(mayOperate(request('192.0.2.1'), 'loopback', false)).toBe(false);
     expect(mayOperate(request('192.0.2.1'), 'all', false)).toBe(true);

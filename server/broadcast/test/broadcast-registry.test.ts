@@ -95,7 +95,7 @@ describe('admission', () => {
     await expect(world.watch('c')).rejects.toThrow('limits.maxViewers)');
   });
 
-  it('takes nobody while draining', async () => {
+  it('refuses publishers and viewers while draining', async () => {
     const world = new World();
     world.registry.drain();
     await expect(world.publish('a')).rejects.toMatchObject({ code: 'server.draining', retryable: true });
@@ -118,7 +118,7 @@ describe('states', () => {
     expect(viewer.sink.states.map(({ state }) => state)).toEqual(['live', 'paused', 'live', 'waiting']);
   });
 
-  it('forgets a broadcast that nobody publishes, watches or holds', async () => {
+  it('forgets a broadcast without publisher, viewer or hold', async () => {
     const world = new World();
     const viewer = await world.watch('a');
     expect(world.registry.broadcastCount).toBe(1);
@@ -129,7 +129,7 @@ describe('states', () => {
     expect(world.viewers.every(({ closed }) => closed === 1)).toBe(true);
   });
 
-  it('tells both sides when the pipeline fails for good, and frees the slot', async () => {
+  it('informs both sides when the pipeline fails for good, and frees the slot', async () => {
     const world = new World({ capacity: 1 });
     const sink = recordingSink();
     await world.publish('a', sink);
@@ -139,7 +139,7 @@ describe('states', () => {
   });
 });
 
-it('an engine that is gone is told to the process as well, other errors are not', async () => {
+it('the loss of an engine is reported to the process, other errors are not', async () => {
   const world = new World();
   const sink = recordingSink();
   await world.publish('a', sink);
@@ -184,7 +184,7 @@ describe('viewers', () => {
     expect(world.viewers.map(({ results }) => results.length)).toEqual([1, 0, 0, 1, 0]);
   });
 
-  it('on a thin link move to the low rendition without a gap, and nobody else changes', async () => {
+  it('on a thin link move to the low rendition without a gap; the others stay', async () => {
     const world = new World();
     await world.publish('a');
     const viewers = [await world.watch('a'), await world.watch('a'), await world.watch('a')];
@@ -292,7 +292,7 @@ describe('viewers', () => {
     expect(peer.sources).toEqual([packet]);
   });
 
-  it('start anew at a keyframe after the pipeline crashed', async () => {
+  it('start again at a keyframe after the pipeline crashed', async () => {
     const world = new World();
     await world.publish('a');
     const { peer } = await world.watch('a');
@@ -325,7 +325,7 @@ describe('viewers', () => {
     world.nowUs += 1_000;
     vi.advanceTimersByTime(1);
     expect(peer.audio).toEqual([packet]);
-    // A viewer that throws harms nobody: the timer goes on, the next packet comes.
+    // A viewer that throws harms no other: the timer goes on, the next packet comes.
     const broken = await world.watch('a');
     broken.peer.connect();
     broken.peer.sendAudio = () => {
@@ -366,9 +366,9 @@ describe('statistics', () => {
     expect(await world.metrics.text()).toContain('flashvsr_frames_total{stage="sent"} 1');
   });
 
-  it('list what is live with sizes and capacity, not names that somebody merely waits for', async () => {
+  it('list what is live with sizes and capacity, not names that viewers merely wait for', async () => {
     const world = new World({ capacity: 3 });
-    await world.watch('nobody-is-here');
+    await world.watch('not-published');
     await world.publish('a');
     world.unit();
     world.pipelines[0]?.listener.onFormat({

@@ -170,7 +170,7 @@ it('works as a command: help, result line, exit codes', async () => {
   expect(existsSync(at('y.mp4'))).toBe(false);
 });
 
-it('does the whole job in a process of its own, with progress, and reports its errors', async () => {
+it('does the whole job in a separate process, with progress, and reports its errors', async () => {
   const steps: number[] = [];
   const progress = (total: number | undefined) => {
     steps.push(total ?? 0);

@@ -70,7 +70,7 @@ describe('loadConfig', () => {
 });
 
 describe('names', () => {
-  it('gives every key an environment name of its own', () => {
+  it('gives every key its own environment name', () => {
     const names = configKeys().map(environmentName);
     expect(new Set(names).size).toBe(names.length);
     expect(environmentName('media.jitterMs')).toBe('FLASHVSR_MEDIA_JITTER_MS');

@@ -205,7 +205,7 @@ describe('health', () => {
     expect(await response.json()).toEqual({ status: 'unavailable', reason: 'draining' });
   });
 
-  it('hands out metrics', async () => {
+  it('serves metrics', async () => {
     const url = await start();
     const response = await fetch(`${url}/metrics`);
     expect(response.headers.get('content-type')).toContain('version=0.0.4');

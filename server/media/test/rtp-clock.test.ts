@@ -95,7 +95,7 @@ describe('RtpClock of a publisher whose timestamps do not advance', () => {
     expect(clock.map('a', 1234 + 101 * 3000, 200 * FRAME_US + 5000, true) - before, 'by its own clock').toBe(3000);
   });
 
-  it('leaves B-frames, parameter sets in a packet of their own and pauses alone', () => {
+  it('leaves B-frames, parameter sets in a separate packet and pauses alone', () => {
     const clock = new RtpClock();
     // Decode order of I B B B P: the P picture comes first.
     const order = [0, 4, 2, 1, 3];

@@ -85,7 +85,7 @@ it('a folder that cannot be made is refused at once', () => {
   ).toThrow('cannot be made');
 });
 
-it('digests tell bytes, keyframes, codecs and relative times apart, not where the time line began', () => {
+it('digests depend on bytes, keyframes, codecs and relative times, not on where the time line began', () => {
   const unit = { codec: 'H264', keyframe: true, mediaTime: 1000, data: Buffer.from([1]) } as const;
   const of = (changes: object, start = 1000) => {
     const digests = new UnitDigests();

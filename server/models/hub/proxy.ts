@@ -34,7 +34,7 @@ export async function fetchWithProxy(
   }
   const tunnel = await openTunnel(proxy, target, signal);
   const socket = connectTls({ socket: tunnel, servername: target.hostname, ...(trust && { ca: trust }) });
-  // An agent would open connections of its own.
+  // An agent would open its own connections.
   const { agent: _none, ...rest } = options;
   return send(target, { ...rest, createConnection: () => socket });
 }

@@ -150,7 +150,7 @@ it('takes a name, a folder, a file and a folder with one file', async () => {
   expect(await resolve({ name: 'resize', filter: 'bicubic' })).toEqual({ kind: 'resize', scale: 4, filter: 'bicubic' });
 });
 
-it('leaves out fallbacks that are not here or are larger, and tells which', async () => {
+it('leaves out fallbacks that are not here or are larger, and names them', async () => {
   const leftOut: string[] = [];
   const config = { model: configSchema.shape.model.parse({ name: 'needy' }) };
   const spec = await resolveModel(config, [root], (name, reason) => leftOut.push(`${name}: ${reason}`));
@@ -205,7 +205,7 @@ it('refuses other files', async () => {
   expect((await failure({ name: file })).message).toMatch(/neither a folder with manifest\.json nor an \.onnx file/);
 });
 
-it('tells what --model may be, what auto takes and what comes below it', () => {
+it('lists what --model may be, what auto takes and what comes below it', () => {
   const text = modelHelp([root]);
   expect(text).toMatch(/nano +ONNX x4; auto for --scale 4; under overload mini, then resize; Apache-2.0/);
   expect(text).toMatch(/vsr +FlashVSR, FlashVSR v1.1/);

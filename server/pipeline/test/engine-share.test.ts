@@ -23,7 +23,7 @@ it('adds the loads of all pipelines that live', () => {
   expect(a.othersLoad(5_100_000)).toBe(0);
 });
 
-it('tells when another ladder moved, and forgets a pipeline with its slot', () => {
+it('reports when another ladder moved, and forgets a pipeline with its slot', () => {
   const { slots, a, b, slotA } = pair();
   a.report(0.5, 0, 1_000_000);
   expect(b.othersSteppedAtUs(1_000_000)).toBe(-Infinity);

@@ -40,7 +40,7 @@ it('goes up after ten seconds with room, and stays when there is none', () => {
   expect(seconds(ladder, 1, 0.3)).toEqual([0]);
 });
 
-it('asks less and less often when the rung above keeps being too dear, and never goes beyond its ends', () => {
+it('asks less and less often while the rung above overloads, and never goes beyond its ends', () => {
   const ladder = new Ladder(2);
   seconds(ladder, 2, 1);
   const waits: number[] = [];
@@ -83,7 +83,7 @@ it('leaves a rung at once whose first pictures take longer than there is time, a
   expect(new Ladder(3).look(0.9)).toBeUndefined();
 });
 
-it('asks less and less often for a rung that its first pictures show to be too dear', () => {
+it('asks less and less often for a rung that its first pictures show to overload', () => {
   const ladder = new Ladder(2);
   ladder.look(1.31);
   const waits: number[] = [];

@@ -58,7 +58,7 @@ describe('one stream', () => {
     expect(stream.drops).toEqual([]);
   });
 
-  it('gains what the engine hands out early, picture by picture', async () => {
+  it('gains what the engine delivers early, picture by picture', async () => {
     const engine = new SimulatedEngine({ workMs: (chunk) => (chunk === 0 ? FIRST_CHUNK_MS : 112), pictureMs: 2.5 });
     const stream = broadcast(engine);
     await run(15_000);

@@ -218,7 +218,7 @@ it('goes on after garbage: one error, one wish for a keyframe, then the next key
   expect(recorder.stats.at(-1)?.drops).toEqual({ 'decode-error': 1, 'awaiting-keyframe': 3 });
 });
 
-it('tells a publisher that is too large, and nothing else', async () => {
+it('informs a publisher that is too large, and reports nothing else', async () => {
   const { pipeline, recorder } = await start({ maxSourcePixels: 320 * 192 });
   pipeline.setEncoders([H264_FULL]);
   await feed(pipeline, makeStream({ codec: 'VP8', width: 640, height: 360, frames: 1 }));
@@ -241,7 +241,7 @@ it('makes a keyframe with the next frame when asked, on the asked encoder only',
   expect(keyframes('VP8')).toEqual([0, 5]);
 });
 
-it('opens and closes encoders while it runs; without any it works for nobody and says so by name', async () => {
+it('opens and closes encoders while it runs; without any it drops pictures as no-viewer', async () => {
   const { pipeline, recorder } = await start();
   const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 12 });
   await feed(pipeline, units.slice(0, 3));

@@ -387,7 +387,7 @@ describe('peers', () => {
     for (const candidate of [
       '',
       'nonsense',
-      'candidate:1 1 udp 99 nobody.invalid 5 typ host',
+      'candidate:1 1 udp 99 absent.invalid 5 typ host',
       'candidate:1 1 tcp 1 ::1 9 typ host',
     ]) {
       await refused.addCandidate({ candidate });

@@ -54,7 +54,7 @@ describe('ReceiveStream', () => {
     expect(stream.report(1_500 * MS)).toMatchObject({ lastReport: 0xabcd_1234, delaySinceReport: 32_768 });
   });
 
-  it('has an identity of its own', () => {
+  it('has its own identity', () => {
     expect(new ReceiveStream(5, 90_000).id).not.toBe(new ReceiveStream(5, 90_000).id);
   });
 });

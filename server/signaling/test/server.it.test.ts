@@ -133,7 +133,7 @@ describe('bad input: an error with a code, and the socket stays usable', () => {
     ['a list as type', '{"type":["list"],"id":1}', 'request.malformed'],
     ['a prototype name as type', '{"type":"__proto__","id":1}', 'request.malformed'],
     ['a binary frame', Buffer.from([1, 2, 3]), 'request.malformed'],
-    ['an unknown session', '{"type":"leave","id":1,"session":"nobody"}', 'request.unknownSession'],
+    ['an unknown session', '{"type":"leave","id":1,"session":"unknown"}', 'request.unknownSession'],
   ])('%s', async (_what, message, code) => {
     const client = await TestClient.greeted(url);
     client.send(message);
@@ -258,7 +258,7 @@ describe('limits', () => {
     const { session } = await client.get('watching');
     const sink = sessions.sinks.get(session);
     client.socket.pause();
-    // Kernel buffers take a few MB; the server must neither hold the rest in memory nor wait for ever.
+    // Kernel buffers take a few MB; the server must neither hold the rest in memory nor wait without end.
     const huge = 'x'.repeat(256 * 1024);
     for (let round = 0; round < 400 && signaling.connections > 0; round += 1) {
       sink?.onState('live', huge);

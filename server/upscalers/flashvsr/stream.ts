@@ -278,7 +278,7 @@ async function openNative(
 
 let recordings = 0;
 
-/** A name of its own for each stream of each thread. */
+/** A separate name for each stream of each thread. */
 function recordingFile(path: string): string {
   recordings += 1;
   return `${path}-${process.pid}-${threadId}-${recordings}`;

@@ -42,7 +42,7 @@ interface Placed {
 
 /**
  * One model file in one thread. onnxruntime-node's `run` is synchronous behind its promise (it computes in a setImmediate),
- * so this lives in a thread of its own (thread.ts).
+ * so this lives in a separate thread (thread.ts).
  */
 export class OnnxRunner {
   readonly model: OnnxModel;

@@ -106,7 +106,7 @@ describe('fetchWithProxy', () => {
     expect((await get(`${secure}/file`, {}, 'HEAD')).body).toBeNull();
   });
 
-  it('says what the proxy answered when it refuses, and that nobody is there when it is gone', async () => {
+  it('says what the proxy answered when it refuses, and that none answers when it is gone', async () => {
     refuse = true;
     await expect(get(`${secure}/file`)).rejects.toThrow(/the proxy 127\.0\.0\.1:\d+ answered 407/);
     proxy = 'http://127.0.0.1:1';

@@ -158,7 +158,7 @@ describe.skipIf(missing)('OpenSSL', () => {
     async ({ suite, groups, ours, peer: own, profile }) => {
       const peer = identity(ours);
       const { socket: client, port: free } = await open();
-      // s_server needs a port of its own: the one of a socket just closed.
+      // s_server needs a separate port: the one of a socket just closed.
       const spare = createSocket('udp4');
       await new Promise<void>((resolve) => spare.bind(0, '127.0.0.1', resolve));
       const port = spare.address().port;

@@ -25,7 +25,7 @@ export function gpuObjection({ gpuMs, cpuMs }: GpuTimes): string | undefined {
 }
 
 /**
- * Runs the model on the GPU and on the CPU for a moment. In a process of its own: a graphics driver that crashes takes nothing else along.
+ * Runs the model on the GPU and on the CPU for a moment. In a separate process: a graphics driver that crashes takes nothing else along.
  *
  * @returns undefined when the GPU should do it, else the reason why not
  */

@@ -58,7 +58,7 @@ async function pushAll({ stream }: Opened, pictures: readonly Picture[]): Promis
   await stream.flush();
 }
 
-/** Grey ramps: chroma is neutral, so a nearest enlargement can be told sample by sample. */
+/** Grey ramps: chroma is neutral, so a nearest enlargement can be checked sample by sample. */
 const ramp = (number: number, width = 64, height = 48): Picture =>
   makePicture(width, height, number * 3000, (x, y) => 16 + ((3 * x + 5 * y + 17 * number) % 220));
 

@@ -44,7 +44,7 @@ it('answers every push at once, on every rung, with the right picture', async ()
       },
     },
   );
-  // A step from dark to bright in the middle: where it is, and how sharp, tells the filter.
+  // A step from dark to bright in the middle: its position and sharpness identify the filter.
   const source = (number: number): Picture => makePicture(64, 48, number * 3000, (x) => (x < 32 ? 50 : 200));
   for (const rung of [0, 1, 2, 99]) {
     stream.setRung(rung);

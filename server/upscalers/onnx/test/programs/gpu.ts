@@ -6,7 +6,7 @@ import { prepareGpuTurns } from '../../gpu-turns.ts';
 import { OnnxUpscaler } from '../../upscaler.ts';
 
 /**
- * Upscales a few frames in `streams` upscalers at once, as pipelines do, and prints what came out. A process of its own: the Vulkan driver is
+ * Upscales a few frames in `streams` upscalers at once, as pipelines do, and prints what came out. A separate process: the Vulkan driver is
  * chosen by environment variables that are read once.
  */
 
