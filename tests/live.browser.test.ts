@@ -49,7 +49,7 @@ async function publish(name: string): Promise<Page> {
   const page = await context.newPage();
   await page.goto(app.url);
   await page.getByRole('radio', { name: 'Camera', exact: true }).check({ force: true });
-  await page.getByLabel('Name of the broadcast').fill(name);
+  await page.getByLabel('Channel name').fill(name);
   await page.getByRole('button', { name: 'Go live' }).click();
   return page;
 }

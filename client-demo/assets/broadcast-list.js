@@ -1,7 +1,8 @@
 /** @import {BroadcastList as List, BroadcastSummary} from '../../server/signaling/protocol.ts' */
 import { namePath } from './broadcast-name.js';
-import { copyButton, h, icon, setText } from './dom.js';
+import { copyButton, h, setText } from './dom.js';
 import { formatSize } from './format.js';
+import { icon } from './icons.js';
 
 /** @param {string} name */
 export function watchUrl(name) {
@@ -14,6 +15,7 @@ export class BroadcastListView {
   #empty;
   #capacity;
   #own = '';
+  #reachable = true;
   /** @type {List} */
   #content = { broadcasts: [], capacity: { used: 0, total: 0 } };
   #shown = '';
@@ -22,7 +24,7 @@ export class BroadcastListView {
   constructor(root, capacity) {
     this.#capacity = capacity;
     this.#list = h('ul', { class: 'broadcasts' });
-    this.#empty = h('p', { class: 'muted' }, 'Nobody is live. Be the first.');
+    this.#empty = h('p', { class: 'muted' }, 'No broadcasts yet.');
     root.append(this.#list, this.#empty);
   }
 
@@ -38,13 +40,20 @@ export class BroadcastListView {
     this.#render();
   }
 
+  /** Without the server the list is of the past. @param {boolean} reachable */
+  setReachable(reachable) {
+    this.#reachable = reachable;
+    this.#render();
+  }
+
   #render() {
-    const { capacity } = this.#content;
-    // Viewers may wait for any name they like; only what is published belongs into everybody's list.
-    const broadcasts = this.#content.broadcasts.filter(({ state }) => state !== 'waiting');
-    setText(this.#capacity, capacity.total > 0 ? `${capacity.used} of ${capacity.total} in use` : '');
-    this.#capacity.classList.toggle('full', capacity.total > 0 && capacity.used >= capacity.total);
-    this.#empty.hidden = broadcasts.length > 0;
+    const { capacity, broadcasts } = this.#content;
+    const known = this.#reachable && capacity.total > 0;
+    setText(this.#capacity, known ? `${capacity.used} of ${capacity.total} in use` : '');
+    this.#capacity.classList.toggle('full', known && capacity.used >= capacity.total);
+    setText(this.#empty, this.#reachable ? 'No broadcasts yet.' : 'The list returns with the connection.');
+    this.#list.hidden = !this.#reachable;
+    this.#empty.hidden = this.#reachable && broadcasts.length > 0;
     const key = JSON.stringify([broadcasts, this.#own]);
     if (key === this.#shown) return;
     this.#shown = key;
@@ -56,22 +65,16 @@ export class BroadcastListView {
     const title = h('a', { href: watchUrl(name), target: '_blank', rel: 'noopener' }, name);
     const heading = h('span', { class: 'broadcast-name' }, h('span', { class: `dot dot-${state}` }), title);
     if (name === this.#own) heading.append(h('span', { class: 'chip' }, 'you'));
-    const sizes =
-      outputWidth > 0 ? `${formatSize(sourceWidth, sourceHeight)} → ${formatSize(outputWidth, outputHeight)}, ` : '';
-    const watching = `${viewers} ${viewers === 1 ? 'viewer' : 'viewers'}`;
-    const text = h('span', { class: 'muted' }, `${sizes}${watching}, ${state}`);
-    const open = h(
-      'a',
-      {
-        class: 'icon-button',
-        href: watchUrl(name),
-        target: '_blank',
-        rel: 'noopener',
-        'aria-label': `Watch ${name}`,
-        title: 'Watch',
-      },
-      icon('eye'),
-    );
+    const text = h('span', { class: 'muted' });
+    // The server keeps the name and its place for the broadcaster's return.
+    if (state === 'waiting') text.append('No video right now');
+    else {
+      const sizes = `${formatSize(sourceWidth, sourceHeight)} → ${formatSize(outputWidth, outputHeight)}`;
+      const watching = `${viewers} ${viewers === 1 ? 'viewer' : 'viewers'}`;
+      text.append(outputWidth > 0 ? `${watching}, ${sizes}` : watching);
+    }
+    const watch = { class: 'icon-button', href: watchUrl(name), target: '_blank', rel: 'noopener' };
+    const open = h('a', { ...watch, 'aria-label': `Watch ${name}`, title: 'Watch' }, icon('watch'));
     const copy = copyButton(() => watchUrl(name), `Copy the link to ${name}`);
     return h('li', {}, h('div', { class: 'broadcast-text' }, heading, text), open, copy);
   }

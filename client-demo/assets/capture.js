@@ -8,7 +8,8 @@ import { Listeners } from './listeners.js';
  * @property {number} height lines that will be sent; cameras are asked for no more than they need
  * @property {boolean} audio
  * @property {File} [file]
- * @property {string} [deviceId]
+ * @property {string} [deviceId] of the camera
+ * @property {string} [microphoneId]
  */
 
 /** Something that delivers pictures: a camera, a screen, or a file that plays in a loop. */
@@ -19,9 +20,11 @@ export class Capture {
   label;
   /** The source dried up: unplugged, or sharing was stopped in the browser's own bar. @type {Listeners<LiveError>} */
   onEnded = new Listeners();
-  /** A player may replace its tracks when it starts over. @type {Listeners<MediaStreamTrack>} */
+  /** A track replaces the one of its kind: a player starts over, a camera returns from its pause. @type {Listeners<MediaStreamTrack>} */
   onTrack = new Listeners();
   #release;
+  #muted = false;
+  #closed = false;
 
   /**
    * @param {CaptureKind} kind
@@ -51,13 +54,49 @@ export class Capture {
     return tracks.find((track) => track.readyState === 'live') ?? tracks[0];
   }
 
+  get muted() {
+    return this.#muted;
+  }
+
   /** Cameras deliver what they are asked for; everything else has its own size. @param {number} height */
   async setHeight(height) {
     if (this.kind !== 'camera') return;
     await this.videoTrack?.applyConstraints(cameraSize(height)).catch(() => {});
   }
 
+  /** A muted track sends silence, so that sound and picture keep their common clock. @param {boolean} muted */
+  setMuted(muted) {
+    this.#muted = muted;
+    for (const track of this.stream.getAudioTracks()) track.enabled = !muted;
+  }
+
+  /** Lets the camera go, light included; other sources keep their track for the return. */
+  pauseVideo() {
+    if (this.kind !== 'camera') return;
+    for (const track of this.stream.getVideoTracks()) track.stop();
+  }
+
+  /** @param {number} height @returns {Promise<MediaStreamTrack | undefined>} @throws {LiveError} */
+  async resumeVideo(height) {
+    const before = this.videoTrack;
+    if (this.kind !== 'camera' || before === undefined) return before;
+    const { deviceId } = before.getSettings();
+    try {
+      const again = await userMedia(cameraConstraints(height, deviceId), false);
+      const [track] = again.getVideoTracks();
+      if (track === undefined) return undefined;
+      if (this.#closed) track.stop();
+      this.stream.removeTrack(before);
+      this.stream.addTrack(track);
+      this.#watch(track);
+      return track;
+    } catch (thrown) {
+      throw captureError(thrown, 'camera');
+    }
+  }
+
   close() {
+    this.#closed = true;
     for (const track of this.stream.getTracks()) track.stop();
     this.#release();
     this.#release = () => {};
@@ -65,6 +104,7 @@ export class Capture {
 
   /** @param {MediaStreamTrack} track */
   #watch(track) {
+    if (track.kind === 'audio') track.enabled = !this.#muted;
     track.addEventListener('ended', () => {
       if (this.kind !== 'camera' && this.kind !== 'screen') return;
       if (track.kind === 'audio' && this.videoTrack?.readyState === 'live') return;
@@ -90,8 +130,8 @@ export async function openCapture(request) {
       return openPlayer('sample', 'Sample clip', '/sample.mp4', () => {});
     case 'file': {
       if (request.file === undefined) {
-        const remedy = 'Choose a video file that this browser can play.';
-        throw new LiveError({ code: 'capture.file', message: 'No file is chosen.', remedy, retryable: false });
+        const remedy = 'Any video that this browser plays will do.';
+        throw new LiveError({ code: 'capture.file', message: 'Choose a video file first.', remedy, retryable: false });
       }
       const url = URL.createObjectURL(request.file);
       return openPlayer('file', request.file.name, url, () => URL.revokeObjectURL(url));
@@ -99,20 +139,45 @@ export async function openCapture(request) {
   }
 }
 
-/** @param {CaptureRequest} request */
-async function openCamera({ height, audio, deviceId }) {
-  if (navigator.mediaDevices === undefined) throw insecureContextError();
-  /** @type {MediaTrackConstraints} */
-  const video = {
-    ...cameraSize(height),
-    ...(deviceId === undefined ? { facingMode: 'user' } : { deviceId: { exact: deviceId } }),
-  };
+/**
+ * Opens a source while another one runs. Phones open one camera at a time: then the first is let go before.
+ * @param {CaptureRequest} request
+ * @param {Capture} before
+ * @returns {Promise<Capture>}
+ * @throws {LiveError}
+ */
+export async function openBeside(request, before) {
   try {
-    const stream = await userMedia(video, audio);
+    return await openCapture(request);
+  } catch (thrown) {
+    const busy = thrown instanceof LiveError && thrown.code === 'capture.camera' && isBusy(thrown.cause);
+    if (!busy || before.kind !== 'camera') throw thrown;
+    before.pauseVideo();
+    return openCapture(request);
+  }
+}
+
+/** @param {unknown} cause */
+function isBusy(cause) {
+  return cause instanceof DOMException && (cause.name === 'NotReadableError' || cause.name === 'AbortError');
+}
+
+/** @param {CaptureRequest} request */
+async function openCamera({ height, audio, deviceId, microphoneId }) {
+  if (navigator.mediaDevices === undefined) throw insecureContextError();
+  const sound = audio && (microphoneId === undefined || { deviceId: { exact: microphoneId } });
+  try {
+    const stream = await userMedia(cameraConstraints(height, deviceId), sound);
     return new Capture('camera', stream.getVideoTracks()[0]?.label ?? 'Camera', stream);
   } catch (thrown) {
     throw captureError(thrown, 'camera');
   }
+}
+
+/** @param {number} height @param {string | undefined} deviceId @returns {MediaTrackConstraints} */
+function cameraConstraints(height, deviceId) {
+  const which = deviceId === undefined ? { facingMode: 'user' } : { deviceId: { exact: deviceId } };
+  return { ...cameraSize(height), ...which };
 }
 
 /** @param {number} height @returns {MediaTrackConstraints} */
@@ -124,13 +189,17 @@ function cameraSize(height) {
   };
 }
 
-/** A camera without a microphone is still worth watching. @param {MediaTrackConstraints} video @param {boolean} audio */
+/**
+ * A camera without a microphone is still worth watching.
+ * @param {MediaTrackConstraints} video
+ * @param {boolean | MediaTrackConstraints} audio
+ */
 async function userMedia(video, audio) {
   try {
     return await navigator.mediaDevices.getUserMedia({ video, audio });
   } catch (thrown) {
     const name = thrown instanceof DOMException ? thrown.name : '';
-    if (!audio || name !== 'NotFoundError') throw thrown;
+    if (audio === false || name !== 'NotFoundError') throw thrown;
     return navigator.mediaDevices.getUserMedia({ video, audio: false });
   }
 }
@@ -215,11 +284,4 @@ function drawn(player) {
   };
   player.requestVideoFrameCallback(draw);
   return canvas.captureStream();
-}
-
-/** Cameras by name; browsers tell the names only after the first one was allowed. */
-export async function listCameras() {
-  if (navigator.mediaDevices === undefined) return [];
-  const devices = await navigator.mediaDevices.enumerateDevices();
-  return devices.filter((device) => device.kind === 'videoinput' && device.label !== '');
 }

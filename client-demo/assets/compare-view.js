@@ -1,11 +1,14 @@
 /** @import {BroadcastStats} from '../../server/signaling/protocol.ts' */
 /** @import {Tracks} from './viewer.js' */
-import { h, icon, setIcon, setText } from './dom.js';
-import { formatSize, isSuperResolution } from './format.js';
+import { h, setText } from './dom.js';
+import { formatSize, isSuperResolution, rungNote } from './format.js';
+import { icon } from './icons.js';
 import { Loupe } from './loupe.js';
+import { PlayerBar } from './player-bar.js';
 import { TrackSync } from './track-sync.js';
 
 /** @typedef {'wipe' | 'split' | 'result' | 'original'} CompareMode */
+/** @typedef {'empty' | 'example' | 'preview' | 'waiting' | 'live'} StageContent */
 /**
  * @typedef {object} Overlay
  * @property {string} title
@@ -14,19 +17,12 @@ import { TrackSync } from './track-sync.js';
  * @property {Node} [extra]
  */
 
-/** @type {{mode: CompareMode, label: string, icon: string}[]} */
-const MODES = [
-  { mode: 'wipe', label: 'Slider', icon: 'wipe' },
-  { mode: 'split', label: 'Side by side', icon: 'split' },
-  { mode: 'result', label: 'Result', icon: 'eye' },
-  { mode: 'original', label: 'Original', icon: 'camera' },
-];
-
 /**
- * Original and result in one stage. Both are shown at the same size by the browser's own scaling: nothing is done to
- * either that the other does not get.
+ * Original and result in one stage, with the player's controls. Both pictures are shown at the same size by the browser's own
+ * scaling: nothing is done to either that the other does not get.
  */
 export class CompareView {
+  #root;
   #stage;
   #pictures;
   #original;
@@ -35,22 +31,29 @@ export class CompareView {
   #resultCaption;
   #range;
   #overlay;
-  #soundButton;
-  #loupeButton;
+  #note;
+  #bar;
   #loupe;
-  /** @type {Map<CompareMode, HTMLInputElement>} */
-  #modeInputs = new Map();
   /** @type {CompareMode} */
-  #mode = 'wipe';
-  /** @type {'empty' | 'preview' | 'live'} */
+  #mode;
+  /** @type {StageContent} */
   #content = 'empty';
   #hasSource = false;
   #superResolution = false;
+  #actualSize = false;
+  /** @type {HTMLImageElement[]} */
+  #stills = [];
   /** @type {TrackSync | undefined} */
   #sync;
+  /** @type {Tracks | undefined} */
+  #next;
+  /** @type {MediaStream | undefined} */
+  #source;
 
-  /** @param {HTMLElement} root */
-  constructor(root) {
+  /** @param {HTMLElement} root @param {{mode?: CompareMode}} [options] the mode to begin with */
+  constructor(root, { mode = 'wipe' } = {}) {
+    this.#root = root;
+    this.#mode = mode;
     this.#original = video();
     this.#result = video();
     this.#originalCaption = h('figcaption', { class: 'tag' });
@@ -73,41 +76,46 @@ export class CompareView {
       this.#range,
     );
     this.#overlay = h('div', { class: 'overlay', role: 'status', 'aria-live': 'polite' });
-    this.#stage = h(
-      'div',
-      { class: 'stage', 'data-mode': 'wipe', 'data-content': 'empty' },
-      this.#pictures,
-      this.#overlay,
-    );
-    this.#loupe = new Loupe(this.#pictures, this.#original, this.#result);
-    this.#loupeButton = this.#button('loupe', 'Loupe: magnify both pictures', () => this.#toggleLoupe());
-    this.#loupeButton.setAttribute('aria-pressed', 'false');
-    this.#soundButton = this.#button('muted', 'Turn sound on', () => this.#toggleSound());
-    this.#soundButton.hidden = true;
-    this.#soundButton.classList.add('sound-button');
-    this.#soundButton.append(h('span', {}, 'Sound on'));
-    const full = this.#button('full', 'Full screen', () => this.#toggleFullScreen());
-    full.hidden = document.fullscreenEnabled !== true;
-    const bar = h(
-      'div',
-      { class: 'stage-bar' },
-      this.#modeControl(),
-      h('div', { class: 'stage-actions' }, this.#soundButton, this.#loupeButton, full),
-    );
-    root.append(this.#stage, bar);
+    this.#stage = h('div', { class: 'stage' }, this.#pictures, this.#overlay);
+    this.#note = h('p', { class: 'rung-note', role: 'status', hidden: true });
+    root.classList.add('player');
+    root.append(this.#stage, this.#note);
+    this.#loupe = new Loupe(this.#stage, this.#pictures, this.#original, this.#result);
+    this.#bar = new PlayerBar(root, this.videos, mode, {
+      captions: () => [this.#originalCaption.textContent ?? '', this.#resultCaption.textContent ?? ''],
+    });
+    this.#bar.onMode.add((chosen) => {
+      this.#mode = chosen;
+      this.#update();
+    });
+    this.#bar.onLoupe.add(() => this.#toggleLoupe());
+    this.#bar.onActualSize.add((on) => {
+      this.#actualSize = on;
+      this.#update();
+    });
     this.#range.addEventListener('input', () => this.#setWipe(Number(this.#range.value)));
     this.#range.addEventListener('keydown', (event) => this.#onKey(event));
+    this.#original.addEventListener('loadeddata', () => {
+      if (this.#source === undefined || this.#original.srcObject !== this.#source) return;
+      this.#hasSource = true;
+      this.#update();
+    });
     for (const element of [this.#original, this.#result]) {
-      element.addEventListener('resize', () => this.#updateAspect());
-      element.addEventListener('loadeddata', () => this.#updateAspect());
+      element.addEventListener('resize', () => this.#updateSize());
+      element.addEventListener('loadeddata', () => this.#updateSize());
     }
     this.#setWipe(50);
     this.#update();
   }
 
-  /** The video elements, for those who read pixels. */
+  /** The video elements, for callers that read pixels. */
   get videos() {
     return { original: this.#original, result: this.#result };
+  }
+
+  /** The player's controls. */
+  get bar() {
+    return this.#bar;
   }
 
   /** How far apart the two pictures are shown, in ms, measured; undefined while it is not. */
@@ -115,10 +123,24 @@ export class CompareView {
     return this.#sync?.lagMs;
   }
 
-  /** What will be sent, before the server is part of it. @param {MediaStream} stream @param {string} label */
+  /**
+   * Two stills to compare while nothing is live.
+   * @param {{src: string, label: string}} original
+   * @param {{src: string, label: string}} result
+   */
+  showExample(original, result) {
+    this.showNothing();
+    this.#content = 'example';
+    this.#stills = [original, result].map(({ src, label }) => h('img', { src, alt: label }));
+    this.#stills.forEach((still, index) => [this.#original, this.#result][index]?.after(still));
+    setText(this.#originalCaption, original.label);
+    setText(this.#resultCaption, result.label);
+    this.#update();
+  }
+
+  /** The own picture, before the server is part of it or while it is away. @param {MediaStream} stream @param {string} label */
   showPreview(stream, label) {
-    this.#sync?.close();
-    this.#sync = undefined;
+    this.#reset();
     this.#content = 'preview';
     this.#result.srcObject = null;
     play(this.#original, stream);
@@ -126,28 +148,43 @@ export class CompareView {
     this.#update();
   }
 
-  /** @param {Tracks} tracks */
-  showTracks({ result, source, sourceReceiver }) {
-    this.#sync?.close();
-    this.#sync = undefined;
+  /**
+   * Tracks that will bring pictures. The stage keeps what it shows until `startLive`, so that nothing turns black.
+   * @param {Tracks} tracks
+   */
+  prepareTracks(tracks) {
+    this.#next = tracks;
+    play(this.#result, tracks.result);
+    if (this.#content !== 'empty' && this.#content !== 'example') return;
+    this.#reset();
+    this.#content = 'waiting';
+    this.#update();
+  }
+
+  /** The first picture of the prepared tracks is there. */
+  startLive() {
+    const tracks = this.#next;
+    if (tracks === undefined) return;
+    this.#next = undefined;
+    this.#reset();
     this.#content = 'live';
-    this.#hasSource = source !== undefined;
-    play(this.#result, result);
-    if (source === undefined) this.#original.srcObject = null;
-    else play(this.#original, source);
-    if (sourceReceiver !== undefined) this.#sync = new TrackSync(this.#original, this.#result, sourceReceiver);
+    // The source may come later than the result: until then the result stands alone instead of beside black.
+    this.#source = tracks.source;
+    if (tracks.source === undefined) this.#original.srcObject = null;
+    else play(this.#original, tracks.source);
+    if (tracks.sourceReceiver !== undefined) {
+      this.#sync = new TrackSync(this.#original, this.#result, tracks.sourceReceiver);
+    }
     this.#update();
   }
 
   showNothing() {
-    this.#sync?.close();
-    this.#sync = undefined;
+    this.#reset();
+    this.#next = undefined;
     this.#content = 'empty';
     this.#original.srcObject = null;
     this.#result.srcObject = null;
-    this.#loupe.setActive(false);
-    this.#soundButton.hidden = true;
-    this.#result.muted = true;
+    this.#bar.setSound(false);
     this.#update();
   }
 
@@ -155,17 +192,19 @@ export class CompareView {
   setOverlay(overlay) {
     this.#stage.classList.toggle('covered', overlay !== undefined);
     this.#overlay.hidden = overlay === undefined;
+    this.#bar.setCovered(overlay !== undefined);
     if (overlay === undefined) {
       this.#overlay.replaceChildren();
       return;
     }
+    this.#note.hidden = true;
     const { title, text, busy, extra } = overlay;
     const key = `${title}|${text ?? ''}|${busy ?? false}`;
     if (this.#overlay.dataset['key'] === key && this.#overlay.childElementCount > 0) return;
     this.#overlay.dataset['key'] = key;
     const box = h('div', { class: 'overlay-box' });
     if (busy) box.append(h('span', { class: 'spinner', 'aria-hidden': 'true' }));
-    box.append(h('h2', {}, title));
+    box.append(h('p', { class: 'overlay-title' }, title));
     if (text) box.append(h('p', {}, text));
     if (extra) box.append(extra);
     this.#overlay.replaceChildren(box);
@@ -181,64 +220,58 @@ export class CompareView {
     this.#superResolution = isSuperResolution(model);
     this.#sync?.setServerLatency(addedMs);
     if (this.#content !== 'live') return;
-    setText(this.#originalCaption, `Original ${formatSize(source.width, source.height)}`);
+    const note = rungNote(model);
+    this.#note.hidden = note === undefined || !this.#overlay.hidden;
+    setText(this.#note, note ?? '');
+    setText(this.#originalCaption, named('Original', source.width, source.height));
     // What is shown counts, not what was meant: a viewer on a thin line gets the picture at the source's size.
     const { videoWidth, videoHeight } = this.#result;
     const small = videoWidth > 0 && videoWidth < output.width;
     const name = small ? 'Small picture for a thin line' : this.#resultName();
-    setText(this.#resultCaption, `${name} ${formatSize(videoWidth || output.width, videoHeight || output.height)}`);
+    setText(this.#resultCaption, named(name, videoWidth || output.width, videoHeight || output.height));
   }
 
   /** @param {boolean} present */
   setAudioPresent(present) {
-    this.#soundButton.hidden = !present || this.#content !== 'live';
+    this.#bar.setSoundPresent(present && this.#content === 'live');
   }
 
   #resultName() {
     return this.#superResolution ? 'Super-resolution' : 'Plain resize';
   }
 
-  #modeControl() {
-    const group = h('div', { class: 'segmented', role: 'radiogroup', 'aria-label': 'How to compare' });
-    for (const { mode, label, icon: name } of MODES) {
-      const input = h('input', { type: 'radio', name: 'compare-mode', value: mode, class: 'visually-hidden' });
-      input.checked = mode === this.#mode;
-      input.addEventListener('change', () => {
-        this.#mode = mode;
-        this.#update();
-      });
-      this.#modeInputs.set(mode, input);
-      group.append(h('label', { title: label }, input, icon(name), h('span', {}, label)));
-    }
-    return group;
-  }
-
-  /** @param {string} name @param {string} label @param {() => void} run */
-  #button(name, label, run) {
-    const button = h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label }, icon(name));
-    button.addEventListener('click', run);
-    return button;
+  /** What belongs to the content before. */
+  #reset() {
+    this.#sync?.close();
+    this.#sync = undefined;
+    this.#source = undefined;
+    this.#hasSource = false;
+    for (const still of this.#stills.splice(0)) still.remove();
+    for (const caption of [this.#originalCaption, this.#resultCaption]) setText(caption, '');
+    this.#note.hidden = true;
+    if (this.#content === 'live') this.#loupe.setActive(false);
   }
 
   #update() {
     const live = this.#content === 'live';
-    const mode = live ? (this.#hasSource ? this.#mode : 'result') : 'original';
+    const both = (live && this.#hasSource) || this.#content === 'example';
+    const alone = live ? 'result' : this.#content === 'waiting' ? 'result' : 'original';
+    const mode = this.#content === 'example' ? 'wipe' : both ? this.#mode : alone;
     this.#stage.dataset['mode'] = mode;
-    this.#stage.dataset['content'] = this.#content;
+    this.#root.dataset['content'] = this.#content;
+    this.#root.toggleAttribute('data-actual-size', live && this.#actualSize);
     this.#range.disabled = mode !== 'wipe';
-    this.#loupeButton.disabled = !live || !this.#hasSource;
-    if (mode === 'split' || this.#loupeButton.disabled) this.#loupe.setActive(false);
-    this.#loupeButton.setAttribute('aria-pressed', String(this.#loupe.active));
-    for (const [each, input] of this.#modeInputs) {
-      input.disabled = !live || (!this.#hasSource && each !== 'result');
-    }
-    this.#updateAspect();
+    if (mode === 'split' || !live || !this.#hasSource) this.#loupe.setActive(false);
+    this.#bar.setContent({ live, hasSource: this.#hasSource, loupe: this.#loupe.active });
+    this.#updateSize();
   }
 
-  #updateAspect() {
+  #updateSize() {
     const shown = this.#result.videoWidth > 0 && this.#content === 'live' ? this.#result : this.#original;
     const { videoWidth, videoHeight } = shown;
-    this.#stage.style.setProperty('--aspect', videoWidth > 0 ? String(videoWidth / videoHeight) : String(16 / 9));
+    const known = videoWidth > 0 && this.#content !== 'example';
+    this.#root.style.setProperty('--aspect', known ? String(videoWidth / videoHeight) : String(16 / 9));
+    this.#root.style.setProperty('--actual-width', `${(videoWidth || 1280) / devicePixelRatio}px`);
   }
 
   /** @param {number} percent */
@@ -263,29 +296,18 @@ export class CompareView {
 
   #toggleLoupe() {
     if (!this.#loupe.active && this.#mode === 'split') {
-      const wipe = this.#modeInputs.get('wipe');
-      if (wipe !== undefined) wipe.checked = true;
       this.#mode = 'wipe';
+      this.#bar.setMode('wipe');
     }
     this.#loupe.setActive(!this.#loupe.active);
     this.#update();
     if (this.#loupe.active) this.#range.focus({ preventScroll: true });
   }
+}
 
-  /** Browsers let a page start with sound only after a click, so every page starts muted. */
-  #toggleSound() {
-    this.#result.muted = !this.#result.muted;
-    const on = !this.#result.muted;
-    setIcon(this.#soundButton, on ? 'sound' : 'muted');
-    this.#soundButton.setAttribute('aria-label', on ? 'Turn sound off' : 'Turn sound on');
-    setText(/** @type {Element} */ (this.#soundButton.querySelector('span')), on ? 'Sound off' : 'Sound on');
-    void this.#result.play().catch(() => {});
-  }
-
-  #toggleFullScreen() {
-    if (document.fullscreenElement === null) void this.#stage.requestFullscreen().catch(() => {});
-    else void document.exitFullscreen();
-  }
+/** @param {string} name @param {number} width @param {number} height */
+function named(name, width, height) {
+  return width > 0 && height > 0 ? `${name} ${formatSize(width, height)}` : name;
 }
 
 function video() {
@@ -296,7 +318,7 @@ function video() {
 
 /** @param {HTMLVideoElement} element @param {MediaStream} stream */
 function play(element, stream) {
-  element.srcObject = stream;
+  if (element.srcObject !== stream) element.srcObject = stream;
   // A browser that saves data or battery may refuse even muted playback; the next click on the page starts it.
   element.play().catch(() => {
     addEventListener('pointerdown', () => void element.play().catch(() => {}), { once: true });

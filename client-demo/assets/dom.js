@@ -1,3 +1,5 @@
+import { icon, setIcon } from './icons.js';
+
 /** Small helpers around the DOM; text goes in as text only, never as HTML. */
 
 /**
@@ -15,24 +17,6 @@ export function h(tag, attributes = {}, ...children) {
   }
   element.append(...children);
   return element;
-}
-
-const SVG = 'http://www.w3.org/2000/svg';
-
-/** @param {string} name a symbol of icons.svg */
-export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `/assets/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
-
-/** @param {Element} button @param {string} name */
-export function setIcon(button, name) {
-  button.querySelector('use')?.setAttribute('href', `/assets/icons.svg#${name}`);
 }
 
 /**

@@ -12,14 +12,17 @@ export class LiveError extends Error {
   }
 }
 
-/**
- * An error of the server. Its words are for whoever runs it; what a visitor meets most is said in a visitor's words first.
- * @param {WireError} error
- */
+/** Errors of the server that visitors meet; its own words are for the operator. @type {Readonly<Record<string, [string, string]>>} */
+const FOR_VISITORS = {
+  'server.full': ['The server is full right now.', 'Try again when a broadcast has ended.'],
+  'engine.full': ['The server is full right now.', 'Try again when a broadcast has ended.'],
+  'server.draining': ['The server is restarting.', 'No action needed; reconnecting automatically.'],
+};
+
+/** @param {WireError} error */
 export function fromServer({ code, message, remedy, retryable }) {
-  if (code !== 'server.full' && code !== 'engine.full') return new LiveError({ code, message, remedy, retryable });
-  const text = `Try again when a broadcast has ended. (${message})`;
-  return new LiveError({ code, message: 'The server is full right now.', remedy: text, retryable });
+  const words = FOR_VISITORS[code];
+  return new LiveError({ code, message: words?.[0] ?? message, remedy: words?.[1] ?? remedy, retryable });
 }
 
 /**
@@ -82,4 +85,10 @@ export function insecureContextError() {
     remedy: 'Open it over https://, or on the server itself as http://localhost. A file or the sample clip works here.',
     retryable: false,
   });
+}
+
+/** What a page shows between the server's announcement and its end. @returns {import('./notice.js').NoticeContent} */
+export function drainNotice() {
+  const [title, text] = FOR_VISITORS['server.draining'] ?? ['', ''];
+  return { tone: 'info', title, text };
 }

@@ -64,31 +64,34 @@ export function formatKind(kind) {
 }
 
 /**
- * Why the result is not the best the model can make; undefined when it is.
- * @param {{label: string, rung: number, rungLabel: string, rungCause: 'load' | 'size'}} model
+ * Why the result is not the best that the model can make; undefined when it is.
+ * @param {{label: string, superResolution: boolean, rung: number, rungLabel: string, rungCause: 'load' | 'size'}} model
  */
-export function rungNote({ label, rung, rungLabel, rungCause }) {
+export function rungNote(model) {
+  const { label, rung, rungLabel, rungCause } = model;
   if (rung === 0) return undefined;
-  return rungCause === 'size'
-    ? `This source is too large for ${label} here: it is enlarged by ${rungLabel}.`
-    : `The server is at its limit and works at a lower quality for now: ${rungLabel}.`;
+  const instead = isSuperResolution(model)
+    ? `a lighter model for now (${rungLabel})`
+    : 'plain scaling for now, no super-resolution';
+  if (rungCause === 'load') return `The server is busy: ${instead}.`;
+  return `This picture is too large for ${label} on this server: ${instead.replace(' for now', '')}.`;
 }
 
-/** What the server calls its reasons (server/media/types.ts DropReason), for people. */
+/** DropReason of server/media/types.ts in a visitor's words. */
 const DROP_REASONS = /** @type {Record<string, string>} */ ({
   incomplete: 'packets lost on the way here',
-  oversize: 'pictures larger than any real one',
+  oversize: 'pictures of an impossible size',
   'awaiting-keyframe': 'waiting for a whole picture after a loss',
   'decode-error': 'damaged pictures',
-  stale: 'too old before their turn came',
-  'queue-full': 'a newer picture was there already',
+  stale: 'skipped to keep the delay low',
+  'queue-full': 'skipped for a newer picture',
   'pace-late': 'ready too late to be shown',
   'egress-slow': 'a recording or relay could not keep up',
-  phase: 'first pictures, left out to fit between other broadcasts',
+  phase: 'first pictures, skipped to fit between other broadcasts',
 });
 
 /**
- * Frames that nobody was there to see are no loss: they are not counted as dropped.
+ * Frames of a broadcast without viewers are no loss: they are not counted as skipped.
  * @param {Readonly<Record<string, number>>} drops
  * @returns {[reason: string, count: number][]} most first
  */

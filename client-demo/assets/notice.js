@@ -1,4 +1,5 @@
-import { h, icon } from './dom.js';
+import { h } from './dom.js';
+import { icon } from './icons.js';
 
 /**
  * @typedef {object} NoticeContent
@@ -8,7 +9,7 @@ import { h, icon } from './dom.js';
  * @property {{label: string, run: () => void}} [action]
  */
 
-/** One place for what a person has to know now; screen readers are told. */
+/** One place for what a person has to know now; screen readers announce it. */
 export class Notice {
   #root;
   #shown = '';

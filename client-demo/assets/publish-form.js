@@ -1,33 +1,46 @@
 /** @import {CaptureKind} from './errors.js' */
 /** @import {PublishSettings} from './settings.js' */
-import { listCameras } from './capture.js';
-import { byId, h, setText } from './dom.js';
+import { DevicePicker, Devices } from './devices.js';
+import { byId, setText } from './dom.js';
 import { formatBitrate } from './format.js';
 import { Listeners } from './listeners.js';
 import { BITRATE_CAPS_BPS } from './settings.js';
 
-/** The form: what to send, how large, how fast, under which name. While live only size and rate may change. */
+/** @typedef {'idle' | 'starting' | 'preview' | 'live'} FormPhase */
+
+/** Sound of each kind of source, by the name that people know it by. */
+const SOUND = { camera: 'Microphone', screen: 'Sound of the screen', file: 'Sound of the file', sample: '' };
+
+/** The form: what to send, how large, how fast, under which name. All but the name may change while live. */
 export class PublishForm {
   #form = byId('publish-form', HTMLFormElement);
   #title = byId('form-title', HTMLElement);
+  #source = byId('source', HTMLDetailsElement);
   #bitrate = byId('bitrate', HTMLInputElement);
   #bitrateText = byId('bitrate-text', HTMLElement);
   #audio = byId('audio', HTMLInputElement);
   #name = byId('name', HTMLInputElement);
   #nameHint = byId('name-hint', HTMLElement);
   #file = byId('file', HTMLInputElement);
-  #device = byId('device', HTMLSelectElement);
   #start = byId('start', HTMLButtonElement);
+  #preview = byId('preview', HTMLButtonElement);
   #nameHintText = this.#nameHint.textContent ?? '';
-  /** @type {'idle' | 'starting' | 'live'} */
+  #devices = new Devices();
+  #camera = new DevicePicker(byId('camera-field', HTMLElement), this.#devices, 'videoinput');
+  #microphone = new DevicePicker(byId('microphone-field', HTMLElement), this.#devices, 'audioinput');
+  /** @type {FormPhase} */
   #phase = 'idle';
 
   /** @type {Listeners<void>} */
   onStart = new Listeners();
   /** @type {Listeners<void>} */
   onStop = new Listeners();
+  /** @type {Listeners<void>} */
+  onPreview = new Listeners();
   /** @type {Listeners<PublishSettings>} */
   onChange = new Listeners();
+  /** Another source, camera, microphone or file. @type {Listeners<void>} */
+  onSource = new Listeners();
 
   /** @param {PublishSettings} settings */
   constructor(settings) {
@@ -42,14 +55,19 @@ export class PublishForm {
       this.#update();
       this.onChange.emit(this.settings);
     });
+    for (const input of [...this.#radios('kind'), this.#audio, this.#file]) {
+      input.addEventListener('change', () => this.onSource.emit());
+    }
+    for (const picker of [this.#camera, this.#microphone]) picker.onChoice.add(() => this.onSource.emit());
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
-      if (this.#phase !== 'idle') this.onStop.emit();
+      if (this.#phase === 'live' || this.#phase === 'starting') this.onStop.emit();
       else if (this.#nameIsValid()) this.onStart.emit();
       else this.#name.focus();
     });
+    this.#preview.addEventListener('click', () => this.onPreview.emit());
     this.#update();
-    void this.refreshCameras();
+    void this.#devices.refresh();
   }
 
   /** @returns {PublishSettings} */
@@ -63,18 +81,30 @@ export class PublishForm {
     };
   }
 
-  get file() {
-    return this.#file.files?.[0];
+  /** What openCapture needs. */
+  get request() {
+    const file = this.#file.files?.[0];
+    const { deviceId } = this.#camera;
+    const microphoneId = this.#microphone.deviceId;
+    return {
+      ...this.settings,
+      ...(file && { file }),
+      ...(deviceId && { deviceId }),
+      ...(microphoneId && { microphoneId }),
+    };
   }
 
-  get deviceId() {
-    return this.#device.value === '' ? undefined : this.#device.value;
-  }
-
-  /** @param {'idle' | 'starting' | 'live'} phase */
+  /** @param {FormPhase} phase */
   setPhase(phase) {
+    const focused = this.#form.contains(document.activeElement);
+    if (phase !== this.#phase) this.#source.open = phase !== 'live';
     this.#phase = phase;
     this.#update();
+    // The field that had the focus may be hidden now: the button goes on from there.
+    const { activeElement, body } = document;
+    if (focused && (activeElement === body || activeElement?.checkVisibility() === false)) {
+      this.#start.focus({ preventScroll: true });
+    }
   }
 
   /** Marks the name as the thing to change. @param {string} text */
@@ -84,35 +114,46 @@ export class PublishForm {
     this.#name.focus();
   }
 
+  /** @param {string} name */
+  setName(name) {
+    this.#name.value = name;
+    this.#update();
+  }
+
   /** @param {string} kind */
   choose(kind) {
     this.#check('kind', kind);
     this.#update();
   }
 
-  async refreshCameras() {
-    const cameras = await listCameras().catch(() => []);
-    const chosen = this.#device.value;
-    this.#device.replaceChildren(...cameras.map(({ deviceId, label }) => h('option', { value: deviceId }, label)));
-    if (cameras.some(({ deviceId }) => deviceId === chosen)) this.#device.value = chosen;
-    this.#update();
+  /** Shows where a capture really came from. @param {MediaStream} stream */
+  async showDevices(stream) {
+    await this.#devices.refresh();
+    this.#camera.show(stream.getVideoTracks()[0]?.getSettings().deviceId);
+    this.#microphone.show(stream.getAudioTracks()[0]?.getSettings().deviceId);
   }
 
   #update() {
-    const { kind, maxBitrateBps } = this.settings;
-    const idle = this.#phase === 'idle';
-    byId('file-field', HTMLElement).hidden = kind !== 'file' || !idle;
-    byId('device-field', HTMLElement).hidden = kind !== 'camera' || !idle || this.#device.options.length < 2;
-    byId('kind-field', HTMLElement).hidden = !idle;
+    const { kind, maxBitrateBps, audio } = this.settings;
+    const before = this.#phase === 'idle' || this.#phase === 'preview';
+    const changeable = this.#phase !== 'starting';
+    this.#source.hidden = !changeable;
+    byId('source-summary', HTMLElement).hidden = this.#phase !== 'live';
+    byId('file-field', HTMLElement).hidden = kind !== 'file';
+    this.#camera.setAllowed(kind === 'camera');
+    this.#microphone.setAllowed(kind === 'camera' && audio);
     // The clip has 180 lines, and nothing is scaled up before it is sent.
     byId('height-field', HTMLElement).hidden = kind === 'sample';
-    byId('name-field', HTMLElement).hidden = !idle;
-    byId('audio-field', HTMLElement).hidden = !idle || kind === 'sample';
+    byId('name-field', HTMLElement).hidden = !before;
+    byId('audio-field', HTMLElement).hidden = kind === 'sample';
+    setText(byId('audio-name', HTMLElement), SOUND[kind]);
     setText(this.#bitrateText, formatBitrate(maxBitrateBps));
     this.#bitrate.setAttribute('aria-valuetext', formatBitrate(maxBitrateBps));
-    setText(this.#title, idle ? 'Go live' : 'What you send');
-    setText(this.#start, { idle: 'Go live', starting: 'Cancel', live: 'Stop' }[this.#phase]);
-    this.#start.classList.toggle('stop', !idle);
+    setText(this.#title, before ? 'Go live' : 'Your stream');
+    setText(this.#start, { idle: 'Go live', preview: 'Go live', starting: 'Cancel', live: 'Stop' }[this.#phase]);
+    this.#start.classList.toggle('stop', !before);
+    this.#preview.hidden = !before || kind === 'sample';
+    setText(this.#preview, this.#phase === 'preview' ? 'End preview' : 'Preview');
     if (this.#name.validity.valid) {
       this.#name.removeAttribute('aria-invalid');
       setText(this.#nameHint, this.#nameHintText);

@@ -2,7 +2,7 @@
 /** @import {Capture} from './capture.js' */
 /** @import {LinkState} from './peer-link.js' */
 /** @import {Uplink} from './rtp-rates.js' */
-/** @import {TabStore} from './settings.js' */
+/** @import {PageStore} from './settings.js' */
 /** @import {SignalingClient} from './signaling-client.js' */
 import { Listeners } from './listeners.js';
 import { PeerLink } from './peer-link.js';
@@ -20,6 +20,10 @@ export class Publisher {
   #link;
   /** @type {RTCRtpSender | undefined} */
   #videoSender;
+  /** @type {RTCRtpSender | undefined} */
+  #audioSender;
+  #videoPaused = false;
+  #detach = () => {};
   #rates = new RtpRates();
   #appliedFactor = 0;
   #timer;
@@ -30,7 +34,7 @@ export class Publisher {
   /**
    * @param {object} options
    * @param {SignalingClient} options.signaling
-   * @param {TabStore} options.store keeps the resume token of this tab
+   * @param {PageStore} options.store keeps the resume token of this tab
    * @param {Capture} options.capture
    * @param {string} options.name
    * @param {Quality} options.quality
@@ -52,9 +56,7 @@ export class Publisher {
     this.#link.onState.add(({ kind }) => {
       if (kind === 'connected') void this.#applyQuality();
     });
-    capture.onTrack.add((track) => {
-      if (track.kind === 'video') void this.#videoSender?.replaceTrack(track);
-    });
+    this.#follow(capture);
     this.#timer = setInterval(() => void this.#everySecond(), 1000);
   }
 
@@ -88,26 +90,69 @@ export class Publisher {
     await this.#applyQuality();
   }
 
+  get videoPaused() {
+    return this.#videoPaused;
+  }
+
+  /** Other pictures and sound for the same broadcast, without a new offer. @param {Capture} capture */
+  async replaceCapture(capture) {
+    const before = this.#capture;
+    this.#capture = capture;
+    this.#follow(capture);
+    capture.setMuted(before.muted);
+    this.#videoPaused = false;
+    before.close();
+    await this.#videoSender?.replaceTrack(capture.videoTrack ?? null);
+    await this.#audioSender?.replaceTrack(capture.audioTrack ?? null);
+    await this.#applyQuality();
+  }
+
+  /** Viewers read that no video arrives; sound goes on. */
+  async pauseVideo() {
+    this.#videoPaused = true;
+    await this.#videoSender?.replaceTrack(null);
+    this.#capture.pauseVideo();
+  }
+
+  /** @throws {LiveError} the camera does not return; the broadcast stays paused */
+  async resumeVideo() {
+    const track = await this.#capture.resumeVideo(this.#quality.height);
+    this.#videoPaused = false;
+    await this.#videoSender?.replaceTrack(track ?? null);
+    await this.#applyQuality();
+  }
+
   close() {
     clearInterval(this.#timer);
+    this.#detach();
     this.#link.close();
     this.#capture.close();
   }
 
-  /** @param {RTCPeerConnection} pc */
+  /** @param {Capture} capture */
+  #follow(capture) {
+    this.#detach();
+    this.#detach = capture.onTrack.add((track) => {
+      const sender = track.kind === 'video' ? this.#videoSender : this.#audioSender;
+      if (track.kind === 'audio' || !this.#videoPaused) void sender?.replaceTrack(track);
+    });
+  }
+
+  /**
+   * Sound has its place in the offer even when there is none yet: a source with sound may follow while live.
+   * @param {RTCPeerConnection} pc
+   */
   #addTracks(pc) {
     const { videoTrack, audioTrack, stream } = this.#capture;
-    if (videoTrack === undefined) return;
     this.#appliedFactor = this.#factor();
     const encoding = { maxBitrate: this.#quality.maxBitrateBps, scaleResolutionDownBy: this.#appliedFactor };
-    if (this.#capture.kind === 'screen') videoTrack.contentHint = 'detail';
-    const { sender } = pc.addTransceiver(videoTrack, {
+    const paused = this.#videoPaused || videoTrack === undefined;
+    this.#videoSender = pc.addTransceiver(paused ? 'video' : videoTrack, {
       direction: 'sendonly',
       streams: [stream],
       sendEncodings: [encoding],
-    });
-    this.#videoSender = sender;
-    if (audioTrack !== undefined) pc.addTransceiver(audioTrack, { direction: 'sendonly', streams: [stream] });
+    }).sender;
+    this.#audioSender = pc.addTransceiver(audioTrack ?? 'audio', { direction: 'sendonly', streams: [stream] }).sender;
   }
 
   #factor() {
@@ -116,6 +161,9 @@ export class Publisher {
   }
 
   async #applyQuality() {
+    if (this.#capture.kind === 'screen' && this.#capture.videoTrack !== undefined) {
+      this.#capture.videoTrack.contentHint = 'detail';
+    }
     const sender = this.#videoSender;
     if (sender === undefined || this.#link.pc?.signalingState !== 'stable') return;
     const parameters = sender.getParameters();

@@ -60,64 +60,83 @@ export function scaleDownFactor(trackHeight, wantedHeight) {
   return trackHeight > wantedHeight ? trackHeight / wantedHeight : 1;
 }
 
-/** Session storage is of this tab, survives reloads, and may be forbidden altogether. */
-export class TabStore {
-  /** @param {Storage | undefined} storage */
-  constructor(storage = tabStorage()) {
-    this.#storage = storage;
-  }
+/**
+ * What the page remembers. A tab's own settings survive its reload; a new tab begins with those of the last one, the name of
+ * the channel included. The resume token proves to the server that a name is this browser's.
+ */
+export class PageStore {
+  #tab;
+  #browser;
+  #tokens;
 
-  #storage;
+  /**
+   * @param {object} [storages] each may be forbidden
+   * @param {Storage | undefined} [storages.tab]
+   * @param {Storage | undefined} [storages.browser]
+   * @param {boolean} [storages.sharedTokens] false where tabs cannot learn of each other: a token is then its tab's alone
+   */
+  constructor({ tab = storage('sessionStorage'), browser = storage('localStorage'), sharedTokens = true } = {}) {
+    this.#tab = tab;
+    this.#browser = browser;
+    this.#tokens = sharedTokens ? browser : tab;
+  }
 
   /** @returns {PublishSettings} */
   load() {
     /** @type {PublishSettings} */
     const defaults = { kind: 'camera', height: 180, maxBitrateBps: 300_000, audio: true, name: suggestName() };
-    try {
-      const saved = /** @type {Partial<PublishSettings>} */ (JSON.parse(this.#storage?.getItem(KEY) ?? '{}'));
-      return { ...defaults, ...saved };
-    } catch {
-      return defaults;
-    }
+    return { ...defaults, ...read(this.#browser), ...read(this.#tab) };
   }
 
-  /** @param {PublishSettings} settings */
-  save(settings) {
-    this.#set(KEY, JSON.stringify(settings));
+  /** @param {PublishSettings} settings @param {{keepName?: boolean}} [options] false: the name is for this tab only */
+  save(settings, { keepName = true } = {}) {
+    write(this.#tab, KEY, JSON.stringify(settings));
+    const { name } = keepName ? settings : { name: read(this.#browser).name };
+    write(this.#browser, KEY, JSON.stringify({ ...settings, name }));
   }
 
   /**
-   * The proof that this tab published under the name before.
+   * The proof that this browser published under the name before.
    * @param {string} name
    * @returns {string | undefined}
    */
   resumeToken(name) {
-    return this.#storage?.getItem(TOKEN_KEY + name) ?? undefined;
+    return this.#tokens?.getItem(TOKEN_KEY + name) ?? undefined;
   }
 
   /** @param {string} name @param {string} token */
   keepResumeToken(name, token) {
-    this.#set(TOKEN_KEY + name, token);
+    write(this.#tokens, TOKEN_KEY + name, token);
   }
 
   /** @param {string} name */
   forgetResumeToken(name) {
-    this.#storage?.removeItem(TOKEN_KEY + name);
-  }
-
-  /** @param {string} key @param {string} value */
-  #set(key, value) {
-    try {
-      this.#storage?.setItem(key, value);
-    } catch {
-      // Full or forbidden: the page works without, only a reload starts from the defaults.
-    }
+    this.#tokens?.removeItem(TOKEN_KEY + name);
   }
 }
 
-function tabStorage() {
+/** @param {Storage | undefined} from @returns {Partial<PublishSettings>} */
+function read(from) {
   try {
-    return globalThis.sessionStorage;
+    return /** @type {Partial<PublishSettings>} */ (JSON.parse(from?.getItem(KEY) ?? '{}'));
+  } catch {
+    return {};
+  }
+}
+
+/** @param {Storage | undefined} into @param {string} key @param {string} value */
+function write(into, key, value) {
+  try {
+    into?.setItem(key, value);
+  } catch {
+    // Full or forbidden: the page works without, only a reload starts from the defaults.
+  }
+}
+
+/** @param {'sessionStorage' | 'localStorage'} kind */
+function storage(kind) {
+  try {
+    return globalThis[kind];
   } catch {
     return undefined;
   }

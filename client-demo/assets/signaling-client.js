@@ -44,6 +44,8 @@ export class SignalingClient {
   onState = new Listeners();
   /** @type {Listeners<BroadcastList>} */
   onList = new Listeners();
+  /** The server stops within these seconds. @type {Listeners<number>} */
+  onDraining = new Listeners();
 
   /** @param {string} url */
   constructor(url = defaultUrl()) {
@@ -86,7 +88,7 @@ export class SignalingClient {
           new LiveError({
             code: 'page.timeout',
             message: 'The server did not answer in time.',
-            remedy: 'It may be busy; the page tries again.',
+            remedy: 'It may be busy; trying again automatically.',
             retryable: true,
           }),
         );
@@ -161,7 +163,7 @@ export class SignalingClient {
     if ('re' in message && message.re !== undefined) {
       const pending = this.#pending.get(message.re);
       if (pending === undefined) {
-        // Given up by now: a session made after all must not stay behind.
+        // Its request has timed out: a session made after all must not stay behind.
         if (message.type === 'published' || message.type === 'watching') {
           this.request({ type: 'leave', session: message.session }).catch(() => {});
         }
@@ -172,6 +174,7 @@ export class SignalingClient {
       if (message.type === 'error') pending.reject(fromServer(message));
       else pending.resolve(message);
     } else if (message.type === 'broadcasts') this.onList.emit(message);
+    else if (message.type === 'draining') this.onDraining.emit(message.withinSeconds);
     else if (message.type === 'error') this.#lastError = fromServer(message);
     else if ('session' in message) this.#sessions.get(message.session)?.(/** @type {SessionPush} */ (message));
   }
@@ -187,7 +190,7 @@ export class SignalingClient {
     if (this.#lastError === undefined && this.#attempt > 1) await this.#explain();
   }
 
-  /** Why the WebSocket does not open is hidden from pages; a plain request can tell more. */
+  /** Pages cannot read why a WebSocket does not open; a plain request can. */
   async #explain() {
     const attempt = this.#attempt;
     const error = await probe();
@@ -230,7 +233,7 @@ function disconnected() {
   return new LiveError({
     code: 'page.disconnected',
     message: 'The connection to the server is lost.',
-    remedy: 'Nothing to do: the page comes back by itself as soon as the server can be reached.',
+    remedy: 'No action needed; reconnecting automatically.',
     retryable: true,
   });
 }
@@ -242,8 +245,8 @@ async function probe() {
     if (!response.ok) {
       return new LiveError({
         code: 'server.draining',
-        message: `The server takes no new connections now${reason ? ` (${reason})` : ''}.`,
-        remedy: 'The page keeps trying.',
+        message: reason === 'draining' ? 'The server is restarting.' : 'The server takes no new connections now.',
+        remedy: 'No action needed; reconnecting automatically.',
         retryable: true,
       });
     }

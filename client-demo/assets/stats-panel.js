@@ -13,7 +13,6 @@ import {
   formatSize,
   isSuperResolution,
   realDrops,
-  rungNote,
 } from './format.js';
 import { estimateSavings } from './savings.js';
 
@@ -48,7 +47,6 @@ export class StatsPanel {
   #steps = new Map();
   #way;
   #drops;
-  #rungNote;
   /** @type {Figures} */
   #figures = {};
 
@@ -63,9 +61,8 @@ export class StatsPanel {
       this.#tile('saved', 'Uplink saved', 'accent'),
       this.#tile('latency', 'Added latency'),
       this.#tile('load', 'Upscaler load'),
-      this.#tile('drops', 'Frames dropped'),
+      this.#tile('drops', 'Skipped frames'),
     );
-    this.#rungNote = h('p', { class: 'rung-note', hidden: true });
     this.#way = h('div', { class: 'steps' });
     this.#drops = h('ul', { class: 'drop-list' });
     const details = h(
@@ -75,12 +72,12 @@ export class StatsPanel {
       h(
         'div',
         { class: 'details-grid' },
-        h('section', {}, h('h3', {}, 'A frame’s way through the server'), this.#way),
-        h('section', {}, h('h3', {}, 'Dropped frames by reason'), this.#drops),
+        h('section', {}, h('h2', {}, 'A frame’s way through the server'), this.#way),
+        h('section', {}, h('h2', {}, 'Skipped frames by reason'), this.#drops),
         h(
           'section',
           {},
-          h('h3', {}, 'Model'),
+          h('h2', {}, 'Model'),
           h(
             'dl',
             { class: 'rows' },
@@ -88,13 +85,13 @@ export class StatsPanel {
             this.#row('kind', 'What it does'),
             this.#row('device', 'Device'),
             this.#row('scale', 'Scale'),
-            this.#row('rung', 'Quality rung'),
+            this.#row('rung', 'Quality level'),
           ),
         ),
         h(
           'section',
           {},
-          h('h3', {}, 'Connection'),
+          h('h2', {}, 'Connection'),
           h(
             'dl',
             { class: 'rows' },
@@ -109,7 +106,7 @@ export class StatsPanel {
         ),
       ),
     );
-    root.append(tiles, this.#rungNote, details);
+    root.append(tiles, details);
     this.clear();
   }
 
@@ -157,12 +154,15 @@ export class StatsPanel {
   }
 
   #render() {
-    const { broadcast, uplink } = this.#figures;
-    this.#root.hidden = broadcast === undefined && uplink === undefined;
+    const { broadcast } = this.#figures;
+    // Before the first picture every figure would be a zero or a dash.
+    this.#root.hidden = broadcast === undefined || broadcast.output.width === 0;
+    if (broadcast === undefined || this.#root.hidden) return;
     this.#renderRates();
-    if (broadcast === undefined) return;
     const { addedLatencyMs, load, drops, model } = broadcast;
-    this.#setTile('latency', formatMs(addedLatencyMs.p50), `95 % under ${formatMs(addedLatencyMs.p95)}`);
+    const { p50, p95 } = addedLatencyMs;
+    if (p50 > 0) this.#setTile('latency', formatMs(p50), `95 % under ${formatMs(p95)}`);
+    else this.#setTile('latency', '–', 'measuring');
     const busy = load > 0.9 ? 'warning' : undefined;
     const working = model.rung === 0 ? formatModel(model.label, model.scale) : model.rungLabel;
     this.#setTile('load', formatPercent(Math.min(1, load)), `${working}, ${formatDevice(model.device)}`, busy);
@@ -195,7 +195,7 @@ export class StatsPanel {
     );
     const resultBps = output?.bitrateBps ?? 0;
     const resultSize = formatSize(output?.width ?? 0, output?.height ?? 0);
-    // A viewer's own line decides what arrives here; the publisher is told what the server makes.
+    // A viewer's own line decides what arrives here; the publisher reads what the server makes.
     const shown = uplink === undefined ? downlink : undefined;
     const shownSize = shown !== undefined && shown.width > 0 ? formatSize(shown.width, shown.height) : resultSize;
     const shownFps = formatFps(shown?.fps ?? output?.framesPerSecond ?? 0);
@@ -242,9 +242,6 @@ export class StatsPanel {
     this.#setRow('device', formatDevice(model.device));
     this.#setRow('scale', `×${model.scale}`);
     this.#setRow('rung', model.rungLabel === '' ? String(model.rung) : model.rungLabel);
-    const note = rungNote(model);
-    this.#rungNote.hidden = note === undefined;
-    setText(this.#rungNote, note ?? '');
     this.#setRow('roundTrip', formatMs(uplink?.roundTripMs ?? downlink?.roundTripMs ?? viewer?.roundTripMs));
     this.#setRow('buffer', formatMs(downlink?.bufferMs));
     const clock = source.timestampsReplaced > 0 ? `; ${source.timestampsReplaced} unusable timestamps` : '';

@@ -1,17 +1,21 @@
 /** @import {LiveError} from './errors.js' */
 /** @import {LinkState} from './peer-link.js' */
 /** @import {SignalingState} from './signaling-client.js' */
-import { BroadcastListView, watchUrl } from './broadcast-list.js';
-import { openCapture } from './capture.js';
+import { BroadcastListView } from './broadcast-list.js';
+import { openBeside, openCapture } from './capture.js';
 import { CompareView } from './compare-view.js';
-import { byId, copyOnClick, h, setText } from './dom.js';
-import { insecureContextError, toLiveError } from './errors.js';
-import { formatDuration } from './format.js';
+import { byId } from './dom.js';
+import { drainNotice, insecureContextError, toLiveError } from './errors.js';
+import { drawIcons } from './icons.js';
+import { LiveCard } from './live-card.js';
+import { LiveControls } from './live-controls.js';
+import { LiveLock, isLiveElsewhere, locksWork } from './live-lock.js';
 import { Notice } from './notice.js';
 import { PublishForm } from './publish-form.js';
 import { Publisher } from './publisher.js';
+import { ScaledPreview } from './scaled-preview.js';
 import { ServerStatus } from './server-status.js';
-import { TabStore } from './settings.js';
+import { PageStore, suggestName } from './settings.js';
 import { SignalingClient } from './signaling-client.js';
 import { StatsPanel } from './stats-panel.js';
 import { WakeLock } from './wake-lock.js';
@@ -20,85 +24,233 @@ import { WatchSession } from './watch-session.js';
 /** @typedef {import('./capture.js').Capture} Capture */
 /**
  * @typedef {{kind: 'idle'}
- *   | {kind: 'capturing', cancelled: boolean}
- *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined, sinceMs: number | undefined}} StudioState
+ *   | {kind: 'opening', cancelled: boolean}
+ *   | {kind: 'preview', capture: Capture}
+ *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined}} StudioState
  */
+
+/** What the first screen compares: a frame of the sample clip, and what the model that ships by default makes of it. */
+const EXAMPLE = /** @type {const} */ ([
+  { src: '/assets/sample-sent.jpg', label: 'You upload 320×180' },
+  { src: '/assets/sample-result.jpg', label: 'Viewers watch 1280×720' },
+]);
 
 /** The main page: publishes and shows what comes back. */
 class Studio {
-  #store = new TabStore();
+  #store = new PageStore({ sharedTokens: locksWork() });
   #signaling = new SignalingClient();
   #notice = new Notice(byId('notice', HTMLElement));
   #view = new CompareView(byId('compare', HTMLElement));
   #stats = new StatsPanel(byId('stats', HTMLElement), 'publisher');
   #form = new PublishForm(this.#store.load());
   #list = new BroadcastListView(byId('broadcasts', HTMLElement), byId('capacity', HTMLElement));
-  #liveCard = byId('live-card', HTMLElement);
-  #liveTitle = byId('live-title', HTMLElement);
-  #liveLink = byId('live-link', HTMLInputElement);
-  #clock = byId('live-clock', HTMLElement);
+  #card = new LiveCard();
+  #controls = new LiveControls(byId('live-controls', HTMLElement));
+  #status = new ServerStatus(byId('status', HTMLElement), this.#signaling);
+  #lock = new LiveLock();
   #wakeLock = new WakeLock();
+  /** @type {ScaledPreview | undefined} */
+  #preview;
+  /** The suggested name of a tab beside the one that is live under the channel's name. @type {string | undefined} */
+  #substitute;
+  #greeted = false;
   /** @type {StudioState} */
   #state = { kind: 'idle' };
 
   start() {
-    new ServerStatus(byId('status', HTMLElement), this.#signaling);
     this.#form.onStart.add(() => void this.#goLive());
     this.#form.onStop.add(() => this.#stop());
+    this.#form.onPreview.add(() => void this.#togglePreview());
+    this.#form.onSource.add(() => void this.#changeSource());
     this.#form.onChange.add((settings) => {
-      this.#store.save(settings);
+      this.#save();
+      this.#preview?.setHeight(settings.height);
       if (this.#state.kind === 'publishing') void this.#state.publisher.setQuality(settings);
+      else if (this.#state.kind === 'preview') void this.#state.capture.setHeight(settings.height);
       else this.#explainKind();
     });
-    this.#signaling.onList.add((list) => this.#list.show(list));
+    this.#controls.onPause.add((paused) => void this.#pause(paused));
+    this.#view.bar.onSound.add((on) => this.#warnOfFeedback(on));
+    this.#signaling.onList.add((list) => {
+      this.#list.show(list);
+      this.#greet(list.broadcasts.map(({ name }) => name));
+    });
     this.#signaling.onState.add((state) => this.#onSignaling(state));
-    copyOnClick(byId('live-copy', HTMLButtonElement), () => this.#liveLink.value);
-    this.#liveLink.addEventListener('focus', () => this.#liveLink.select());
-    setInterval(() => this.#tick(), 1000);
-    const settings = this.#form.settings;
-    this.#store.save(settings);
-    if (!isSecureContext && settings.kind !== 'file') this.#form.choose('sample');
-    this.#showEmpty();
-    this.#signaling.connect();
+    this.#signaling.onDraining.add(() => this.#notice.show(drainNotice()));
+    byId('try-sample', HTMLButtonElement).addEventListener('click', () => {
+      this.#form.choose('sample');
+      this.#save();
+      void this.#goLive();
+    });
+    if (!isSecureContext && this.#form.settings.kind !== 'file') this.#form.choose('sample');
+    this.#showFirstScreen();
+    void this.#claimName().then(() => this.#signaling.connect());
+  }
+
+  /** The channel's name, unless another tab of this browser is live under it: then a name for this tab alone. */
+  async #claimName() {
+    const { name } = this.#form.settings;
+    const copied = !locksWork() && performance.getEntriesByType('navigation').every((entry) => !isReload(entry));
+    // A tab that was duplicated has a copy of the first one's storage, token included.
+    if (copied) this.#store.forgetResumeToken(name);
+    else if (await isLiveElsewhere(name)) {
+      this.#substitute = suggestName();
+      this.#form.setName(this.#substitute);
+    }
+    this.#save();
+  }
+
+  #save() {
+    const { settings } = this.#form;
+    this.#store.save(settings, { keepName: settings.name !== this.#substitute });
   }
 
   async #goLive() {
-    const settings = this.#form.settings;
-    /** @type {Extract<StudioState, {kind: 'capturing'}>} */
-    const capturing = { kind: 'capturing', cancelled: false };
-    this.#state = capturing;
-    this.#notice.clear();
-    this.#form.setPhase('starting');
-    this.#view.setOverlay({ title: settings.kind === 'camera' ? 'Asking for the camera' : 'Starting', busy: true });
+    const { settings, request } = this.#form;
+    const ready = this.#state.kind === 'preview' ? this.#state.capture : undefined;
+    const opening = this.#open(settings.kind);
     try {
-      const { file, deviceId } = this.#form;
-      const request = { ...settings, ...(file && { file }), ...(deviceId && { deviceId }) };
-      const capture = await openCapture(request);
-      if (capturing.cancelled) capture.close();
+      if (!(await this.#lock.take(settings.name))) {
+        ready?.close();
+        this.#stop();
+        this.#form.setNameError('This name is live in another tab of this browser. Choose another name.');
+        return;
+      }
+      const capture = ready ?? (await openCapture(request));
+      if (opening.cancelled) capture.close();
       else this.#publish(capture);
     } catch (thrown) {
-      if (!capturing.cancelled) this.#fail(toLiveError(thrown));
+      if (!opening.cancelled) this.#fail(toLiveError(thrown));
     }
+  }
+
+  async #togglePreview() {
+    if (this.#state.kind === 'preview') return this.#stop();
+    const opening = this.#open(this.#form.settings.kind);
+    try {
+      const capture = await openCapture(this.#form.request);
+      if (opening.cancelled) capture.close();
+      else this.#showPreviewOf(capture);
+    } catch (thrown) {
+      if (!opening.cancelled) this.#fail(toLiveError(thrown));
+    }
+  }
+
+  /** @param {string} kind */
+  #open(kind) {
+    /** @type {Extract<StudioState, {kind: 'opening'}>} */
+    const opening = { kind: 'opening', cancelled: false };
+    if (this.#state.kind !== 'preview') this.#view.showNothing();
+    this.#state = opening;
+    this.#notice.clear();
+    this.#form.setPhase('starting');
+    this.#leaveFirstScreen();
+    const titles = { camera: 'Allow the camera', screen: 'Choose what to share' };
+    this.#view.setOverlay({ title: titles[/** @type {'camera'} */ (kind)] ?? 'Starting', busy: true });
+    return opening;
+  }
+
+  /** @param {Capture} capture */
+  #showPreviewOf(capture) {
+    this.#state = { kind: 'preview', capture };
+    this.#form.setPhase('preview');
+    this.#view.setOverlay(undefined);
+    this.#use(capture, false);
+    capture.onEnded.add((error) => this.#endedBy(capture, error));
+  }
+
+  /** Shows a capture, its controls and where it comes from. @param {Capture} capture @param {boolean} live */
+  #use(capture, live) {
+    const watching = this.#state.kind === 'publishing' && this.#state.watch !== undefined;
+    if (!watching) this.#showOwn(capture, live ? 'Your picture' : 'Preview, not live');
+    this.#controls.show(capture, live);
+    void this.#form.showDevices(capture.stream);
+  }
+
+  /** @param {Capture} capture @param {string} label */
+  #showOwn(capture, label) {
+    this.#endPreview();
+    this.#preview = new ScaledPreview(capture, this.#form.settings.height);
+    this.#view.showPreview(this.#preview.stream, label);
+  }
+
+  /** It costs a decoder and a canvas: no longer than it is seen. */
+  #endPreview() {
+    this.#preview?.close();
+    this.#preview = undefined;
   }
 
   /** @param {Capture} capture */
   #publish(capture) {
     const settings = this.#form.settings;
+    const { name } = settings;
     const publisher = new Publisher({
       signaling: this.#signaling,
       store: this.#store,
       capture,
-      name: settings.name,
+      name,
       quality: settings,
     });
-    this.#state = { kind: 'publishing', publisher, capture, watch: undefined, sinceMs: undefined };
-    void this.#form.refreshCameras();
-    this.#view.showPreview(capture.stream, `${capture.label}, before sending`);
-    capture.onEnded.add((error) => this.#fail(error));
+    const fromPreview = this.#preview !== undefined;
+    this.#state = { kind: 'publishing', publisher, capture, watch: undefined };
+    this.#use(capture, true);
+    if (!fromPreview) capture.onEnded.add((error) => this.#endedBy(capture, error));
     publisher.onState.add((state) => this.#onPublisher(state));
     publisher.onUplink.add((uplink) => this.#stats.update({ uplink }));
-    publisher.onStats.add(({ broadcast }) => this.#stats.update({ broadcast }));
     publisher.start();
+  }
+
+  /** A capture that was replaced ends without a word. @param {Capture} capture @param {LiveError} error */
+  #endedBy(capture, error) {
+    if ('capture' in this.#state && this.#state.capture === capture) this.#fail(error);
+  }
+
+  /** Another source, camera or microphone in the preview, or while live. */
+  async #changeSource() {
+    const before = this.#state;
+    if (before.kind !== 'preview' && before.kind !== 'publishing') return;
+    const { request } = this.#form;
+    if (request.kind === 'file' && request.file === undefined) return;
+    try {
+      const capture = await openBeside(request, before.capture);
+      if (this.#state !== before) return capture.close();
+      this.#notice.clear();
+      if (before.kind === 'preview') {
+        before.capture.close();
+        this.#showPreviewOf(capture);
+        return;
+      }
+      before.capture = capture;
+      capture.onEnded.add((error) => this.#endedBy(capture, error));
+      await before.publisher.replaceCapture(capture);
+      this.#use(capture, true);
+    } catch (thrown) {
+      const { message, remedy } = toLiveError(thrown);
+      this.#form.choose(before.capture.kind);
+      this.#notice.show({ tone: 'error', title: message, text: remedy });
+    }
+  }
+
+  /** @param {boolean} paused */
+  async #pause(paused) {
+    if (this.#state.kind !== 'publishing') return;
+    const { publisher, capture } = this.#state;
+    try {
+      await (paused ? publisher.pauseVideo() : publisher.resumeVideo());
+      this.#controls.setPaused(paused);
+      if (!paused) void this.#form.showDevices(capture.stream);
+    } catch (thrown) {
+      const { message, remedy } = toLiveError(thrown);
+      this.#notice.show({ tone: 'error', title: message, text: remedy });
+    }
+  }
+
+  /** @param {boolean} on */
+  #warnOfFeedback(on) {
+    if (on && this.#controls.microphoneOpen) {
+      const text = 'Your microphone is on: without headphones, viewers hear an echo.';
+      this.#notice.show({ tone: 'info', title: 'Use headphones to listen here.', text });
+    } else if (!on) this.#notice.clear();
   }
 
   /** @param {LinkState} link */
@@ -107,18 +259,23 @@ class Studio {
     if (state.kind !== 'publishing') return;
     switch (link.kind) {
       case 'connected':
-        this.#onAir(state);
+        this.#connected(state);
         break;
       case 'failed':
-        this.#fail(link.error);
+        this.#fail(link.error, state.watch !== undefined);
         break;
       case 'waiting':
-        this.#notice.show({ tone: 'warning', title: link.error.message, text: `Trying again. ${link.error.remedy}` });
+        this.#card.interrupt();
+        this.#notice.show({ tone: 'warning', title: link.error.message, text: link.error.remedy });
         break;
       case 'interrupted':
-        this.#notice.show({ tone: 'warning', title: 'Your uplink is interrupted.', text: 'Looking for a new path.' });
+        this.#card.interrupt();
         break;
       case 'offline':
+        this.#card.interrupt();
+        this.#stats.clear();
+        // The own picture instead of black while the server is away.
+        this.#showOwn(state.capture, 'Your picture');
         if (state.watch === undefined) this.#view.setOverlay({ title: 'Waiting for the server', busy: true });
         break;
       case 'negotiating':
@@ -126,75 +283,92 @@ class Studio {
         if (state.watch === undefined) this.#view.setOverlay({ title: 'Connecting', busy: true });
         break;
     }
-    this.#liveTitle.dataset['state'] = link.kind;
   }
 
   /** @param {Extract<StudioState, {kind: 'publishing'}>} state */
-  #onAir(state) {
+  #connected(state) {
     const { name } = state.publisher;
     this.#notice.clear();
     this.#form.setPhase('live');
     this.#wakeLock.set(true);
-    state.sinceMs ??= Date.now();
-    this.#liveCard.hidden = false;
-    this.#liveLink.value = watchUrl(name);
-    byId('live-open', HTMLAnchorElement).href = watchUrl(name);
     this.#list.setOwn(name);
-    if (state.watch !== undefined) return;
-    state.watch = new WatchSession({ signaling: this.#signaling, name, view: this.#view, stats: this.#stats });
-    state.watch.start();
+    if (state.watch !== undefined) {
+      this.#card.show(name);
+      return;
+    }
+    const signaling = this.#signaling;
+    const watch = new WatchSession({
+      signaling,
+      name,
+      view: this.#view,
+      stats: this.#stats,
+      status: this.#status,
+      own: true,
+    });
+    state.watch = watch;
+    watch.onPlaying.add((playing) => playing && this.#endPreview());
+    watch.onBroadcast.add((broadcast) => {
+      if (broadcast === 'live') this.#card.show(name);
+    });
+    watch.start();
   }
 
   #stop() {
-    if (this.#state.kind === 'capturing') this.#state.cancelled = true;
-    if (this.#state.kind === 'publishing') {
-      const { publisher, watch } = this.#state;
-      watch?.close();
-      publisher.close();
-      this.#store.forgetResumeToken(publisher.name);
+    const state = this.#state;
+    if (state.kind === 'opening') state.cancelled = true;
+    if (state.kind === 'preview') state.capture.close();
+    if (state.kind === 'publishing') {
+      state.watch?.close();
+      state.publisher.close();
+      this.#store.forgetResumeToken(state.publisher.name);
     }
     this.#state = { kind: 'idle' };
+    this.#lock.release();
+    this.#endPreview();
+    this.#controls.show(undefined, false);
     this.#form.setPhase('idle');
     this.#wakeLock.set(false);
-    this.#liveCard.hidden = true;
+    this.#card.hide();
     this.#list.setOwn('');
     this.#stats.clear();
-    this.#view.showNothing();
-    this.#showEmpty();
+    this.#notice.clear();
+    this.#showFirstScreen();
   }
 
-  /** @param {LiveError} error */
-  #fail(error) {
-    // Others may hold the name only for now: the token stays, so that this tab can come back.
+  /** @param {LiveError} error @param {boolean} [wasLive] */
+  #fail(error, wasLive = false) {
+    // Others may hold the name only for now: the token stays, so that this browser can come back.
     const keep = this.#state.kind === 'publishing' ? this.#state.publisher.name : undefined;
     const token = keep === undefined ? undefined : this.#store.resumeToken(keep);
+    const taken = error.code === 'broadcast.nameTaken';
     this.#stop();
-    if (keep !== undefined && token !== undefined && error.code !== 'broadcast.nameTaken') {
-      this.#store.keepResumeToken(keep, token);
-    }
-    this.#notice.show({ tone: 'error', title: error.message, text: error.remedy });
-    if (error.code === 'broadcast.nameTaken') this.#form.setNameError('This name is in use; choose another.');
+    if (keep !== undefined && token !== undefined && !taken) this.#store.keepResumeToken(keep, token);
+    if (taken && wasLive) {
+      this.#notice.show({ tone: 'info', title: 'This broadcast moved to another tab.', text: 'It is live there.' });
+    } else if (taken) this.#form.setNameError('This name is in use. Choose another name.');
+    else this.#notice.show({ tone: 'error', title: error.message, text: error.remedy });
   }
 
   /** @param {SignalingState} state */
   #onSignaling(state) {
-    if (state.kind === 'open' && this.#state.kind === 'idle') this.#welcome();
+    this.#list.setReachable(state.kind === 'open' || state.kind === 'idle');
     if (state.kind === 'refused') this.#fail(state.error);
-    if (state.kind === 'waiting') {
-      this.#notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
-    }
-    if (this.#state.kind === 'idle') this.#showEmpty();
+    if (state.kind === 'open' && this.#state.kind === 'idle') this.#explainKind();
+    if (state.kind !== 'waiting') return;
+    // While live this stands over the picture already.
+    const known = this.#state.kind === 'publishing' && state.error.code === 'page.disconnected';
+    if (known) this.#notice.clear();
+    else this.#notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
   }
 
-  /** Connected, and nothing is sent yet. */
-  #welcome() {
+  /** The server keeps this browser's name for its return. @param {readonly string[]} names */
+  #greet(names) {
     const { name } = this.#form.settings;
-    if (this.#store.resumeToken(name) === undefined) {
-      this.#explainKind();
-      return;
-    }
+    if (this.#greeted) return;
+    this.#greeted = true;
+    if (this.#state.kind !== 'idle' || !names.includes(name) || this.#store.resumeToken(name) === undefined) return;
     const text = 'Go live again and your viewers carry on under the same link.';
-    this.#notice.show({ tone: 'info', title: `This tab was live as “${name}”.`, text });
+    this.#notice.show({ tone: 'info', title: `You were live as “${name}”.`, text });
   }
 
   /** What a person should know about the chosen source before starting. */
@@ -206,25 +380,21 @@ class Studio {
     } else if (this.#signaling.state.kind === 'open') this.#notice.clear();
   }
 
-  #tick() {
-    if (this.#state.kind !== 'publishing' || this.#state.sinceMs === undefined) return;
-    setText(this.#clock, formatDuration(Date.now() - this.#state.sinceMs));
+  #showFirstScreen() {
+    document.body.dataset['screen'] = 'first';
+    this.#view.setOverlay(undefined);
+    this.#view.showExample(...EXAMPLE);
   }
 
-  #showEmpty() {
-    const { state } = this.#signaling;
-    const factor = state.kind === 'open' ? `${state.welcome.model.scale} times` : 'several times';
-    const steps = [
-      'Choose a camera, a screen, a file or the sample clip',
-      'Go live at 180 to 360 lines',
-      'Share the link',
-    ];
-    this.#view.setOverlay({
-      title: 'A small picture up, a large one down',
-      text: `Send a few hundred kilobits a second. The server makes the picture ${factor} as wide and high for every viewer.`,
-      extra: h('ol', { class: 'how' }, ...steps.map((step) => h('li', {}, step))),
-    });
+  #leaveFirstScreen() {
+    document.body.dataset['screen'] = 'stream';
   }
 }
 
+/** @param {PerformanceEntry} entry */
+function isReload(entry) {
+  return /** @type {PerformanceNavigationTiming} */ (entry).type === 'reload';
+}
+
+drawIcons();
 new Studio().start();

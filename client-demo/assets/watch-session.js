@@ -1,10 +1,14 @@
 /** @import {CompareView, Overlay} from './compare-view.js' */
 /** @import {LinkState} from './peer-link.js' */
 /** @import {SignalingClient} from './signaling-client.js' */
+/** @import {ServerStatus} from './server-status.js' */
 /** @import {StatsPanel} from './stats-panel.js' */
 /** @import {SessionState} from '../../server/signaling/protocol.ts' */
+import { h } from './dom.js';
 import { Listeners } from './listeners.js';
 import { Viewer } from './viewer.js';
+
+const AUTOMATIC = 'No action needed; reconnecting automatically.';
 
 /** One watched broadcast on a page: brings a Viewer's news into the stage and the figures. */
 export class WatchSession {
@@ -12,15 +16,19 @@ export class WatchSession {
   #viewer;
   #view;
   #stats;
+  #status;
   /** @type {SessionState} */
   #broadcast = 'waiting';
-  #reason = '';
   #playing = false;
   #wasPlaying = false;
+  #waitingSinceMs = Date.now();
+  #own;
   #timer;
 
   /** True while a moving picture of the server is shown. @type {Listeners<boolean>} */
   onPlaying = new Listeners();
+  /** @type {Listeners<SessionState>} */
+  onBroadcast = new Listeners();
 
   /**
    * @param {object} options
@@ -28,23 +36,32 @@ export class WatchSession {
    * @param {string} options.name
    * @param {CompareView} options.view
    * @param {StatsPanel} options.stats
+   * @param {ServerStatus} options.status
+   * @param {boolean} [options.own] the broadcast of this page
    */
-  constructor({ signaling, name, view, stats }) {
+  constructor({ signaling, name, view, stats, status, own = false }) {
+    this.#own = own;
+    this.#status = status;
     this.#name = name;
     this.#view = view;
     this.#stats = stats;
     this.#viewer = new Viewer({ signaling, name, source: true });
     this.#viewer.onTracks.add((tracks) => {
       this.#playing = false;
-      view.showTracks(tracks);
+      view.prepareTracks(tracks);
       this.#awaitPicture(tracks.result);
     });
-    this.#viewer.onState.add(() => this.#render());
-    this.#viewer.onBroadcastState.add(({ state, reason }) => {
+    this.#viewer.onState.add(({ kind }) => {
+      if (kind === 'offline') this.#clearFigures();
+      this.#render();
+    });
+    this.#viewer.onBroadcastState.add(({ state }) => {
+      if (state === 'waiting') {
+        if (this.#broadcast !== 'waiting') this.#waitingSinceMs = Date.now();
+        this.#clearFigures();
+      }
       this.#broadcast = state;
-      this.#reason = reason;
-      // Old figures would look like present ones.
-      if (state === 'waiting') stats.clear();
+      this.onBroadcast.emit(state);
       this.#render();
     });
     this.#viewer.onStats.add(({ broadcast, viewer }) => {
@@ -52,6 +69,7 @@ export class WatchSession {
       stats.update({ broadcast, ...(viewer === undefined ? {} : { viewer }) });
       view.setFacts(broadcast.source, broadcast.output, broadcast.model, broadcast.addedLatencyMs.p50);
       view.setAudioPresent(broadcast.audio.present);
+      if (broadcast.output.width > 0) status.showModel(broadcast.model);
     });
     this.#viewer.onDownlink.add((downlink) => {
       if (this.#broadcast === 'waiting') return;
@@ -72,8 +90,14 @@ export class WatchSession {
   close() {
     clearInterval(this.#timer);
     this.#viewer.close();
-    this.#stats.clear();
+    this.#clearFigures();
     this.#view.setOverlay(undefined);
+  }
+
+  /** Old figures would look like present ones. */
+  #clearFigures() {
+    this.#stats.clear();
+    this.#status.showModel(undefined);
   }
 
   /** @param {MediaStream} stream the picture counts as playing once a frame of it was shown */
@@ -81,12 +105,15 @@ export class WatchSession {
     const { result } = this.#view.videos;
     const shown = () => {
       if (result.srcObject !== stream) return;
+      if (this.#playing) return;
       this.#playing = true;
       this.#wasPlaying = true;
+      this.#view.startLive();
       this.#render();
     };
+    // Whichever comes first: a covered video may be left out by the compositor.
     if ('requestVideoFrameCallback' in result) result.requestVideoFrameCallback(shown);
-    else /** @type {HTMLVideoElement} */ (result).addEventListener('timeupdate', shown, { once: true });
+    result.addEventListener('timeupdate', shown, { once: true });
   }
 
   #render() {
@@ -99,9 +126,9 @@ export class WatchSession {
   #describe(link) {
     switch (link.kind) {
       case 'offline':
-        return { title: 'Connection lost', text: 'The page reconnects by itself.', busy: true };
+        return { title: 'Connection lost', text: AUTOMATIC, busy: true };
       case 'interrupted':
-        return { title: 'The line is interrupted', text: 'Looking for a new path to the server.', busy: true };
+        return { title: 'The connection is interrupted', text: AUTOMATIC, busy: true };
       case 'waiting': {
         const seconds = Math.max(1, Math.ceil((link.retryAtMs - Date.now()) / 1000));
         return { title: link.error.message, text: `Trying again in ${seconds} s. ${link.error.remedy}`, busy: true };
@@ -120,11 +147,14 @@ export class WatchSession {
   /** @returns {Overlay | undefined} */
   #describeBroadcast() {
     if (this.#broadcast === 'paused') {
-      return { title: 'Paused', text: this.#reason || 'The publisher sends no picture right now.' };
+      if (this.#own) return { title: 'Paused', text: 'Viewers see no video until you resume.' };
+      return { title: 'Paused', text: 'No video is arriving from the broadcaster.' };
     }
-    if (this.#broadcast === 'waiting') {
-      const title = this.#wasPlaying ? `“${this.#name}” has gone off air` : `“${this.#name}” is not live yet`;
-      return { title, text: 'The picture starts here as soon as it is on air.', busy: true };
+    if (this.#broadcast === 'waiting' && !this.#own) {
+      const title = this.#wasPlaying ? `“${this.#name}” has gone off air` : `“${this.#name}” is not live`;
+      const since = new Date(this.#waitingSinceMs).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+      const extra = h('a', { class: 'link-button', href: '/' }, 'See what is live');
+      return { title, text: `Waiting since ${since}. The picture starts here by itself.`, extra };
     }
     return this.#playing ? undefined : { title: 'Waiting for the first picture', busy: true };
   }

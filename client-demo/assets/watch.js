@@ -1,7 +1,8 @@
 import { watchUrl } from './broadcast-list.js';
-import { isBroadcastName, nameOfPath } from './broadcast-name.js';
+import { nameOfPath } from './broadcast-name.js';
 import { CompareView } from './compare-view.js';
 import { byId, copyButton } from './dom.js';
+import { drainNotice } from './errors.js';
 import { Notice } from './notice.js';
 import { ServerStatus } from './server-status.js';
 import { SignalingClient } from './signaling-client.js';
@@ -9,34 +10,33 @@ import { StatsPanel } from './stats-panel.js';
 import { WakeLock } from './wake-lock.js';
 import { WatchSession } from './watch-session.js';
 
-/** The watch-only page: /watch/<name>. */
+/** The watch-only page: /watch/<name>. The server serves it under possible names only. */
 const name = nameOfPath(location.pathname);
-const valid = isBroadcastName(name);
-
-document.title = `${name} · FlashVSR Live`;
+const title = `${name} · FlashVSR Live`;
+document.title = title;
 byId('title', HTMLElement).textContent = name;
+byId('actions', HTMLElement).append(copyButton(() => watchUrl(name), 'Copy the link to this page'));
 
+const signaling = new SignalingClient();
 const notice = new Notice(byId('notice', HTMLElement));
-const view = new CompareView(byId('compare', HTMLElement));
+// A link leads to the picture; comparing is a choice.
+const view = new CompareView(byId('compare', HTMLElement), { mode: 'result' });
+const status = new ServerStatus(byId('status', HTMLElement), signaling);
+const stats = new StatsPanel(byId('stats', HTMLElement), 'viewer');
+const session = new WatchSession({ signaling, name, view, stats, status });
+const wakeLock = new WakeLock();
 
-if (valid) {
-  byId('actions', HTMLElement).append(copyButton(() => watchUrl(name), 'Copy the link to this page'));
-  const signaling = new SignalingClient();
-  new ServerStatus(byId('status', HTMLElement), signaling);
-  const stats = new StatsPanel(byId('stats', HTMLElement), 'viewer');
-  const session = new WatchSession({ signaling, name, view, stats });
-  const wakeLock = new WakeLock();
-  session.onPlaying.add((playing) => wakeLock.set(playing));
-  signaling.onState.add((state) => {
-    if (state.kind === 'refused' || (state.kind === 'waiting' && state.attempt > 1)) {
-      notice.show({ tone: 'error', title: state.error.message, text: state.error.remedy });
-    } else if (state.kind === 'open') notice.clear();
-  });
-  signaling.connect();
-  session.start();
-} else {
-  view.setOverlay({
-    title: 'There is no such broadcast',
-    text: 'The name in the address is not one a broadcast can have.',
-  });
-}
+session.onPlaying.add((playing) => {
+  wakeLock.set(playing);
+  document.title = playing ? `Live: ${title}` : title;
+});
+signaling.onDraining.add(() => notice.show(drainNotice()));
+signaling.onState.add((state) => {
+  // That the connection is lost stands over the picture already.
+  const known = state.kind === 'waiting' && state.error.code === 'page.disconnected';
+  if ((state.kind === 'refused' || state.kind === 'waiting') && !known) {
+    notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
+  } else if (state.kind === 'open' || known) notice.clear();
+});
+signaling.connect();
+session.start();

@@ -12,9 +12,11 @@ import {
   realDrops,
   rungNote,
 } from '../assets/format.js';
+import { loudness } from '../assets/level-meter.js';
+import { isLocalAddress } from '../assets/live-card.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { estimateSavings } from '../assets/savings.js';
-import { TabStore, scaleDownFactor, suggestName } from '../assets/settings.js';
+import { PageStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
 import { TrackSync } from '../assets/track-sync.js';
 import { NAME_PATTERN, isBroadcastName, nameOfPath, namePath } from '../assets/broadcast-name.js';
@@ -67,11 +69,22 @@ describe('format', () => {
 
 describe('rungNote', () => {
   it('says why the result is not the best the model can make, and nothing when it is', () => {
-    const model = { label: 'nano x4', rung: 0, rungLabel: 'nano x4', rungCause: 'load' as const };
+    const model = {
+      label: 'nano x4',
+      superResolution: true,
+      rung: 0,
+      rungLabel: 'nano x4',
+      rungCause: 'load' as const,
+    };
     expect(rungNote(model)).toBeUndefined();
-    expect(rungNote({ ...model, rung: 1, rungLabel: 'mini x4' })).toMatch(/at its limit.*mini x4/);
-    expect(rungNote({ ...model, rung: 2, rungLabel: 'nano x2', rungCause: 'size' })).toMatch(
-      /too large for nano x4.*nano x2/,
+    expect(rungNote({ ...model, rung: 1, rungLabel: 'mini x4' })).toBe(
+      'The server is busy: a lighter model for now (mini x4).',
+    );
+    expect(rungNote({ ...model, rung: 3, rungLabel: 'bicubic resize' })).toBe(
+      'The server is busy: plain scaling for now, no super-resolution.',
+    );
+    expect(rungNote({ ...model, rung: 2, rungLabel: 'nano x2', rungCause: 'size' })).toBe(
+      'This picture is too large for nano x4 on this server: a lighter model (nano x2).',
     );
   });
 });
@@ -116,19 +129,49 @@ describe('settings', () => {
       setItem: (key: string, value: string) => void map.set(key, value),
       removeItem: (key: string) => void map.delete(key),
     } as unknown as Storage;
-    const store = new TabStore(storage);
+    const store = new PageStore({ tab: storage, browser: storage });
     store.save({ ...store.load(), name: 'stage', height: 270 });
     store.keepResumeToken('stage', 'secret');
-    const reloaded = new TabStore(storage);
+    const reloaded = new PageStore({ tab: storage, browser: storage });
     expect(reloaded.load()).toMatchObject({ name: 'stage', height: 270 });
     expect([reloaded.resumeToken('stage'), reloaded.resumeToken('other')]).toEqual(['secret', undefined]);
     reloaded.forgetResumeToken('stage');
     expect(reloaded.resumeToken('stage')).toBeUndefined();
     map.set([...map.keys()][0] ?? '', '{broken');
-    expect(new TabStore(storage).load().height).toBe(180);
+    expect(new PageStore({ tab: storage, browser: storage }).load().height).toBe(180);
     const full = { ...storage, setItem: () => expect.fail('full') } as unknown as Storage;
-    expect(() => new TabStore(full).keepResumeToken('a', 'b')).not.toThrow();
-    expect(new TabStore(undefined).load().maxBitrateBps).toBe(300_000);
+    expect(() => new PageStore({ tab: full, browser: full }).keepResumeToken('a', 'b')).not.toThrow();
+    expect(new PageStore({ tab: undefined, browser: undefined }).load().maxBitrateBps).toBe(300_000);
+  });
+
+  /** A Storage of its own: of one tab, or of the browser. */
+  const memory = () => {
+    const map = new Map<string, string>();
+    return {
+      getItem: (key: string) => map.get(key) ?? null,
+      setItem: (key: string, value: string) => void map.set(key, value),
+      removeItem: (key: string) => void map.delete(key),
+    } as unknown as Storage;
+  };
+
+  it('keeps the channel for the next tab, and a substitute for its own tab', () => {
+    const browser = memory();
+    const [first, second] = [memory(), memory()];
+    const channel = new PageStore({ tab: first, browser });
+    channel.save({ ...channel.load(), name: 'channel' });
+    channel.keepResumeToken('channel', 'proof');
+    const other = new PageStore({ tab: second, browser });
+    expect(other.load().name).toBe('channel');
+    expect(other.resumeToken('channel')).toBe('proof');
+    other.save({ ...other.load(), name: 'substitute', height: 360 }, { keepName: false });
+    expect(new PageStore({ tab: second, browser }).load().name).toBe('substitute');
+    expect(new PageStore({ tab: memory(), browser }).load()).toMatchObject({ name: 'channel', height: 360 });
+  });
+
+  it('shares no token where tabs cannot learn of each other', () => {
+    const browser = memory();
+    new PageStore({ tab: memory(), browser, sharedTokens: false }).keepResumeToken('channel', 'proof');
+    expect(new PageStore({ tab: memory(), browser, sharedTokens: false }).resumeToken('channel')).toBeUndefined();
   });
 });
 
@@ -286,7 +329,7 @@ describe('TrackSync', () => {
 });
 
 describe('fromServer', () => {
-  it('says "full" in plain words and keeps the operator’s', () => {
+  it('says "full" in plain words, without the operator’s settings', () => {
     const error = fromServer({
       code: 'engine.full',
       message: 'No stream left (limits.x).',
@@ -294,8 +337,25 @@ describe('fromServer', () => {
       retryable: true,
     });
     expect(error.message).toBe('The server is full right now.');
-    expect(error.remedy).toContain('limits.x');
+    expect(error.remedy).toBe('Try again when a broadcast has ended.');
     expect(error.retryable).toBe(true);
+  });
+});
+
+describe('loudness', () => {
+  const tone = (amplitude: number) => Float32Array.from({ length: 1024 }, (_, i) => amplitude * Math.sin(i));
+  it('maps a quiet room to 0 and full scale to 1', () => {
+    expect(loudness(new Float32Array(1024))).toBe(0);
+    expect(loudness(tone(0.0005))).toBe(0);
+    expect(loudness(tone(1))).toBeGreaterThan(0.9);
+    expect(loudness(tone(0.1))).toBeCloseTo(1 - 23 / 60, 1);
+  });
+});
+
+describe('isLocalAddress', () => {
+  it('knows the names that only the own computer can open', () => {
+    expect(['localhost', 'stage.localhost', '127.0.0.1', '127.8.8.8', '[::1]'].every(isLocalAddress)).toBe(true);
+    expect(['127.example.org', '192.168.1.7', 'localhost.example.org'].some(isLocalAddress)).toBe(false);
   });
 });
 

@@ -23,7 +23,7 @@ try {
   const page = await browser.newPage({ viewport: { width: 1280, height: 834 }, colorScheme: 'light' });
   await page.goto(app.url);
   await page.getByRole('radio', { name: 'Sample' }).check({ force: true });
-  await page.getByLabel('Name of the broadcast').fill('launch-day');
+  await page.getByLabel('Channel name').fill('launch-day');
   await page.getByRole('button', { name: 'Go live' }).click();
   await page.waitForTimeout(SETTLE_MS);
   await page.screenshot({ path: `${values.out}/page-wide.jpg`, type: 'jpeg', quality: 82 });
