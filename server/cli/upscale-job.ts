@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { TICKS_PER_PICTURE, VideoReader } from '../codec/video-reader.ts';
+import type { FileCodec } from '../codec/containers.ts';
 import { VideoWriter } from '../codec/video-writer.ts';
 import type { Config } from '../config/config.ts';
 import { resolveModel } from '../models/resolve.ts';
@@ -15,6 +16,10 @@ export interface UpscaleOptions {
   readonly model: Config['model'];
   readonly crf: number;
   readonly preset: string;
+  /** Absent: what the result's ending and size ask for. */
+  readonly codec?: FileCodec | undefined;
+  /** False: the result is silent; absent: true. */
+  readonly sound?: boolean | undefined;
   readonly overwrite: boolean;
   /** Absent: no progress. */
   readonly progress?: (total: number | undefined) => Progress;
@@ -77,8 +82,9 @@ export async function upscaleInto(
     const reader = await VideoReader.open(input, availableParallelism());
     try {
       const job = new UpscaleJob(reader, upscaler, target, options);
-      const { frames, width, height } = await job.run();
-      const { damagedPackets, notices } = reader;
+      const { frames, width, height, ...written } = await job.run();
+      const damagedPackets = reader.damagedPackets + written.damagedPackets;
+      const notices = [...reader.notices, ...written.notices];
       const seconds = (performance.now() - startedAt) / 1000;
       return { frames, damagedPackets, notices, width, height, label: upscaler.info.label, seconds };
     } finally {
@@ -116,7 +122,7 @@ class UpscaleJob {
     this.#options = options;
   }
 
-  async run(): Promise<{ frames: number; width: number; height: number }> {
+  async run(): Promise<Omit<UpscaleResult, 'label' | 'seconds'>> {
     const { info } = this.#reader;
     this.#stream = await this.#upscaler.openStream(
       { sourceWidth: info.width, sourceHeight: info.height },
@@ -141,7 +147,8 @@ class UpscaleJob {
       }
       await this.#writer?.finish();
       this.#progress?.finish(this.#written);
-      return { frames: this.#written, width: this.#writer?.width ?? 0, height: this.#writer?.height ?? 0 };
+      const { width = 0, height = 0, notices = [], damagedPackets = 0 } = this.#writer ?? {};
+      return { frames: this.#written, width, height, notices, damagedPackets };
     } finally {
       await this.#stream.close();
       await this.#writer?.close();
@@ -184,6 +191,8 @@ class UpscaleJob {
       crf: this.#options.crf,
       preset: this.#options.preset,
       threads: availableParallelism(),
+      codec: this.#options.codec,
+      sound: this.#options.sound ?? true,
     });
     return this.#writer;
   }

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
+import { FILE_CODECS, type FileCodec } from '../codec/containers.ts';
 import { configSchema, type Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { upscaleIsolated } from './isolated-upscale.ts';
@@ -14,6 +15,8 @@ interface Flags {
   readonly valueRange?: string;
   readonly crf: string;
   readonly preset: string;
+  readonly codec?: FileCodec;
+  readonly audio: boolean;
   readonly overwrite?: boolean;
 }
 
@@ -55,12 +58,16 @@ export function registerUpscale(program: Command): void {
     .option('--value-range <black,white>', 'of an ONNX model without a manifest (default: 0,1)')
     .option('--crf <quality>', 'x264 quality: 0 lossless, 18 close to the result, 28 small', '18')
     .option('--preset <preset>', 'x264 preset, ultrafast to veryslow', 'fast')
+    .addOption(new Option('--codec <codec>', 'of the result').choices(FILE_CODECS))
+    .option('--no-audio', 'leave the sound out')
     .option('--overwrite', 'replace an existing output file')
     .action(async (input: string, output: string, flags: Flags) => {
       const result = await upscaleIsolated(input, output, {
         model: modelConfig(flags),
         crf: number('crf', flags.crf, 0, 51),
         preset: flags.preset,
+        codec: flags.codec,
+        sound: flags.audio,
         overwrite: flags.overwrite ?? false,
         progress: (total) => createProgress({ total, unit: 'frames' }),
       });

@@ -46,7 +46,7 @@ const VIDEO_DECODERS = [
   ...['png', 'apng', 'gif', 'webp', 'bmp', 'tiff'],
 ];
 
-/** Sound is copied, not decoded; libav opens these to learn a stream's parameters. */
+/** Sound is copied where the container takes it; libav opens these to learn a stream's parameters, too. */
 const AUDIO_DECODERS = [
   ...[
     'aac',
@@ -110,6 +110,10 @@ export function inputOptions(protocols: readonly string[]): Dictionary {
 /** Also checked by libav's own name list (`codec_whitelist`) while it probes. */
 export function allowedDecoder(name: string | null): boolean {
   return name !== null && VIDEO_DECODERS.includes(name);
+}
+
+export function allowedSoundDecoder(name: string | null): boolean {
+  return name !== null && AUDIO_DECODERS.includes(name);
 }
 
 /** To be called before the decoder is opened. */

@@ -6,12 +6,13 @@ import {
   AVFMT_TS_DISCONT,
   AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
+  AV_DISPOSITION_ATTACHED_PIC,
   AV_NOPTS_VALUE,
   AV_PIX_FMT_YUV420P,
   AV_PIX_FMT_YUVJ420P,
   AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants';
-import { Frame, Packet, type CodecContext, type FormatContext, type Stream } from 'node-av/lib';
+import { Frame, Packet, type CodecContext, type Dictionary, type FormatContext, type Stream } from 'node-av/lib';
 import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/steps.ts';
 import { colourOf, setFrameColour } from './colour.ts';
@@ -51,6 +52,12 @@ export class VideoReader {
   readonly info: VideoInfo;
   readonly video: Stream;
   readonly audio: readonly Stream[];
+  /** All of the file, the pictures' too. */
+  readonly streams: readonly Stream[];
+  /** Title, date, place, … of the file. */
+  readonly metadata: Dictionary | null;
+  /** Cover art by its stream's index, as it lies in the file; known with the first item. */
+  readonly covers = new Map<number, Buffer>();
   /** Packets the decoder could not use. */
   damagedPackets = 0;
   /** What the user should know about how the file was read; complete when read() has ended. */
@@ -75,6 +82,8 @@ export class VideoReader {
     this.video = video;
     this.#format = format;
     this.#decoder = decoder;
+    this.streams = format.streams;
+    this.metadata = format.metadata;
     this.audio = format.streams.filter((stream) => stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO);
     this.info = videoInfo(format, video);
     this.#timeline = new FileTimeline(clockMayJump(format));
@@ -102,7 +111,7 @@ export class VideoReader {
   }
 
   /**
-   * Pictures and audio packets until the end of the file; the first picture first, or close to it.
+   * Pictures, and the packets of all other streams, until the end of the file; the first picture first, or close to it.
    * @throws AppError file.unreadable when the disk or the connection fails, or nothing can be decoded
    */
   async *read(): AsyncGenerator<ReadItem, void, undefined> {
@@ -141,6 +150,7 @@ export class VideoReader {
     const firsts = new Map<number, number>();
     for (const item of items) {
       const { index, timeBase, codecpar } = item.type === 'packet' ? item.stream : this.video;
+      if (item.type === 'packet' && this.#kinds.get(index) !== 'audio') continue;
       const pts = item.type === 'packet' ? item.packet.pts : item.pts;
       if (firsts.has(index) || pts === AV_NOPTS_VALUE) continue;
       if (item.type === 'packet' && item.packet.hasFlags(AV_PKT_FLAG_DISCARD)) continue;
@@ -162,7 +172,8 @@ export class VideoReader {
 
   /** Everything in the file's order, without jumps, by the file's own start. */
   async *#items(): AsyncGenerator<ReadItem, void, undefined> {
-    const audio = new Map(this.audio.map((stream) => [stream.index, stream]));
+    const others = new Map(this.streams.map((stream) => [stream.index, stream]));
+    others.delete(this.video.index);
     let last: PictureItem | undefined;
     const onPictures = function* (pictures: readonly PictureItem[]): Generator<ReadItem, void, undefined> {
       for (const picture of pictures) {
@@ -171,7 +182,12 @@ export class VideoReader {
       }
     };
     for (let packet = await this.#next(); packet !== undefined; packet = await this.#next()) {
-      const stream = audio.get(packet.streamIndex);
+      const stream = others.get(packet.streamIndex);
+      if (stream?.hasDisposition(AV_DISPOSITION_ATTACHED_PIC) === true) {
+        this.covers.set(stream.index, Buffer.from(packet.data ?? ''));
+        packet.free();
+        continue;
+      }
       if (stream !== undefined) {
         if (this.#isPreroll(packet, stream)) packet.free();
         else yield { type: 'packet', packet, stream };

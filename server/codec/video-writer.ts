@@ -3,19 +3,20 @@ import {
   AVERROR_EAGAIN,
   AVERROR_EOF,
   AVFMT_GLOBALHEADER,
-  AV_CODEC_FLAG_GLOBAL_HEADER,
-  AV_PIX_FMT_YUV420P,
+  AV_CODEC_ID_HEVC,
   AV_PKT_DATA_DISPLAYMATRIX,
-  FF_ENCODER_LIBX264,
 } from 'node-av/constants';
-import { Codec, CodecContext, CodecParameters, FormatContext, Packet, Rational, type Stream } from 'node-av/lib';
+import { FormatContext, Packet, Rational, type CodecContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
-import { libavColour } from './colour.ts';
-import { FramePool, frameOf } from './frame-picture.ts';
-import { check, libavMessage } from './native.ts';
-import type { VideoReader } from './video-reader.ts';
 import type { Picture } from '../media/picture.ts';
 import type { Colour } from '../media/types.ts';
+import { VIDEO_ENDINGS, containerOf, type Container, type FileCodec } from './containers.ts';
+import { chooseCodec, openFileEncoder } from './file-encoder.ts';
+import { FramePool, frameOf } from './frame-picture.ts';
+import { check, libavMessage } from './native.ts';
+import { keptMetadata } from './tracks/metadata.ts';
+import { Tracks } from './tracks/tracks.ts';
+import type { VideoReader } from './video-reader.ts';
 
 export interface VideoWriterOptions {
   readonly width: number;
@@ -25,6 +26,10 @@ export interface VideoWriterOptions {
   readonly crf: number;
   readonly preset: string;
   readonly threads: number;
+  /** Absent: what the container and the size ask for. */
+  readonly codec?: FileCodec | undefined;
+  /** False: the result is silent. */
+  readonly sound: boolean;
 }
 
 export interface WriteTarget {
@@ -34,26 +39,20 @@ export interface WriteTarget {
   readonly part: string;
 }
 
-const MUXERS: Readonly<Record<string, string>> = {
-  '.mp4': 'mp4',
-  '.m4v': 'mp4',
-  '.mov': 'mov',
-  '.mkv': 'matroska',
-  '.ts': 'mpegts',
-};
-
 /**
- * Writes H264 with the times, display matrix, sample aspect and audio of a source file. Odd sides lose their last column or
- * row, as in live encoding (encoder.ts).
+ * Writes a film with the times, display matrix, sample aspect, description and tracks (tracks/tracks.ts) of a source file. Odd sides
+ * lose their last column or row, as in live encoding (encoder.ts).
  */
 export class VideoWriter {
   readonly file: string;
   readonly width: number;
   readonly height: number;
+  /** Sentences for the user: what was chosen, converted or left out. */
+  readonly notices: readonly string[];
   readonly #format: FormatContext;
   readonly #encoder: CodecContext;
   readonly #video: Stream;
-  readonly #audio: ReadonlyMap<number, Stream>;
+  readonly #tracks: Tracks;
   readonly #source: VideoReader;
   readonly #packet: Packet;
   /** By pts, of pictures inside the encoder, which does not carry durations through. */
@@ -66,55 +65,61 @@ export class VideoWriter {
     source: VideoReader,
     format: FormatContext,
     encoder: CodecContext,
-    video: Stream,
-    audio: ReadonlyMap<number, Stream>,
+    { video, tracks, notices }: { video: Stream; tracks: Tracks; notices: readonly string[] },
   ) {
     this.file = file;
     this.width = encoder.width;
     this.height = encoder.height;
+    this.notices = notices;
     this.#source = source;
     this.#format = format;
     this.#encoder = encoder;
     this.#video = video;
-    this.#audio = audio;
+    this.#tracks = tracks;
     this.#packet = new Packet();
     this.#packet.alloc();
   }
 
-  /** @throws AppError file.unreadable with the reason and what to do */
+  /** Packets of tracks that could be neither copied nor converted. */
+  get damagedPackets(): number {
+    return this.#tracks.damagedPackets;
+  }
+
+  /** @throws AppError file.unwritable with the reason and what to do; config.invalid for a codec that the container lacks */
   static async open(target: WriteTarget, source: VideoReader, options: VideoWriterOptions): Promise<VideoWriter> {
     const file = target.name;
+    const container = containerFor(file);
+    const ending = path.extname(file);
+    const { framesPerSecond } = source.info;
+    const { codec, notice } = chooseCodec(options.codec, container, ending, { ...options, framesPerSecond });
     const format = new FormatContext();
-    const muxer = MUXERS[path.extname(file).toLowerCase()];
-    if (muxer === undefined)
-      throw unwritable(file, `its ending names no video format; use ${Object.keys(MUXERS).join(', ')}`);
     // A path from the root: libav would take a colon in a relative one for a protocol.
-    check(
-      format.allocOutputContext2(null, muxer, path.resolve(target.part)),
-      `Opening the ${muxer} format`,
-      'internal',
-    );
-    if (format.oformat === null) throw new AppError('internal', `This FFmpeg does not write ${muxer}.`);
+    const allocated = format.allocOutputContext2(null, container.muxer, path.resolve(target.part));
+    check(allocated, `Opening the ${container.muxer} format`, 'internal');
+    const globalHeader = format.oformat?.hasFlags(AVFMT_GLOBALHEADER) === true;
+    let encoder: CodecContext | undefined;
+    let tracks: Tracks | undefined;
     try {
-      const encoder = openEncoder(file, format, source, options);
-      const video = format.newStream(null);
-      video.codecpar.fromContext(encoder);
-      video.timeBase = source.video.timeBase;
-      video.sampleAspectRatio = sampleAspect(source);
-      const matrix = source.video.codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
-      if (matrix !== null) video.codecpar.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, matrix);
-      const audio = new Map(source.audio.map((stream) => [stream.index, copyStream(format, stream)]));
-      const opened = await format.openOutput();
-      if (opened < 0) throw unwritable(file, libavMessage(opened));
-      const written = await format.writeHeader(null);
-      if (written < 0) {
-        throw unwritable(
-          file,
-          `${format.oformat.name ?? 'the format'} does not take these streams (${libavMessage(written)}); try .mkv`,
-        );
-      }
-      return new VideoWriter(file, source, format, encoder, video, audio);
+      const { timeBase } = source.video;
+      const { sampleAspectRatio } = source;
+      encoder = openFileEncoder(file, {
+        ...options,
+        codec,
+        timeBase,
+        framesPerSecond,
+        sampleAspectRatio,
+        globalHeader,
+      });
+      const video = addVideo(format, encoder, source, container);
+      tracks = new Tracks(format, container, source, { ...options, ending, globalHeader });
+      const metadata = keptMetadata(source.metadata);
+      if (metadata !== undefined) format.metadata = metadata;
+      await writeHeader(file, format, tracks);
+      const notices = [...(notice === undefined ? [] : [notice]), ...tracks.notices];
+      return new VideoWriter(file, source, format, encoder, { video, tracks, notices });
     } catch (error) {
+      tracks?.close();
+      encoder?.freeContext();
       await format.closeOutput();
       format.freeContext();
       throw error;
@@ -140,24 +145,17 @@ export class VideoWriter {
     await this.#drain();
   }
 
-  /** Takes a packet of one of the source's audio streams and frees it. */
+  /** Takes a packet of one of the source's other streams and frees it. */
   async copy(packet: Packet, from: Stream): Promise<void> {
-    const to = this.#audio.get(from.index);
-    if (to !== undefined) {
-      packet.rescaleTs(from.timeBase, to.timeBase);
-      packet.streamIndex = to.index;
-      packet.pos = -1n;
-      await this.#put(packet);
-    }
-    packet.free();
+    this.#check(await this.#tracks.push(packet, from, this.#write));
   }
 
   /** Encodes what is inside and completes the file. */
   async finish(): Promise<void> {
     await this.#encoder.sendFrame(null);
     await this.#drain();
-    const code = await this.#format.writeTrailer();
-    if (code < 0) throw unwritable(this.file, libavMessage(code));
+    this.#check(await this.#tracks.finish(this.#write));
+    this.#check(await this.#format.writeTrailer());
     await this.close();
   }
 
@@ -166,6 +164,7 @@ export class VideoWriter {
     if (this.#closed) return;
     this.#closed = true;
     this.#encoder.freeContext();
+    this.#tracks.close();
     this.#packet.free();
     this.#pool?.close();
     await this.#format.closeOutput();
@@ -183,13 +182,14 @@ export class VideoWriter {
       this.#durations.delete(packet.pts);
       packet.rescaleTs(this.#source.video.timeBase, this.#video.timeBase);
       packet.streamIndex = this.#video.index;
-      await this.#put(packet);
+      this.#check(await this.#write(packet));
       packet.unref();
     }
   }
 
-  async #put(packet: Packet): Promise<void> {
-    const code = await this.#format.interleavedWriteFrame(packet);
+  readonly #write = (packet: Packet): Promise<number> => this.#format.interleavedWriteFrame(packet);
+
+  #check(code: number): void {
     if (code < 0) throw unwritable(this.file, libavMessage(code));
   }
 
@@ -202,51 +202,41 @@ export class VideoWriter {
   }
 }
 
-function openEncoder(
-  file: string,
-  format: FormatContext,
-  source: VideoReader,
-  options: VideoWriterOptions,
-): CodecContext {
-  const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
-  if (codec === null) throw new AppError('internal', 'This FFmpeg has no x264.');
-  const context = new CodecContext();
-  context.allocContext3(codec);
-  const { space, range, primaries, transfer } = libavColour(options.colour);
-  context.width = options.width & ~1;
-  context.height = options.height & ~1;
-  context.pixelFormat = AV_PIX_FMT_YUV420P;
-  context.timeBase = source.video.timeBase;
-  context.framerate = new Rational(Math.round(source.info.framesPerSecond * 1000), 1000);
-  context.sampleAspectRatio = sampleAspect(source);
-  context.threadCount = options.threads;
-  context.colorSpace = space;
-  context.colorRange = range;
-  context.colorPrimaries = primaries;
-  context.colorTrc = transfer;
-  if (format.oformat?.hasFlags(AVFMT_GLOBALHEADER) === true) context.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER);
-  const failures = [context.setOption('preset', options.preset), context.setOption('crf', String(options.crf))];
-  const code = Math.min(...failures) < 0 ? Math.min(...failures) : context.open2Sync(codec, null);
-  if (code >= 0) return context;
-  context.freeContext();
-  throw unwritable(
-    file,
-    `x264 does not take ${options.width}x${options.height}, preset ${options.preset} (${libavMessage(code)})`,
-  );
+function containerFor(file: string): Container {
+  const container = containerOf(file);
+  if (container !== undefined) return container;
+  throw unwritable(file, `its ending names no format of a video; use ${VIDEO_ENDINGS.join(', ')}`);
 }
 
-function sampleAspect({ sampleAspectRatio: { num, den } }: VideoReader): Rational {
-  return new Rational(num, den);
+function addVideo(format: FormatContext, encoder: CodecContext, source: VideoReader, container: Container): Stream {
+  const { num, den } = source.sampleAspectRatio;
+  const video = format.newStream(null);
+  video.codecpar.fromContext(encoder);
+  // What Apple's players ask for: parameter sets in the header alone.
+  if (container.chapters === 'mp4' && encoder.codecId === AV_CODEC_ID_HEVC) video.codecpar.codecTag = 'hvc1';
+  video.timeBase = source.video.timeBase;
+  video.sampleAspectRatio = new Rational(num, den);
+  video.disposition = source.video.disposition;
+  const metadata = keptMetadata(source.video.metadata);
+  if (metadata !== undefined) video.metadata = metadata;
+  // Time codes count frames by it; else it would be a promise of a constant rate.
+  const { num: frames, den: seconds } = source.video.avgFrameRate;
+  if (metadata?.get('timecode') != null) video.avgFrameRate = new Rational(frames, seconds);
+  const matrix = source.video.codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
+  if (matrix !== null) video.codecpar.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, matrix);
+  return video;
 }
 
-function copyStream(format: FormatContext, from: Stream): Stream {
-  const to = format.newStream(null);
-  const parameters: CodecParameters = to.codecpar;
-  from.codecpar.copy(parameters);
-  // A tag of another container may mean something else in this one.
-  parameters.codecTag = 0;
-  to.timeBase = from.timeBase;
-  return to;
+async function writeHeader(file: string, format: FormatContext, tracks: Tracks): Promise<void> {
+  const opened = await format.openOutput();
+  if (opened < 0) throw unwritable(file, libavMessage(opened));
+  const written = await format.writeHeader(null);
+  if (written < 0) {
+    const name = format.oformat?.name ?? 'the format';
+    throw unwritable(file, `${name} does not take these streams (${libavMessage(written)}); try .mkv`);
+  }
+  const begun = await tracks.begin((packet) => format.interleavedWriteFrame(packet));
+  if (begun < 0) throw unwritable(file, libavMessage(begun));
 }
 
 function unwritable(file: string, reason: string): AppError {

@@ -39,15 +39,23 @@ const LEVELS: readonly Level[] = [
  * @param bitrateBps 0: whatever the level allows
  */
 export function h264LevelFor(width: number, height: number, framesPerSecond: number, bitrateBps = 0): number {
+  return levelFor(width, height, framesPerSecond, bitrateBps)?.idc ?? 52;
+}
+
+/** Whether level 5.2, the highest that decoders promise, carries such a stream at some bit rate. */
+export function fitsH264(width: number, height: number, framesPerSecond: number): boolean {
+  return levelFor(width, height, framesPerSecond, 0) !== undefined;
+}
+
+function levelFor(width: number, height: number, framesPerSecond: number, bitrateBps: number): Level | undefined {
   const columns = Math.ceil(width / 16);
   const rows = Math.ceil(height / 16);
   const macroblocks = columns * rows;
-  const fits = LEVELS.find(
+  return LEVELS.find(
     (row) =>
       macroblocks <= row.maxFrameMacroblocks &&
       Math.max(columns, rows) <= Math.sqrt(8 * row.maxFrameMacroblocks) &&
       macroblocks * framesPerSecond <= row.maxMacroblocksPerSecond &&
       bitrateBps <= row.maxBitrateBps,
   );
-  return fits?.idc ?? 52;
 }

@@ -13,6 +13,8 @@ export interface Workbench {
   readonly make: (name: string, ...args: string[]) => Promise<unknown>;
   /** @param input a name in the folder, or an address */
   readonly upscale: (input: string, options?: Row) => Promise<{ result: UpscaleResult; film: Film }>;
+  /** The same without reading the result. */
+  readonly run: (input: string, options?: Row) => Promise<{ result: UpscaleResult; output: string }>;
 }
 
 export interface Row extends Partial<UpscaleOptions> {
@@ -44,13 +46,18 @@ export function openWorkbench(): Workbench {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const at = (name: string): string => path.join(folder, name);
   let results = 0;
+  const run: Workbench['run'] = async (input, { ending = '.mp4', ...options } = {}) => {
+    results += 1;
+    const output = at(`result-${results}${ending}`);
+    const result = await upscaleFile(input.includes('://') ? input : at(input), output, { ...OPTIONS, ...options });
+    return { result, output };
+  };
   return {
     at,
     make: (name, ...args) => runFfmpeg(...args, at(name)),
-    upscale: async (input, { ending = '.mp4', ...options } = {}) => {
-      results += 1;
-      const output = at(`result-${results}${ending}`);
-      const result = await upscaleFile(input.includes('://') ? input : at(input), output, { ...OPTIONS, ...options });
+    run,
+    upscale: async (input, options) => {
+      const { result, output } = await run(input, options);
       return { result, film: await readFilm(output) };
     },
   };
