@@ -12,15 +12,13 @@ import type { Subscriber, Subscription } from './subscriber.ts';
 export interface AudienceRequests {
   setEncoders(encoders: readonly EncoderRequest[]): void;
   requestResultKeyframe(codec: ResultCodec, rendition: Rendition): void;
-  requestSourceKeyframe(reason: string): void;
+  requestSourceKeyframe(): void;
   dropped(reason: DropReason, frames: number): void;
   /** Keyframe requests of the last second that wait because their subscriber's budget is spent. */
   deferredKeyframes(count: number): void;
   /** A subscriber ended by itself; it has been removed. */
   onEnded(subscriber: Subscriber): void;
 }
-
-const SOURCE_KEYFRAME = 'a viewer of the source needs one';
 
 type EncoderKey = `${ResultCodec} ${Rendition}`;
 
@@ -181,7 +179,7 @@ export class Audience {
     for (const [key, requests] of this.#keyframes) {
       if (requests.poll(nowUs)) this.#sendKeyframeRequest(key);
     }
-    if (this.#sourceKeyframes.poll(nowUs)) this.#requests.requestSourceKeyframe(SOURCE_KEYFRAME);
+    if (this.#sourceKeyframes.poll(nowUs)) this.#requests.requestSourceKeyframe();
   }
 
   /** A new pipeline begins: it gets the list of encoders, and every subscriber waits for its first keyframe. */
@@ -222,7 +220,7 @@ export class Audience {
   }
 
   #requestSourceKeyframe({ id }: Subscriber): void {
-    if (this.#sourceKeyframes.request(id, this.#nowUs())) this.#requests.requestSourceKeyframe(SOURCE_KEYFRAME);
+    if (this.#sourceKeyframes.request(id, this.#nowUs())) this.#requests.requestSourceKeyframe();
   }
 
   #reportDeferred(): void {

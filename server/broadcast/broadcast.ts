@@ -85,7 +85,7 @@ export class Broadcast {
       { ...deps, name, log: this.#log },
       {
         onFrame: (frame) => this.#onFrame(frame),
-        onNeedKeyframe: (reason) => this.#source?.requestKeyframe(reason),
+        onNeedKeyframe: () => this.#source?.requestKeyframe(),
         onPresentationDelay: (delayMs) => {
           this.#modelDelayMs = delayMs;
           this.#delayAudio();
@@ -98,7 +98,7 @@ export class Broadcast {
     this.#audience = new Audience(deps.settings, deps.nowUs, {
       setEncoders: (encoders) => this.#link.setEncoders(encoders),
       requestResultKeyframe: (codec, rendition) => this.#link.requestKeyframe(codec, rendition),
-      requestSourceKeyframe: (reason) => this.#source?.requestKeyframe(reason),
+      requestSourceKeyframe: () => this.#source?.requestKeyframe(),
       dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
       deferredKeyframes: (count) => deps.metrics.refused('keyframe-request', 'budget', count),
       onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
@@ -314,7 +314,7 @@ export class Broadcast {
       const place = await this.#deps.places.take(intake.ended);
       if (this.#ownership.intake !== intake || this.#link.open) return place.release();
       this.#openPipeline(place);
-      intake.source.requestKeyframe('the pipeline has started');
+      intake.source.requestKeyframe();
     } catch (thrown) {
       if (intake.ended.aborted) return;
       const error = AppError.from(thrown);

@@ -23,7 +23,7 @@ export interface PipelineLinkDependencies {
 
 export interface PipelineLinkEvents {
   onFrame(frame: EncodedFrame): void;
-  onNeedKeyframe(reason: string): void;
+  onNeedKeyframe(): void;
   /** Pictures leave this long after their arrival, by the model's design or by measurement. */
   onPresentationDelay(delayMs: number): void;
   /** Source or result have another size. */
@@ -81,7 +81,10 @@ export class PipelineLink {
         onReady: (info) => this.#onReady(info),
         onFormat: (format) => this.#onFormat(format),
         onFrame: (frame) => this.#events.onFrame(frame),
-        onNeedKeyframe: (reason) => this.#events.onNeedKeyframe(reason),
+        onNeedKeyframe: (reason) => {
+          this.#deps.log.debug({ reason }, 'pipeline.needsKeyframe');
+          this.#events.onNeedKeyframe();
+        },
         onLadder: ({ rung, cause, reason }, rungLabel) => {
           this.#view = { ...this.#view, rung, rungLabel, rungCause: cause };
           this.#deps.log.warn({ rung, rungLabel, cause, reason }, 'ladder.moved');

@@ -39,8 +39,8 @@ export class Publisher implements Source {
     this.#onPeerState(this.peer.state);
   }
 
-  requestKeyframe(reason: string): void {
-    this.peer.requestKeyframe(reason);
+  requestKeyframe(): void {
+    this.peer.requestKeyframe();
   }
 
   getStats(): SourceStats {

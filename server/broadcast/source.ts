@@ -34,7 +34,7 @@ export interface Source {
   /** Delivers to `sink` from here on, until close(). Called once. */
   start(sink: SourceSink): void;
   /** A decoder cannot go on, or a viewer of the source has joined. The source bounds how often it acts on this. */
-  requestKeyframe(reason: string): void;
+  requestKeyframe(): void;
   getStats(): SourceStats;
   /** `ended` is the last call; `error` says why when the source did not ask for it. */
   onState(state: SessionState, reason: string, error?: AppError): void;

@@ -85,7 +85,7 @@ export interface PublisherPeer {
    * PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. Losses and the start need no
    * call (the peer asks itself); a decoder error and a viewer of the source do.
    */
-  requestKeyframe(reason: string): void;
+  requestKeyframe(): void;
   getStats(): PublisherStats;
   /** Idempotent; frees sockets and timers. */
   close(): Promise<void>;

@@ -116,7 +116,7 @@ export class PublisherConnection implements PublisherPeer {
     this.#transport.addCandidate(candidate);
   }
 
-  requestKeyframe(_reason: string, track?: string): void {
+  requestKeyframe(track?: string): void {
     for (const video of this.#videos) if (track === undefined || video.id === track) video.requestKeyframe();
   }
 

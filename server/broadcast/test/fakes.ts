@@ -27,7 +27,7 @@ export class FakePublisher implements PublisherPeer {
   readonly id = 'publisher';
   state: PublisherPeer['state'] = 'connecting';
   closed = 0;
-  keyframeRequests: string[] = [];
+  keyframeRequests = 0;
   timestampsReplaced = 0;
   readonly listener: PublisherListener;
   constructor(listener: PublisherListener) {
@@ -39,8 +39,8 @@ export class FakePublisher implements PublisherPeer {
   };
   restart = async (): Promise<string> => 'restarted';
   addCandidate = async (): Promise<void> => {};
-  requestKeyframe(reason: string): void {
-    this.keyframeRequests.push(reason);
+  requestKeyframe(): void {
+    this.keyframeRequests += 1;
   }
   getStats() {
     return {

@@ -213,8 +213,8 @@ describe('Chromium', () => {
   function acceptViewer(sdp: string): Promise<string> {
     viewer = stack.createViewer(
       {
-        onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
-        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+        onState: (state) => state === 'connected' && publisher.requestKeyframe(),
+        onKeyframeRequest: () => publisher.requestKeyframe(),
       },
       { width: 320, height: 180 },
     );

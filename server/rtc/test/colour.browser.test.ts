@@ -161,8 +161,8 @@ describe('colours of a canvas published by Chromium', () => {
     }
     viewer = stack.createViewer(
       {
-        onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
-        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+        onState: (state) => state === 'connected' && publisher.requestKeyframe(),
+        onKeyframeRequest: () => publisher.requestKeyframe(),
       },
       { width: WIDTH, height: HEIGHT },
     );

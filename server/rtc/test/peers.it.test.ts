@@ -115,9 +115,9 @@ describe('peers', () => {
       {
         onState: (state) => {
           states.push(state);
-          if (state === 'connected') publisher.requestKeyframe('a viewer joined');
+          if (state === 'connected') publisher.requestKeyframe();
         },
-        onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+        onKeyframeRequest: () => publisher.requestKeyframe(),
       },
       { width: 320, height: 180 },
     );
@@ -516,8 +516,8 @@ describe('fifty cycles of publishing, watching and leaving', () => {
       const to = new NodeViewer({ codecs: ['VP8'] });
       const accepted = stack.createViewer(
         {
-          onState: (state) => state === 'connected' && publisher.requestKeyframe('a viewer joined'),
-          onKeyframeRequest: () => publisher.requestKeyframe('viewer'),
+          onState: (state) => state === 'connected' && publisher.requestKeyframe(),
+          onKeyframeRequest: () => publisher.requestKeyframe(),
         },
         { width: 320, height: 180 },
       );

@@ -184,9 +184,9 @@ describe('connections with several tracks', () => {
   it('feedback reaches the track it is about', async () => {
     const { receiver, send, requests, sender, sending } = await connect(['x', 'y', 'z']);
     for (const track of ['x', 'y', 'z']) send(track, 0);
-    receiver.requestKeyframe('test', 'y');
+    receiver.requestKeyframe('y');
     expect(requests).toEqual(['y']);
-    receiver.requestKeyframe('test');
+    receiver.requestKeyframe();
     expect(requests.sort()).toEqual(['x', 'y', 'z']); // y was asked within the last half second
     expect(sender.getStats().keyframeRequestsReceived).toBe(3);
     receiver.tick(2_000_000);
