@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cropRgb, shrinkI420, shrinkRgb, webcam } from './camera.ts';
-import { compress, readVideo, type Compression } from './codec.ts';
+import { compress, readPicture, readVideo, type Compression } from './codec.ts';
 import { i420Chroma, i420Luma, i420ToRgb, rgbLuma, rgbToI420, type I420, type Rgb } from './colour.ts';
 import { readPng } from './png.ts';
 import type { Plane } from './resize.ts';
@@ -139,11 +139,11 @@ function* videos({ data, warm, scored, quick }: ClipSettings, scale: number): Ge
   }
 }
 
-export const ASTRONAUT = fileURLToPath(new URL('../../testdata/quality/astronaut_480x384.png', import.meta.url));
+export const ASTRONAUT = fileURLToPath(new URL('../../testdata/quality/astronaut_480x384.webp', import.meta.url));
 
 /** The committed picture under a slow sway by whole high-resolution pixels: quarter pixels in the input, and the truth is exact. */
 export function astronautFrames(count: number): I420[] {
-  const picture = readPng(readFileSync(ASTRONAUT));
+  const picture = readPicture(ASTRONAUT);
   const [width, height] = [416, 320];
   return Array.from({ length: count }, (_, t) => {
     const left = Math.round(32 + 26 * Math.sin((2 * Math.PI * t) / 120));

@@ -4,7 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { halfSize, type I420 } from './colour.ts';
+import { halfSize, type I420, type Rgb } from './colour.ts';
+import { readPng } from './png.ts';
 
 const FRAMES_PER_SECOND = 30;
 
@@ -41,6 +42,10 @@ export function readVideo(file: string, width: number, height: number, from: num
   if (frames.length !== count) throw new Error(`${file}: wanted ${count} frames from ${from} on, got ${frames.length}`);
   return frames;
 }
+
+/** A picture of any kind that FFmpeg reads. */
+export const readPicture = (file: string): Rgb =>
+  readPng(ffmpeg(['-i', file, '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'png', '-pix_fmt', 'rgb24', '-']));
 
 /**
  * x264 and libvpx set as for a call: no look-ahead, no B-frames, baseline profile, one key frame, constant bit rate with half a
