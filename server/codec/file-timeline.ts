@@ -5,8 +5,10 @@
  * around a joint the last packets of one stream come after the first ones of another.
  */
 
-/** A stretch of the file without a jump. `offset`: what to add to a time of the file. */
-interface Stretch {
+/** A stretch of the file without a jump. */
+export interface Stretch {
+  readonly index: number;
+  /** What to add to a time of the file, in seconds. Certain once the stretch is settled. */
   offset: number;
 }
 
@@ -39,7 +41,7 @@ const SMALL_OVERLAP_SECONDS = 0.25;
 const REMEMBERED_STRETCHES = 64;
 
 export class FileTimeline {
-  readonly #stretches: Stretch[] = [{ offset: 0 }];
+  readonly #stretches: Stretch[] = [{ index: 0, offset: 0 }];
   readonly #clocks = new Map<number, StreamClock>();
   readonly #closesGaps: boolean;
   /** Jumps found. */
@@ -50,48 +52,53 @@ export class FileTimeline {
     this.#closesGaps = closesGaps;
   }
 
+  /** No stream will change the stretch's offset any more: all of them are in it, or behind it. */
+  isSettled({ index }: Stretch): boolean {
+    return [...this.#clocks.values()].every(({ stretch }) => stretch >= index);
+  }
+
   /**
-   * What to add to the packet's times, in seconds. `undefined`: a packet of sound that repeats a time already covered, at a joint;
-   * to be left out.
+   * The stretch that a packet belongs to; its times are to be moved by the offset that the stretch has when it is settled.
+   * `undefined`: a packet of sound that repeats a time already covered, at a joint; to be left out.
    */
-  shiftOf(stream: number, kind: StreamKind, time: PacketTime): number | undefined {
+  place(stream: number, kind: StreamKind, time: PacketTime): Stretch | undefined {
     const { dts, duration } = time;
     const clock = this.#clocks.get(stream);
-    if (kind === 'other') return this.#stretch(this.#newestOf()).offset;
+    if (kind === 'other') return this.#stretch(this.#newestOf());
     if (clock === undefined) return this.#begin(stream, time);
     if (dts === undefined) {
       clock.last = clock.next;
       clock.next += duration;
       clock.resultNext += duration;
-      return this.#stretch(clock.stretch).offset;
+      return this.#stretch(clock.stretch);
     }
     this.#enter(stream, clock, dts, kind);
-    const { offset } = this.#stretch(clock.stretch);
-    const result = dts + offset;
+    const stretch = this.#stretch(clock.stretch);
+    const result = dts + stretch.offset;
     clock.last = dts;
     clock.next = dts + duration;
     if (kind === 'audio' && result + duration / 2 < clock.covered) return undefined;
     clock.resultNext = Math.max(clock.resultNext, result + duration);
-    return offset;
+    return stretch;
   }
 
   /** A stream's first packet: it belongs where the file is, which is where the other streams are. */
-  #begin(stream: number, { dts, duration }: PacketTime): number {
+  #begin(stream: number, { dts, duration }: PacketTime): Stretch {
     const near = this.#nearestTo(dts ?? 0);
     let stretch = near?.stretch ?? 0;
     if (near !== undefined && dts !== undefined && this.#closesGaps && Math.abs(dts - near.last) > GAP_SECONDS) {
       stretch = this.#jump(near.resultNext - dts);
     }
-    const { offset } = this.#stretch(stretch);
+    const begun = this.#stretch(stretch);
     const last = dts ?? (near === undefined ? 0 : near.last);
     this.#clocks.set(stream, {
       stretch,
       last,
       next: last + duration,
-      resultNext: last + duration + offset,
+      resultNext: last + duration + begun.offset,
       covered: -Infinity,
     });
-    return offset;
+    return begun;
   }
 
   #enter(stream: number, clock: StreamClock, dts: number, kind: StreamKind): void {
@@ -107,8 +114,10 @@ export class FileTimeline {
     const stretch = this.#stretch(clock.stretch);
     const overlap = clock.resultNext - (dts + stretch.offset);
     // Another stream found the jump and ended before this one did: the whole stretch moves on, nothing is lost.
-    if ((back || gap) && overlap > 0 && (kind === 'video' || overlap < SMALL_OVERLAP_SECONDS))
-      stretch.offset += overlap;
+    if ((!back && !gap) || overlap <= 0 || (kind === 'audio' && overlap >= SMALL_OVERLAP_SECONDS)) return;
+    stretch.offset += overlap;
+    for (const other of this.#clocks.values())
+      if (other !== clock && other.stretch === stretch.index) other.resultNext += overlap;
   }
 
   #bestStretch(clock: StreamClock, dts: number): number | undefined {
@@ -143,10 +152,10 @@ export class FileTimeline {
 
   #jump(offset: number): number {
     this.jumps += 1;
-    return this.#stretches.push({ offset }) - 1;
+    return this.#stretches.push({ index: this.#stretches.length, offset }) - 1;
   }
 
   #stretch(index: number): Stretch {
-    return this.#stretches[index] ?? { offset: 0 };
+    return this.#stretches[index] ?? { index: 0, offset: 0 };
   }
 }

@@ -17,7 +17,7 @@ import { monotonicUs } from '../media/clock.ts';
 import { newTrace } from '../media/steps.ts';
 import { colourOf, setFrameColour } from './colour.ts';
 import { openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
-import { FileTimeline, type StreamKind } from './file-timeline.ts';
+import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import { PictureScaler } from './scaler.ts';
@@ -39,6 +39,8 @@ export const TICKS_PER_PICTURE = 3000;
 /** Sound held back until the first picture: three quarters of an hour of it at common rates. */
 const MAX_HELD_BYTES = 64 * 2 ** 20;
 const MAX_HELD_PACKETS = 200_000;
+/** At a jump of the clock: until every stream has arrived behind it. A stream that has ended never does. */
+const MAX_PLACED_PACKETS = 1000;
 /** Sound in front of time 0 that a decoder needs to start (its priming, at most a few packets). */
 const PRIMING_SECONDS = 0.25;
 
@@ -65,6 +67,9 @@ export class VideoReader {
   readonly #format: FormatContext;
   readonly #decoder: CodecContext;
   readonly #timeline: FileTimeline;
+  /** Read and not yet given out: around a jump of the clock. */
+  readonly #placed: { readonly packet: Packet; readonly stream: Stream; readonly stretch: Stretch }[] = [];
+  #ended = false;
   readonly #kinds = new Map<number, StreamKind>();
   #converter: PictureScaler | undefined;
   #colour: Colour;
@@ -140,6 +145,7 @@ export class VideoReader {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    for (const { packet } of this.#placed.splice(0)) packet.free();
     this.#decoder.freeContext();
     this.#converter?.close();
     await this.#format.closeInput();
@@ -205,16 +211,27 @@ export class VideoReader {
   /** The next packet with its times on the one clock. */
   async #next(): Promise<Packet | undefined> {
     for (;;) {
+      const [first] = this.#placed;
+      const waits = first !== undefined && !this.#timeline.isSettled(first.stretch);
+      if (first !== undefined && (!waits || this.#ended || this.#placed.length >= MAX_PLACED_PACKETS)) {
+        this.#placed.shift();
+        shift(first.packet, ticks(first.stretch.offset, first.stream));
+        return first.packet;
+      }
+      if (this.#ended) return undefined;
       const packet = new Packet();
       packet.alloc();
       const code = await this.#format.readFrame(packet);
       if (code < 0) {
         packet.free();
+        this.#ended = true;
         this.#onEnd(code);
-        return undefined;
+        continue;
       }
-      if (this.#straighten(packet)) return packet;
-      packet.free();
+      const stream = this.#format.streams[packet.streamIndex];
+      const stretch = stream === undefined ? undefined : this.#stretchOf(packet, stream);
+      if (stream === undefined || stretch === undefined) packet.free();
+      else this.#placed.push({ packet, stream, stretch });
     }
   }
 
@@ -241,10 +258,8 @@ export class VideoReader {
     return Number.isFinite(missing) && missing > tolerance ? missing : 0;
   }
 
-  /** @returns false for a packet that repeats a time already covered */
-  #straighten(packet: Packet): boolean {
-    const stream = this.#format.streams[packet.streamIndex];
-    if (stream === undefined) return true;
+  /** @returns undefined for a packet that repeats a time already covered */
+  #stretchOf(packet: Packet, stream: Stream): Stretch | undefined {
     const kind = this.#kinds.get(packet.streamIndex) ?? 'other';
     const { num, den } = stream.timeBase;
     const known = packet.dts === AV_NOPTS_VALUE ? (kind === 'video' ? AV_NOPTS_VALUE : packet.pts) : packet.dts;
@@ -256,10 +271,7 @@ export class VideoReader {
       this.#endSeconds = Math.max(this.#endSeconds, pts + duration);
     }
     const isOther = kind === 'video' && packet.streamIndex !== this.video.index;
-    const seconds = this.#timeline.shiftOf(packet.streamIndex, isOther ? 'other' : kind, { dts, duration });
-    if (seconds === undefined) return false;
-    shift(packet, ticks(seconds, stream));
-    return true;
+    return this.#timeline.place(packet.streamIndex, isOther ? 'other' : kind, { dts, duration });
   }
 
   /** Sound in front of the start that an edit list cuts off, further than a decoder's priming. */
