@@ -53,6 +53,8 @@ export interface Film {
   readonly interlaced: 'no' | 'top' | 'bottom';
   /** Eight bits each of the pixel at (x, y), shares of the picture, of picture `index`. */
   readonly rgb: (index: number, x: number, y: number) => readonly number[];
+  /** Luma of picture `index` at pixel (x, y), on a scale of 8 bits. */
+  readonly luma: (index: number, x: number, y: number) => number;
   /** The stream's description, for what is not above. */
   readonly sideData: ReadonlyMap<number, Buffer>;
 }
@@ -118,6 +120,7 @@ export async function readFilm(file: string): Promise<Film> {
     ],
     interlaced: interlacedOf(first),
     rgb: (index, x, y) => rgbAt(frames.at(index), x, y),
+    luma: (index, x, y) => lumaAt(frames.at(index), x, y),
     sideData: new Map(video.codecpar.getAllCodedSideData().map(({ type, data }) => [type, Buffer.from(data)])),
   };
   packet.free();
@@ -172,6 +175,14 @@ function extend(
 function interlacedOf(frame: Frame): Film['interlaced'] {
   if (!frame.hasFlags(AV_FRAME_FLAG_INTERLACED)) return 'no';
   return frame.hasFlags(AV_FRAME_FLAG_TOP_FIELD_FIRST) ? 'top' : 'bottom';
+}
+
+function lumaAt(frame: Frame | undefined, x: number, y: number): number {
+  const [plane] = frame?.data ?? [];
+  if (frame === undefined || plane === undefined) return -1;
+  const [stride = 0] = frame.linesize;
+  const bits = Number(/p1[02]/.exec(avGetPixFmtName(frame.format as never) ?? '')?.[0].slice(1) ?? 8);
+  return bits === 8 ? (plane[y * stride + x] ?? -1) : plane.readUInt16LE(y * stride + 2 * x) / 2 ** (bits - 8);
 }
 
 /** By the frame's own matrix and range; primaries and transfer are left as they are. */

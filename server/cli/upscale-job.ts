@@ -21,6 +21,8 @@ export interface UpscaleOptions {
   /** False: the result is silent; absent: true. */
   readonly sound?: boolean | undefined;
   readonly overwrite: boolean;
+  /** Interlaced pictures stay interlaced; otherwise they are deinterlaced. */
+  readonly keepInterlaced?: boolean;
   /** Absent: no progress. */
   readonly progress?: (total: number | undefined) => Progress;
 }
@@ -79,7 +81,10 @@ export async function upscaleInto(
   const startedAt = performance.now();
   const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
   try {
-    const reader = await VideoReader.open(input, availableParallelism());
+    const { maxBitDepth = 8, takesFields = false, label } = upscaler.info;
+    const { keepInterlaced = false } = options;
+    if (keepInterlaced && !takesFields) throw fieldsNotTaken(label);
+    const reader = await VideoReader.open(input, availableParallelism(), { maxBitDepth, keepInterlaced });
     try {
       const job = new UpscaleJob(reader, upscaler, target, options);
       const { frames, width, height, ...written } = await job.run();
@@ -159,13 +164,13 @@ class UpscaleJob {
     let pushed = 0;
     for await (const item of this.#reader.read()) {
       if (item.type === 'packet') {
-        const writer = await this.#writerFor(undefined);
+        const writer = await this.#writerFor();
         await writer.copy(item.packet, item.stream);
         continue;
       }
       const { picture, pts, duration } = item;
       this.#timings.set(picture.mediaTime, { pts, duration });
-      await this.#writerFor(picture);
+      await this.#writerFor();
       while (!stream.ready && this.#failure === undefined) {
         await this.#waitForResult();
         // The next picture goes in first; the result is written while the model works on it.
@@ -179,15 +184,14 @@ class UpscaleJob {
     return pushed;
   }
 
-  /** The reader knows the colour with its first item, also where that is sound. */
-  async #writerFor(picture: Picture | undefined): Promise<VideoWriter> {
+  /** The reader knows how the pictures look with its first item, also where that is sound. */
+  async #writerFor(): Promise<VideoWriter> {
     if (this.#writer !== undefined) return this.#writer;
     const stream = this.#stream;
     if (stream === undefined) throw new AppError('internal', 'The writer was opened before the stream.');
     this.#writer = await VideoWriter.open(this.#target, this.#reader, {
       width: stream.outputWidth,
       height: stream.outputHeight,
-      colour: picture?.colour ?? this.#reader.colour,
       crf: this.#options.crf,
       preset: this.#options.preset,
       threads: availableParallelism(),
@@ -232,7 +236,7 @@ class UpscaleJob {
       this.#timings.delete(picture.mediaTime);
       if (timing === undefined)
         throw new AppError('model.run', `The model returned frame ${picture.mediaTime / TICKS_PER_PICTURE} twice.`);
-      const writer = await this.#writerFor(picture);
+      const writer = await this.#writerFor();
       await writer.write(picture, timing.pts, timing.duration);
       picture.release?.();
       this.#written += 1;
@@ -240,4 +244,10 @@ class UpscaleJob {
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
+}
+
+function fieldsNotTaken(label: string): AppError {
+  return new AppError('config.invalid', `${label} works on whole pictures; --keep-interlaced is for --model resize.`, {
+    remedy: 'Leave the flag out (interlaced video is deinterlaced then), or use --model resize.',
+  });
 }

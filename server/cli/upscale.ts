@@ -18,6 +18,7 @@ interface Flags {
   readonly codec?: FileCodec;
   readonly audio: boolean;
   readonly overwrite?: boolean;
+  readonly keepInterlaced?: boolean;
 }
 
 const number = (name: string, text: string, low: number, high: number): number => {
@@ -60,6 +61,7 @@ export function registerUpscale(program: Command): void {
     .option('--preset <preset>', 'x264 preset, ultrafast to veryslow', 'fast')
     .addOption(new Option('--codec <codec>', 'of the result').choices(FILE_CODECS))
     .option('--no-audio', 'leave the sound out')
+    .option('--keep-interlaced', 'of resize: scale the fields of interlaced video apart instead of deinterlacing it')
     .option('--overwrite', 'replace an existing output file')
     .action(async (input: string, output: string, flags: Flags) => {
       const result = await upscaleIsolated(input, output, {
@@ -69,6 +71,7 @@ export function registerUpscale(program: Command): void {
         codec: flags.codec,
         sound: flags.audio,
         overwrite: flags.overwrite ?? false,
+        keepInterlaced: flags.keepInterlaced ?? false,
         progress: (total) => createProgress({ total, unit: 'frames' }),
       });
       const { frames, width, height, label, seconds, damagedPackets, notices } = result;

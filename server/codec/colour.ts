@@ -54,7 +54,10 @@ function matrixOf(space: AVColorSpace, fallback: ColourMatrix): ColourMatrix {
 }
 
 /** Colour of a decoded frame: what the stream says, `fallback` where it says nothing. */
-export function colourOf(frame: Frame, fallback: Colour = WEBRTC_COLOUR): Colour {
+export function colourOf(
+  frame: Pick<Frame, 'format' | 'colorRange' | 'colorSpace'>,
+  fallback: Colour = WEBRTC_COLOUR,
+): Colour {
   const fullByFormat = frame.format === AV_PIX_FMT_YUVJ420P;
   const range = frame.colorRange;
   let known = fallback.range;

@@ -1,6 +1,5 @@
 import {
   AV_CODEC_FLAG_GLOBAL_HEADER,
-  AV_PIX_FMT_YUV420P,
   FF_ENCODER_LIBSVTAV1,
   FF_ENCODER_LIBX264,
   FF_ENCODER_LIBX265,
@@ -8,15 +7,15 @@ import {
 import { Codec, CodecContext, Rational } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { fitsH264 } from '../media/h264-level.ts';
-import type { Colour } from '../media/types.ts';
-import { libavColour } from './colour.ts';
 import type { Container, FileCodec } from './containers.ts';
+import { applyLook, hdrParameters } from './encoder-look.ts';
+import type { PictureLook } from './file-pictures.ts';
 import { libavMessage } from './native.ts';
 
 export interface FileEncoderOptions {
   readonly width: number;
   readonly height: number;
-  readonly colour: Colour;
+  readonly look: PictureLook;
   /** Constant quality on x264's scale, 0 (lossless) to 51; 18 is visually close to its source. */
   readonly crf: number;
   /** x264's names, ultrafast to veryslow; other encoders get what costs about as much. */
@@ -25,7 +24,6 @@ export interface FileEncoderOptions {
   readonly codec: FileCodec;
   readonly timeBase: { readonly num: number; readonly den: number };
   readonly framesPerSecond: number;
-  readonly sampleAspectRatio: { readonly num: number; readonly den: number };
   /** Parameter sets in the container's header instead of in front of keyframes. */
   readonly globalHeader: boolean;
 }
@@ -83,18 +81,12 @@ export function openFileEncoder(file: string, options: FileEncoderOptions): Code
   if (codec === null) throw new AppError('internal', `This FFmpeg has no encoder of ${CODEC_NAMES[options.codec]}.`);
   const context = new CodecContext();
   context.allocContext3(codec);
-  const { space, range, primaries, transfer } = libavColour(options.colour);
   context.width = options.width & ~1;
   context.height = options.height & ~1;
-  context.pixelFormat = AV_PIX_FMT_YUV420P;
   context.timeBase = new Rational(options.timeBase.num, options.timeBase.den);
   context.framerate = new Rational(Math.round(options.framesPerSecond * 1000), 1000);
-  context.sampleAspectRatio = new Rational(options.sampleAspectRatio.num, options.sampleAspectRatio.den);
+  applyLook(context, options.codec, options.look);
   context.threadCount = options.threads;
-  context.colorSpace = space;
-  context.colorRange = range;
-  context.colorPrimaries = primaries;
-  context.colorTrc = transfer;
   if (options.globalHeader) context.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER);
   const failures = Object.entries(optionsOf(options)).map(([name, value]) => context.setOption(name, value));
   const failed = Math.min(...failures);
@@ -109,15 +101,16 @@ export function openFileEncoder(file: string, options: FileEncoderOptions): Code
   );
 }
 
-function optionsOf({ codec, crf, preset, threads }: FileEncoderOptions): Readonly<Record<string, string>> {
+function optionsOf({ codec, crf, preset, threads, look }: FileEncoderOptions): Readonly<Record<string, string>> {
+  const hdr = hdrParameters(codec, look);
   switch (codec) {
     case 'h264':
-      return { preset, crf: String(crf) };
+      return { preset, crf: String(crf), ...(hdr.length > 0 ? { 'x264-params': hdr.join(':') } : {}) };
     case 'hevc': {
       // x265 has its own threads and its own log; its scale gives the same quality some 3 steps later than x264's.
       const lossless = crf === 0 ? ':lossless=1' : '';
-      const pools = `pools=${threads}:log-level=none${lossless}`;
-      return { preset, crf: String(crf === 0 ? 0 : Math.min(51, crf + 3)), 'x265-params': pools };
+      const parameters = [`pools=${threads}:log-level=none${lossless}`, ...hdr].join(':');
+      return { preset, crf: String(crf === 0 ? 0 : Math.min(51, crf + 3)), 'x265-params': parameters };
     }
     case 'av1': {
       // SVT-AV1 writes its settings to stderr otherwise.

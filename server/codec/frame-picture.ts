@@ -1,4 +1,4 @@
-import { AV_PIX_FMT_YUV420P, type AVPixelFormat } from 'node-av/constants';
+import { AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10LE, type AVPixelFormat } from 'node-av/constants';
 import { Frame } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import type { MediaTime, Colour } from '../media/types.ts';
@@ -42,6 +42,7 @@ export class FramePicture implements Picture {
   readonly yStride: number;
   readonly uvStride: number;
   readonly colour: Colour;
+  readonly bitDepth: 8 | 10;
   readonly mediaTime: MediaTime;
   readonly trace: FrameTrace;
   #frame: Frame | undefined;
@@ -64,6 +65,7 @@ export class FramePicture implements Picture {
     this.yStride = yStride;
     this.uvStride = uvStride;
     this.colour = colour;
+    this.bitDepth = frame.format === AV_PIX_FMT_YUV420P10LE ? 10 : 8;
     this.mediaTime = mediaTime;
     this.trace = trace;
   }

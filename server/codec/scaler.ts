@@ -1,4 +1,11 @@
-import { AVCOL_SPC_RGB, AV_PIX_FMT_YUV420P } from 'node-av/constants';
+import {
+  AVCOL_SPC_RGB,
+  AV_FRAME_FLAG_INTERLACED,
+  AV_FRAME_FLAG_TOP_FIELD_FIRST,
+  AV_PIX_FMT_YUV420P,
+  AV_PIX_FMT_YUV420P10LE,
+  type AVPixelFormat,
+} from 'node-av/constants';
 import { SoftwareScaleContext, type Frame } from 'node-av/lib';
 import type { MediaTime, Colour } from '../media/types.ts';
 import type { FrameTrace } from '../media/steps.ts';
@@ -28,7 +35,8 @@ export class PictureScaler {
   readonly width: number;
   readonly height: number;
   readonly #threads: number;
-  readonly #results: FramePool;
+  /** One for each format that results have. */
+  readonly #results = new Map<AVPixelFormat, FramePool>();
   #sources: FramePool | undefined;
   readonly #exact: boolean;
   #context: SoftwareScaleContext;
@@ -41,7 +49,6 @@ export class PictureScaler {
     this.#filter = filter;
     this.#threads = threads;
     this.#exact = exact;
-    this.#results = new FramePool(width, height);
     this.#context = openScaleContext(filter, threads, exact);
   }
 
@@ -60,7 +67,8 @@ export class PictureScaler {
   scale(picture: Picture): FramePicture {
     const { frame, done } = frameOf(picture, () => this.#sourcePool(picture.width, picture.height));
     try {
-      return this.scaleFrame(frame, picture.colour, picture.mediaTime, picture.trace);
+      const { colour, mediaTime, trace, bitDepth } = picture;
+      return this.scaleFrame(frame, colour, mediaTime, trace, colour, formatOf(bitDepth));
     } finally {
       done();
     }
@@ -70,24 +78,44 @@ export class PictureScaler {
    * The same for a frame in any pixel format swscale reads.
    * @param colour matrix and range of `frame`; of an RGB frame (which has its own) those of the result
    * @param to of the result, where it differs
+   * @param format of the result: 4:2:0 of 8 or 10 bits
    */
-  scaleFrame(frame: Frame, colour: Colour, mediaTime: MediaTime, trace: FrameTrace, to = colour): FramePicture {
-    const result = this.#results.acquire();
+  scaleFrame(
+    frame: Frame,
+    colour: Colour,
+    mediaTime: MediaTime,
+    trace: FrameTrace,
+    to = colour,
+    format: AVPixelFormat = AV_PIX_FMT_YUV420P,
+  ): FramePicture {
+    const results = this.#resultPool(format);
+    const result = results.acquire();
+    // Interlaced pictures are scaled field by field.
+    copyFieldFlags(frame, result);
     if (frame.colorSpace === AVCOL_SPC_RGB) setFrameRgb(frame);
     else setFrameColour(frame, colour);
     setFrameColour(result, to);
     const code = this.#context.scaleFrameSync(result, frame);
-    if (code < 0) this.#results.recycle(result);
+    if (code < 0) results.recycle(result);
     check(code, `Scaling ${frame.width}x${frame.height} to ${this.width}x${this.height}`, 'internal');
-    return new FramePicture(result, to, mediaTime, trace, this.#results.recycle);
+    return new FramePicture(result, to, mediaTime, trace, results.recycle);
   }
 
   /** Idempotent. */
   close(): void {
     this.#context.freeContext();
-    this.#results.close();
+    for (const results of this.#results.values()) results.close();
+    this.#results.clear();
     this.#sources?.close();
     this.#sources = undefined;
+  }
+
+  #resultPool(format: AVPixelFormat): FramePool {
+    const found = this.#results.get(format);
+    if (found !== undefined) return found;
+    const pool = new FramePool(this.width, this.height, format);
+    this.#results.set(format, pool);
+    return pool;
   }
 
   #sourcePool(width: number, height: number): FramePool {
@@ -96,5 +124,16 @@ export class PictureScaler {
       this.#sources = new FramePool(width, height, AV_PIX_FMT_YUV420P, 1);
     }
     return this.#sources;
+  }
+}
+
+function formatOf(bitDepth: Picture['bitDepth']): AVPixelFormat {
+  return bitDepth === 10 ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
+}
+
+function copyFieldFlags(from: Frame, to: Frame): void {
+  for (const flag of [AV_FRAME_FLAG_INTERLACED, AV_FRAME_FLAG_TOP_FIELD_FIRST]) {
+    if (from.hasFlags(flag)) to.setFlags(flag);
+    else to.clearFlags(flag);
   }
 }

@@ -1,5 +1,4 @@
 import {
-  AVCOL_SPC_RGB,
   AVERROR_EAGAIN,
   AVERROR_EOF,
   AVERROR_INVALIDDATA,
@@ -8,33 +7,20 @@ import {
   AVMEDIA_TYPE_VIDEO,
   AV_DISPOSITION_ATTACHED_PIC,
   AV_NOPTS_VALUE,
-  AV_PIX_FMT_YUV420P,
-  AV_PIX_FMT_YUVJ420P,
   AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants';
 import { Frame, Packet, type CodecContext, type Dictionary, type FormatContext, type Stream } from 'node-av/lib';
-import { monotonicUs } from '../media/clock.ts';
-import { newTrace } from '../media/steps.ts';
-import { colourOf, setFrameColour } from './colour.ts';
 import { openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
+import { FilePictures, type PictureItem, type PictureLook, type PictureOptions } from './file-pictures.ts';
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
-import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
-import { PictureScaler } from './scaler.ts';
 import type { Colour } from '../media/types.ts';
 
 export type { TimeBase, VideoInfo } from './file-input.ts';
+export { TICKS_PER_PICTURE } from './file-pictures.ts';
 
 /** What comes out of a file, in its order. A packet belongs to the receiver, who frees it. */
-export type ReadItem =
-  | { readonly type: 'picture'; readonly picture: FramePicture; readonly pts: bigint; readonly duration: bigint }
-  | { readonly type: 'packet'; readonly packet: Packet; readonly stream: Stream };
-
-/** A decoded picture that waits for the next one's time: only then its duration is certain. */
-type PictureItem = Extract<ReadItem, { type: 'picture' }>;
-
-/** Numbers pictures: an upscaler gives it back as it got it, so it names the picture whatever the file's clock is. */
-export const TICKS_PER_PICTURE = 3000;
+export type ReadItem = PictureItem | { readonly type: 'packet'; readonly packet: Packet; readonly stream: Stream };
 
 /** Sound held back until the first picture: three quarters of an hour of it at common rates. */
 const MAX_HELD_BYTES = 64 * 2 ** 20;
@@ -71,10 +57,8 @@ export class VideoReader {
   readonly #placed: { readonly packet: Packet; readonly stream: Stream; readonly stretch: Stretch }[] = [];
   #ended = false;
   readonly #kinds = new Map<number, StreamKind>();
-  #converter: PictureScaler | undefined;
-  #colour: Colour;
-  #sampleAspect: { readonly num: number; readonly den: number };
-  #pictures = 0;
+  readonly #pictures: FilePictures;
+  #decoded = 0;
   #lastPts: bigint | undefined;
   /** End of the packets read, of any stream, by the file's own clock. */
   #endSeconds = -Infinity;
@@ -82,7 +66,7 @@ export class VideoReader {
   #repeatedUntil = -1n;
   #closed = false;
 
-  private constructor(file: string, { format, video, decoder }: FileInput) {
+  private constructor(file: string, { format, video, decoder }: FileInput, options: PictureOptions) {
     this.file = file;
     this.video = video;
     this.#format = format;
@@ -93,26 +77,31 @@ export class VideoReader {
     this.info = videoInfo(format, video);
     this.#timeline = new FileTimeline(clockMayJump(format));
     for (const { index, codecpar } of format.streams) this.#kinds.set(index, kindOf(codecpar.codecType));
-    this.#colour = fileColour(this.info.height);
-    this.#sampleAspect = [video.sampleAspectRatio, video.codecpar.sampleAspectRatio].find(isAspect) ?? NO_ASPECT;
+    const { info, notices } = this;
+    this.#pictures = new FilePictures({ file, info, video, decoder, notices }, options);
   }
 
   /**
    * @param file a path, or an http or https address; formats, codecs and protocols by allow-list (untrusted.ts)
    * @throws AppError file.unreadable with FFmpeg's reason
    */
-  static async open(file: string, threads: number): Promise<VideoReader> {
-    return new VideoReader(file, await openFileInput(file, threads));
+  static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
+    return new VideoReader(file, await openFileInput(file, threads), options);
   }
 
   /** Of the pictures; what the file's first picture says once that was read. */
   get colour(): Colour {
-    return this.#colour;
+    return this.#pictures.colour;
   }
 
   /** Width of a pixel by its height; 0/1 where the file does not say. */
   get sampleAspectRatio(): { readonly num: number; readonly den: number } {
-    return this.#sampleAspect;
+    return this.#pictures.sampleAspectRatio;
+  }
+
+  /** How the pictures look: colour, sample aspect, bit depth, fields. Certain with the first item of read(). */
+  get look(): PictureLook {
+    return this.#pictures;
   }
 
   /**
@@ -138,7 +127,7 @@ export class VideoReader {
     } finally {
       for (const item of held) if (item.type === 'packet') item.packet.free();
     }
-    if (this.#pictures === 0) throw unreadable(this.file, 'none of its pictures could be decoded');
+    if (this.#decoded === 0) throw unreadable(this.file, 'none of its pictures could be decoded');
   }
 
   /** Idempotent. */
@@ -147,7 +136,7 @@ export class VideoReader {
     this.#closed = true;
     for (const { packet } of this.#placed.splice(0)) packet.free();
     this.#decoder.freeContext();
-    this.#converter?.close();
+    this.#pictures.close();
     await this.#format.closeInput();
   }
 
@@ -237,7 +226,7 @@ export class VideoReader {
 
   #onEnd(code: number): void {
     const isAddress = /^https?:/i.test(this.file);
-    if (code !== AVERROR_EOF && (code !== AVERROR_INVALIDDATA || this.#pictures === 0))
+    if (code !== AVERROR_EOF && (code !== AVERROR_INVALIDDATA || this.#decoded === 0))
       throw unreadable(this.file, `reading stopped in the middle (${libavMessage(code)})`);
     const missing = this.#missingSeconds();
     if (code === AVERROR_EOF && missing === 0) return;
@@ -296,12 +285,14 @@ export class VideoReader {
       if (code < 0) {
         frame.free();
         if (code !== AVERROR_EAGAIN && code !== AVERROR_EOF) this.damagedPackets += 1;
-        return pictures;
+        break;
       }
-      const pts = this.#ptsOf(frame);
-      const { duration } = frame;
-      pictures.push({ type: 'picture', picture: this.#picture(frame), pts, duration });
+      this.#decoded += 1;
+      frame.pts = this.#ptsOf(frame);
+      pictures.push(...(await this.#pictures.push(frame)));
     }
+    if (packet === null) pictures.push(...(await this.#pictures.push(null)));
+    return pictures;
   }
 
   /** Presentation time in the stream's time base; always later than the last one's, made up where the file has none. */
@@ -320,39 +311,6 @@ export class VideoReader {
     const { timeBase, framesPerSecond } = this.info;
     return BigInt(Math.max(1, Math.round(timeBase.den / (timeBase.num * framesPerSecond))));
   }
-
-  #picture(frame: Frame): FramePicture {
-    const { width, height } = this.info;
-    const now = monotonicUs();
-    const trace = { ...newTrace(now, now), decodedAtUs: now, convertedAtUs: now };
-    const mediaTime = this.#pictures * TICKS_PER_PICTURE;
-    // RGB becomes YUV of limited range, which every player reads right.
-    const colour = frame.colorSpace === AVCOL_SPC_RGB ? RGB_COLOUR : colourOf(frame, fileColour(height));
-    if (this.#pictures === 0) {
-      this.#colour = colour;
-      if (!isAspect(this.video.sampleAspectRatio) && isAspect(frame.sampleAspectRatio))
-        this.#sampleAspect = frame.sampleAspectRatio;
-    }
-    this.#pictures += 1;
-    const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
-    if (plain && frame.width === width && frame.height === height) {
-      setFrameColour(frame, colour);
-      return new FramePicture(frame, colour, mediaTime, trace);
-    }
-    // Other pixel formats, and files that change their size half-way: the first size stays.
-    this.#converter ??= new PictureScaler(width, height, 'bicubic', 1, true);
-    const picture = this.#converter.scaleFrame(frame, colour, mediaTime, trace);
-    frame.free();
-    return picture;
-  }
-}
-
-/** What RGB pictures become: sRGB has the primaries of BT.709. */
-const RGB_COLOUR: Colour = { matrix: 'bt709', range: 'limited' };
-const NO_ASPECT = { num: 0, den: 1 };
-
-function isAspect({ num, den }: { readonly num: number; readonly den: number }): boolean {
-  return num > 0 && den > 0;
 }
 
 /** Transport and program streams, FLV, Ogg. */
@@ -372,9 +330,4 @@ function ticks(seconds: number, { timeBase }: Stream): bigint {
 function shift(packet: Packet, by: bigint): void {
   if (packet.pts !== AV_NOPTS_VALUE) packet.pts += by;
   if (packet.dts !== AV_NOPTS_VALUE) packet.dts += by;
-}
-
-/** Files that do not say mean BT.709 from 720 lines on, as players assume. */
-function fileColour(height: number): Colour {
-  return { matrix: height >= 720 ? 'bt709' : 'bt601', range: 'limited' };
 }

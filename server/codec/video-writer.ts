@@ -1,16 +1,10 @@
 import path from 'node:path';
-import {
-  AVERROR_EAGAIN,
-  AVERROR_EOF,
-  AVFMT_GLOBALHEADER,
-  AV_CODEC_ID_HEVC,
-  AV_PKT_DATA_DISPLAYMATRIX,
-} from 'node-av/constants';
+import { AVERROR_EAGAIN, AVERROR_EOF, AVFMT_GLOBALHEADER, AV_CODEC_ID_HEVC } from 'node-av/constants';
 import { FormatContext, Packet, Rational, type CodecContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import type { Picture } from '../media/picture.ts';
-import type { Colour } from '../media/types.ts';
 import { VIDEO_ENDINGS, containerOf, type Container, type FileCodec } from './containers.ts';
+import { describeStream } from './encoder-look.ts';
 import { chooseCodec, openFileEncoder } from './file-encoder.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check, libavMessage } from './native.ts';
@@ -21,7 +15,6 @@ import type { VideoReader } from './video-reader.ts';
 export interface VideoWriterOptions {
   readonly width: number;
   readonly height: number;
-  readonly colour: Colour;
   /** x264's constant quality, 0 (lossless) to 51; 18 is visually close to its source. */
   readonly crf: number;
   readonly preset: string;
@@ -101,13 +94,13 @@ export class VideoWriter {
     let tracks: Tracks | undefined;
     try {
       const { timeBase } = source.video;
-      const { sampleAspectRatio } = source;
+      const { look } = source;
       encoder = openFileEncoder(file, {
         ...options,
         codec,
         timeBase,
         framesPerSecond,
-        sampleAspectRatio,
+        look,
         globalHeader,
       });
       const video = addVideo(format, encoder, source, container);
@@ -222,8 +215,7 @@ function addVideo(format: FormatContext, encoder: CodecContext, source: VideoRea
   // Time codes count frames by it; else it would be a promise of a constant rate.
   const { num: frames, den: seconds } = source.video.avgFrameRate;
   if (metadata?.get('timecode') != null) video.avgFrameRate = new Rational(frames, seconds);
-  const matrix = source.video.codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
-  if (matrix !== null) video.codecpar.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, matrix);
+  describeStream(video.codecpar, source.video.codecpar, source.look, encoder.width / source.info.width);
   return video;
 }
 

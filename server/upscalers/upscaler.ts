@@ -29,6 +29,10 @@ export interface UpscalerInfo {
   readonly rungs: readonly string[];
   /** The first `chunkedRungs` rungs are chunked; the rest are frame by frame. Absent: all are chunked. */
   readonly chunkedRungs?: number;
+  /** Pictures of more bits than this must be converted first. Absent: 8. */
+  readonly maxBitDepth?: 8 | 10;
+  /** Scales the fields of interlaced pictures apart. Absent: pictures must be progressive. */
+  readonly takesFields?: boolean;
   /** All streams of the process share one engine: their loads add up. */
   readonly shared?: boolean;
 }

@@ -28,6 +28,8 @@ export class ResizeUpscaler implements Upscaler {
       device: 'cpu',
       lookAheadFrames: 0,
       chunkFrames: 1,
+      maxBitDepth: 10,
+      takesFields: true,
       rungs: this.#filters.map(resizeLabel),
     };
   }
