@@ -16,13 +16,13 @@ export class RateLimit {
     this.#updatedMs = nowMs;
   }
 
-  /** @returns false when there is no token left; nothing is taken then. */
-  take(nowMs: number): boolean {
+  /** @returns false when fewer tokens than `cost` are left; nothing is taken then. */
+  take(nowMs: number, cost = 1): boolean {
     const elapsedMs = Math.max(0, nowMs - this.#updatedMs);
     this.#tokens = Math.min(this.#burst, this.#tokens + (elapsedMs / 1000) * this.#perSecond);
     this.#updatedMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    if (this.#tokens < cost) return false;
+    this.#tokens -= cost;
     return true;
   }
 }

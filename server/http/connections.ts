@@ -18,7 +18,13 @@ interface Connection {
   readonly socket: Socket;
   /** Requests being answered; Infinity once upgraded. */
   requests: number;
+  /** When the first of them came, or the last answer was out. */
+  waitsSinceMs: number;
 }
+
+/** A response that a client has not read after this long is cut: the largest is a clip of some hundred kilobytes. */
+const RESPONSE_MS = 45_000;
+const CHECK_MS = 5_000;
 
 /** A page needs a few connections beside its WebSockets. */
 const BESIDE_WEBSOCKETS = 16;
@@ -50,6 +56,9 @@ export class Connections {
       const connection = this.#byPeer.get(peerOf(socket));
       if (connection !== undefined) connection.requests = Infinity;
     });
+    // By one timer: the responses behind one that is cut never close, and a timer of each would keep them.
+    const timer = setInterval(() => this.#endUnread(performance.now()), CHECK_MS).unref();
+    server.on('close', () => clearInterval(timer));
   }
 
   get size(): number {
@@ -81,7 +90,7 @@ export class Connections {
     } else if (this.#all.size >= this.#options.limits.maxSockets && !this.#makeRoom(this.#all, 'limits')) {
       return this.#end(socket, 'limits');
     }
-    const connection: Connection = { socket, requests: 0 };
+    const connection: Connection = { socket, requests: 0, waitsSinceMs: 0 };
     const peer = peerOf(socket);
     this.#all.add(connection);
     this.#byPeer.set(peer, connection);
@@ -100,8 +109,19 @@ export class Connections {
   #onRequest({ socket }: IncomingMessage, response: ServerResponse): void {
     const connection = this.#byPeer.get(peerOf(socket));
     if (connection === undefined) return;
+    if (connection.requests === 0) connection.waitsSinceMs = performance.now();
     connection.requests += 1;
-    response.once('close', () => (connection.requests -= 1));
+    response.once('close', () => {
+      connection.requests -= 1;
+      connection.waitsSinceMs = performance.now();
+    });
+  }
+
+  /** A client that reads in small steps is never idle, so its response has an end by the clock. */
+  #endUnread(nowMs: number): void {
+    for (const { socket, requests, waitsSinceMs } of this.#all) {
+      if (requests > 0 && requests !== Infinity && nowMs - waitsSinceMs > RESPONSE_MS) socket.destroy();
+    }
   }
 
   /** Ends the oldest idle connection of a set. @returns false when all of them are at work */

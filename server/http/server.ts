@@ -12,6 +12,7 @@ import { Connections } from './connections.ts';
 import { checkRequest, onClientError, sendError, toAppError } from './errors.ts';
 import { registerDebug } from './debug.ts';
 import { registerPage } from './page.ts';
+import { parseInSlices, RequestTurns } from './request-turns.ts';
 import { readTlsFiles } from './tls.ts';
 
 export interface HttpServerOptions {
@@ -47,9 +48,6 @@ const KEEP_ALIVE_MS = 5_000;
 const IDLE_MS = 30_000;
 /** How often the times above are looked at. */
 const CHECK_MS = 5_000;
-/** A response that a client has not read after this long is cut: the largest is a clip of some hundred kilobytes. */
-const RESPONSE_MS = 45_000;
-
 /** Page, health and metrics over HTTP or, with certificate files, HTTPS. @throws AppError config.unreadable | config.invalid */
 export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { config, log, readiness, metrics, onRefused = () => undefined } = options;
@@ -63,6 +61,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     // checkRequest answers in the catalogue's form.
     requireHostHeader: false,
   };
+  const { limits, http } = config;
+  const turns = new RequestTurns({
+    limits,
+    trustProxy: http.trustProxy,
+    onRefused: () => onRefused('request', 'budget'),
+  });
   let server: Server | undefined;
   const app = fastify({
     logger: false,
@@ -75,20 +79,21 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       if (error !== undefined) onRefused('request', 'protocol');
     },
     serverFactory: (handler) => {
+      const inTurn = (request: IncomingMessage, response: ServerResponse): void =>
+        turns.take(request, response, () => handler(request, response));
       server =
         tls === undefined
-          ? createServer(timeouts, handler)
-          : createSecureServer({ ...timeouts, ...tls, handshakeTimeout: HANDSHAKE_MS }, handler);
+          ? createServer(timeouts, inTurn)
+          : createSecureServer({ ...timeouts, ...tls, handshakeTimeout: HANDSHAKE_MS }, inTurn);
       return server;
     },
   });
   if (server === undefined) throw new AppError('internal', 'fastify made no server');
   const nodeServer = server;
   nodeServer.timeout = IDLE_MS;
-  nodeServer.on('request', limitResponse);
   // A handshake that fails or takes too long; Node leaves the socket to us.
   nodeServer.on('tlsClientError', (_error: Error, socket: { destroy(): void }) => socket.destroy());
-  const { limits, http } = config;
+  parseInSlices(nodeServer, tls === undefined ? 'connection' : 'secureConnection');
   const connections = new Connections(nodeServer, {
     limits,
     trustProxy: http.trustProxy,
@@ -127,16 +132,19 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       .header('Cache-Control', 'no-store')
       .send({ status: ready ? 'ready' : 'unavailable', reason });
   });
+  let scrape: ReturnType<typeof metrics> | undefined;
   app.get('/metrics', async (request, reply) => {
     if (!mayOperate(request.raw, http.metrics, http.trustProxy)) {
       throw new AppError('request.forbidden', '/metrics is not open to this address.', {
         remedy: "Read it on the server's own machine, or name your address in http.metrics.",
       });
     }
-    const { contentType, body } = await metrics();
+    // Requests that come while the text is made share it.
+    scrape ??= metrics().finally(() => (scrape = undefined));
+    const { contentType, body } = await scrape;
     return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
   });
-  registerDebug(app, () => ({ connections, ...options.state?.() }));
+  registerDebug(app, () => ({ connections, requests: turns, ...options.state?.() }));
   registerPage(app, http.trustProxy);
 
   return {
@@ -165,12 +173,6 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       connections.destroyAll();
     },
   };
-}
-
-/** A client that reads in small steps is never idle, so its response has an end by the clock. */
-function limitResponse({ socket }: IncomingMessage, response: ServerResponse): void {
-  const timer = setTimeout(() => socket.destroy(), RESPONSE_MS).unref();
-  response.once('close', () => clearTimeout(timer));
 }
 
 /** What to type into a browser: camera access over plain HTTP needs `localhost`, and 0.0.0.0 is no address to open. */

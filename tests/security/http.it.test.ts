@@ -1,4 +1,5 @@
 import { get as httpGet } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StubbornSocket, upgradeRequest } from '../../testing/hostile/sockets.ts';
 import { ServerProcess, sleep } from '../../testing/server-process.ts';
@@ -200,25 +201,89 @@ describe('/debug/state', () => {
   });
 });
 
+describe('a client that sends requests without waiting for answers', () => {
+  /** Writes as much as the server takes, on a new connection whenever one ends. */
+  function flood(path: string, connections: number): { readonly ended: () => number; stop(): void } {
+    const bytes = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(500));
+    const sockets = new Set<Socket>();
+    let ended = 0;
+    let running = true;
+    const open = (): void => {
+      const socket = connect({ port: server.port, host: '127.0.0.1' });
+      sockets.add(socket);
+      const write = (): void => {
+        while (socket.writable && socket.write(bytes));
+      };
+      socket
+        .on('connect', write)
+        .on('drain', write)
+        .on('error', () => undefined);
+      socket.resume().on('close', () => {
+        ended += 1;
+        sockets.delete(socket);
+        if (running) setTimeout(open, 10);
+      });
+    };
+    for (let connection = 0; connection < connections; connection += 1) open();
+    return {
+      ended: () => ended,
+      stop: () => {
+        running = false;
+        for (const socket of sockets) socket.destroy();
+      },
+    };
+  }
+
+  it.each(['/healthz', '/sample.mp4', '/metrics', '/debug/state'])(
+    '%s: each connection is ended, others of its address are answered, memory stays flat',
+    async (path) => {
+      const attack = flood(path, 4);
+      try {
+        const end = performance.now() + 20_000;
+        while (attack.ended() < 20 && performance.now() < end) await sleep(50);
+        expect((await server.get('/healthz')).status).toBe(200);
+        const before = server.residentMiB();
+        while (attack.ended() < 120 && performance.now() < end) await sleep(50);
+        expect(attack.ended()).toBeGreaterThanOrEqual(120);
+        expect(server.residentMiB() - before).toBeLessThan(120);
+        expect((await server.get('/healthz')).status).toBe(200);
+      } finally {
+        attack.stop();
+      }
+    },
+    30_000,
+  );
+
+  it('what was refused is counted', async () => {
+    const metrics = await (await server.get('/metrics')).text();
+    expect(Number(/flashvsr_refused_total\{what="request",why="budget"\} (\d+)/.exec(metrics)?.[1])).toBeGreaterThan(
+      400,
+    );
+  });
+});
+
 describe('descriptors', () => {
   const openFiles = (): number => server.descriptors().filter((target) => /astronaut|client-demo/.test(target)).length;
   const sockets = (): number => server.descriptors().filter((target) => target.startsWith('socket')).length;
 
-  it.each([20, 1])('%i pipelined requests for a file, cut: no file and no socket stays open', async (pipelined) => {
-    const before = sockets();
-    for (let connection = 0; connection < 100; connection += 1) {
-      const client = await StubbornSocket.open(server.port, {
-        send: 'GET /sample.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(pipelined),
-        reads: false,
-      });
-      await sleep(10);
-      client.socket.destroy();
-    }
-    await sleep(500);
-    expect(openFiles()).toBe(0);
-    expect(sockets() - before).toBeLessThanOrEqual(2);
-    expect((await server.get('/healthz')).status).toBe(200);
-  });
+  it.each([200, 16, 1])(
+    '%i pipelined requests for a file, cut: no file and no socket stays open',
+    async (pipelined) => {
+      const before = sockets();
+      for (let connection = 0; connection < 100; connection += 1) {
+        const client = await StubbornSocket.open(server.port, {
+          send: 'GET /sample.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(pipelined),
+          reads: false,
+        });
+        await sleep(10);
+        client.socket.destroy();
+      }
+      await sleep(500);
+      expect(openFiles()).toBe(0);
+      expect(sockets() - before).toBeLessThanOrEqual(2);
+      expect((await server.get('/healthz')).status).toBe(200);
+    },
+  );
 
   it('connections of one address are bounded, those that stall end within a minute; the rest is served', async () => {
     const clients: StubbornSocket[] = [];
@@ -229,7 +294,7 @@ describe('descriptors', () => {
     await open(60, '');
     await open(60, 'GET / HTTP/1.1\r\nHost: a\r\nX: ');
     await open(60, upgradeRequest('/other'));
-    await open(60, 'GET /sample.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(20), false);
+    await open(60, 'GET /sample.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(16), false);
     await open(300, '');
     // The newest connections of the same address are served: idle ones made room for them.
     expect((await server.get('/healthz')).status).toBe(200);

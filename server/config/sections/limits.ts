@@ -15,6 +15,8 @@ export const limitsSection = z.strictObject({
   maxSocketsPerAddress: count.default(256),
   /** WebSockets of one address. */
   maxConnectionsPerAddress: count.default(64),
+  /** HTTP requests a second and address, averaged over five seconds; /metrics and /debug/state count as twenty. Others wait. */
+  maxRequestsPerSecond: positive.default(200),
   maxMessageBytes: count.default(128 * 1024),
   /** Requests a second and socket, averaged over ten seconds. */
   maxMessagesPerSecond: positive.default(20),
