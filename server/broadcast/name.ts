@@ -20,10 +20,17 @@ function problemOf(name: string): string | undefined {
  * lines, so the grammar is narrow; no part can be `.` or `..`. client-demo/assets/broadcast-name.js has the same rule for
  * the page, and a test holds the two together.
  */
-export const broadcastName = z.string().superRefine((name, context) => {
-  const message = problemOf(name);
-  if (message !== undefined) context.addIssue({ code: 'custom', message });
-});
+export const broadcastName = z
+  .string()
+  .superRefine((name, context) => {
+    const message = problemOf(name);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  })
+  // For docs/protocol.md; problemOf() says which rule a name breaks.
+  .meta({
+    description:
+      '`stage` or `room/participant`; each part 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit',
+  });
 
 /** @returns the room of `room/participant`; undefined for a name without one */
 export function roomOf(name: string): string | undefined {

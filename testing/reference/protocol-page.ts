@@ -6,6 +6,7 @@ import { CLOSE_CODES, PROTOCOL_VERSION, REPLIES, clientMessage } from '../../ser
 
 interface JsonSchema {
   readonly type?: string;
+  readonly description?: string;
   readonly const?: unknown;
   readonly anyOf?: readonly JsonSchema[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
@@ -22,11 +23,12 @@ function fieldType(schema: JsonSchema): string {
   if (schema.anyOf !== undefined) return schema.anyOf.map(fieldType).join(' or ');
   if (schema.properties !== undefined) return `{ ${fields(schema).join(', ')} }`;
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  const { type = 'any', minimum, maximum, minLength, maxLength, pattern } = schema;
+  const { type = 'any', description, minimum, maximum, minLength, maxLength, pattern } = schema;
   const most = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER ? ` to ${maximum}` : '';
   const least = minimum !== undefined && minimum > Number.MIN_SAFE_INTEGER ? ` from ${minimum}` : '';
   const length = maxLength === undefined ? '' : ` of ${minLength ?? 0} to ${maxLength} characters`;
-  return `${type}${least}${most}${length}${pattern === undefined ? '' : ` matching \`${pattern.replaceAll('|', '\\|')}\``}`;
+  const form = pattern === undefined ? '' : ` matching \`${pattern.replaceAll('|', '\\|')}\``;
+  return `${type}${least}${most}${length}${form}${description === undefined ? '' : ` (${description})`}`;
 }
 
 function fields({ properties = {}, required = [] }: JsonSchema): string[] {
