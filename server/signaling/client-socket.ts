@@ -212,6 +212,8 @@ export class ClientSocket {
           return this.#reply({ type: 'broadcasts', re: message.id, ...this.#options.sessions.list() });
         case 'ping':
           return this.#reply({ type: 'pong', re: message.id });
+        default:
+          message satisfies never; // a message without its case does not compile
       }
     } catch (thrown) {
       this.#fail(AppError.from(thrown), message.id);
