@@ -10,6 +10,7 @@ import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
 import { createHttpServer } from './http/server.ts';
+import { registerWhip } from './http/whip/endpoints.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { sessionRecorders, type SessionRecorder } from './media/session-recording.ts';
@@ -150,7 +151,14 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       domain: registry,
       rtc,
       signaling,
+      whip,
     }),
+  });
+  const whip = registerWhip(http.app, {
+    sessions,
+    config,
+    log,
+    onRefused: (what, why) => metrics.refused(what, why),
   });
   const signaling = new SignalingServer({
     server: http.server,

@@ -20,7 +20,7 @@ export type Refused =
   | 'packet';
 /**
  * limits: a limit of the whole server; address: the share of one address; access: not open to this client (origin, network);
- * protocol: malformed or out of order; budget: too many in a time.
+ * protocol: malformed or out of order; name: taken, or not live yet; budget: too many in a time.
  */
 export type RefusalReason = 'limits' | 'address' | 'access' | 'protocol' | 'name' | 'draining' | 'budget';
 
@@ -30,10 +30,16 @@ const REASONS: Partial<Record<ErrorCode, RefusalReason>> = {
   'request.state': 'protocol',
   'request.unknownSession': 'protocol',
   'request.notFound': 'protocol',
+  'request.method': 'protocol',
+  'request.notAcceptable': 'protocol',
+  'request.precondition': 'protocol',
+  'request.preconditionRequired': 'protocol',
+  'request.mediaType': 'protocol',
   'request.range': 'protocol',
   'sdp.invalid': 'protocol',
   'sdp.unsupported': 'protocol',
   'request.origin': 'access',
+  'request.unauthorized': 'access',
   'request.forbidden': 'access',
   'request.tooLarge': 'limits',
   'request.tooMany': 'budget',

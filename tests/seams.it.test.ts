@@ -35,7 +35,7 @@ afterEach(async () => {
 /** A broadcast fed from the clip. */
 async function play(name: string, loop = true): Promise<{ broadcast: Broadcast; source: FileSource }> {
   return await app.registry.using(name, async (broadcast) => {
-    const claim = broadcast.claim(undefined, 'local');
+    const claim = broadcast.claim({ token: undefined, kind: 'issued' }, 'local');
     const source = new FileSource({ id: `file of ${name}`, file: CLIP, loop });
     claim.attach(source);
     claim.release();
@@ -121,6 +121,8 @@ it('a source that ends by itself leaves the name reserved, and its return goes o
   const recorder = await record(first.broadcast, { file: join(folder, 'again.h264') });
   await until(() => first.source.states.includes('ended'), 'the end of the file', 20_000);
   expect(app.registry.list().broadcasts).toMatchObject([{ name: 'again', state: 'waiting' }]);
-  expect(() => first.broadcast.claim(undefined, 'local')).toThrow('belongs to another publisher');
+  expect(() => first.broadcast.claim({ token: undefined, kind: 'issued' }, 'local')).toThrow(
+    'belongs to another publisher',
+  );
   expect(recorder.states).toEqual(['live', 'waiting']);
 });

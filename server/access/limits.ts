@@ -27,6 +27,39 @@ export class RateLimit {
   }
 }
 
+/** More addresses at once than a server has clients; the one not seen for longest is forgotten. */
+const MAX_ADDRESSES = 8192;
+
+/** A token bucket for each address. Memory is bounded, whatever the number of addresses. */
+export class AddressRates {
+  readonly #perSecond: number;
+  readonly #burst: number;
+  /** Least recently used first. */
+  readonly #buckets = new Map<string, RateLimit>();
+
+  constructor(perSecond: number, burst: number) {
+    this.#perSecond = perSecond;
+    this.#burst = burst;
+  }
+
+  get addresses(): number {
+    return this.#buckets.size;
+  }
+
+  /** @returns false when the address has spent its tokens */
+  take(address: string, nowMs: number): boolean {
+    const key = addressKey(address);
+    const bucket = this.#buckets.get(key) ?? new RateLimit(this.#perSecond, this.#burst, nowMs);
+    this.#buckets.delete(key);
+    this.#buckets.set(key, bucket);
+    if (this.#buckets.size > MAX_ADDRESSES) {
+      const [oldest] = this.#buckets.keys();
+      if (oldest !== undefined) this.#buckets.delete(oldest);
+    }
+    return bucket.take(nowMs);
+  }
+}
+
 /** Open connections by address. */
 export class AddressCount {
   readonly #counts = new Map<string, number>();

@@ -2,14 +2,14 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
 import { TIMED_STEPS, type FrameTrace } from '../media/steps.ts';
-import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs } from '../media/types.ts';
+import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs, SourceCodec } from '../media/types.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Arrivals } from './arrivals.ts';
 import { Audience } from './audience.ts';
 import { AudioRelay } from './audio-relay.ts';
 import { FrameMeter } from './frame-meter.ts';
 import { Intake } from './intake.ts';
-import { Ownership } from './ownership.ts';
+import { Ownership, type Right } from './ownership.ts';
 import { PipelineLink } from './pipeline-link.ts';
 import type { Places } from './places.ts';
 import type { PipelineFactory } from './ports.ts';
@@ -117,6 +117,14 @@ export class Broadcast {
   get state(): SessionState {
     return this.#state;
   }
+  /** A source is there and has sent a picture. */
+  get onAir(): boolean {
+    return this.#state === 'live' || this.#state === 'paused';
+  }
+  /** Of the source's video, once known. */
+  get sourceCodec(): SourceCodec | undefined {
+    return this.#source?.getStats().codec;
+  }
   get settings(): BroadcastSettings {
     return this.#settings;
   }
@@ -207,8 +215,8 @@ export class Broadcast {
    * The first half of bringing a source; between the two its answer is made.
    * @throws AppError broadcast.nameTaken | server.full | request.tooMany
    */
-  claim(token: string | undefined, address: string): Claim {
-    this.#ownership.check(token);
+  claim(right: Right, address: string): Claim {
+    this.#ownership.check(right.token);
     if (!this.#link.open) this.#deps.places.check();
     let intake: Intake | undefined;
     let evicted: AppError | undefined;
@@ -220,11 +228,11 @@ export class Broadcast {
     return {
       attach: (source) => {
         // Another source may have come while the answer was made.
-        this.#ownership.check(token);
+        this.#ownership.check(right.token);
         if (evicted !== undefined) throw evicted;
         open = false;
         intake = new Intake(source, arrival, this.#deps.nowUs());
-        return this.#takeOver(intake);
+        return this.#takeOver(intake, right);
       },
       release: () => {
         if (open) arrival.leave();
@@ -233,8 +241,8 @@ export class Broadcast {
     };
   }
 
-  #takeOver(intake: Intake): string {
-    const { token, wasFree, replaced } = this.#ownership.takeOver(intake);
+  #takeOver(intake: Intake, right: Right): string {
+    const { token, wasFree, replaced } = this.#ownership.takeOver(intake, right);
     if (wasFree) this.#startedAt = new Date();
     if (replaced !== undefined) {
       const error = new AppError('broadcast.nameTaken', 'The same publisher connected again elsewhere.');

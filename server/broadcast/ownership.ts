@@ -3,11 +3,30 @@ import { AppError } from '../errors.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import type { Intake } from './intake.ts';
 
+/** What a publisher shows of its right to the name. */
+export interface Right {
+  readonly token: string | undefined;
+  /**
+   * `issued`: a free name gets a token of the server's. `own`: the publisher's own secret (WHIP's bearer token) is the name's;
+   * without one nothing could prove that the same publisher comes back, so the name is not kept for it.
+   */
+  readonly kind: 'issued' | 'own';
+}
+
 /** Who holds the name. */
 type Owner =
   | { readonly kind: 'free' }
-  /** `proven`: a picture has come under this token. Only then is the name worth keeping for its return. */
-  | { readonly kind: 'publishing'; readonly token: string; readonly intake: Intake; readonly proven: boolean }
+  /**
+   * `proven`: a picture has come under this token. Only then is the name worth keeping for its return.
+   * `returns`: the publisher knows the token.
+   */
+  | {
+      readonly kind: 'publishing';
+      readonly token: string;
+      readonly intake: Intake;
+      readonly proven: boolean;
+      readonly returns: boolean;
+    }
   /** The source is gone; the name and the pipeline are kept for its return. */
   | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
 
@@ -43,15 +62,20 @@ export class Ownership {
    * The caller has checked the token.
    * @returns the name's token, whether it was free before, and the source that was replaced
    */
-  takeOver(intake: Intake): {
+  takeOver(
+    intake: Intake,
+    right: Right,
+  ): {
     readonly token: string;
     readonly wasFree: boolean;
     readonly replaced: Intake | undefined;
   } {
     const before = this.#owner;
-    const token = before.kind === 'free' ? randomBytes(24).toString('base64url') : before.token;
+    const own = right.kind === 'own' ? right.token : undefined;
+    const token = before.kind === 'free' ? (own ?? randomBytes(24).toString('base64url')) : before.token;
     const proven = before.kind === 'reserved' || (before.kind === 'publishing' && before.proven);
-    this.#owner = { kind: 'publishing', token, intake, proven };
+    const returns = right.kind === 'issued' || right.token !== undefined;
+    this.#owner = { kind: 'publishing', token, intake, proven, returns };
     return {
       token,
       wasFree: before.kind === 'free',
@@ -69,7 +93,7 @@ export class Ownership {
     const owner = this.#owner;
     if (owner.kind !== 'publishing') return;
     this.#owner =
-      keepUntilUs === undefined || !owner.proven
+      keepUntilUs === undefined || !owner.proven || !owner.returns
         ? { kind: 'free' }
         : { kind: 'reserved', token: owner.token, untilUs: keepUntilUs };
   }

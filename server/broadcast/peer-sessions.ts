@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { RefusalReason, Refused, Metrics } from '../metrics.ts';
-import type { IceCandidate, IceServer, RtcStack } from '../rtc/peers.ts';
+import type { IceCandidate, IceParameters, IceServer, RtcStack } from '../rtc/peers.ts';
 import type { Broadcast } from './broadcast.ts';
 import type { BroadcastRegistry } from './broadcast-registry.ts';
 import { Publisher } from './publisher.ts';
@@ -58,7 +58,8 @@ export class PeerSessions implements SessionService {
 
   async #publish(broadcast: Broadcast, request: PublishRequest, sink: SessionSink): Promise<PublishReply> {
     const { rtc, addressKey } = this.#options;
-    const claim = broadcast.claim(request.resumeToken, addressKey(request.remoteAddress));
+    const right = { token: request.resumeToken, kind: request.tokenKind };
+    const claim = broadcast.claim(right, addressKey(request.remoteAddress));
     const session = newSessionId();
     const publisher = new Publisher(session, rtc, broadcast.clock, sink, () => this.#sessions.delete(session));
     try {
@@ -82,6 +83,12 @@ export class PeerSessions implements SessionService {
 
   async #watch(broadcast: Broadcast, request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
     const { rtc, metrics, addressKey } = this.#options;
+    const { tracks, waits } = request;
+    if (!waits && !broadcast.onAir) {
+      throw new AppError('broadcast.notLive', `"${broadcast.name}" is not live.`, {
+        context: { name: broadcast.name },
+      });
+    }
     const place = this.#registry.viewerPlaces.take(broadcast.name, addressKey(request.remoteAddress));
     const session = newSessionId();
     const onClosed = (): void => {
@@ -90,11 +97,13 @@ export class PeerSessions implements SessionService {
     };
     // Subscribed before the answer is made: the peer may report `connected` before accept() resolves.
     const viewer = broadcast.subscribe(
-      (subscription) => new Viewer(session, rtc, broadcast.outputSize, sink, subscription, onClosed),
+      (subscription) =>
+        new Viewer(session, rtc, { maxOutput: broadcast.outputSize, tracks }, sink, subscription, onClosed),
     );
     try {
       const sdp = await viewer.peer.accept(request.sdp);
       this.#registry.refuseWhenDraining();
+      refuseUnreadableSource(broadcast, viewer);
       viewer.knowState(broadcast.state);
       metrics.session('viewer');
       this.#sessions.set(session, { role: 'viewer', broadcast, viewer });
@@ -107,6 +116,10 @@ export class PeerSessions implements SessionService {
 
   async restart(session: string, offerSdp: string): Promise<string> {
     return this.#peer(session).restart(offerSdp);
+  }
+
+  async restartIce(session: string, remote: IceParameters): Promise<IceParameters> {
+    return this.#peer(session).restartIce(remote);
   }
 
   async addCandidate(session: string, candidate: IceCandidate): Promise<void> {
@@ -152,10 +165,19 @@ const REFUSALS: Partial<Record<ErrorCode, RefusalReason>> = {
   'engine.full': 'limits',
   'request.tooMany': 'address',
   'broadcast.nameTaken': 'name',
+  'broadcast.notLive': 'name',
   'server.draining': 'draining',
   'sdp.invalid': 'protocol',
   'sdp.unsupported': 'protocol',
 };
+
+/** Packets of the source are forwarded as they are: a player of it alone that lacks its codec would stay black. */
+function refuseUnreadableSource({ sourceCodec, name }: Broadcast, { peer }: Viewer): void {
+  if (peer.takesResult || sourceCodec === undefined || peer.sourceCodecs.includes(sourceCodec)) return;
+  throw new AppError('sdp.unsupported', `The source of "${name}" is ${sourceCodec}, which the offer does not take.`, {
+    remedy: `Offer ${sourceCodec}, or watch the result.`,
+  });
+}
 
 /** Unguessable: WHIP and WHEP put it into URLs (RFC 9725 section 4.2). */
 function newSessionId(): string {

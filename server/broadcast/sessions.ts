@@ -1,6 +1,6 @@
 import type { AppError } from '../errors.ts';
 import type { BroadcastList, BroadcastStats, ModelSummary, SessionState, ViewerSessionStats } from './statistics.ts';
-import type { IceCandidate, IceServer } from '../rtc/peers.ts';
+import type { IceCandidate, IceParameters, IceServer, WatchedTracks } from '../rtc/peers.ts';
 
 /**
  * What adapters need from the domain (implemented by PeerSessions, faked in tests). One session is one WebRTC peer: a
@@ -21,13 +21,20 @@ export interface SessionService {
   publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply>;
 
   /**
-   * Joins a broadcast, also one without a publisher: then the state is `waiting` and the peer connects all the same.
-   * @throws AppError server.full | server.draining | sdp.invalid | sdp.unsupported
+   * Joins a broadcast. Before its publisher is there, a request with `waits` gets state `waiting` and the peer connects all the
+   * same; another one is refused.
+   * @throws AppError broadcast.notLive | server.full | server.draining | sdp.invalid | sdp.unsupported
    */
   watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply>;
 
   /** ICE restart or renegotiation of the same session. @returns the answer. @throws AppError request.unknownSession | sdp.* */
   restart(session: string, offerSdp: string): Promise<string>;
+
+  /**
+   * ICE restart without a new offer (RFC 8840 section 9). The credentials that the session has already change nothing.
+   * @returns our side. @throws AppError request.unknownSession | request.tooMany | sdp.invalid; then the session goes on
+   */
+  restartIce(session: string, remote: IceParameters): Promise<IceParameters>;
 
   /** @throws AppError request.unknownSession | sdp.invalid */
   addCandidate(session: string, candidate: IceCandidate): Promise<void>;
@@ -50,6 +57,8 @@ export interface PublishRequest {
   readonly name: string;
   readonly sdp: string;
   readonly resumeToken: string | undefined;
+  /** Whether a free name gets a token of the server's or the publisher's own (ownership.ts). */
+  readonly tokenKind: 'issued' | 'own';
   readonly remoteAddress: string;
 }
 
@@ -63,6 +72,9 @@ export interface PublishReply {
 export interface WatchRequest {
   readonly name: string;
   readonly sdp: string;
+  readonly tracks: WatchedTracks;
+  /** It takes a broadcast that is not live yet. */
+  readonly waits: boolean;
   readonly remoteAddress: string;
 }
 

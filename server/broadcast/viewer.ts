@@ -2,11 +2,17 @@ import { AppError } from '../errors.ts';
 import { packetize } from '../media/packetizer.ts';
 import type { ViewerReport } from '../media/bitrate-controller.ts';
 import type { EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
-import type { ForwardPacket, PeerState, RtcStack, ViewerPeer } from '../rtc/peers.ts';
+import type { ForwardPacket, PeerState, RtcStack, ViewerPeer, WatchedTracks } from '../rtc/peers.ts';
 import { KeyframeGate } from './keyframe-gate.ts';
 import type { SessionSink } from './sessions.ts';
 import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
 import type { Subscriber, SubscriberState, Subscription } from './subscriber.ts';
+
+export interface ViewerRequest {
+  /** The result's size, so that the answer offers a sufficient H264 level. */
+  readonly maxOutput: { readonly width: number; readonly height: number };
+  readonly tracks: WatchedTracks;
+}
 
 /** The subscriber behind a WebRTC peer: the gate decides, the peer writes. */
 export class Viewer implements Subscriber {
@@ -22,12 +28,11 @@ export class Viewer implements Subscriber {
 
   /**
    * @param onClosed once, when the session is over whatever ended it
-   * @param maxOutput the result's size, so that the answer offers a sufficient H264 level
    */
   constructor(
     id: string,
     rtc: RtcStack,
-    maxOutput: { readonly width: number; readonly height: number },
+    { maxOutput, tracks }: ViewerRequest,
     sink: SessionSink,
     subscription: Subscription,
     onClosed: () => void,
@@ -43,6 +48,7 @@ export class Viewer implements Subscriber {
         onCandidate: (candidate) => sink.onCandidate(candidate),
       },
       maxOutput,
+      tracks,
     );
   }
 
@@ -56,18 +62,18 @@ export class Viewer implements Subscriber {
     return this.peer.resultCodec;
   }
   get renditions(): readonly Rendition[] {
-    return this.#gate.renditions;
+    return this.peer.takesResult ? this.#gate.renditions : [];
   }
   get wantsSource(): boolean {
     return this.peer.sourceCodecs.length > 0;
   }
 
   report(): ViewerReport | undefined {
-    return this.#gate.open ? this.peer.getStats() : undefined;
+    return this.#gate.open && this.peer.takesResult ? this.peer.getStats() : undefined;
   }
 
   want(rendition: Rendition): boolean {
-    return this.#gate.want(rendition);
+    return this.peer.takesResult && this.#gate.want(rendition);
   }
 
   restart(): void {

@@ -30,6 +30,9 @@ export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   const { statusCode, message } = thrown as { statusCode?: number; message?: string };
   if (statusCode === 413) return new AppError('request.tooLarge', message ?? 'Request too large.', { cause: thrown });
+  if (statusCode === 415) {
+    return new AppError('request.mediaType', message ?? 'The type of the body is not taken here.', { cause: thrown });
+  }
   if (statusCode !== undefined && statusCode < 500) {
     return new AppError('request.malformed', (message ?? 'Malformed request.').slice(0, 300), { cause: thrown });
   }

@@ -3,8 +3,17 @@ import { monotonicUs } from '../media/clock.ts';
 import type { SessionRecorder } from '../media/session-recording.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import { readIceServers } from './ice/candidates.ts';
-import type { PublisherListener, PublisherPeer, RtcOptions, RtcStack, ViewerListener, ViewerPeer } from './peers.ts';
+import type {
+  PublisherListener,
+  PublisherPeer,
+  RtcOptions,
+  RtcStack,
+  ViewerListener,
+  ViewerPeer,
+  WatchedTracks,
+} from './peers.ts';
 import { PublisherConnection } from './publisher-connection.ts';
+import { PAGE_LAYOUT, SOURCE_LAYOUT } from './sdp/viewer-plan.ts';
 import { ViewerConnection } from './viewer-connection.ts';
 
 /** One timer for all peers: interval at which all peers poll retransmissions, feedback, reports and liveness. */
@@ -53,8 +62,13 @@ export class PeerStack implements RtcStack {
     return this.#add(new PublisherConnection({ rtc: this.#options, clock, recorder }, listener, this.#owner));
   }
 
-  createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer {
-    const viewer = this.#add(new ViewerConnection({ rtc: this.#options, maxOutput }, listener, this.#owner));
+  createViewer(
+    listener: ViewerListener,
+    maxOutput: { readonly width: number; readonly height: number },
+    tracks: WatchedTracks = 'page',
+  ): ViewerPeer {
+    const layout = tracks === 'source' ? SOURCE_LAYOUT : PAGE_LAYOUT;
+    const viewer = this.#add(new ViewerConnection({ rtc: this.#options, maxOutput, layout }, listener, this.#owner));
     this.#viewers.set(viewer.id, viewer);
     return viewer;
   }

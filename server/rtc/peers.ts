@@ -72,6 +72,14 @@ export interface PublisherStats {
   readonly hasAudio: boolean;
 }
 
+/** One side's ICE as an SDP fragment carries it (RFC 8840 section 9). */
+export interface IceParameters {
+  readonly usernameFragment: string;
+  readonly password: string;
+  /** candidate-attribute values of RFC 8839 section 5.1, without `a=`. */
+  readonly candidates: readonly string[];
+}
+
 export interface PublisherPeer {
   readonly id: string;
   readonly state: PeerState;
@@ -80,6 +88,8 @@ export interface PublisherPeer {
   accept(offerSdp: string): Promise<string>;
   /** ICE restart: a new offer of the same session (RFC 8839 section 4.4.1.1.1). */
   restart(offerSdp: string): Promise<string>;
+  /** ICE restart without an offer; the same credentials change nothing. @returns our side. @throws AppError */
+  restartIce(remote: IceParameters): Promise<IceParameters>;
   addCandidate(candidate: IceCandidate): Promise<void>;
   /**
    * PLI upstream (RFC 4585 section 6.3.1); merged and rate-limited to one per 500 ms inside. Losses and the start need no
@@ -96,6 +106,12 @@ export interface IceCandidate {
   readonly sdpMid?: string | null;
   readonly sdpMLineIndex?: number | null;
 }
+
+/**
+ * What the sections of a viewer's offer are for. `page`: the first video is the result, the second the source, then audio;
+ * `source`: the one video is the source.
+ */
+export type WatchedTracks = 'page' | 'source';
 
 /** A viewer's tracks: the upscaled result, the untouched source beside it (only if asked for), and audio. */
 export type ViewerTrack = 'result' | 'source' | 'audio';
@@ -135,14 +151,17 @@ export interface ViewerStats {
 export interface ViewerPeer {
   readonly id: string;
   readonly state: PeerState;
+  /** After accept(): it has a track for the result. */
+  readonly takesResult: boolean;
   /** After accept(): the codec this viewer takes for the result track. */
   readonly resultCodec: ResultCodec;
   /** After accept(): the codecs this viewer takes for the source track; empty when it asked for none. */
   readonly sourceCodecs: readonly SourceCodec[];
-  /** The offer has recvonly m-lines: first video = result, second video (optional) = source, audio (optional).
+  /** The offer has recvonly m-lines, as WatchedTracks says.
    *  @throws AppError sdp.invalid | sdp.unsupported */
   accept(offerSdp: string): Promise<string>;
   restart(offerSdp: string): Promise<string>;
+  restartIce(remote: IceParameters): Promise<IceParameters>;
   addCandidate(candidate: IceCandidate): Promise<void>;
   /**
    * Writes the frame, packetized once for all viewers (shared and never changed), if the connection is up. Whether this
@@ -169,8 +188,15 @@ export interface RtcStack {
    *   left out, the peer's media time starts with its own first timestamp
    */
   createPublisher(listener: PublisherListener, clock?: RtpClock): PublisherPeer;
-  /** @param maxOutput size of the result so that the answer offers a sufficient H264 level (RFC 6184 section 8.1) */
-  createViewer(listener: ViewerListener, maxOutput: { readonly width: number; readonly height: number }): ViewerPeer;
+  /**
+   * @param maxOutput size of the result so that the answer offers a sufficient H264 level (RFC 6184 section 8.1)
+   * @param tracks left out, a page's
+   */
+  createViewer(
+    listener: ViewerListener,
+    maxOutput: { readonly width: number; readonly height: number },
+    tracks?: WatchedTracks,
+  ): ViewerPeer;
   onError(listener: (error: AppError) => void): void;
   close(): Promise<void>;
 }

@@ -8,7 +8,15 @@ import { TransportFeedbackBuilder } from '../media/transport-cc.ts';
 import { UnitDigests, type SessionRecorder } from '../media/session-recording.ts';
 import type { AccessUnit, MonotonicUs } from '../media/types.ts';
 import { IncomingAudioTrack, IncomingVideoTrack } from './incoming-track.ts';
-import type { IceCandidate, IncomingListener, PeerState, PublisherPeer, PublisherStats, RtcOptions } from './peers.ts';
+import type {
+  IceCandidate,
+  IceParameters,
+  IncomingListener,
+  PeerState,
+  PublisherPeer,
+  PublisherStats,
+  RtcOptions,
+} from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RtpDemux } from './rtp-demux.ts';
 import { buildAnswer } from './sdp/answer.ts';
@@ -16,7 +24,7 @@ import { parseOffer } from './sdp/offer.ts';
 import { planPublisher, type IncomingTrackPlan, type PublisherPlan } from './sdp/publisher-plan.ts';
 import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
-import type { LocalTransportParameters } from './transport-parameters.ts';
+import { checkIceCredentials, type LocalTransportParameters } from './transport-parameters.ts';
 
 const FEEDBACK_INTERVAL_US = 50_000;
 const REPORT_INTERVAL_US = 1_000_000;
@@ -110,6 +118,15 @@ export class PublisherConnection implements PublisherPeer {
     void this.#accepted;
     const { plan, answer } = this.#read(offerSdp);
     return this.#describe(plan, answer);
+  }
+
+  async restartIce({ usernameFragment, password, candidates }: IceParameters): Promise<IceParameters> {
+    checkIceCredentials(usernameFragment, password);
+    const transport = { ...this.#accepted.transport, usernameFragment, password };
+    const local = await this.#transport.update(transport);
+    this.#plan = { ...this.#accepted, transport };
+    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
+    return local;
   }
 
   async addCandidate(candidate: IceCandidate): Promise<void> {

@@ -1,3 +1,4 @@
+import { AppError } from '../errors.ts';
 import type { Fingerprint } from './dtls/peer-certificate.ts';
 
 /** What the two descriptions say about the one transport of a session (RFC 8839, RFC 8842). */
@@ -19,4 +20,10 @@ export interface LocalTransportParameters {
   /** candidate-attribute values of RFC 8839 section 5.1, without `a=`. */
   readonly candidates: readonly string[];
   readonly gatheringComplete: boolean;
+}
+
+/** RFC 8839 section 5.4: ufrag 4 to 256, password 22 to 256 characters of ice-char. @throws AppError sdp.invalid */
+export function checkIceCredentials(usernameFragment: string, password: string): void {
+  if (/^[\w+/-]{4,256}$/.test(usernameFragment) && /^[\w+/-]{22,256}$/.test(password)) return;
+  throw new AppError('sdp.invalid', 'a=ice-ufrag or a=ice-pwd is too short or has characters that ICE does not allow.');
 }

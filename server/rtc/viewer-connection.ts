@@ -8,6 +8,7 @@ import { OutgoingTrack } from './outgoing-track.ts';
 import type {
   ForwardPacket,
   IceCandidate,
+  IceParameters,
   OutgoingListener,
   PeerState,
   RtcOptions,
@@ -21,7 +22,7 @@ import { parseOffer, type Offer } from './sdp/offer.ts';
 import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan } from './sdp/viewer-plan.ts';
 import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
-import type { LocalTransportParameters } from './transport-parameters.ts';
+import { checkIceCredentials, type LocalTransportParameters } from './transport-parameters.ts';
 
 const REPORT_INTERVAL_US = 1_000_000;
 /** The first reports follow quickly, so that a viewer can align audio and video from the start. */
@@ -82,6 +83,10 @@ export class ViewerConnection implements ViewerPeer {
     return this.#accepted.resultCodec;
   }
 
+  get takesResult(): boolean {
+    return this.#tracks.has('result');
+  }
+
   get sourceCodecs(): readonly SourceCodec[] {
     return [...(this.#tracks.get('source')?.plan.payloadTypes.keys() ?? [])].filter((codec) => codec !== 'opus');
   }
@@ -119,6 +124,15 @@ export class ViewerConnection implements ViewerPeer {
       }
     }
     return this.#describe(offer, plan);
+  }
+
+  async restartIce({ usernameFragment, password, candidates }: IceParameters): Promise<IceParameters> {
+    checkIceCredentials(usernameFragment, password);
+    const transport = { ...this.#accepted.transport, usernameFragment, password };
+    const local = await this.#transport.update(transport);
+    this.#plan = { ...this.#accepted, transport };
+    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
+    return local;
   }
 
   async addCandidate(candidate: IceCandidate): Promise<void> {

@@ -253,7 +253,7 @@ export class ClientSocket {
     const reply = await this.#whilePending(
       'publish',
       channel,
-      sessions.publish({ name, sdp, resumeToken, remoteAddress }, channel),
+      sessions.publish({ name, sdp, resumeToken, tokenKind: 'issued', remoteAddress }, channel),
     );
     if (reply === undefined) return;
     this.#reply({ type: 'published', re: id, name, ...reply });
@@ -267,7 +267,8 @@ export class ClientSocket {
     }
     const { sessions, remoteAddress } = this.#options;
     const channel = new SessionChannel('watch', this.#channelHost);
-    const reply = await this.#whilePending('watch', channel, sessions.watch({ name, sdp, remoteAddress }, channel));
+    const request = { name, sdp, tracks: 'page', waits: true, remoteAddress } as const;
+    const reply = await this.#whilePending('watch', channel, sessions.watch(request, channel));
     if (reply === undefined) return;
     this.#reply({ type: 'watching', re: id, name, ...reply });
     channel.open(reply.session);

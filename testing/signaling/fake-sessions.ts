@@ -10,7 +10,7 @@ import type {
   WatchRequest,
 } from '../../server/broadcast/sessions.ts';
 import type { BroadcastList, BroadcastStats } from '../../server/broadcast/statistics.ts';
-import type { IceCandidate } from '../../server/rtc/peers.ts';
+import type { IceCandidate, IceParameters, IceServer } from '../../server/rtc/peers.ts';
 
 /** The domain without WebRTC: remembers what it was asked and lets a test push anything to any session. */
 export class FakeSessions implements SessionService {
@@ -22,13 +22,16 @@ export class FakeSessions implements SessionService {
   readonly #names = new Map<string, string>();
   #next = 1;
   capacity = 2;
+  /** What publish() and watch() answer. */
+  answer = 'answer';
+  iceServers: readonly IceServer[] = [{ urls: 'stun:stun.example.org' }];
   /** Replaces what publish() does before it answers. */
   beforeReply: (sink: SessionSink) => Promise<void> = async () => {};
 
   welcome() {
     return {
       model: { kind: 'resize', label: 'Lanczos resize', superResolution: false, scale: 4, device: 'CPU' } as const,
-      iceServers: [{ urls: 'stun:stun.example.org' }],
+      iceServers: this.iceServers,
     };
   }
 
@@ -46,17 +49,21 @@ export class FakeSessions implements SessionService {
     const session = this.#open(sink);
     const resumeToken = token ?? `token-of-${request.name}`;
     this.#names.set(request.name, resumeToken);
-    return { session, resumeToken, sdp: 'answer' };
+    return { session, resumeToken, sdp: this.answer };
   }
 
   async watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
     this.requests.push(request);
     await this.beforeReply(sink);
-    return { session: this.#open(sink), sdp: 'answer', state: this.#names.has(request.name) ? 'live' : 'waiting' };
+    return { session: this.#open(sink), sdp: this.answer, state: this.#names.has(request.name) ? 'live' : 'waiting' };
   }
 
   async restart(session: string, offerSdp: string): Promise<string> {
     return `answer of ${session} to ${offerSdp}`;
+  }
+
+  async restartIce(_session: string, { usernameFragment }: IceParameters): Promise<IceParameters> {
+    return { usernameFragment: `ours-${usernameFragment}`, password: 'p'.repeat(32), candidates: ['candidate:1'] };
   }
 
   async addCandidate(session: string, candidate: IceCandidate): Promise<void> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AddressCount, RateLimit, addressKey } from '../limits.ts';
+import { AddressCount, AddressRates, RateLimit, addressKey } from '../limits.ts';
 
 describe('RateLimit', () => {
   it('lets a burst through, then the average and no more', () => {
@@ -43,5 +43,33 @@ describe('AddressCount', () => {
     expect(count.enter('10.0.0.1')).toBe(true);
     for (const address of ['10.0.0.1', '10.0.0.1', '10.0.0.2']) count.exit(address);
     expect(count.addresses).toBe(0);
+  });
+});
+
+describe('AddressRates', () => {
+  it('each address has its own share, an IPv6 /64 is one', () => {
+    const rates = new AddressRates(1, 2);
+    expect([rates.take('192.0.2.1', 0), rates.take('192.0.2.1', 0), rates.take('192.0.2.1', 0)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(rates.take('192.0.2.2', 0)).toBe(true);
+    expect([rates.take('2001:db8::1', 0), rates.take('2001:db8::2', 0), rates.take('2001:db8::3', 0)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(rates.take('192.0.2.1', 1000)).toBe(true);
+  });
+
+  it('remembers a bounded number of addresses, those seen last', () => {
+    const rates = new AddressRates(1, 1);
+    rates.take('192.0.2.1', 0);
+    for (let n = 0; n < 20_000; n += 1) {
+      rates.take(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`, 0);
+      if (n % 1000 === 0) expect(rates.take('192.0.2.1', 0)).toBe(false);
+    }
+    expect(rates.addresses).toBeLessThanOrEqual(8192);
   });
 });

@@ -8,6 +8,7 @@ import { Metrics } from '../../metrics.ts';
 import type { EncoderRequest, PipelineSettings } from '../../pipeline/messages.ts';
 import type {
   ForwardPacket,
+  IceParameters,
   PublisherListener,
   PublisherPeer,
   RtcStack,
@@ -38,6 +39,7 @@ export class FakePublisher implements PublisherPeer {
     return 'answer';
   };
   restart = async (): Promise<string> => 'restarted';
+  restartIce = async (remote: IceParameters): Promise<IceParameters> => remote;
   addCandidate = async (): Promise<void> => {};
   requestKeyframe(): void {
     this.keyframeRequests += 1;
@@ -68,6 +70,7 @@ export class FakePublisher implements PublisherPeer {
 export class FakeViewer implements ViewerPeer {
   readonly id = 'viewer';
   state: ViewerPeer['state'] = 'connecting';
+  takesResult = true;
   resultCodec: ResultCodec = 'H264';
   sourceCodecs: SourceCodec[] = [];
   readonly results: EncodedFrame[] = [];
@@ -81,14 +84,16 @@ export class FakeViewer implements ViewerPeer {
     this.listener = listener;
     this.#nowUs = nowUs;
   }
-  /** The offer names what the viewer takes: "VP8", "H264 source". */
+  /** The offer names what the viewer takes: "VP8", "H264 source", "source only", "source only VP9". */
   accept = async (offer: string): Promise<string> => {
     if (offer === 'bad') throw new Error('bad sdp');
     this.resultCodec = offer.startsWith('VP8') ? 'VP8' : 'H264';
-    if (offer.includes('source')) this.sourceCodecs = ['VP8', 'H264'];
+    this.takesResult = !offer.includes('only');
+    if (offer.includes('source')) this.sourceCodecs = offer.includes('VP9') ? ['VP9'] : ['VP8', 'H264'];
     return 'answer';
   };
   restart = async (): Promise<string> => 'restarted';
+  restartIce = async (remote: IceParameters): Promise<IceParameters> => remote;
   addCandidate = async (): Promise<void> => {};
   sendResult({ frame }: PacketizedFrame): void {
     this.results.push(frame);
@@ -190,6 +195,7 @@ export const INFO: UpscalerInfo = {
 
 interface OfferOptions {
   readonly resumeToken?: string | undefined;
+  readonly tokenKind?: 'issued' | 'own';
   readonly sdp?: string;
   readonly address?: string;
 }
@@ -249,9 +255,9 @@ export class World {
   offer(
     name: string,
     sink = recordingSink(),
-    { resumeToken, sdp = 'offer', address = '127.0.0.1' }: OfferOptions = {},
+    { resumeToken, tokenKind = 'issued', sdp = 'offer', address = '127.0.0.1' }: OfferOptions = {},
   ) {
-    return this.sessions.publish({ name, sdp, resumeToken, remoteAddress: address }, sink);
+    return this.sessions.publish({ name, sdp, resumeToken, tokenKind, remoteAddress: address }, sink);
   }
 
   /** A publisher that connects and sends its first picture. */
@@ -262,8 +268,8 @@ export class World {
     return reply;
   }
 
-  async watch(name: string, sdp = 'H264', sink = recordingSink()) {
-    const reply = await this.sessions.watch({ name, sdp, remoteAddress: '127.0.0.1' }, sink);
+  async watch(name: string, sdp = 'H264', sink = recordingSink(), waits = true) {
+    const reply = await this.sessions.watch({ name, sdp, tracks: 'page', waits, remoteAddress: '127.0.0.1' }, sink);
     const peer = this.viewers.at(-1);
     if (peer === undefined) throw new Error('no viewer peer was made');
     return { ...reply, peer, sink };

@@ -5,6 +5,14 @@ import { port } from './common.ts';
 const isNetwork = (text: string): boolean => parseNetwork(text) !== undefined;
 const network = z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8');
 
+/** An http(s) address without user, query and fragment, which ends in no slash. */
+const webUrl = z.string().superRefine((text, context) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const plain = url !== undefined && url.username === '' && url.search === '' && url.hash === '';
+  if (plain && ['http:', 'https:'].includes(url.protocol)) return;
+  context.addIssue({ code: 'custom', message: 'must be an http or https address such as https://live.example.org' });
+});
+
 /** Where the server listens, and whom it believes. */
 export const httpSection = z
   .strictObject({
@@ -14,8 +22,12 @@ export const httpSection = z
     /** PEM files; both or neither. */
     tlsCertificateFile: z.string().optional(),
     tlsKeyFile: z.string().optional(),
-    /** Origins besides the server's own that may open a WebSocket, for example https://example.org. `*` allows all. */
+    /** Origins besides the server's own that may open a WebSocket or use WHIP and WHEP, for example https://example.org. `*` allows all. */
     allowedOrigins: z.array(z.string()).default([]),
+    /** Where clients reach the server, for example https://live.example.org: the start of WHIP and WHEP session URLs. Left out, they are relative. */
+    publicUrl: webUrl.optional(),
+    /** Where WHIP and WHEP clients are sent (307) while this server is full or draining; left out, they get 503 with Retry-After. */
+    overflowUrl: webUrl.optional(),
     /** Which proxies' X-Forwarded-For to trust when clients are counted: false, a number of proxies, or their addresses. */
     trustProxy: z
       .union([z.literal(false), z.number().int().min(1).max(8), z.array(network)], {

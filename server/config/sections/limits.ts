@@ -20,6 +20,8 @@ export const limitsSection = z.strictObject({
   maxMessageBytes: count.default(128 * 1024),
   /** Requests a second and socket, averaged over ten seconds. */
   maxMessagesPerSecond: positive.default(20),
+  /** Requests a second of one address to WHIP and WHEP, averaged over ten seconds. */
+  maxWhipRequestsPerSecond: positive.default(20),
   maxSourcePixels: count.default(1920 * 1088),
   /** Of results: a source that would become larger gets a smaller scale. */
   maxResultPixels: count.default(3840 * 2160),

@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts';
-import type { RemoteTransportParameters } from '../transport-parameters.ts';
+import { checkIceCredentials, type RemoteTransportParameters } from '../transport-parameters.ts';
 import { splitSections, type SdpSection } from './sections.ts';
 
 /**
@@ -212,10 +212,7 @@ function parseTransport(section: SdpSection, session: SdpSection): RemoteTranspo
   if (setup !== 'actpass' && setup !== 'active' && setup !== 'passive') {
     throw invalid(`a=setup:${setup.slice(0, 20)} is not one of actpass, active, passive.`);
   }
-  // RFC 8839 section 5.4: ufrag 4 to 256, password 22 to 256 characters.
-  if (!/^[\w+/-]{4,256}$/.test(usernameFragment) || !/^[\w+/-]{22,256}$/.test(password)) {
-    throw invalid('a=ice-ufrag or a=ice-pwd is too short or has characters that ICE does not allow.');
-  }
+  checkIceCredentials(usernameFragment, password);
   return {
     usernameFragment,
     password,

@@ -52,6 +52,10 @@ export const PAGE_LAYOUT: TrackLayout = (kind, ordinal) => {
   return ordinal === 1 ? { id: 'source', content: 'forwarded' } : undefined;
 };
 
+/** A player of the untouched source. */
+export const SOURCE_LAYOUT: TrackLayout = (kind, ordinal) =>
+  ordinal === 0 ? { id: kind === 'audio' ? 'audio' : 'source', content: 'forwarded' } : undefined;
+
 const VIDEO_FEEDBACK = ['goog-remb', 'nack', 'nack pli'];
 /** The level of the answer leaves room for this rate. */
 const LEVEL_FPS = 60;
