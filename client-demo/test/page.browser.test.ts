@@ -1,30 +1,32 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import ffmpeg from '@ffmpeg-installer/ffmpeg';
-import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
+import type { Browser, Page, WebSocketRoute } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { startApp, type App } from '../../server/app.ts';
+import type { App } from '../../server/app.ts';
 import { selfSignedCertificate } from '../../testing/certificate.ts';
-import { configSchema } from '../../server/config/config.ts';
-import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../testing/browser.ts';
-import { UdpRelay } from './udp-relay.ts';
 import { until } from '../../testing/until.ts';
+import {
+  Pages,
+  choose,
+  fitsWidth,
+  framesShown,
+  goLive,
+  notice,
+  overlay,
+  playing,
+  startServer as start,
+  type Opened,
+} from './pages.ts';
+import { UdpRelay } from './udp-relay.ts';
 
 /** The page in a real Chromium against the real server: what a person sees and does. */
 
 const PICTURES = 'test-output';
-const log = createLog({ level: 'silent', format: 'json' });
-const contexts: BrowserContext[] = [];
+const pages = new Pages();
 let browser: Browser;
 let app: App;
-
-const start = (settings: Record<string, unknown> = {}) =>
-  // A page that goes away keeps its place for a while, and every test leaves some behind.
-  startApp(
-    configSchema.parse({ http: { port: 0 }, model: { name: 'resize' }, limits: { maxBroadcasts: 99 }, ...settings }),
-    log,
-  );
 
 beforeAll(async () => {
   mkdirSync(PICTURES, { recursive: true });
@@ -35,67 +37,12 @@ afterAll(async () => {
   await browser.close();
   await app.close();
 });
-afterEach(async () => {
-  await Promise.all(contexts.splice(0).map((context) => context.close()));
-});
+afterEach(() => pages.close());
 
-interface Opened {
-  readonly page: Page;
-  /** Exceptions of the page's scripts. */
-  readonly errors: string[];
-}
+const open = (url: string, from = browser, viewport?: { width: number; height: number }): Promise<Opened> =>
+  pages.open(url, from, viewport);
 
-async function open(url: string, from = browser, viewport = { width: 1280, height: 900 }): Promise<Opened> {
-  const context = await from.newContext({ viewport, ignoreHTTPSErrors: true });
-  contexts.push(context);
-  const page = await context.newPage();
-  const errors: string[] = [];
-  page.on('pageerror', (error) => errors.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() === 'error' && message.text().includes('Content Security Policy')) errors.push(message.text());
-  });
-  page.setDefaultTimeout(40_000);
-  await page.goto(url);
-  return { page, errors };
-}
-
-const choose = (page: Page, source: string) =>
-  page.getByRole('radio', { name: source, exact: true }).check({ force: true });
-
-async function goLive(page: Page, source: string, name: string): Promise<void> {
-  await choose(page, source);
-  await page.getByLabel('Channel name').fill(name);
-  await page.getByRole('button', { name: 'Go live' }).click();
-}
-
-/** Resolves when the result is moving, uncovered, at the size given. */
-async function playing(page: Page, width = 1280, height = 720): Promise<void> {
-  await page.waitForFunction(
-    ([w, h]) => {
-      const video = document.querySelector<HTMLVideoElement>('.picture-result video');
-      // The controls open with the first picture of the source.
-      const comparable = document.querySelector<HTMLInputElement>('input[value=wipe]')?.disabled === false;
-      const covered = document.querySelector('.stage.covered') !== null;
-      return comparable && !covered && video?.videoWidth === w && video.videoHeight === h;
-    },
-    [width, height] as const,
-  );
-  const before = await framesShown(page);
-  await until(async () => (await framesShown(page)) > before + 5);
-}
-
-function framesShown(page: Page): Promise<number> {
-  const result = page.locator('.picture-result video');
-  return result.evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
-}
-
-const overlay = (page: Page) => page.locator('.overlay');
-const notice = (page: Page) => page.locator('#notice');
 const tile = (page: Page, key: string) => page.locator(`.tile[data-key=${key}]`);
-
-async function fitsWidth(page: Page): Promise<boolean> {
-  return page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
-}
 
 /** Figures arrive once a second; a number above zero means that media is measured. */
 async function figure(page: Page, key: string): Promise<number> {
