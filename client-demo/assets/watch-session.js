@@ -8,6 +8,8 @@ import { h } from './dom.js';
 import { Listeners } from './listeners.js';
 import { Viewer } from './viewer.js';
 
+/** On air already: what is missing is the way back to this page. */
+const LOADING = 'Loading what viewers see';
 const AUTOMATIC = 'No action needed; reconnecting automatically.';
 
 /** One watched broadcast on a page: brings a Viewer's news into the stage and the figures. */
@@ -56,23 +58,21 @@ export class WatchSession {
       this.#render();
     });
     this.#viewer.onBroadcastState.add(({ state }) => {
-      if (state === 'waiting') {
-        if (this.#broadcast !== 'waiting') this.#waitingSinceMs = Date.now();
-        this.#clearFigures();
-      }
+      if (state === 'waiting' && this.#broadcast !== 'waiting') this.#waitingSinceMs = Date.now();
+      if (state !== 'live') this.#clearFigures();
       this.#broadcast = state;
       this.onBroadcast.emit(state);
       this.#render();
     });
     this.#viewer.onStats.add(({ broadcast, viewer }) => {
-      if (this.#broadcast === 'waiting') return;
+      if (this.#broadcast !== 'live') return;
       stats.update({ broadcast, ...(viewer === undefined ? {} : { viewer }) });
       view.setFacts(broadcast.source, broadcast.output, broadcast.model, broadcast.addedLatencyMs.p50);
       view.setAudioPresent(broadcast.audio.present);
       if (broadcast.output.width > 0) status.showModel(broadcast.model);
     });
     this.#viewer.onDownlink.add((downlink) => {
-      if (this.#broadcast === 'waiting') return;
+      if (this.#broadcast !== 'live') return;
       const lagMs = view.lagMs;
       stats.update({ downlink, ...(lagMs === undefined ? {} : { lagMs }) });
     });
@@ -140,7 +140,7 @@ export class WatchSession {
       case 'connected':
         return this.#describeBroadcast();
       default:
-        return { title: 'Connecting', busy: true };
+        return { title: this.#own ? LOADING : 'Connecting', busy: true };
     }
   }
 
@@ -156,6 +156,6 @@ export class WatchSession {
       const extra = h('a', { class: 'link-button', href: '/' }, 'See what is live');
       return { title, text: `Waiting since ${since}. The picture starts here by itself.`, extra };
     }
-    return this.#playing ? undefined : { title: 'Waiting for the first picture', busy: true };
+    return this.#playing ? undefined : { title: this.#own ? LOADING : 'Waiting for the first picture', busy: true };
   }
 }

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../server/app.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 import { until } from '../../testing/until.ts';
-import { Pages, choose, fitsWidth, goLive, notice, openIn, overlay, playing, startServer } from './pages.ts';
+import { Pages, choose, fitsWidth, goLive, notice, openIn, overlay, moving, startServer } from './pages.ts';
 
 /** The page as somebody meets it for the first time: what was seen to be wrong or missing when it was tried, row by row. */
 
@@ -89,7 +89,7 @@ describe('the first screen', () => {
       look();
     });
     await page.getByRole('button', { name: 'See it on a sample' }).click();
-    await playing(page);
+    await moving(page);
     await page.locator('#stats').waitFor();
     expect(await page.evaluate(() => (window as unknown as { seen: string[] }).seen)).toEqual([]);
     await page.getByText('Only this computer can open this link.').waitFor();
@@ -129,7 +129,7 @@ describe('a viewer', () => {
     const studio = await open(app.url);
     await goLive(studio.page, 'Camera', 'player');
     const { page, errors } = await open(`${app.url}/watch/player`);
-    await playing(page);
+    await moving(page);
     expect(await page.getByRole('radio', { name: 'Result' }).isChecked()).toBe(true);
     expect((await box(page, '.stage')).width).toBeGreaterThan(1100);
     expect(await page.title()).toBe('Live: player · FlashVSR Live');
@@ -171,9 +171,14 @@ describe('a viewer', () => {
     expect((await saved).suggestedFilename()).toBe('comparison.png');
     await choose(page, 'Result');
     await page.getByRole('button', { name: 'Actual size' }).click();
-    expect((await box(page, '.pictures')).width).toBe(1280);
+    const actual = () =>
+      page.waitForFunction(() => {
+        const video = document.querySelector<HTMLVideoElement>('.picture-result video');
+        return document.querySelector<HTMLElement>('.pictures')?.offsetWidth === video?.videoWidth;
+      });
+    await actual();
     await page.setViewportSize({ width: 800, height: 600 });
-    expect((await box(page, '.pictures')).width).toBe(1280);
+    await actual();
     expect(await fitsWidth(page)).toBe(true);
     expect(errors).toEqual([]);
   });
@@ -230,7 +235,7 @@ describe('camera and microphone', () => {
 
     await page.getByRole('button', { name: 'Go live' }).click();
     const watcher = await open(`${app.url}/watch/devices`);
-    await Promise.all([playing(page), playing(watcher.page)]);
+    await Promise.all([moving(page), moving(watcher.page)]);
     await page.getByRole('button', { name: 'Unmute', exact: true }).click();
     await notice(page).getByText('Use headphones to listen here.').waitFor();
     await page.getByRole('button', { name: 'Mute microphone' }).click();
@@ -242,12 +247,12 @@ describe('camera and microphone', () => {
     expect((await captured('video'))?.state).toBe('ended');
     await overlay(watcher.page).getByText('No video is arriving from the broadcaster.').waitFor();
     await page.getByRole('button', { name: 'Resume camera' }).click();
-    await Promise.all([playing(page), playing(watcher.page)]);
+    await Promise.all([moving(page), moving(watcher.page)]);
 
     await page.getByText('Change source').click();
     await choose(page, 'Sample');
     await until(async () => (await captured('video'))?.state === 'ended');
-    await Promise.all([playing(page), playing(watcher.page)]);
+    await Promise.all([moving(page), moving(watcher.page)]);
     expect(sent.filter((type) => type === 'publish' || type === 'restart')).toEqual(['publish']);
     expect([...errors, ...watcher.errors]).toEqual([]);
   });
@@ -273,7 +278,7 @@ describe('a server that is busy, stops, or is away', () => {
     });
     await page.goto(app.url);
     await goLive(page, 'Sample', 'busy');
-    await playing(page);
+    await moving(page);
     const note = page.getByText('The server is busy: plain scaling for now, no super-resolution.');
     await note.waitFor();
     expect((await box(page, '.rung-note')).bottom).toBeLessThan(PHONE.height);
@@ -287,7 +292,7 @@ describe('a server that is busy, stops, or is away', () => {
       const { page } = await open(server.url);
       await goLive(page, 'Sample', 'away');
       const watcher = await open(`${server.url}/watch/away`);
-      await Promise.all([playing(page), playing(watcher.page)]);
+      await Promise.all([moving(page), moving(watcher.page)]);
       await page.getByText('On air').waitFor();
       server.drain(60);
       for (const each of [page, watcher.page]) await notice(each).getByText('The server is restarting.').waitFor();
@@ -318,7 +323,7 @@ describe('the name of a channel', () => {
     const context = await pages.context(browser);
     const first = await openIn(context, app.url);
     await goLive(first.page, 'Sample', 'my-channel');
-    await playing(first.page);
+    await moving(first.page);
 
     const copy = await openIn(context, app.url);
     await copy.page.getByText('Connected').waitFor();
@@ -326,7 +331,7 @@ describe('the name of a channel', () => {
     expect(await notice(copy.page).isVisible()).toBe(false);
     await goLive(copy.page, 'Sample', 'my-channel');
     await copy.page.getByText('This name is live in another tab of this browser.').waitFor();
-    await playing(first.page);
+    await moving(first.page);
 
     // A broadcaster whose tab is gone keeps the place for a while: the list says whose it is.
     await first.page.close();
@@ -337,6 +342,6 @@ describe('the name of a channel', () => {
     await notice(next.page).getByText('You were live as “my-channel”.').waitFor();
     expect(await next.page.getByLabel('Channel name').inputValue()).toBe('my-channel');
     await next.page.getByRole('button', { name: 'Go live' }).click();
-    await playing(next.page);
+    await moving(next.page);
   });
 });
