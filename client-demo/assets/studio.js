@@ -3,19 +3,20 @@
 /** @import {SignalingState} from './signaling-client.js' */
 import { BroadcastListView } from './broadcast-list.js';
 import { openBeside, openCapture } from './capture.js';
+import { ChannelName } from './channel-name.js';
 import { CompareView } from './compare-view.js';
 import { byId } from './dom.js';
 import { drainNotice, insecureContextError, toLiveError } from './errors.js';
 import { drawIcons } from './icons.js';
 import { LiveCard } from './live-card.js';
 import { LiveControls } from './live-controls.js';
-import { LiveLock, isLiveElsewhere, locksWork } from './live-lock.js';
+import { LiveLock, locksWork } from './live-lock.js';
 import { Notice } from './notice.js';
 import { PublishForm } from './publish-form.js';
 import { Publisher } from './publisher.js';
 import { ScaledPreview } from './scaled-preview.js';
 import { ServerStatus } from './server-status.js';
-import { PageStore, suggestName } from './settings.js';
+import { PageStore } from './settings.js';
 import { SignalingClient } from './signaling-client.js';
 import { StatsPanel } from './stats-panel.js';
 import { WakeLock } from './wake-lock.js';
@@ -43,6 +44,7 @@ class Studio {
   #view = new CompareView(byId('compare', HTMLElement));
   #stats = new StatsPanel(byId('stats', HTMLElement), 'publisher');
   #form = new PublishForm(this.#store.load());
+  #channel = new ChannelName(this.#store, this.#form, this.#notice);
   #list = new BroadcastListView(byId('broadcasts', HTMLElement), byId('capacity', HTMLElement));
   #card = new LiveCard();
   #controls = new LiveControls(byId('live-controls', HTMLElement));
@@ -51,9 +53,8 @@ class Studio {
   #wakeLock = new WakeLock();
   /** @type {ScaledPreview | undefined} */
   #preview;
-  /** The suggested name of a tab beside the one that is live under the channel's name. @type {string | undefined} */
-  #substitute;
-  #greeted = false;
+  /** The notice shown is the one about headphones. */
+  #warned = false;
   /** @type {StudioState} */
   #state = { kind: 'idle' };
 
@@ -63,7 +64,7 @@ class Studio {
     this.#form.onPreview.add(() => void this.#togglePreview());
     this.#form.onSource.add(() => void this.#changeSource());
     this.#form.onChange.add((settings) => {
-      this.#save();
+      this.#channel.save();
       this.#preview?.setHeight(settings.height);
       if (this.#state.kind === 'publishing') void this.#state.publisher.setQuality(settings);
       else if (this.#state.kind === 'preview') void this.#state.capture.setHeight(settings.height);
@@ -73,36 +74,18 @@ class Studio {
     this.#view.bar.onSound.add((on) => this.#warnOfFeedback(on));
     this.#signaling.onList.add((list) => {
       this.#list.show(list);
-      this.#greet(list.broadcasts.map(({ name }) => name));
+      if (this.#state.kind === 'idle') this.#channel.greet(list.broadcasts.map(({ name }) => name));
     });
     this.#signaling.onState.add((state) => this.#onSignaling(state));
     this.#signaling.onDraining.add(() => this.#notice.show(drainNotice()));
     byId('try-sample', HTMLButtonElement).addEventListener('click', () => {
       this.#form.choose('sample');
-      this.#save();
+      this.#channel.save();
       void this.#goLive();
     });
     if (!isSecureContext && this.#form.settings.kind !== 'file') this.#form.choose('sample');
     this.#showFirstScreen();
-    void this.#claimName().then(() => this.#signaling.connect());
-  }
-
-  /** The channel's name, unless another tab of this browser is live under it: then a name for this tab alone. */
-  async #claimName() {
-    const { name } = this.#form.settings;
-    const copied = !locksWork() && performance.getEntriesByType('navigation').every((entry) => !isReload(entry));
-    // A tab that was duplicated has a copy of the first one's storage, token included.
-    if (copied) this.#store.forgetResumeToken(name);
-    else if (await isLiveElsewhere(name)) {
-      this.#substitute = suggestName();
-      this.#form.setName(this.#substitute);
-    }
-    this.#save();
-  }
-
-  #save() {
-    const { settings } = this.#form;
-    this.#store.save(settings, { keepName: settings.name !== this.#substitute });
+    void this.#channel.claim().then(() => this.#signaling.connect());
   }
 
   async #goLive() {
@@ -114,6 +97,11 @@ class Studio {
         ready?.close();
         this.#stop();
         this.#form.setNameError('This name is live in another tab of this browser. Choose another name.');
+        return;
+      }
+      if (opening.cancelled) {
+        ready?.close();
+        if (this.#state.kind === 'idle') this.#lock.release();
         return;
       }
       const capture = ready ?? (await openCapture(request));
@@ -250,7 +238,11 @@ class Studio {
     if (on && this.#controls.microphoneOpen) {
       const text = 'Your microphone is on: without headphones, viewers hear an echo.';
       this.#notice.show({ tone: 'info', title: 'Use headphones to listen here.', text });
-    } else if (!on) this.#notice.clear();
+      this.#warned = true;
+    } else if (!on && this.#warned) {
+      this.#warned = false;
+      this.#notice.clear();
+    }
   }
 
   /** @param {LinkState} link */
@@ -361,16 +353,6 @@ class Studio {
     else this.#notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
   }
 
-  /** The server keeps this browser's name for its return. @param {readonly string[]} names */
-  #greet(names) {
-    const { name } = this.#form.settings;
-    if (this.#greeted) return;
-    this.#greeted = true;
-    if (this.#state.kind !== 'idle' || !names.includes(name) || this.#store.resumeToken(name) === undefined) return;
-    const text = 'Go live again and your viewers carry on under the same link.';
-    this.#notice.show({ tone: 'info', title: `You were live as “${name}”.`, text });
-  }
-
   /** What a person should know about the chosen source before starting. */
   #explainKind() {
     const { kind } = this.#form.settings;
@@ -389,11 +371,6 @@ class Studio {
   #leaveFirstScreen() {
     document.body.dataset['screen'] = 'stream';
   }
-}
-
-/** @param {PerformanceEntry} entry */
-function isReload(entry) {
-  return /** @type {PerformanceNavigationTiming} */ (entry).type === 'reload';
 }
 
 drawIcons();

@@ -1,0 +1,56 @@
+/** @import {Notice} from './notice.js' */
+/** @import {PublishForm} from './publish-form.js' */
+/** @import {PageStore} from './settings.js' */
+import { isLiveElsewhere, locksWork } from './live-lock.js';
+import { suggestName } from './settings.js';
+
+/** The name under which this browser broadcasts, kept for its next visit; one tab at a time is live under it. */
+export class ChannelName {
+  #store;
+  #form;
+  #notice;
+  /** The suggested name of a tab beside the one that is live under the channel's name. @type {string | undefined} */
+  #substitute;
+  #greeted = false;
+
+  /** @param {PageStore} store @param {PublishForm} form @param {Notice} notice */
+  constructor(store, form, notice) {
+    this.#store = store;
+    this.#form = form;
+    this.#notice = notice;
+  }
+
+  /** Takes the kept name, unless another tab of this browser is live under it: then a name for this tab alone. */
+  async claim() {
+    const { name } = this.#form.settings;
+    const copied = !locksWork() && performance.getEntriesByType('navigation').every((entry) => !isReload(entry));
+    // A tab that was duplicated has a copy of the first one's storage, token included.
+    if (copied) this.#store.forgetResumeToken(name);
+    else if (await isLiveElsewhere(name)) {
+      this.#substitute = suggestName();
+      this.#form.setName(this.#substitute);
+    }
+    this.save();
+  }
+
+  /** Keeps the form's settings; a substitute stays with its tab. */
+  save() {
+    const { settings } = this.#form;
+    this.#store.save(settings, { keepName: settings.name !== this.#substitute });
+  }
+
+  /** Once: the server holds this browser's name for its return. @param {readonly string[]} names in the server's list */
+  greet(names) {
+    const { name } = this.#form.settings;
+    if (this.#greeted) return;
+    this.#greeted = true;
+    if (!names.includes(name) || this.#store.resumeToken(name) === undefined) return;
+    const text = 'Go live again and your viewers carry on under the same link.';
+    this.#notice.show({ tone: 'info', title: `You were live as “${name}”.`, text });
+  }
+}
+
+/** @param {PerformanceEntry} entry */
+function isReload(entry) {
+  return /** @type {PerformanceNavigationTiming} */ (entry).type === 'reload';
+}
