@@ -5,8 +5,9 @@ import { BroadcastListView } from './broadcast-list.js';
 import { openBeside, openCapture } from './capture.js';
 import { ChannelName } from './channel-name.js';
 import { CompareView } from './compare-view.js';
-import { byId } from './dom.js';
+import { byId, setText } from './dom.js';
 import { drainNotice, insecureContextError, toLiveError } from './errors.js';
+import { formatModel } from './format.js';
 import { drawIcons } from './icons.js';
 import { LiveCard } from './live-card.js';
 import { LiveControls } from './live-controls.js';
@@ -30,7 +31,8 @@ import { WatchSession } from './watch-session.js';
  *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined}} StudioState
  */
 
-/** What the first screen compares: a frame of the sample clip, and what the model that ships by default makes of it. */
+/** What the first screen compares: a frame of the sample clip, and what `nano`, the default without a GPU, makes of it. */
+const EXAMPLE_MODEL = 'nano x4';
 const EXAMPLE = /** @type {const} */ ([
   { src: '/assets/sample-sent.jpg', label: 'You upload 320×180' },
   { src: '/assets/sample-result.jpg', label: 'Viewers watch 1280×720' },
@@ -345,7 +347,16 @@ class Studio {
   #onSignaling(state) {
     this.#list.setReachable(state.kind === 'open' || state.kind === 'idle');
     if (state.kind === 'refused') this.#fail(state.error);
-    if (state.kind === 'open' && this.#state.kind === 'idle') this.#explainKind();
+    if (state.kind === 'open') {
+      const { label, scale } = state.welcome.model;
+      const note = byId('example-note', HTMLElement);
+      note.hidden = label === EXAMPLE_MODEL;
+      setText(
+        note,
+        `The example is by ${formatModel(EXAMPLE_MODEL, 4)}; this server runs ${formatModel(label, scale)}.`,
+      );
+      if (this.#state.kind === 'idle') this.#explainKind();
+    }
     if (state.kind !== 'waiting') return;
     // While live this stands over the picture already.
     const known = this.#state.kind === 'publishing' && state.error.code === 'page.disconnected';
