@@ -1,8 +1,25 @@
 import { defineConfig } from 'vitest/config';
 
-const common = { pool: 'forks' as const, testTimeout: 20_000, hookTimeout: 30_000 };
+// Limits for what hangs, not for what is slow: a busy machine may take ten times as long.
+const common = { pool: 'forks' as const, testTimeout: 60_000, hookTimeout: 120_000 };
 const roots = ['server', 'bench', 'client-demo', 'native', 'models', 'scripts', 'testing', 'tests'];
 const files = (ending: string) => roots.map((root) => `${root}/**/*.${ending}`);
+
+/**
+ * Pictures at the camera's rate through decoder, scaler and encoder, or processor time measured: each of these files has the machine to
+ * itself, which may have two cores. Every other file waits for states and runs beside others.
+ */
+const REAL_TIME = [
+  'server/pipeline/**/*.it.test.ts',
+  'server/rtc/test/{peers,libwebrtc}.it.test.ts',
+  'tests/*.it.test.ts',
+  'tests/interop/*.it.test.ts',
+  'tests/security/{media,flap}.it.test.ts',
+];
+const ATTACKS = ['tests/security/*.it.test.ts'];
+
+// Groups run one after the other.
+const group = (groupOrder: number, maxWorkers: number) => ({ maxWorkers, sequence: { groupOrder } });
 
 export default defineConfig({
   test: {
@@ -15,24 +32,54 @@ export default defineConfig({
           exclude: ['**/node_modules/**', '**/*.it.test.ts', '**/*.browser.test.ts'],
         },
       },
-      // Sockets, worker threads, native addon: one file at a time, the machine may have two cores.
+      // Sockets, worker threads, processes, the native addon.
       {
         test: {
           ...common,
+          ...group(1, 3),
           name: 'integration',
           include: files('it.test.ts'),
-          fileParallelism: false,
-          testTimeout: 60_000,
+          exclude: ['**/node_modules/**', 'native/**', ...REAL_TIME, ...ATTACKS],
+          testTimeout: 120_000,
+        },
+      },
+      // Attacks on a running server; most of their time is waiting. Not part of `npm test`.
+      {
+        test: {
+          ...common,
+          ...group(1, 3),
+          name: 'attacks',
+          include: ATTACKS,
+          exclude: REAL_TIME,
+          testTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          ...common,
+          ...group(2, 1),
+          name: 'real-time',
+          include: REAL_TIME,
+          testTimeout: 120_000,
         },
       },
       // A real Chromium; `npm run check` fails when it is missing.
       {
         test: {
           ...common,
+          ...group(3, 1),
           name: 'browser',
           include: files('browser.test.ts'),
-          fileParallelism: false,
           testTimeout: 120_000,
+        },
+      },
+      // A build of native/ from a fresh folder and its own tests: minutes on two cores. Not part of `npm test`.
+      {
+        test: {
+          ...common,
+          ...group(4, 1),
+          name: 'native',
+          include: ['native/**/*.it.test.ts'],
         },
       },
     ],
