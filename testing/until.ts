@@ -6,7 +6,7 @@
 export async function until<T>(
   probe: () => T | Promise<T>,
   what: string | (() => string) = probe.toString(),
-  withinMs = 30_000,
+  withinMs = 60_000,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + withinMs;
   for (;;) {

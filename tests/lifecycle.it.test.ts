@@ -75,12 +75,12 @@ it(`${PUBLISH_CYCLES} publishers come and go`, { timeout: 300_000 }, async () =>
   const second = await SignalingClient.connect(app.url);
   for (let cycle = 0; cycle < 15; cycle += 1) await publishOnce(signaling, 'warm-up');
   // Threads of the warm-up have ended.
-  await expect.poll(() => handles()['MessagePort'] ?? 0, { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => handles()['MessagePort'] ?? 0, { timeout: 30_000 }).toBe(0);
   const before = { handles: handles(), mib: residentMiB() };
   for (let cycle = 0; cycle < PUBLISH_CYCLES; cycle += 2) {
     await Promise.all([publishOnce(signaling, 'a'), publishOnce(second, 'b')]);
   }
-  await expect.poll(handles, { timeout: 10_000 }).toEqual(before.handles);
+  await expect.poll(handles, { timeout: 30_000 }).toEqual(before.handles);
   expect(app.sessions.size).toBe(0);
   expect(app.registry.broadcastCount).toBe(0);
   // Each cycle runs a worker with decoder, scaler and encoder of some 20 MiB: a leak of one would show as gigabytes.
@@ -104,7 +104,7 @@ it(`${VIEWERS} viewers join and leave`, { timeout: 300_000 }, async () => {
   for (let count = 0; count < VIEWERS; count += 4) {
     await Promise.all(Array.from({ length: 4 }, () => watchOnce(signaling, 'stage')));
   }
-  await expect.poll(handles, { timeout: 10_000 }).toEqual(before.handles);
+  await expect.poll(handles, { timeout: 30_000 }).toEqual(before.handles);
   expect(app.registry.list().broadcasts).toMatchObject([{ name: 'stage', viewers: 0 }]);
   expect(residentMiB() - before.mib).toBeLessThan(100);
   await signaling.leave(published);

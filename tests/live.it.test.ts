@@ -17,7 +17,11 @@ const cleanup: (() => unknown)[] = [];
 
 beforeAll(async () => {
   const config = loadConfig({
-    argv: ['--port', '0', '--model', 'resize', '--log-level', 'silent', '--limits.maxBroadcasts', '3'],
+    // A lost packet has a second to come again: on a busy machine a retransmission takes longer than the default.
+    argv: [
+      ...['--port', '0', '--model', 'resize', '--log-level', 'silent'],
+      ...['--limits.maxBroadcasts', '3', '--media.jitterMs', '1000'],
+    ],
   });
   app = await startApp(config, createLog(config.log));
   h264 = await encodeClip({ codec: 'H264', file: CLIP, seconds: 3, bitrateBps: 300_000 });
@@ -73,16 +77,17 @@ describe('the main path', () => {
     const { signaling, session } = await publish(name, { clip: input === 'H264' ? h264 : vp8 });
     const { viewer } = await watch(name, { codecs: [output] });
     await viewer.waitForFrames(45);
-    await new Promise((resolve) => setTimeout(resolve, 1100));
     expect(viewer.frames[0]).toMatchObject({ keyframe: true, codec: output });
     const steps = viewer.frames
       .slice(1)
       .map((frame, index) => frame.timestamp - (viewer.frames[index]?.timestamp ?? 0));
     expect(Math.min(...steps)).toBeGreaterThan(0);
-    expect(signaling.stats.get(session)).toMatchObject({
-      source: { width: 320, height: 180, codec: input },
-      output: { width: 1280, height: 720, codec: output },
-    });
+    await expect
+      .poll(() => signaling.stats.get(session), { timeout: 20_000 })
+      .toMatchObject({
+        source: { width: 320, height: 180, codec: input },
+        output: { width: 1280, height: 720, codec: output },
+      });
   });
 
   it('lets a viewer come before the publisher', async () => {
@@ -112,24 +117,24 @@ describe('the main path', () => {
     const clip: Clip = { ...small, frames: [...small.frames, ...large.frames] };
     const { signaling, session } = await publish('resize', { clip });
     const { viewer } = await watch('resize');
-    await viewer.waitForFrames(130, 20_000);
+    await viewer.waitForFrames(130, 45_000);
     expect(signaling.stats.get(session)?.output).toMatchObject({ width: 1280, height: 720 });
     expect(viewer.getStats().framesDropped).toBe(0);
   });
 
   it('recovers from 2 % loss on the way in by retransmission', async () => {
+    const incomplete = async () =>
+      Number(/frames_dropped_total\{reason="incomplete"\} (\d+)/.exec(await app.metrics.text())?.[1] ?? 0);
+    const before = await incomplete();
     const { publisher } = await publish('lossy', {
       clip: h264,
       dropPacket: (sequence) => (sequence % 50 === 7 ? 'lost' : undefined),
     });
     const { viewer } = await watch('lossy');
-    await viewer.waitForFrames(150, 15_000);
+    await viewer.waitForFrames(150, 45_000);
     expect(publisher.getStats().retransmitted).toBeGreaterThan(0);
-    const steps = viewer.frames
-      .slice(1)
-      .map((frame, index) => frame.timestamp - (viewer.frames[index]?.timestamp ?? 0));
-    // Nothing was lost for good: no step is longer than a frame, but for the overload of a busy test machine.
-    expect(steps.filter((step) => step > 3100).length).toBeLessThan(10);
+    // Nothing was lost for good; what a busy machine leaves out has other reasons.
+    expect(await incomplete()).toBe(before);
   });
 });
 
@@ -151,7 +156,7 @@ describe('bad input', () => {
     const seen = viewer.getStats().frames;
     await viewer.waitForFrames(seen + 60);
     await expect
-      .poll(() => app.metrics.text(), { timeout: 5000 })
+      .poll(() => app.metrics.text(), { timeout: 20_000 })
       .toMatch(/flashvsr_frames_dropped_total\{reason="(decode-error|awaiting-keyframe)"\} [1-9]/);
   });
 

@@ -119,7 +119,7 @@ it('a recorder on a slow disk drops by name, within its bound, and goes on from 
 it('a source that ends by itself leaves the name reserved, and its return goes on for the subscribers', async () => {
   const first = await play('again', false);
   const recorder = await record(first.broadcast, { file: join(folder, 'again.h264') });
-  await until(() => first.source.states.includes('ended'), 'the end of the file', 20_000);
+  await until(() => first.source.states.includes('ended'), 'the end of the file');
   expect(app.registry.list().broadcasts).toMatchObject([{ name: 'again', state: 'waiting' }]);
   expect(() => first.broadcast.claim({ token: undefined, kind: 'issued' }, 'local')).toThrow(
     'belongs to another publisher',

@@ -107,7 +107,7 @@ export class NodeViewer {
   }
 
   /** @throws if fewer than `count` frames of the result arrive in time */
-  async waitForFrames(count: number, withinMs = 10_000): Promise<void> {
+  async waitForFrames(count: number, withinMs = 30_000): Promise<void> {
     const end = performance.now() + withinMs;
     while (this.#frames < count) {
       if (performance.now() > end) throw new Error(`${this.#frames} of ${count} frames within ${withinMs} ms`);

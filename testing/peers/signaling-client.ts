@@ -76,7 +76,7 @@ export class SignalingClient {
   }
 
   /** @throws when the state is not pushed in time */
-  async waitForState(session: string, state: SessionState, withinMs = 10_000): Promise<void> {
+  async waitForState(session: string, state: SessionState, withinMs = 30_000): Promise<void> {
     const end = Date.now() + withinMs;
     while (!this.states.some((push) => push.session === session && push.state === state)) {
       if (Date.now() > end) throw new Error(`session did not become ${state} within ${withinMs} ms`);

@@ -73,7 +73,7 @@ export async function negotiate(peer: RTCPeerConnection, signal: Signal): Promis
   await peer.setRemoteDescription({ type: 'answer', sdp: answer });
 }
 
-export function connected(peer: RTCPeerConnection, withinMs = 10_000): Promise<void> {
+export function connected(peer: RTCPeerConnection, withinMs = 30_000): Promise<void> {
   if (peer.connectionState === 'connected') return Promise.resolve();
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`not connected within ${withinMs} ms`)), withinMs);

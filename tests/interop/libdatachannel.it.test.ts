@@ -40,15 +40,15 @@ describe('libdatachannel', () => {
   ])('as DTLS %s: connects, and media flows both ways', async (_role, setup) => {
     const publisher = stack.createPublisher(listener);
     await peer.start((offer) => publisher.accept(offer.replace('a=setup:actpass', `a=setup:${setup}`)));
-    await expect.poll(() => publisher.state, { timeout: 10_000 }).toBe('connected');
-    await expect.poll(() => peer.state, { timeout: 10_000 }).toBe('connected');
+    await expect.poll(() => publisher.state, { timeout: 30_000 }).toBe('connected');
+    await expect.poll(() => peer.state, { timeout: 30_000 }).toBe('connected');
     peer.send(50);
-    await expect.poll(() => packets, { timeout: 5000 }).toBe(50);
-    await expect.poll(() => peer.received, { timeout: 5000 }).toBeGreaterThan(0);
+    await expect.poll(() => packets, { timeout: 30_000 }).toBe(50);
+    await expect.poll(() => peer.received, { timeout: 30_000 }).toBeGreaterThan(0);
     expect(errors).toEqual([]);
 
     await publisher.close(); // close_notify reaches it
-    await expect.poll(() => peer.state, { timeout: 5000 }).toBe('closed');
+    await expect.poll(() => peer.state, { timeout: 30_000 }).toBe('closed');
   });
 
   it.each([
@@ -61,7 +61,7 @@ describe('libdatachannel', () => {
         .replace('a=setup:actpass', `a=setup:${setup}`)
         .replace(/(a=fingerprint:sha-256 )\S+/gi, `$1${'AB:'.repeat(31)}CD`);
     await peer.start((offer) => publisher.accept(forge(offer)));
-    await expect.poll(() => publisher.state, { timeout: 10_000 }).toBe('closed');
+    await expect.poll(() => publisher.state, { timeout: 30_000 }).toBe('closed');
     expect(errors).toMatchObject([{ code: 'peer.handshake', context: { reason: 'fingerprintMismatch' } }]);
     expect(packets).toBe(0);
   });

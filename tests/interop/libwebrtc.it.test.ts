@@ -44,7 +44,7 @@ describe('libwebrtc', () => {
   async function publish(change: (offer: string) => string) {
     const publisher = stack.createPublisher(listener);
     await peer.setLocalDescription(await peer.createOffer());
-    await expect.poll(() => peer.iceGatheringState, { timeout: 5000 }).toBe('complete');
+    await expect.poll(() => peer.iceGatheringState, { timeout: 30_000 }).toBe('complete');
     const sdp = await publisher.accept(change(peer.localDescription?.sdp ?? ''));
     await peer.setRemoteDescription({ type: 'answer', sdp });
     return publisher;
@@ -57,12 +57,12 @@ describe('libwebrtc', () => {
 
   it.each(roles)('as DTLS %s: connects and publishes', async (_role, setup) => {
     const publisher = await publish((offer) => offer.replace('a=setup:actpass', `a=setup:${setup}`));
-    await expect.poll(() => publisher.state, { timeout: 10_000 }).toBe('connected');
-    await expect.poll(() => peer.connectionState, { timeout: 10_000 }).toBe('connected');
-    await expect.poll(() => units, { timeout: 10_000 }).toBeGreaterThan(10);
+    await expect.poll(() => publisher.state, { timeout: 30_000 }).toBe('connected');
+    await expect.poll(() => peer.connectionState, { timeout: 30_000 }).toBe('connected');
+    await expect.poll(() => units, { timeout: 30_000 }).toBeGreaterThan(10);
     expect(errors).toEqual([]);
     peer.close();
-    await expect.poll(() => publisher.state, { timeout: 5000 }).toBe('closed');
+    await expect.poll(() => publisher.state, { timeout: 30_000 }).toBe('closed');
   });
 
   it.each(roles)('as DTLS %s: refused when its offer names another certificate', async (_role, setup) => {
@@ -71,7 +71,7 @@ describe('libwebrtc', () => {
         .replace('a=setup:actpass', `a=setup:${setup}`)
         .replace(/(a=fingerprint:sha-256 )\S+/g, `$1${'AB:'.repeat(31)}CD`),
     );
-    await expect.poll(() => publisher.state, { timeout: 10_000 }).toBe('closed');
+    await expect.poll(() => publisher.state, { timeout: 30_000 }).toBe('closed');
     expect(errors).toMatchObject([{ code: 'peer.handshake', context: { reason: 'fingerprintMismatch' } }]);
     expect(units).toBe(0);
   });

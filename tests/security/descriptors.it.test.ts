@@ -74,8 +74,12 @@ describe('descriptors run out while it runs', () => {
     for (const { socket } of idle) socket.destroy();
     await late.stop();
     signaling.terminate();
-    await sleep(1000);
-    expect((await server.get('/healthz')).status).toBe(200);
+    const healthy = () =>
+      server.get('/healthz').then(
+        ({ status }) => status,
+        () => 0,
+      );
+    await expect.poll(healthy, { timeout: 20_000 }).toBe(200);
     await broadcast(server, 'again');
   }, 180_000);
 });

@@ -43,7 +43,7 @@ interface Attempt {
   readonly setup?: 'actpass' | 'passive';
 }
 
-/** @returns whether the server finished the handshake within two seconds, and the alerts it sent */
+/** @returns whether the server finished the handshake, and the alerts it sent; waits for either */
 async function connect(attempt: Attempt) {
   const { certificate = HONEST, setup = 'actpass', tamper } = attempt;
   const fingerprint = attempt.fingerprint ?? certificate.sha256Fingerprint;
@@ -59,7 +59,7 @@ async function connect(attempt: Attempt) {
   path.onDatagram = (data) => peer.receive(data);
   for (const early of path.received) peer.receive(early);
   peer.start();
-  const end = performance.now() + 2000;
+  const end = performance.now() + 20_000;
   // A server has the keys before the client has seen its Finished.
   const settled = () => peer.alerts.length > 0 || (peer.keys !== undefined && tamper === undefined);
   while (!settled() && performance.now() < end) await sleep(10);
@@ -105,7 +105,7 @@ describe('a peer that cannot prove who it is', () => {
     // A forged Finished of a server is all that its peer sees of it: it has keys, which the other side threw away.
     if (setup === 'actpass') expect(hostile.connected).toBe(false);
     await expect
-      .poll(() => hostile.path.signaling.states.find(({ state }) => state === 'ended')?.code, { timeout: 5000 })
+      .poll(() => hostile.path.signaling.states.find(({ state }) => state === 'ended')?.code, { timeout: 20_000 })
       .toBe('peer.handshake');
     expect(honest.path.signaling.states.some(({ state }) => state === 'ended')).toBe(false);
   });
@@ -231,6 +231,8 @@ describe('floods and forgeries from a validated address', () => {
     expect(peer.alerts).toEqual([]);
 
     peer.send(ContentType.alert, 1, Buffer.from([1, 0])); // an authentic goodbye ends it
-    await expect.poll(() => path.signaling.states.some(({ state }) => state === 'ended')).toBe(true);
+    await expect
+      .poll(() => path.signaling.states.some(({ state }) => state === 'ended'), { timeout: 20_000 })
+      .toBe(true);
   });
 });

@@ -57,4 +57,4 @@ it('a publisher that changes its aspect with every frame: memory and log stay fl
   await makeSteps(showing('steady again', 30, false), publisher, 150);
   await viewer.waitForFrames(seen + 5, 20_000);
   expect(server.exit).toBeUndefined();
-}, 120_000);
+}, 240_000);

@@ -131,7 +131,7 @@ describe('an address that a client only names', () => {
         .catch((error: unknown) => refusals.add(String(error).split(':')[1]?.trim() ?? ''));
       await sleep(50);
     }
-    expect(taken).toBeLessThanOrEqual(5);
+    expect(taken).toBeLessThanOrEqual(1 + (performance.now() - startedAt) / 1000);
     expect([...refusals]).toEqual(['request.tooMany']);
     expect(victim.packets).toBeLessThanOrEqual(2);
     expect(victim.bytes).toBeLessThanOrEqual(1024);
@@ -256,7 +256,7 @@ describe('datagrams of strangers', () => {
 });
 
 describe('consent (RFC 7675)', () => {
-  it('ends with the peer’s silence, whatever strangers send (ice-03)', { timeout: 90_000 }, async () => {
+  it('ends with the peer’s silence, whatever strangers send (ice-03)', { timeout: 240_000 }, async () => {
     const silent = await SrtpPeer.connect(server.url, 'watch');
     const consenting = await SrtpPeer.connect(server.url, 'watch');
     ends.push(
@@ -270,13 +270,13 @@ describe('consent (RFC 7675)', () => {
       stranger.send(connectivityCheck(silent.path.server, USERNAME_FRAGMENT), silent.path.server.port);
     }, 1000);
     ends.push(() => clearInterval(timer));
-    await silent.path.signaling.waitForState(silent.path.session, 'ended', 30_000);
+    await silent.path.signaling.waitForState(silent.path.session, 'ended', 60_000);
     expect(consenting.path.signaling.states.some(({ state }) => state === 'ended')).toBe(false);
   });
 });
 
 describe('a broadcast', () => {
-  it('survives 22 s in which the server’s process is stopped (fault-01)', { timeout: 120_000 }, async () => {
+  it('survives 21 s in which the server’s process is stopped (fault-01)', { timeout: 240_000 }, async () => {
     const name = 'stopped';
     const [publishing, watching] = [
       await SignalingClient.connect(server.url),
@@ -294,10 +294,10 @@ describe('a broadcast', () => {
     await viewer.start(async (sdp) => (await watching.watch(name, sdp)).sdp);
     await viewer.waitForFrames(30);
     server.signal('SIGSTOP');
-    await sleep(22_000); // a peer may give up itself 24 s after it last had consent
+    await sleep(21_000); // the server ends a session after 20 s of silence; a peer may give up 24 s after it last had consent
     server.signal('SIGCONT');
     const before = viewer.getStats().frames;
-    await expect.poll(() => viewer.getStats().frames - before, { timeout: 20_000 }).toBeGreaterThan(60);
+    await expect.poll(() => viewer.getStats().frames - before, { timeout: 40_000 }).toBeGreaterThan(60);
     const ended = [...publishing.states, ...watching.states].filter(({ state }) => state === 'ended');
     expect(ended).toEqual([]);
   });
@@ -395,11 +395,14 @@ describe('300 sessions that end half way', () => {
   };
   const sockets = () => server.descriptors().filter((to) => to.startsWith('socket:')).length;
 
-  it.each(Object.keys(kinds))('%s: no socket stays (leak-01)', { timeout: 120_000 }, async (name) => {
+  it.each(Object.keys(kinds))('%s: no socket stays (leak-01)', { timeout: 240_000 }, async (name) => {
     await kinds[name]?.(); // what is opened once
-    await sleep(500);
-    const before = sockets();
+    let before = -1;
+    for (let now = sockets(); now !== before; now = sockets()) {
+      before = now;
+      await sleep(500);
+    }
     for (let round = 0; round < 300; round += 1) await kinds[name]?.();
-    await expect.poll(sockets, { timeout: 45_000, interval: 500 }).toBeLessThanOrEqual(before + 2);
+    await expect.poll(sockets, { timeout: 60_000, interval: 100 }).toBeLessThanOrEqual(before + 2);
   });
 });

@@ -102,7 +102,7 @@ it('a connected publisher without pictures holds no place and is ended with a re
     return reply.sdp;
   });
   expect(await publishHonestly(server, 'second')).toBe('live');
-  await signaling.waitForState(session, 'ended', 20_000);
+  await signaling.waitForState(session, 'ended', 45_000);
   expect(signaling.states.at(-1)?.code).toBe('publish.noPicture');
 });
 

@@ -35,6 +35,8 @@ export class HubServer {
   /** An old repository name and its new one: the hub answers with a relative redirect. */
   renamed: readonly [string, string] | undefined;
   readonly trouble = new Map<string, Trouble>();
+  /** Bytes of this file that the client has written to its disk: a cut waits until a request has brought some. */
+  stored: (file: string) => number = () => Infinity;
   readonly #files: ReadonlyMap<string, Buffer>;
   readonly #small: ReadonlySet<string>;
   #hub: Server | undefined;
@@ -136,7 +138,12 @@ export class HubServer {
     }
     const cut = trouble.cuts?.shift();
     if (cut === undefined) response.end(part);
-    else response.write(part.subarray(0, cut), () => setTimeout(() => response.destroy(), 20));
+    else {
+      const name = key.slice(key.lastIndexOf('/') + 1);
+      const timer = setInterval(() => this.stored(name) > start && response.destroy(), 5);
+      response.once('close', () => clearInterval(timer));
+      response.write(part.subarray(0, cut));
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -30,6 +30,7 @@ beforeEach(async () => {
   hub = new HubServer(content, new Set(['code/prompt.pth']));
   await hub.start();
   folder = mkdtempSync(path.join(tmpdir(), 'pull-test-'));
+  hub.stored = storedBytes;
 });
 afterEach(async () => {
   await hub.stop();
@@ -43,7 +44,7 @@ function options(rest: Partial<PullOptions> = {}): PullOptions {
     endpoint: `${hub.endpoint}/`,
     token: undefined,
     promptUrl: `${hub.endpoint}/code/resolve/main/prompt.pth`,
-    download: { retries: 3, retryDelayMs: 5, stallMs: 400 },
+    download: { retries: 3, retryDelayMs: 5, stallMs: 30_000 },
     ...rest,
   };
 }
@@ -60,6 +61,10 @@ async function refusal(run: Promise<unknown>): Promise<AppError> {
 const storageRequests = (file: string) =>
   hub.requests.filter((seen) => seen.side === 'storage' && seen.path.includes(file));
 const downloadFolder = (): string => path.join(folder, '.download-flashvsr-v1.1');
+const storedBytes = (file: string): number => {
+  const part = readdirSync(downloadFolder()).find((name) => name.startsWith(file) && name.endsWith('.part'));
+  return part === undefined ? 0 : statSync(path.join(downloadFolder(), part)).size;
+};
 
 describe.skipIf(!HAVE_ADDON)('models pull', () => {
   it('fetches through redirects at one commit, imports, verifies and leaves only the model', async () => {
@@ -114,7 +119,7 @@ describe.skipIf(!HAVE_ADDON)('models pull', () => {
     hub.trouble.set(`${REPOSITORY}/${transformer}`, { cuts: [500_000, 700_000, 1_000_000] });
     hub.trouble.set(`${REPOSITORY}/${projector}`, { statuses: [503, 429] });
     hub.trouble.set(`${REPOSITORY}/${decoder}`, { stalls: 1 });
-    await pullModel(options());
+    await pullModel(options({ download: { retries: 3, retryDelayMs: 5, stallMs: 2000 } }));
     const starts = storageRequests(transformer).map((seen) => Number(/\d+/.exec(seen.range ?? '0')?.[0]));
     expect(starts.length).toBe(4);
     expect(starts).toEqual([...starts].sort((a, b) => a - b));
@@ -125,7 +130,7 @@ describe.skipIf(!HAVE_ADDON)('models pull', () => {
 
   it('a second run goes on where the first one gave up', async () => {
     hub.trouble.set(`${REPOSITORY}/${transformer}`, { cuts: [1_500_000] });
-    const first = await refusal(pullModel(options({ download: { retries: 0, retryDelayMs: 1, stallMs: 400 } })));
+    const first = await refusal(pullModel(options({ download: { retries: 0, retryDelayMs: 1, stallMs: 30_000 } })));
     expect(first.code).toBe('download.failed');
     expect(first.retryable).toBe(true);
     const parts = readdirSync(downloadFolder()).filter((name) => name.endsWith('.part'));

@@ -79,7 +79,7 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 async function runProgram(name: string, ...args: string[]): Promise<string> {
   const file = fileURLToPath(new URL(`programs/${name}`, import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file, ...args], {
-    timeout: 50_000,
+    timeout: 100_000,
   });
   return stdout.trim();
 }

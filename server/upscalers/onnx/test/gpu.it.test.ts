@@ -56,7 +56,7 @@ describe.skipIf(driver === undefined)('on a software GPU', () => {
   it('state stays on the device from frame to frame, and packed results come back whole, also of odd widths', async () => {
     const outcome = await run(model('packed', packedModel(), { gpu: 'required' }), driver ?? '');
     expect(outcome).toEqual({ device: expect.stringContaining('WebGPU') as string, errors: [], results: [DELAYED] });
-  }, 120_000);
+  }, 180_000);
 
   it('a GPU that fails later costs its frame; the next model does the others', async () => {
     // Adds 64x64 zeros: the probe's picture has that size, the stream's have not.
@@ -65,12 +65,12 @@ describe.skipIf(driver === undefined)('on a software GPU', () => {
     const { errors, results } = await run(main, driver ?? '', [next]);
     expect(errors).toEqual(['model.run (frame)']);
     expect(results?.[0]?.map(([first]) => first)).toEqual([110, 120, 130]);
-  }, 120_000);
+  }, 180_000);
 
   it('two inference threads take turns', async () => {
     const { results } = await run(model('packed', packedModel(), { gpu: 'required' }), driver ?? '', [], 2);
     expect(results).toEqual([DELAYED, DELAYED]);
-  }, 120_000);
+  }, 180_000);
 });
 
 describe('the probe of `auto`', () => {
@@ -92,7 +92,7 @@ describe('the probe of `auto`', () => {
 
   it('reports why there is no adapter', async () => {
     expect(await ask(path.join(folder, 'no-driver.json'))).toContain('cannot run on a GPU here');
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('without an adapter', () => {
@@ -104,7 +104,7 @@ describe('without an adapter', () => {
       code: 'model.device',
       message: expect.stringContaining('cannot run on a GPU') as string,
     });
-  }, 60_000);
+  }, 180_000);
 
   it('a preferred one leaves the frames to the next model', async () => {
     const next = model('next', nearestModel(4), { valueRange: [0, 1] });
@@ -112,10 +112,10 @@ describe('without an adapter', () => {
     expect(device).toBe('cpu');
     // Not one late: the nearest enlargement showed them.
     expect(results?.[0]?.map(([first]) => first)).toEqual([100, 110, 120, 130]);
-  }, 60_000);
+  }, 180_000);
 
   it('and to the CPU where it is the last', async () => {
     const { device, results } = await run(model('packed', packedModel(), { gpu: 'preferred' }), nowhere);
     expect({ device, results }).toEqual({ device: 'cpu', results: [DELAYED] });
-  }, 60_000);
+  }, 180_000);
 });
