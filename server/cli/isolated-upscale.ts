@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { AppError, type AppErrorJson } from '../errors.ts';
 import type { Progress } from './progress.ts';
-import { ResultFile } from './result-file.ts';
+import { claimResult } from './result-pictures.ts';
 import { StopSignals, isStopSignal, stopped, type StopSignal } from './stop-signals.ts';
-import type { UpscaleOptions, UpscaleResult, UpscaleTarget } from './upscale-job.ts';
+import type { UpscaleOptions, UpscaleResult, UpscaleTarget } from './upscale-file.ts';
 
 /**
  * `upscale` in a separate process. FFmpeg decodes a stranger's file there: what crashes it, or takes it over, ends that process
@@ -49,7 +49,7 @@ export async function upscaleIsolated(
   const { progress, overwrite, ...rest } = options;
   const signals = isolated.signals ?? new StopSignals();
   try {
-    const file = ResultFile.claim(input, output, { overwrite });
+    const file = claimResult(input, output, { overwrite });
     const removeDiscard = signals.add((_signal, force) => {
       if (force) file.discard();
     });

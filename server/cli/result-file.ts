@@ -55,12 +55,15 @@ export class ResultFile {
     this.#overwrite = overwrite;
   }
 
+  /** What claim() checks, without claiming. */
+  static check(input: string, output: string, overwrite: boolean): void {
+    checkNames(input, output, overwrite);
+  }
+
   /** @throws AppError file.unreadable for the input, file.unwritable for the result; nothing is left behind then */
   static claim(input: string, output: string, options: ResultOptions): ResultFile {
     const file = checkNames(input, output, options.overwrite);
-    const folder = path.dirname(file);
-    const free = (options.freeBytes ?? freeBytes)(folder);
-    if (free < LEAST_FREE_BYTES) throw unwritable(output, `the disk of ${folder} is full`, 'Make room on it.');
+    checkRoom(output, path.dirname(file), options);
     const lock = attempt(output, () => ResultLock.take(file));
     const part = hiddenName(file, `-${randomBytes(6).toString('hex')}.part`);
     try {
@@ -141,15 +144,22 @@ function checkNames(input: string, output: string, overwrite: boolean): string {
   return realpathSync(output);
 }
 
-function checkFolder(output: string): void {
-  const folder = path.dirname(path.resolve(output));
-  const found = attempt(output, () => stat(folder));
-  if (found === undefined) throw unwritable(output, `the folder ${folder} does not exist`, 'Create it first.');
-  if (!found.isDirectory()) throw unwritable(output, `${folder} is not a folder`, 'Give a name in a folder.');
+/** @param label the result as the user named it */
+export function checkRoom(label: string, folder: string, options: ResultOptions): void {
+  const free = (options.freeBytes ?? freeBytes)(folder);
+  if (free < LEAST_FREE_BYTES) throw unwritable(label, `the disk of ${folder} is full`, 'Make room on it.');
+}
+
+/** Of a file. @param label the result as the user named it */
+export function checkFolder(file: string, label = file): void {
+  const folder = path.dirname(path.resolve(file));
+  const found = attempt(label, () => stat(folder));
+  if (found === undefined) throw unwritable(label, `the folder ${folder} does not exist`, 'Create it first.');
+  if (!found.isDirectory()) throw unwritable(label, `${folder} is not a folder`, 'Give a name in a folder.');
 }
 
 /** Of runs that were killed: the lock says that none is at work, and the hash in the name that they belong to this result. */
-function removeLeftovers(file: string): void {
+export function removeLeftovers(file: string): void {
   const begin = path.basename(hiddenName(file, '-'));
   const folder = path.dirname(file);
   for (const name of readdirSync(folder)) {
@@ -206,7 +216,7 @@ const REASONS: Readonly<Record<string, readonly [reason: string, remedy: string]
 };
 
 /** Turns the system's errors into sentences about the result. */
-function attempt<T>(output: string, action: () => T): T {
+export function attempt<T>(output: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
@@ -217,14 +227,14 @@ function attempt<T>(output: string, action: () => T): T {
   }
 }
 
-function existsAlready(output: string): AppError {
+export function existsAlready(output: string): AppError {
   return new AppError('file.unwritable', `${output} exists already.`, {
     context: { file: output },
     remedy: 'Give another name, or --overwrite.',
   });
 }
 
-function unwritable(output: string, reason: string, remedy: string, cause?: unknown): AppError {
+export function unwritable(output: string, reason: string, remedy: string, cause?: unknown): AppError {
   return new AppError('file.unwritable', `${output} cannot be written: ${reason}.`, {
     context: { file: output, reason },
     remedy,

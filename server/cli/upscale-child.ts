@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { AppError } from '../errors.ts';
 import type { FromUpscaleChild, UpscaleJobMessage } from './isolated-upscale.ts';
-import { upscaleInto } from './upscale-job.ts';
+import { upscaleInto } from './upscale-file.ts';
 
 /** The process that upscales one file (isolated-upscale.ts): one job comes by message, progress and the result go back. */
 

@@ -63,13 +63,14 @@ export function registerUpscale(program: Command): void {
     .option('--no-audio', 'leave the sound out')
     .option('--keep-interlaced', 'of resize: scale the fields of interlaced video apart instead of deinterlacing it')
     .option('--overwrite', 'replace an existing output file')
-    .action(async (input: string, output: string, flags: Flags) => {
+    .action(async (input: string, output: string, flags: Flags, command: Command) => {
       const result = await upscaleIsolated(input, output, {
         model: modelConfig(flags),
         crf: number('crf', flags.crf, 0, 51),
         preset: flags.preset,
         codec: flags.codec,
         sound: flags.audio,
+        scaleAsked: command.getOptionValueSource('scale') === 'cli',
         overwrite: flags.overwrite ?? false,
         keepInterlaced: flags.keepInterlaced ?? false,
         progress: (total) => createProgress({ total, unit: 'frames' }),

@@ -9,6 +9,7 @@ import {
 import { Codec, CodecContext, FormatContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { libavMessage } from './native.ts';
+import { stillDemuxer } from './still-input.ts';
 import { MAX_FILE_PIXELS, allowedDecoder, boundDecoder, inputOptions, protocolsFor } from './untrusted.ts';
 
 /** Opening a file for video-reader.ts: its container, the stream of pictures, the decoder. */
@@ -45,7 +46,8 @@ export async function openFileInput(file: string, threads: number): Promise<File
   const options = inputOptions(protocols);
   // As an address, so that a colon in a name is no protocol.
   const url = protocols.includes('file') ? `file:${path.resolve(file)}` : file;
-  const opened = await format.openInput(url, null, options);
+  const still = protocols.includes('file') ? stillDemuxer(path.resolve(file)) : null;
+  const opened = await format.openInput(url, still, options);
   options.free();
   if (opened === AVERROR_EINVAL) throw unreadable(file, 'its format is not one of the allowed ones, or it is damaged');
   if (opened < 0) throw unreadable(file, libavMessage(opened));

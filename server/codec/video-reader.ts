@@ -22,6 +22,25 @@ export { TICKS_PER_PICTURE } from './file-pictures.ts';
 /** What comes out of a file, in its order. A packet belongs to the receiver, who frees it. */
 export type ReadItem = PictureItem | { readonly type: 'packet'; readonly packet: Packet; readonly stream: Stream };
 
+/** A film to be upscaled: a file (VideoReader), or pictures (PictureSequence). */
+export interface FilmSource {
+  /** As the user named it. */
+  readonly file: string;
+  readonly info: VideoInfo;
+  /** Describes the pictures. */
+  readonly video: Stream;
+  /** All of the file, the pictures' too. */
+  readonly streams: readonly Stream[];
+  readonly covers: ReadonlyMap<number, Buffer>;
+  readonly metadata: Dictionary | null;
+  /** Certain with the first item of read(). */
+  readonly look: PictureLook;
+  readonly damagedPackets: number;
+  readonly notices: readonly string[];
+  read(): AsyncGenerator<ReadItem, void, undefined>;
+  close(): Promise<void>;
+}
+
 /** Sound held back until the first picture: three quarters of an hour of it at common rates. */
 const MAX_HELD_BYTES = 64 * 2 ** 20;
 const MAX_HELD_PACKETS = 200_000;
@@ -35,7 +54,7 @@ const PRIMING_SECONDS = 0.25;
  * (file-timeline.ts). Nothing comes out before the first picture, so that the colour and the shape of the pictures are known with
  * the first item.
  */
-export class VideoReader {
+export class VideoReader implements FilmSource {
   readonly file: string;
   readonly info: VideoInfo;
   readonly video: Stream;
@@ -87,6 +106,11 @@ export class VideoReader {
    */
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
     return new VideoReader(file, await openFileInput(file, threads), options);
+  }
+
+  /** A file of one picture (.png, .jpg, …), not a film of one frame. */
+  get isStill(): boolean {
+    return /_pipe$/.test(this.#format.iformat?.name ?? '');
   }
 
   /** Of the pictures; what the file's first picture says once that was read. */

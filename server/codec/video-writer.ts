@@ -6,11 +6,12 @@ import type { Picture } from '../media/picture.ts';
 import { VIDEO_ENDINGS, containerOf, type Container, type FileCodec } from './containers.ts';
 import { describeStream } from './encoder-look.ts';
 import { chooseCodec, openFileEncoder } from './file-encoder.ts';
+import type { FilmWriter } from './film-writer.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check, libavMessage } from './native.ts';
 import { keptMetadata } from './tracks/metadata.ts';
 import { Tracks } from './tracks/tracks.ts';
-import type { VideoReader } from './video-reader.ts';
+import type { FilmSource } from './video-reader.ts';
 
 export interface VideoWriterOptions {
   readonly width: number;
@@ -36,7 +37,7 @@ export interface WriteTarget {
  * Writes a film with the times, display matrix, sample aspect, description and tracks (tracks/tracks.ts) of a source file. Odd sides
  * lose their last column or row, as in live encoding (encoder.ts).
  */
-export class VideoWriter {
+export class VideoWriter implements FilmWriter {
   readonly file: string;
   readonly width: number;
   readonly height: number;
@@ -46,7 +47,7 @@ export class VideoWriter {
   readonly #encoder: CodecContext;
   readonly #video: Stream;
   readonly #tracks: Tracks;
-  readonly #source: VideoReader;
+  readonly #source: FilmSource;
   readonly #packet: Packet;
   /** By pts, of pictures inside the encoder, which does not carry durations through. */
   readonly #durations = new Map<bigint, bigint>();
@@ -55,7 +56,7 @@ export class VideoWriter {
 
   private constructor(
     file: string,
-    source: VideoReader,
+    source: FilmSource,
     format: FormatContext,
     encoder: CodecContext,
     { video, tracks, notices }: { video: Stream; tracks: Tracks; notices: readonly string[] },
@@ -79,7 +80,7 @@ export class VideoWriter {
   }
 
   /** @throws AppError file.unwritable with the reason and what to do; config.invalid for a codec that the container lacks */
-  static async open(target: WriteTarget, source: VideoReader, options: VideoWriterOptions): Promise<VideoWriter> {
+  static async open(target: WriteTarget, source: FilmSource, options: VideoWriterOptions): Promise<VideoWriter> {
     const file = target.name;
     const container = containerFor(file);
     const ending = path.extname(file);
@@ -93,7 +94,7 @@ export class VideoWriter {
     let encoder: CodecContext | undefined;
     let tracks: Tracks | undefined;
     try {
-      const { timeBase } = source.video;
+      const { timeBase } = source.info;
       const { look } = source;
       encoder = openFileEncoder(file, {
         ...options,
@@ -173,7 +174,7 @@ export class VideoWriter {
       // Without it the last picture would last no time at all.
       packet.duration = this.#durations.get(packet.pts) ?? 0n;
       this.#durations.delete(packet.pts);
-      packet.rescaleTs(this.#source.video.timeBase, this.#video.timeBase);
+      packet.rescaleTs(rational(this.#source.info.timeBase), this.#video.timeBase);
       packet.streamIndex = this.#video.index;
       this.#check(await this.#write(packet));
       packet.unref();
@@ -201,13 +202,17 @@ function containerFor(file: string): Container {
   throw unwritable(file, `its ending names no format of a video; use ${VIDEO_ENDINGS.join(', ')}`);
 }
 
-function addVideo(format: FormatContext, encoder: CodecContext, source: VideoReader, container: Container): Stream {
-  const { num, den } = source.sampleAspectRatio;
+function rational({ num, den }: { readonly num: number; readonly den: number }): Rational {
+  return new Rational(num, den);
+}
+
+function addVideo(format: FormatContext, encoder: CodecContext, source: FilmSource, container: Container): Stream {
+  const { num, den } = source.look.sampleAspectRatio;
   const video = format.newStream(null);
   video.codecpar.fromContext(encoder);
   // What Apple's players ask for: parameter sets in the header alone.
   if (container.chapters === 'mp4' && encoder.codecId === AV_CODEC_ID_HEVC) video.codecpar.codecTag = 'hvc1';
-  video.timeBase = source.video.timeBase;
+  video.timeBase = rational(source.info.timeBase);
   video.sampleAspectRatio = new Rational(num, den);
   video.disposition = source.video.disposition;
   const metadata = keptMetadata(source.video.metadata);

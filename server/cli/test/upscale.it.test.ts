@@ -12,7 +12,7 @@ import { configSchema } from '../../config/config.ts';
 import { delayModel, nearestModel } from '../../../testing/onnx-file.ts';
 import { AppError } from '../../errors.ts';
 import { upscaleIsolated } from '../isolated-upscale.ts';
-import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../upscale-job.ts';
+import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../upscale-file.ts';
 
 const run = promisify(execFile);
 const folder = mkdtempSync(path.join(tmpdir(), 'upscale-test-'));
@@ -136,7 +136,7 @@ it.each([
   ['missing.mp4', 'x.mp4', /missing\.mp4 does not exist/],
   ['text.mp4', 'x.mp4', /text\.mp4 cannot be read as a video: Invalid data/],
   ['song.m4a', 'x.mp4', /song\.m4a cannot be read as a video: it has no video/],
-  ['one.mp4', 'x.unknown', /x\.unknown cannot be written: its ending names no format of a video; use \.mp4/],
+  ['one.mp4', 'x.unknown', /x\.unknown cannot be written: \.unknown is no format of a result/],
   ['one.mp4', 'nowhere/x.mp4', /folder .*nowhere does not exist/],
   ['one.mp4', 'one.mp4', /same file/],
 ])('says what is wrong with %s to %s and leaves nothing behind', async (input, output, message) => {

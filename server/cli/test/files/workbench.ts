@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll } from 'vitest';
 import { configSchema } from '../../../config/config.ts';
 import { readFilm, runFfmpeg, type Film } from '../../../../testing/film.ts';
-import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../../upscale-job.ts';
+import { upscaleFile, type UpscaleOptions, type UpscaleResult } from '../../upscale-file.ts';
 
 /** A folder for one test file's films, and `upscale --model resize --scale 2 --preset ultrafast` on them. */
 export interface Workbench {

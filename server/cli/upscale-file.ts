@@ -1,0 +1,224 @@
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import type { FileCodec } from '../codec/containers.ts';
+import type { FilmWriter } from '../codec/film-writer.ts';
+import { PictureSequence, picturesBySize } from '../codec/picture-sequence.ts';
+import { PictureWriter } from '../codec/picture-writer.ts';
+import { VideoReader, type FilmSource } from '../codec/video-reader.ts';
+import { VideoWriter } from '../codec/video-writer.ts';
+import type { Config } from '../config/config.ts';
+import { AppError } from '../errors.ts';
+import { resolveModel } from '../models/resolve.ts';
+import { createUpscaler } from '../upscalers/create-upscaler.ts';
+import type { UpscalerSpec } from '../upscalers/spec.ts';
+import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
+import { inputOf, onePictureOnly, resultOf, type Input, type Result } from './file-names.ts';
+import type { Progress } from './progress.ts';
+import { claimResult } from './result-pictures.ts';
+import { UpscaleJob } from './upscale-job.ts';
+
+export interface UpscaleOptions {
+  readonly model: Config['model'];
+  readonly crf: number;
+  readonly preset: string;
+  /** Absent: what the result's ending and size ask for. */
+  readonly codec?: FileCodec | undefined;
+  /** False: the result is silent; absent: true. */
+  readonly sound?: boolean | undefined;
+  /** Frames a second of pictures that become a film; absent: 25. */
+  readonly rate?: number | undefined;
+  /** The user named the scale, so that a result of another one needs a word. */
+  readonly scaleAsked?: boolean | undefined;
+  readonly overwrite: boolean;
+  /** Interlaced pictures stay interlaced; otherwise they are deinterlaced. */
+  readonly keepInterlaced?: boolean;
+  /** Absent: no progress. */
+  readonly progress?: (total: number | undefined) => Progress;
+}
+
+export interface UpscaleResult {
+  readonly frames: number;
+  readonly damagedPackets: number;
+  /** What the user should know about the input: a line each. */
+  readonly notices: readonly string[];
+  readonly width: number;
+  readonly height: number;
+  readonly label: string;
+  readonly seconds: number;
+}
+
+/** Where a job writes. */
+export interface UpscaleTarget {
+  /** The result's name as the user gave it: for messages, and for the format that its ending names. */
+  readonly name: string;
+  /** A file, for pictures a folder, that exists already; the caller renames or removes it. */
+  readonly part: string;
+}
+
+/**
+ * Upscales a file, or pictures: every frame, its time and the tracks beside it are kept. The result appears under its name only when
+ * it is complete.
+ * @throws AppError file.unreadable | file.unwritable | model.* | engine.*
+ */
+export async function upscaleFile(input: string, output: string, options: UpscaleOptions): Promise<UpscaleResult> {
+  const file = claimResult(input, output, options);
+  try {
+    const result = await upscaleInto(input, { name: output, part: file.part }, options);
+    file.publish();
+    return result;
+  } finally {
+    file.discard();
+  }
+}
+
+/** As upscaleFile(), into a file that the caller owns. */
+export async function upscaleInto(
+  inputName: string,
+  target: UpscaleTarget,
+  options: Omit<UpscaleOptions, 'overwrite'>,
+): Promise<UpscaleResult> {
+  const startedAt = performance.now();
+  const input = inputOf(inputName);
+  const result = resultOf(target.name, input);
+  const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
+  let sources: readonly FilmSource[] = [];
+  try {
+    sources = await openSources(input, result, upscaler, options);
+    const run = new Run(sources, upscaler, result, target, options);
+    const written = await run.run();
+    return { ...written, label: upscaler.info.label, seconds: (performance.now() - startedAt) / 1000 };
+  } finally {
+    for (const source of sources) await source.close();
+    await upscaler.close();
+  }
+}
+
+/** A file waits for every frame and starts as the official code does, so that the same file gives the same bytes. */
+function forFiles(spec: UpscalerSpec): UpscalerSpec {
+  return spec.kind === 'flashvsr' ? { ...spec, coldStartFrames: 25, gatherDeadlineMs: 0 } : spec;
+}
+
+/** One film; of pictures, one for each run of the same size. */
+async function openSources(
+  input: Input,
+  result: Result,
+  { info: { maxBitDepth = 8, takesFields = false, label } }: Upscaler,
+  { rate: framesPerSecond = 25, keepInterlaced = false }: Pick<UpscaleOptions, 'rate' | 'keepInterlaced'>,
+): Promise<FilmSource[]> {
+  if (keepInterlaced && !takesFields) throw fieldsNotTaken(label);
+  if (input.kind === 'pictures') {
+    const groups = await picturesBySize(input.files);
+    const [first, other] = groups;
+    if (other !== undefined && result.kind === 'film') {
+      throw new AppError('file.unreadable', `${other.files[0]} is ${other.size}, ${first?.files[0]} ${first?.size}.`, {
+        context: { input: input.label },
+        remedy:
+          'Pictures of a film have one size; for pictures of several, give a folder or numbered pictures as the result.',
+      });
+    }
+    const sources: FilmSource[] = [];
+    for (const { files } of groups) sources.push(await PictureSequence.open(input.label, files, framesPerSecond));
+    return sources;
+  }
+  const reader = await VideoReader.open(input.file, availableParallelism(), { maxBitDepth, keepInterlaced });
+  if (result.kind !== 'picture' || reader.isStill) return [reader];
+  await reader.close();
+  throw onePictureOnly(result.file, input.file);
+}
+
+class Run {
+  readonly #sources: readonly FilmSource[];
+  readonly #upscaler: Upscaler;
+  readonly #result: Result;
+  readonly #target: UpscaleTarget;
+  readonly #options: Omit<UpscaleOptions, 'overwrite'>;
+  #writer: FilmWriter | undefined;
+
+  constructor(
+    sources: readonly FilmSource[],
+    upscaler: Upscaler,
+    result: Result,
+    target: UpscaleTarget,
+    options: Omit<UpscaleOptions, 'overwrite'>,
+  ) {
+    this.#sources = sources;
+    this.#upscaler = upscaler;
+    this.#result = result;
+    this.#target = target;
+    this.#options = options;
+  }
+
+  async run(): Promise<Omit<UpscaleResult, 'label' | 'seconds'>> {
+    const estimates = this.#sources.map(({ info }) => info.estimatedFrames);
+    const total = estimates.includes(undefined) ? undefined : estimates.reduce<number>((sum, n) => sum + (n ?? 0), 0);
+    const progress = this.#options.progress?.(total);
+    let frames = 0;
+    const onWritten = (): void => {
+      frames += 1;
+      progress?.update(frames);
+    };
+    try {
+      for (const source of this.#sources) {
+        const openWriter = async (stream: UpscalerStream): Promise<FilmWriter> =>
+          (this.#writer ??= await this.#openWriter(source, stream));
+        await new UpscaleJob(source, this.#upscaler, openWriter, onWritten).run();
+      }
+      await this.#writer?.finish();
+    } finally {
+      await this.#writer?.close();
+    }
+    progress?.finish(frames);
+    const { width = 0, height = 0, notices = [], damagedPackets = 0 } = this.#writer ?? {};
+    const damaged = this.#sources.reduce((sum, source) => sum + source.damagedPackets, damagedPackets);
+    const words = [...this.#sources.flatMap((source) => source.notices), ...notices, ...this.#scaleNotices(width)];
+    return { frames, width, height, notices: words, damagedPackets: damaged };
+  }
+
+  async #openWriter(source: FilmSource, stream: UpscalerStream): Promise<FilmWriter> {
+    const { name, part } = this.#target;
+    const result = this.#result;
+    switch (result.kind) {
+      case 'picture':
+        return new PictureWriter(name, () => ({ file: part, name }), pictureNotices(source));
+      case 'pictures': {
+        const fileOf = (index: number) => ({ file: path.join(part, result.name(index)), name: result.name(index) });
+        return new PictureWriter(name, fileOf, pictureNotices(source));
+      }
+      case 'film':
+        return VideoWriter.open(this.#target, source, {
+          width: stream.outputWidth,
+          height: stream.outputHeight,
+          crf: this.#options.crf,
+          preset: this.#options.preset,
+          threads: availableParallelism(),
+          codec: this.#options.codec,
+          sound: this.#options.sound ?? true,
+        });
+    }
+  }
+
+  /** A model that makes less than was asked for, because of its own factor or a bound on the result's size, says so. */
+  #scaleNotices(width: number): string[] {
+    const [source] = this.#sources;
+    const asked = this.#options.model.scale;
+    if (source === undefined || !this.#options.scaleAsked) return [];
+    const real = width / source.info.width;
+    // A side that is cut to an even number is no other scale.
+    if (Math.abs(real - asked) * source.info.width <= 2) return [];
+    const factor = Number(real.toFixed(2));
+    return [
+      `--scale ${asked} was asked for; the result is ${factor} times as large, which is what ${this.#upscaler.info.label} makes of ${source.info.width}x${source.info.height}.`,
+    ];
+  }
+}
+
+function pictureNotices({ streams, video }: FilmSource): string[] {
+  const others = streams.filter(({ index }) => index !== video.index).length;
+  return others === 0 ? [] : [`Pictures hold nothing else: ${others} other tracks are left out.`];
+}
+
+function fieldsNotTaken(label: string): AppError {
+  return new AppError('config.invalid', `${label} works on whole pictures; --keep-interlaced is for --model resize.`, {
+    remedy: 'Leave the flag out (interlaced video is deinterlaced then), or use --model resize.',
+  });
+}

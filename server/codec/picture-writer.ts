@@ -1,0 +1,143 @@
+import { writeFile } from 'node:fs/promises';
+import { Codec, CodecContext, Packet, Rational, type Frame, type SoftwareScaleContext } from 'node-av/lib';
+import { AppError } from '../errors.ts';
+import type { Picture } from '../media/picture.ts';
+import { setFrameColour, setFrameRgb } from './colour.ts';
+import type { FilmWriter } from './film-writer.ts';
+import { FramePool, allocateFrame, frameOf } from './frame-picture.ts';
+import { check } from './native.ts';
+import { openScaleContext } from './scaler.ts';
+import { stillFormatOf, type StillFormat } from './still-format.ts';
+
+/** Writes pictures as files of their own (.png, .jpg, …), each complete before the next one comes. */
+export class PictureWriter implements FilmWriter {
+  readonly notices: readonly string[];
+  readonly damagedPackets = 0;
+  width = 0;
+  height = 0;
+  readonly #label: string;
+  readonly #fileOf: (index: number) => { readonly file: string; readonly name: string };
+  readonly #scaler: SoftwareScaleContext = openScaleContext('bicubic', 1, true);
+  readonly #packet = new Packet();
+  #encoder: { readonly context: CodecContext; readonly format: StillFormat; readonly frame: Frame } | undefined;
+  #pool: FramePool | undefined;
+  #written = 0;
+  #closed = false;
+
+  /**
+   * @param label the result as the user named it, for messages
+   * @param fileOf where the picture of a number (from 0) goes, and the name whose ending chooses the format
+   */
+  constructor(
+    label: string,
+    fileOf: (index: number) => { readonly file: string; readonly name: string },
+    notices: readonly string[] = [],
+  ) {
+    this.#label = label;
+    this.#fileOf = fileOf;
+    this.notices = notices;
+    this.#packet.alloc();
+  }
+
+  /** The picture stays the caller's. @throws AppError file.unwritable */
+  async write(picture: Picture): Promise<void> {
+    const { file, name } = this.#fileOf(this.#written);
+    const format = stillFormatOf(name);
+    if (format === undefined) throw new AppError('internal', `${name} is no picture.`);
+    const { context, frame } = this.#encoderFor(picture, format);
+    const source = frameOf(picture, () => this.#framePool(picture));
+    try {
+      setFrameColour(source.frame, picture.colour);
+      if (format.colour === undefined) setFrameRgb(frame);
+      else setFrameColour(frame, format.colour);
+      check(this.#scaler.scaleFrameSync(frame, source.frame), `Converting a picture for ${name}`, 'internal');
+    } finally {
+      source.done();
+    }
+    frame.pts = BigInt(this.#written);
+    check(context.sendFrameSync(frame), `Encoding ${name}`, 'internal');
+    check(context.receivePacketSync(this.#packet), `Encoding ${name}`, 'internal');
+    const data = Buffer.from(this.#packet.data ?? '');
+    this.#packet.unref();
+    try {
+      await writeFile(file, data);
+    } catch (cause) {
+      throw new AppError('file.unwritable', `${this.#label} cannot be written: ${(cause as Error).message}.`, {
+        cause,
+      });
+    }
+    this.#written += 1;
+  }
+
+  /** Pictures have no other tracks. */
+  copy(packet: Packet): Promise<void> {
+    packet.free();
+    return Promise.resolve();
+  }
+
+  finish(): Promise<void> {
+    return this.close();
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#closeEncoder();
+      this.#scaler.freeContext();
+      this.#packet.free();
+      this.#pool?.close();
+    }
+    return Promise.resolve();
+  }
+
+  #encoderFor(picture: Picture, format: StillFormat): { readonly context: CodecContext; readonly frame: Frame } {
+    const { width, height } = picture;
+    if (
+      this.#encoder !== undefined &&
+      this.#encoder.format === format &&
+      this.width === width &&
+      this.height === height
+    )
+      return this.#encoder;
+    this.#closeEncoder();
+    this.width = width;
+    this.height = height;
+    const frame = allocateFrame(width, height, format.pixels);
+    const context = openEncoder(width, height, format);
+    this.#encoder = { context, format, frame };
+    return this.#encoder;
+  }
+
+  #closeEncoder(): void {
+    this.#encoder?.context.freeContext();
+    this.#encoder?.frame.free();
+    this.#encoder = undefined;
+  }
+
+  #framePool({ width, height }: Picture): FramePool {
+    if (this.#pool?.width !== width || this.#pool.height !== height) {
+      this.#pool?.close();
+      this.#pool = new FramePool(width, height);
+    }
+    return this.#pool;
+  }
+}
+
+function openEncoder(width: number, height: number, { encoder, pixels, options }: StillFormat): CodecContext {
+  const codec = Codec.findEncoderByName(encoder as never);
+  if (codec === null) throw new AppError('internal', `This FFmpeg has no encoder of ${encoder}.`);
+  const context = new CodecContext();
+  context.allocContext3(codec);
+  context.width = width;
+  context.height = height;
+  context.pixelFormat = pixels;
+  context.timeBase = new Rational(1, 25);
+  // Frame threads would hold pictures back.
+  context.threadCount = 1;
+  for (const [name, value] of Object.entries(options)) context.setOption(name, value);
+  const code = context.open2Sync(codec, null);
+  if (code < 0) context.freeContext();
+  check(code, `Opening the encoder of ${encoder} for ${width}x${height}`, 'file.unwritable');
+  return context;
+}
