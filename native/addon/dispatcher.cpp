@@ -6,7 +6,7 @@ namespace flashvsr::addon {
 
 namespace {
 
-// The environment's end needs the dispatcher alive although everyone else may have let go of it.
+// The environment's end needs the dispatcher alive although all other owners may have released it.
 using Self = std::shared_ptr<Dispatcher>;
 
 void Require(napi_status status, napi_env env) {
@@ -45,7 +45,7 @@ bool Dispatcher::post(Job job) {
   auto owned = std::make_unique<Job>(std::move(job));
   const std::lock_guard lock(mutex_);
   if (function_ == nullptr) return false;
-  // The queue has no limit of its own: what is posted is bounded by the engine's output queues.
+  // The queue needs no limit: the engine's output queues bound what is posted.
   if (napi_call_threadsafe_function(function_, owned.get(), napi_tsfn_nonblocking) != napi_ok) return false;
   owned.release();
   return true;

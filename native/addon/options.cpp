@@ -7,7 +7,6 @@
 namespace flashvsr::addon {
 
 // ---- names
-// -------------------------------------------------------------------------------------------------------------
 
 template <typename Enum>
 using Name = std::pair<const char*, Enum>;
@@ -37,7 +36,6 @@ inline constexpr std::array kNames<ModelLocation::Kind>{
     Name<ModelLocation::Kind>{"synthetic", ModelLocation::Kind::Synthetic}};
 
 // ---- fields
-// ------------------------------------------------------------------------------------------------------------
 
 template <>
 inline constexpr auto kFields<ModelLocation> =
@@ -160,7 +158,6 @@ void Read<StreamOptions>(const Napi::Value& from, const char* name, StreamOption
 }
 
 // ---- what the rest of the addon calls
-// ----------------------------------------------------------------------------------
 
 namespace {
 

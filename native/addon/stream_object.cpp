@@ -51,9 +51,8 @@ class StreamObject::Listener : public StreamListener {
 Napi::Function StreamObject::Define(Napi::Env env) {
   return DefineClass(env, "NativeStream",
                      {InstanceMethod<&StreamObject::Push>("push"), InstanceMethod<&StreamObject::Ready>("ready"),
-                      InstanceMethod<&StreamObject::Update>("update"), InstanceMethod<&StreamObject::Resize>("resize"),
-                      InstanceMethod<&StreamObject::Flush>("flush"), InstanceMethod<&StreamObject::Close>("close"),
-                      InstanceMethod<&StreamObject::Stats>("stats")});
+                      InstanceMethod<&StreamObject::Update>("update"), InstanceMethod<&StreamObject::Flush>("flush"),
+                      InstanceMethod<&StreamObject::Close>("close"), InstanceMethod<&StreamObject::Stats>("stats")});
 }
 
 Napi::Promise StreamObject::Open(Napi::Env env, std::shared_ptr<EngineLease> engine, const StreamOptions& options,
@@ -158,15 +157,6 @@ Napi::Value StreamObject::Ready(const Napi::CallbackInfo& info) {
 void StreamObject::Update(const Napi::CallbackInfo& info) {
   Guard(info.Env(), [&] {
     if (lease_) lease_->stream->update(ReadStreamSettings(info[0].As<Napi::Object>()));
-  });
-}
-
-void StreamObject::Resize(const Napi::CallbackInfo& info) {
-  Guard(info.Env(), [&] {
-    if (!lease_) return;
-    lease_->stream->resize(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value());
-    Value().Set("outputWidth", lease_->stream->outputWidth());
-    Value().Set("outputHeight", lease_->stream->outputHeight());
   });
 }
 

@@ -56,8 +56,6 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
   Napi::Value Ready(const Napi::CallbackInfo& info);
   // update(settings): from the next chunk on.
   void Update(const Napi::CallbackInfo& info);
-  // resize(sourceWidth, sourceHeight): sets outputWidth and outputHeight.
-  void Resize(const Napi::CallbackInfo& info);
   // Promise, resolved when everything pushed has been delivered, or when the stream closes.
   Napi::Value Flush(const Napi::CallbackInfo& info);
   // Promise, resolved after onClosed; pictures still on their way are dropped.

@@ -153,9 +153,6 @@ class Stream {
   // Every frame pushed so far comes out, then onFlushed; after it the stream starts again (cold) with the next push.
   // Returns the id onFlushed will carry; 0 when closed (onFlushed will not come).
   virtual std::uint64_t flush() = 0;
-  // Frames of a size whose aspect differs from the plan need a new stream; until then they are stretched. This drops
-  // nothing and changes the output: flushes the old state, then goes on with the new size, weights untouched.
-  virtual void resize(int sourceWidth, int sourceHeight) = 0;
   // Idempotent, returns at once; a chunk at work is finished and thrown away, then onClosed.
   virtual void close() = 0;
   virtual StreamStats stats() const = 0;

@@ -268,7 +268,7 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   next_ = chosen + 1;
   try {
     if (turn.work == StreamImpl::Work::Chunk || turn.work == StreamImpl::Work::Reveal) {
-      // Parts of different streams run one after the other: beside each other they bring 0.4 %
+      // Parts of different streams run one after the other: overlapping them gains 0.4 %
       // (docs/flashvsr-engine.md) and take away that the most urgent picture comes first.
       const bool behind = !onDevice_.empty() && onDevice_.back().stream != stream;
       const Fence* const fence = stream->submit(turn.work, behind ? onDevice_.back().fence : nullptr);
@@ -290,7 +290,7 @@ bool EngineCore::issueOne(std::optional<std::int64_t>& wakeUs) {
   return true;
 }
 
-// Hands out what is done. @returns true when a part is over: there may be room for another.
+// Delivers what is done. @returns true when a part is over: there may be room for another.
 bool EngineCore::deliver() {
   for (auto part = onDevice_.begin(); part != onDevice_.end(); ++part) {
     const auto same = [&](const Part& earlier) { return earlier.stream == part->stream; };

@@ -123,21 +123,6 @@ std::uint64_t StreamImpl::flush() {
   return id;
 }
 
-void StreamImpl::resize(int sourceWidth, int sourceHeight) {
-  StreamOptions changed;
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return;
-    changed = options_;
-    changed.sourceWidth = sourceWidth;
-    changed.sourceHeight = sourceHeight;
-    CheckOptions(changed);
-    if (later_.empty()) builder_.flush();
-    later_.emplace_back(Resize{sourceWidth, sourceHeight});
-  }
-  core_->signal();
-}
-
 void StreamImpl::close() {
   {
     const std::lock_guard lock(mutex_);
@@ -315,40 +300,19 @@ void StreamImpl::advanceLocked() {
 }
 
 void StreamImpl::passMarker() {
-  std::optional<std::uint64_t> flushed;
-  bool resized = false;
+  std::uint64_t flushed = 0;
   {
     const std::lock_guard lock(mutex_);
-    const Entry marker = std::move(later_.front());
+    flushed = std::get<Flush>(later_.front()).id;
     later_.pop_front();
-    if (const Flush* flush = std::get_if<Flush>(&marker)) flushed = flush->id;
-    if (const Resize* size = std::get_if<Resize>(&marker)) {
-      resized = options_.sourceWidth != size->width || options_.sourceHeight != size->height;
-      options_.sourceWidth = size->width;
-      options_.sourceHeight = size->height;
-      options_.settings = settings_;
-      geometry_ = GeometryOf(options_);
-    }
     builder_.restart();
     position_ = options_.startPosition;
     ++stats_.restarts;
-    if (resized) {
-      // The old memory goes first: two states of a large stream may not fit beside each other.
-      network_.reset();
-      try {
-        network_ =
-            std::make_unique<Network>(core_->backend(), core_->model(), core_->precision(), NetworkOptionsOf(options_));
-      } catch (...) {
-        closing_ = true;  // push() must not find a stream without a network; the engine closes it with this error
-        throw;
-      }
-    } else {
-      network_->reset();
-    }
+    network_->reset();
     advanceLocked();
   }
   record([&](RecordingWriter& recording) { recording.restart(options_); });
-  if (flushed) listener_->onFlushed(*flushed);
+  listener_->onFlushed(flushed);
 }
 
 void StreamImpl::finish(const Error* error, bool hangs) {

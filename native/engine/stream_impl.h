@@ -26,7 +26,6 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   bool ready() const override;
   void update(const StreamSettings& settings) override;
   std::uint64_t flush() override;
-  void resize(int sourceWidth, int sourceHeight) override;
   void close() override;
   StreamStats stats() const override;
   int outputWidth() const override;
@@ -43,9 +42,9 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   // Enqueues the next part of a chunk, which starts after `before` when that is given. @returns the part's fence, which
   // lives until deliver() has said that the part is done.
   const Fence* submit(Work work, const Fence* before);
-  // Hands out the pictures of the oldest part that are done, without waiting. @returns true when the whole part is.
+  // Delivers the finished pictures of the oldest part, without waiting. @returns true when the whole part is.
   bool deliver();
-  // The flush or the resize that has been reached.
+  // The flush that has been reached.
   void passMarker();
   // The last calls to the listener; frees the stream's memory, or never frees it when the device `hangs`.
   void finish(const Error* error, bool hangs = false);
@@ -55,10 +54,7 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
   struct Flush {
     std::uint64_t id;
   };
-  struct Resize {
-    int width, height;
-  };
-  using Entry = std::variant<GatheredFrame, Flush, Resize>;
+  using Entry = std::variant<GatheredFrame, Flush>;
   struct InFlight {
     ChunkInFlight device;
     GatheredChunk chunk;

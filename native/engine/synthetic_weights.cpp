@@ -40,43 +40,38 @@ Statistics StatisticsOf(const TensorSpec& spec) {
 }  // namespace
 
 ModelDims OfficialDims(std::int64_t layers) {
-  ModelDims dims;
-  dims.dim = 1536;
-  dims.heads = 12;
-  dims.ffn = 8960;
-  dims.layers = layers;
-  dims.textDim = 4096;
-  dims.textLen = 512;
-  dims.freqDim = 256;
-  dims.lqHidden = {2048, 3072};
-  dims.lqLayers = 1;
-  dims.decoderChannels = {512, 256, 128, 128};
-  dims.latentChannels = 16;
-  return dims;
+  return {.dim = 1536,
+          .heads = 12,
+          .ffn = 8960,
+          .layers = layers,
+          .textDim = 4096,
+          .textLen = 512,
+          .freqDim = 256,
+          .lqHidden = {2048, 3072},
+          .lqLayers = 1,
+          .decoderChannels = {512, 256, 128, 128},
+          .latentChannels = 16};
 }
 
 ModelDims MicroDims() {
-  ModelDims dims;
-  dims.dim = 256;
-  dims.heads = 2;
-  dims.ffn = 384;
-  dims.layers = 2;
-  dims.textDim = 64;
-  dims.textLen = 32;
-  dims.freqDim = 64;
-  dims.lqHidden = {16, 24};
-  dims.lqLayers = 1;
-  dims.decoderChannels = {32, 24, 24, 16};
-  dims.latentChannels = 16;
-  return dims;
+  return {.dim = 256,
+          .heads = 2,
+          .ffn = 384,
+          .layers = 2,
+          .textDim = 64,
+          .textLen = 32,
+          .freqDim = 64,
+          .lqHidden = {16, 24},
+          .lqLayers = 1,
+          .decoderChannels = {32, 24, 24, 16},
+          .latentChannels = 16};
 }
 
 std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads) {
   MemoryModel model;
   std::uint32_t index = 0;
   for (const TensorSpec& spec : ExpectedTensors(dims)) {
-    std::int64_t count = 1;
-    for (const std::int64_t side : spec.shape) count *= side;
+    const std::int64_t count = ElementsOf(spec.shape);
     const Statistics statistics = StatisticsOf(spec);
     std::vector<std::byte> bytes(static_cast<std::size_t>(count) * 2);
     threads.runRanges((count + 3) / 4, 1 << 14, [&](std::int64_t begin, std::int64_t end) {

@@ -154,7 +154,6 @@ TEST(
     PushAll(*stream, 30, 34, 8, 9);
     stream->flush();
     PushAll(*stream, 32, 32, 17, 6);
-    stream->resize(40, 32);
     PushAll(*stream, 40, 32, 23, 6);
     stream->flush();
     collector->waitFlushes(2);

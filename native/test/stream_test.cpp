@@ -171,34 +171,22 @@ TEST("flush: what follows equals a new stream; frames pushed right behind it wai
   }
 }
 
-TEST("size: other source sizes are rescaled into the same output; resize() starts a new state of another size") {
+TEST("size: other source sizes are rescaled into the same output") {
   const auto engine = OpenEngine();
   const auto collector = std::make_shared<Collector>();
   const auto stream = engine->createStream(SmallStream(), collector);
   PushAll(*stream, 32, 32, 0, 5);
   PushAll(*stream, 80, 80, 5, 4);  // larger than planned: staging grows
   PushAll(*stream, 20, 12, 9, 4);
-  stream->resize(40, 32);
-  CHECK_THROWS(stream->resize(0, 32), "engine.settings");
   PushAll(*stream, 40, 32, 13, 9);
   stream->flush();
   collector->waitFlushes(1);
   CHECK_EQUAL(collector->frames.size(), 22U);
   for (std::size_t i = 0; i < 22; ++i) {
     CHECK_EQUAL(collector->frames[i].frameIndex, static_cast<std::int64_t>(i));
-    CHECK_EQUAL(collector->frames[i].width, i < 13 ? 128 : 160);
+    CHECK_EQUAL(collector->frames[i].width, 128);
     CHECK_EQUAL(collector->frames[i].height, 128);
   }
-  CHECK_EQUAL(stream->outputWidth(), 160);
-  // After the size change the stream equals a new one.
-  StreamOptions wide = SmallStream();
-  wide.sourceWidth = 40;
-  const auto fresh = std::make_shared<Collector>();
-  const auto other = engine->createStream(wide, fresh);
-  PushAll(*other, 40, 32, 13, 9);
-  other->flush();
-  fresh->waitFlushes(1);
-  for (std::size_t i = 0; i < 9; ++i) CHECK(fresh->frames[i].bytes == collector->frames[13 + i].bytes);
 }
 
 TEST("settings: sparse ratio changes with the next chunk; bad ones and another kvRatio are refused") {

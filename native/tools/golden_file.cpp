@@ -31,11 +31,7 @@ T Load(const std::byte* from) {
 
 }  // namespace
 
-std::int64_t GoldenTensor::elements() const {
-  std::int64_t count = 1;
-  for (const std::int64_t side : shape) count *= side;
-  return count;
-}
+std::int64_t GoldenTensor::elements() const { return ElementsOf(shape); }
 
 std::vector<float> GoldenTensor::floats() const {
   std::vector<float> out(static_cast<std::size_t>(elements()));

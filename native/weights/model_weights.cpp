@@ -155,7 +155,7 @@ ModelVariant ParseVariant(std::string_view name) {
 }
 
 const TensorSource& ModelWeights::part(std::string_view name) const {
-  // PartOf wants to hand out a changeable pointer; this one is only read.
+  // PartOf returns a changeable pointer; this one is only read.
   const auto* source = PartOf(const_cast<ModelSources&>(parts_), name);
   if (source == nullptr) FailInternal("a model has no part named " + Quoted(name));
   return **source;

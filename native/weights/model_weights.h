@@ -1,5 +1,5 @@
 // A whole FlashVSR-Tiny model: its sizes, read from the tensors' shapes, and its four sets of tensors, all of them
-// checked once when the model is opened. Whoever holds a ModelWeights may use every tensor without checking again.
+// checked once when the model is opened. Users of a ModelWeights need not check its tensors again.
 #pragma once
 
 #include <array>

@@ -41,7 +41,7 @@ std::optional<std::uint64_t> CheckedBytes(DType dtype, std::span<const std::int6
   return zero ? 0 : total;
 }
 
-std::int64_t TensorView::elements() const {
+std::int64_t ElementsOf(std::span<const std::int64_t> shape) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) count *= extent;
   return count;

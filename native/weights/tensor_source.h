@@ -25,6 +25,9 @@ std::string_view DTypeName(DType dtype);
 // Bytes of a contiguous tensor; nothing for a negative extent or a product beyond 2^63.
 std::optional<std::uint64_t> CheckedBytes(DType dtype, std::span<const std::int64_t> shape);
 
+// Elements of a shape that has been checked; 1 for a scalar.
+std::int64_t ElementsOf(std::span<const std::int64_t> shape);
+
 // A contiguous row-major little-endian tensor. `name` and `data` belong to the source that handed the view out.
 // `data` has exactly elements() * DTypeSize(dtype) bytes and need not be aligned beyond one byte.
 struct TensorView {
@@ -33,7 +36,7 @@ struct TensorView {
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
 
-  std::int64_t elements() const;
+  std::int64_t elements() const { return ElementsOf(shape); }
 };
 
 // "(16, 768, 4, 3, 3)": for messages.

@@ -35,7 +35,7 @@ class DeviceMemory {
   std::int64_t bytes_ = 0;
 };
 
-// Hands out parts of one allocation, each aligned to 256 bytes. With a null base it only counts.
+// Divides one allocation into parts, each aligned to 256 bytes. With a null base it only counts.
 class Bump {
  public:
   explicit Bump(std::byte* base) : base_(base) {}

@@ -278,7 +278,7 @@ void Multiply(Threads& threads, const RowSource& a, const PackedMatrix& b, const
     }
     for (std::int64_t r = 0; r < rows; ++r) sink(row + r, column, columns, scratch.c.data() + r * kTileColumns);
   };
-  // Pieces of some ten million operations: few enough to hand out, enough to share.
+  // Pieces of some ten million operations: few enough to schedule, enough to share.
   const std::int64_t perTile = 2 * kTileRows * std::min(kTileColumns, b.n()) * k;
   const std::int64_t run = std::clamp<std::int64_t>((10 << 20) / std::max<std::int64_t>(perTile, 1), 1, 64);
   const std::int64_t tiles = rowTiles * columnTiles;

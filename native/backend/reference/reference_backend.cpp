@@ -309,11 +309,7 @@ class ReferenceBackend final : public Backend {
   std::int64_t elementBytes(Storage storage, Precision) const override { return storage == Storage::Byte ? 1 : kFloat; }
   std::int64_t preparedBytes(const ModelDims& dims, Precision) const override {
     std::int64_t elements = 2 * dims.layers * dims.textLen * dims.dim;
-    for (const TensorSpec& spec : ExpectedTensors(dims)) {
-      std::int64_t count = 1;
-      for (const std::int64_t side : spec.shape) count *= side;
-      elements += count;
-    }
+    for (const TensorSpec& spec : ExpectedTensors(dims)) elements += ElementsOf(spec.shape);
     return elements * kFloat;
   }
   std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants,

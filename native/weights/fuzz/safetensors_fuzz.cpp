@@ -1,5 +1,5 @@
 // libFuzzer: any bytes through the safetensors reader, then through the model check; every byte of every tensor that it
-// hands out is touched, so that a view outside the file is seen by AddressSanitizer.
+// returns is touched, so that a view outside the file is seen by AddressSanitizer.
 #include <cstdint>
 
 #include "common/error.h"

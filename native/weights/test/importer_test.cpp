@@ -168,7 +168,7 @@ TEST("import: an existing model stays unless it is to be replaced, and then as a
   const std::vector<float> before = ReadFloats(*mapped->transformer().find("head.head.weight"));
   ImportModel(options);
   CHECK(ModelWeights::OpenImported(folder / "golden/model.safetensors")->dims().variant == ModelVariant::V1_1);
-  // Whoever had the old one open still reads it.
+  // A process that had the old one open still reads it.
   CHECK(ReadFloats(*mapped->transformer().find("head.head.weight")) == before);
   CHECK_EQUAL(folder.entries(), 1u);
 }

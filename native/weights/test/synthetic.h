@@ -10,19 +10,17 @@
 namespace flashvsr::test {
 
 inline ModelDims SmallDims() {
-  ModelDims dims;
-  dims.dim = 128;
-  dims.heads = 1;
-  dims.ffn = 64;
-  dims.layers = 2;
-  dims.textDim = 32;
-  dims.textLen = 16;
-  dims.freqDim = 32;
-  dims.lqHidden = {8, 8};
-  dims.lqLayers = 1;
-  dims.decoderChannels = {8, 8, 8, 8};
-  dims.latentChannels = 16;
-  return dims;
+  return {.dim = 128,
+          .heads = 1,
+          .ffn = 64,
+          .layers = 2,
+          .textDim = 32,
+          .textLen = 16,
+          .freqDim = 32,
+          .lqHidden = {8, 8},
+          .lqLayers = 1,
+          .decoderChannels = {8, 8, 8, 8},
+          .latentChannels = 16};
 }
 
 struct Tampering {
@@ -41,18 +39,14 @@ inline void FillSynthetic(const ModelDims& dims, DType dtype,
     Tampering change;
     change.shape = spec.shape;
     change.dtype = dtype;
-    std::int64_t elements = 1;
-    for (const std::int64_t extent : spec.shape) elements *= extent;
-    change.values.resize(static_cast<std::size_t>(elements));
+    change.values.resize(static_cast<std::size_t>(ElementsOf(spec.shape)));
     for (float& value : change.values) {
       state = state * 1664525u + 1013904223u;
       value = (static_cast<float>(state >> 8) / 16777216.0f - 0.5f) * 0.1f;
     }
     if (tamper) tamper(spec, change);
     if (change.leaveOut) continue;
-    elements = 1;
-    for (const std::int64_t extent : change.shape) elements *= extent;
-    change.values.resize(static_cast<std::size_t>(elements));
+    change.values.resize(static_cast<std::size_t>(ElementsOf(change.shape)));
     spec.shape = change.shape;
     add(spec, change.dtype, change.values);
   }

@@ -240,11 +240,6 @@ export class FlashVsrStream {
     callNow(() => this.#native.update(checked));
   }
 
-  /** Flushes the old size and goes on with the new one. */
-  resize(sourceWidth: number, sourceHeight: number): void {
-    callNow(() => this.#native.resize(sourceWidth, sourceHeight));
-  }
-
   /** Resolves when every frame pushed so far was delivered, or the stream closed. The next push starts cold. */
   flush(): Promise<void> {
     return call(async () => this.#native.flush());

@@ -1,6 +1,9 @@
 import type { ModelLocation, ModelVariant } from '../spec.ts';
 
-/** What native/addon exports, as it is: plain objects, promises and callbacks. Only binding.ts uses the functions. */
+/**
+ * What native/addon exports: plain objects, promises and callbacks. Only binding.ts uses the functions. Of what comes from the addon
+ * the fields that are read here; it writes more (the tables of native/addon/options.cpp).
+ */
 
 export type DeviceName = 'auto' | 'reference' | 'cuda';
 export type Precision = 'fp32' | 'bf16' | 'fp8';
@@ -51,16 +54,8 @@ export interface StreamOptions {
 
 export interface ModelDims {
   readonly dim: number;
-  readonly heads: number;
-  readonly ffn: number;
   readonly layers: number;
-  readonly textDim: number;
   readonly textLen: number;
-  readonly freqDim: number;
-  readonly lqHidden: readonly [number, number];
-  readonly lqLayers: number;
-  readonly decoderChannels: readonly [number, number, number, number];
-  readonly latentChannels: number;
   readonly variant: ModelVariant;
 }
 
@@ -80,23 +75,14 @@ export interface DeviceReport {
   readonly usable: boolean;
   /** Why not; empty when usable. */
   readonly reason: string;
-  readonly totalBytes: number;
-  readonly freeBytes: number;
 }
 
 export interface MemoryPlan {
-  readonly weightBytes: number;
-  readonly kvCacheBytes: number;
-  readonly decoderBytes: number;
-  readonly pictureBytes: number;
-  readonly workspaceBytes: number;
   readonly streamBytes: number;
   readonly availableBytes: number;
   readonly fits: boolean;
   readonly outputWidth: number;
   readonly outputHeight: number;
-  readonly paddedWidth: number;
-  readonly paddedHeight: number;
   readonly chunkFrames: number;
   readonly lookAheadFrames: number;
   readonly firstChunkFrames: number;
@@ -105,25 +91,10 @@ export interface MemoryPlan {
 
 export interface StreamStats {
   readonly pushedFrames: number;
-  readonly deliveredFrames: number;
   readonly refusedFrames: number;
-  readonly repeatedFrames: number;
-  readonly chunks: number;
-  readonly restarts: number;
-  readonly queuedFrames: number;
-  readonly pendingFrames: number;
   readonly outputFramesHeld: number;
-  readonly position: number;
   /** Time of the device for this stream so far. */
   readonly busyMs: number;
-  readonly latencyMs: number;
-  readonly lastChunk: {
-    readonly projectMs: number;
-    readonly denoiseMs: number;
-    readonly revealMs: number;
-    readonly matchMs: number;
-    readonly totalMs: number;
-  };
 }
 
 /** Y, U and V one after the other without padding in `data`. */
@@ -136,8 +107,6 @@ export interface NativeFrame {
   readonly mediaTime: number;
   /** 0 for the first picture pushed into the stream. */
   readonly frameIndex: number;
-  readonly arrivedUs: number;
-  readonly chunkIndex: number;
   readonly matrix: 'bt601' | 'bt709' | 'bt2020';
   readonly range: 'limited' | 'full';
 }
@@ -166,7 +135,6 @@ export interface NativeStream {
   ): number;
   ready(): boolean;
   update(settings: StreamSettings): void;
-  resize(sourceWidth: number, sourceHeight: number): void;
   flush(): Promise<void>;
   close(): Promise<void>;
   stats(): StreamStats;
