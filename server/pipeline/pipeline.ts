@@ -105,11 +105,6 @@ export class Pipeline {
     return this.#closing;
   }
 
-  /** For tests: ends the thread the hard way, as a crash in native code would. */
-  async crashForTest(): Promise<void> {
-    await this.#worker.terminate();
-  }
-
   async #close(): Promise<void> {
     clearTimeout(this.#restartTimer);
     const alive = this.#state === 'running';
