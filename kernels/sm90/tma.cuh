@@ -48,8 +48,8 @@ __device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map,
       : "memory");
 }
 
-/// Stores a box from shared memory; only what lies inside the tensor is written. The threads that wrote the shared memory
-/// has made it visible (FenceAsyncProxy) before the barrier that this thread waited for.
+/// Stores a box from shared memory; only what lies inside the tensor is written. The threads that wrote the shared
+/// memory have made it visible (FenceAsyncProxy) before the barrier that this thread waited for.
 __device__ __forceinline__ void StoreBox(const CUtensorMap* map, uint32_t shared, int x0, int x1, int x2, int x3,
                                          int x4) {
   asm volatile(

@@ -1,5 +1,6 @@
 // How the weight readers report: always the code "weights.invalid" of server/errors.ts, with the
-// file named first, what was wrong second; the remedy distinguishes a damaged file from one that the system would not open.
+// file named first, what was wrong second; the remedy distinguishes a damaged file from one that the system would not
+// open.
 #pragma once
 
 #include <filesystem>
