@@ -4,7 +4,7 @@ import { backoffMs } from './backoff.js';
 import { LiveError, fromServer, toLiveError } from './errors.js';
 import { Listeners } from './listeners.js';
 
-/** Media comes back by itself after most short gaps (a phone changing cells); only then is the path looked for anew. */
+/** Media comes back by itself after most short gaps (a phone changing cells); a longer one restarts ICE. */
 const RESTART_AFTER_MS = 2_500;
 const CONNECT_TIMEOUT_MS = 15_000;
 
@@ -123,7 +123,7 @@ export class PeerLink {
       await pc.setLocalDescription();
       const reply = await this.#hooks.request(pc.localDescription?.sdp ?? '');
       if (pc !== this.#pc) {
-        // Closed or begun anew while the server was answering.
+        // Closed or started again while the server was answering.
         this.#signaling.request({ type: 'leave', session: reply.session }).catch(() => {});
         return;
       }
@@ -226,7 +226,7 @@ export class PeerLink {
     const pc = this.#pc;
     this.#pc = undefined;
     if (tellServer && 'session' in this.#state) {
-      // Told first: a server that sees the media end before the goodbye takes it for a lost connection.
+      // `leave` goes first: to a server that sees the media end before it, the connection was lost.
       const { session } = this.#state;
       const close = () => pc?.close();
       this.#signaling.request({ type: 'leave', session }).then(close, close);

@@ -59,7 +59,7 @@ describe('format', () => {
     expect([null, undefined, Number.NaN, 4.21, 41.9].map(formatMs)).toEqual(['–', '–', '–', '4.2 ms', '42 ms']);
     expect([0, 61_000, 3_725_000].map(formatDuration)).toEqual(['00:00', '01:01', '1:02:05']);
   });
-  it('counts as dropped what somebody missed, most first', () => {
+  it('counts as dropped what viewers missed, most first', () => {
     expect(realDrops({ 'no-viewer': 900, stale: 2, incomplete: 5, 'decode-error': 0 })).toEqual([
       ['incomplete', 5],
       ['stale', 2],
@@ -144,7 +144,7 @@ describe('settings', () => {
     expect(new PageStore({ tab: undefined, browser: undefined }).load().maxBitrateBps).toBe(300_000);
   });
 
-  /** A Storage of its own: of one tab, or of the browser. */
+  /** A separate Storage: of one tab, or of the browser. */
   const memory = () => {
     const map = new Map<string, string>();
     return {

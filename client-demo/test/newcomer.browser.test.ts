@@ -5,7 +5,7 @@ import { launchBrowser } from '../../testing/browser.ts';
 import { until } from '../../testing/until.ts';
 import { Pages, choose, fitsWidth, goLive, notice, openIn, overlay, moving, startServer } from './pages.ts';
 
-/** The page as somebody meets it for the first time: what was seen to be wrong or missing when it was tried, row by row. */
+/** The page as a new user meets it: what was seen to be wrong or missing when it was tried, row by row. */
 
 const PHONE = { width: 360, height: 740 };
 const pages = new Pages();

@@ -20,7 +20,7 @@ export interface Opened {
   readonly errors: string[];
 }
 
-/** The pages of a test, each in a context of its own. */
+/** The pages of a test, each in a separate context. */
 export class Pages {
   readonly #contexts: BrowserContext[] = [];
 

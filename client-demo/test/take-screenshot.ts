@@ -6,7 +6,7 @@ import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 
 /**
- * The README's picture, taken of the page as it is: the sample clip published and watched through a server of its own.
+ * The README's picture, taken of the page as it is: the sample clip published and watched through a separate server.
  *     npx tsx client-demo/test/take-screenshot.ts [--model NAME] [--out docs/images]
  */
 const { values } = parseArgs({

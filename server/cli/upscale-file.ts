@@ -197,7 +197,7 @@ class Run {
     }
   }
 
-  /** A model that makes less than was asked for, because of its own factor or a bound on the result's size, says so. */
+  /** A model that makes less than was asked for, because of its factor or a bound on the result's size, says so. */
   #scaleNotices(width: number): string[] {
     const [source] = this.#sources;
     const asked = this.#options.model.scale;

@@ -18,7 +18,7 @@ import { LOOK_AT, MAX_INTERLACED_LINES, findInterlace, flagFrame, orderOf, type 
 import { pixelFormatOf } from './pixel-format.ts';
 import { PictureScaler } from './scaler.ts';
 
-/** What whoever works on the pictures can take; the rest is converted, and the user reads of it. */
+/** What the stage behind can take; the rest is converted, and the user is informed. */
 export interface PictureOptions {
   /** 10: pictures of more than 8 bits keep ten, and HDR stays HDR. */
   readonly maxBitDepth?: 8 | 10;

@@ -9,7 +9,7 @@ import { check } from './native.ts';
 import { openScaleContext } from './scaler.ts';
 import { stillFormatOf, type StillFormat } from './still-format.ts';
 
-/** Writes pictures as files of their own (.png, .jpg, …), each complete before the next one comes. */
+/** Writes each picture as a file (.png, .jpg, …), each complete before the next one comes. */
 export class PictureWriter implements FilmWriter {
   readonly notices: readonly string[];
   readonly damagedPackets = 0;

@@ -254,7 +254,7 @@ export class Tracks {
   }
 
   #planData(from: Stream, video: Stream | undefined): void {
-    // Titles of an MP4's chapters are a track of their own, which libav has read and hidden.
+    // Titles of an MP4's chapters are a separate track, which libav has read and hidden.
     if (from.codecpar.codecId === AV_CODEC_ID_BIN_DATA && from.discard === AVDISCARD_ALL) return;
     const codec = codecName(from);
     // Muxers that know time codes write this track from the picture's `timecode`.

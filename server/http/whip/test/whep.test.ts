@@ -38,7 +38,7 @@ it('the query asks for the source, or to wait', async () => {
   }
 });
 
-it('while nobody publishes it is 409 with Retry-After', async () => {
+it('without a publisher it is 409 with Retry-After', async () => {
   whep.sessions.beforeReply = async () => {
     throw new AppError('broadcast.notLive', '"stage" is not live.');
   };
