@@ -120,7 +120,7 @@ const PAGE_SCRIPT = `
 
 type Stats = Record<string, number | string | undefined>[];
 
-const executable = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+const executable = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('Chromium', () => {
@@ -137,7 +137,7 @@ describe('Chromium', () => {
   let link: Link | undefined;
 
   beforeAll(async () => {
-    expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM_PATH)`).toBe(
+    expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM)`).toBe(
       true,
     );
     server = createServer((_request, response) => {
