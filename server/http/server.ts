@@ -2,7 +2,6 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
-import { mayOperate } from '../access/local-peer.ts';
 import type { Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -11,17 +10,14 @@ import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
 import { Connections } from './connections.ts';
 import { checkRequest, onClientError, sendError, toAppError } from './errors.ts';
 import { registerDebug } from './debug.ts';
+import { registerOperations, type Operations } from './operations.ts';
 import { registerPage } from './page.ts';
 import { parseInSlices, RequestTurns } from './request-turns.ts';
 import { readTlsFiles } from './tls.ts';
 
-export interface HttpServerOptions {
+export interface HttpServerOptions extends Operations {
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
-  /** For /readyz; `reason` names what is missing (draining, loading the model, full). */
-  readonly readiness: () => { readonly ready: boolean; readonly reason: string };
-  /** For /metrics: the text exposition of prom-client's registry. */
-  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** For /debug/state: objects whose toJSON() says what they are doing. */
   readonly state?: () => object;
   /** What was refused before a session existed, and why; for /metrics. */
@@ -105,45 +101,13 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     },
   });
 
-  app.setErrorHandler((thrown, request, reply) => {
-    const error = toAppError(thrown);
-    if (error.status >= 500 && error.status !== 503)
-      log.error({ code: error.code, url: request.url, err: error }, 'http.error');
-    const why = refusalReason(error.code);
-    if (why !== undefined) onRefused('request', why);
-    return sendError(reply, error);
-  });
-  app.setNotFoundHandler((request, reply) =>
-    sendError(
-      reply,
-      new AppError('request.notFound', `There is no ${request.method} ${request.url.slice(0, 200)} here.`),
-    ),
-  );
+  answerErrors(app, { log, onRefused });
   app.addHook('onRequest', async (request, reply) => {
     reply.header('X-Content-Type-Options', 'nosniff');
     checkRequest(request);
   });
 
-  app.get('/healthz', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'ok' }));
-  app.get('/readyz', (_request, reply) => {
-    const { ready, reason } = readiness();
-    return reply
-      .code(ready ? 200 : 503)
-      .header('Cache-Control', 'no-store')
-      .send({ status: ready ? 'ready' : 'unavailable', reason });
-  });
-  let scrape: ReturnType<typeof metrics> | undefined;
-  app.get('/metrics', async (request, reply) => {
-    if (!mayOperate(request.raw, http.metrics, http.trustProxy)) {
-      throw new AppError('request.forbidden', '/metrics is not open to this address.', {
-        remedy: "Read it on the server's own machine, or name your address in http.metrics.",
-      });
-    }
-    // Requests that come while the text is made share it.
-    scrape ??= metrics().finally(() => (scrape = undefined));
-    const { contentType, body } = await scrape;
-    return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
-  });
+  registerOperations(app, { readiness, metrics, mayRead: http.metrics, trustProxy: http.trustProxy });
   registerDebug(app, () => ({ connections, requests: turns, ...options.state?.() }));
   registerPage(app, http.trustProxy);
 
@@ -173,6 +137,27 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       connections.destroyAll();
     },
   };
+}
+
+/** Every error leaves in the catalogue's form. */
+function answerErrors(
+  app: FastifyInstance,
+  { log, onRefused }: Required<Pick<HttpServerOptions, 'log' | 'onRefused'>>,
+): void {
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toAppError(thrown);
+    if (error.status >= 500 && error.status !== 503)
+      log.error({ code: error.code, url: request.url, err: error }, 'http.error');
+    const why = refusalReason(error.code);
+    if (why !== undefined) onRefused('request', why);
+    return sendError(reply, error);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendError(
+      reply,
+      new AppError('request.notFound', `There is no ${request.method} ${request.url.slice(0, 200)} here.`),
+    ),
+  );
 }
 
 /** What to type into a browser: camera access over plain HTTP needs `localhost`, and 0.0.0.0 is no address to open. */

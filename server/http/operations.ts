@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify';
+import { mayOperate } from '../access/local-peer.ts';
+import type { Config } from '../config/config.ts';
+import { AppError } from '../errors.ts';
+
+export interface Operations {
+  /** For /readyz; `reason` names what is missing (draining, loading the model, full). */
+  readonly readiness: () => { readonly ready: boolean; readonly reason: string };
+  /** For /metrics: the text exposition of prom-client's registry. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+export interface OperationsOptions extends Operations {
+  /** Addresses that may read the metrics. */
+  readonly mayRead: Config['http']['metrics'];
+  readonly trustProxy: Config['http']['trustProxy'];
+}
+
+/** What a supervisor and a monitoring system ask: alive, ready, and the numbers. */
+export function registerOperations(app: FastifyInstance, options: OperationsOptions): void {
+  const { readiness, metrics, mayRead, trustProxy } = options;
+  app.get('/healthz', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'ok' }));
+  app.get('/readyz', (_request, reply) => {
+    const { ready, reason } = readiness();
+    return reply
+      .code(ready ? 200 : 503)
+      .header('Cache-Control', 'no-store')
+      .send({ status: ready ? 'ready' : 'unavailable', reason });
+  });
+  let scrape: ReturnType<typeof metrics> | undefined;
+  app.get('/metrics', async (request, reply) => {
+    if (!mayOperate(request.raw, mayRead, trustProxy)) {
+      throw new AppError('request.forbidden', '/metrics is not open to this address.', {
+        remedy: "Read it on the server's own machine, or name your address in http.metrics.",
+      });
+    }
+    // Requests that come while the text is made share it.
+    scrape ??= metrics().finally(() => (scrape = undefined));
+    const { contentType, body } = await scrape;
+    return reply.header('Cache-Control', 'no-store').header('Content-Type', contentType).send(body);
+  });
+}
