@@ -1,7 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
 // Limits for what hangs, not for what is slow: a busy machine may take ten times as long.
-const common = { pool: 'forks' as const, testTimeout: 60_000, hookTimeout: 120_000 };
+const common = {
+  pool: 'forks' as const,
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+  expect: { poll: { timeout: 60_000 } },
+};
 const roots = ['server', 'bench', 'client-demo', 'native', 'models', 'scripts', 'testing', 'tests'];
 const files = (ending: string) => roots.map((root) => `${root}/**/*.${ending}`);
 
@@ -40,7 +45,6 @@ export default defineConfig({
           name: 'integration',
           include: files('it.test.ts'),
           exclude: ['**/node_modules/**', 'native/**', ...REAL_TIME, ...ATTACKS],
-          testTimeout: 120_000,
         },
       },
       // Attacks on a running server; most of their time is waiting. Not part of `npm test`.
@@ -51,7 +55,6 @@ export default defineConfig({
           name: 'attacks',
           include: ATTACKS,
           exclude: REAL_TIME,
-          testTimeout: 120_000,
         },
       },
       {
@@ -60,7 +63,6 @@ export default defineConfig({
           ...group(2, 1),
           name: 'real-time',
           include: REAL_TIME,
-          testTimeout: 120_000,
         },
       },
       // A real Chromium; `npm run check` fails when it is missing.
@@ -70,7 +72,6 @@ export default defineConfig({
           ...group(3, 1),
           name: 'browser',
           include: files('browser.test.ts'),
-          testTimeout: 120_000,
         },
       },
       // A build of native/ from a fresh folder and its own tests: minutes on two cores. Not part of `npm test`.

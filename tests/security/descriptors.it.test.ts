@@ -35,7 +35,7 @@ async function broadcast(server: ServerProcess, name: string): Promise<NodeViewe
   const viewer = new NodeViewer({ countOnly: true });
   cleanup.push(() => viewer.stop());
   await viewer.start(async (offer) => (await signaling.watch(name, offer)).sdp);
-  await viewer.waitForFrames(10, 45_000);
+  await viewer.waitForFrames(10, 90_000);
   return viewer;
 }
 
@@ -69,7 +69,7 @@ describe('descriptors run out while it runs', () => {
         (error: Error) => error.message,
       );
     expect(answer).not.toContain('EMFILE: ');
-    await viewer.waitForFrames(viewer.getStats().frames + 20, 40_000);
+    await viewer.waitForFrames(viewer.getStats().frames + 20, 90_000);
     expect(server.exit).toBeUndefined();
     for (const { socket } of idle) socket.destroy();
     await late.stop();
@@ -81,5 +81,5 @@ describe('descriptors run out while it runs', () => {
       );
     await expect.poll(healthy, { timeout: 20_000 }).toBe(200);
     await broadcast(server, 'again');
-  }, 180_000);
+  }, 400_000);
 });
