@@ -3,6 +3,7 @@ import { VERSION } from '../version.ts';
 import { registerModels } from './models.ts';
 import { exitCodeFor, reportError } from './report.ts';
 import { registerReplay } from './replay.ts';
+import { protectNames } from './upscale-flags.ts';
 import { registerUpscale } from './upscale.ts';
 
 /** `npm run cli -- <command>`: everything that is not the server. */
@@ -14,7 +15,9 @@ async function main(argv: readonly string[]): Promise<void> {
   registerUpscale(program);
   registerModels(program);
   registerReplay(program);
-  await program.parseAsync(argv, { from: 'user' });
+  const upscale = program.commands.find((command) => command.name() === 'upscale');
+  const names = argv[0] === 'upscale' && upscale !== undefined ? protectNames(argv, upscale) : argv;
+  await program.parseAsync(names, { from: 'user' });
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {

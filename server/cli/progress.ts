@@ -53,7 +53,10 @@ function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.Wr
   let lastMs = performance.now();
   const line = (done: number, of: number | undefined): void => {
     const share = of === undefined || of === 0 ? '' : ` of ${of} (${Math.min(100, Math.floor((100 * done) / of))} %)`;
-    stream.write(`${title === undefined ? '' : `${title}: `}${done}${share} ${unit}, ${rate(done)} ${unit}/s\n`);
+    const perSecond = rate(done);
+    const left = of === undefined || of <= done || Number(perSecond) <= 0 ? undefined : (of - done) / Number(perSecond);
+    const time = left === undefined ? '' : `, ${durationText(left)} left`;
+    stream.write(`${title === undefined ? '' : `${title}: `}${done}${share} ${unit}, ${perSecond} ${unit}/s${time}\n`);
   };
   return {
     update: (done) => {
@@ -64,6 +67,14 @@ function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.Wr
     finish: (done) => line(done, done),
     stop: () => undefined,
   };
+}
+
+/** `7 s`, `3 min 20 s`, `2 h 5 min`. */
+export function durationText(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function rateMeter(): (done: number) => string {

@@ -136,7 +136,11 @@ function checkNames(input: string, output: string, overwrite: boolean): string {
     return path.resolve(output);
   }
   if (old.isDirectory()) {
-    throw unwritable(output, 'it is a folder', 'Give the name of a file in it, for example with the ending .mp4.');
+    throw unwritable(
+      output,
+      'it is a folder',
+      'Give the name of a file, or end it in / to put the result of a file into it.',
+    );
   }
   if (!old.isFile()) throw unwritable(output, 'it is not a plain file', 'Give the name of a file.');
   if (!overwrite) throw existsAlready(output);

@@ -4,6 +4,7 @@ import type { FileCodec } from '../codec/containers.ts';
 import type { FilmWriter } from '../codec/film-writer.ts';
 import { PictureSequence, picturesBySize } from '../codec/picture-sequence.ts';
 import { PictureWriter } from '../codec/picture-writer.ts';
+import { TrimmedSource } from '../codec/trimmed-source.ts';
 import { VideoReader, type FilmSource } from '../codec/video-reader.ts';
 import { VideoWriter } from '../codec/video-writer.ts';
 import type { Config } from '../config/config.ts';
@@ -27,6 +28,8 @@ export interface UpscaleOptions {
   readonly sound?: boolean | undefined;
   /** Frames a second of pictures that become a film; absent: 25. */
   readonly rate?: number | undefined;
+  /** A part of the input; absent: all of it. */
+  readonly trim?: { readonly startSeconds: number; readonly endSeconds: number | null } | undefined;
   /** The user named the scale, so that a result of another one needs a word. */
   readonly scaleAsked?: boolean | undefined;
   readonly overwrite: boolean;
@@ -83,7 +86,7 @@ export async function upscaleInto(
   const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
   let sources: readonly FilmSource[] = [];
   try {
-    sources = await openSources(input, result, upscaler, options);
+    sources = trimmed(await openSources(input, result, upscaler, options), options);
     const run = new Run(sources, upscaler, result, target, options);
     const written = await run.run();
     return { ...written, label: upscaler.info.label, seconds: (performance.now() - startedAt) / 1000 };
@@ -124,6 +127,12 @@ async function openSources(
   if (result.kind !== 'picture' || reader.isStill) return [reader];
   await reader.close();
   throw onePictureOnly(result.file, input.file);
+}
+
+function trimmed(sources: readonly FilmSource[], { trim }: Pick<UpscaleOptions, 'trim'>): readonly FilmSource[] {
+  // Infinity does not pass to another process as JSON.
+  if (trim === undefined) return sources;
+  return sources.map((source) => new TrimmedSource(source, trim.startSeconds, trim.endSeconds ?? Infinity));
 }
 
 class Run {

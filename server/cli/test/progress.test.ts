@@ -18,8 +18,8 @@ describe('progress into a pipe', () => {
     }
     progress.finish(90);
     expect(written).toEqual([
-      '40 of 100 (40 %) frames, 8.0 frames/s\n',
-      '80 of 100 (80 %) frames, 8.0 frames/s\n',
+      '40 of 100 (40 %) frames, 8.0 frames/s, 8 s left\n',
+      '80 of 100 (80 %) frames, 8.0 frames/s, 3 s left\n',
       '90 of 90 (100 %) frames, 9.0 frames/s\n',
     ]);
   });

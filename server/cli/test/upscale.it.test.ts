@@ -158,7 +158,9 @@ it('works as a command: help, result line, exit codes', async () => {
   const root = fileURLToPath(new URL('../../../', import.meta.url));
   const cli = (...args: string[]) =>
     run(process.execPath, ['--import', 'tsx', path.join(root, 'server/cli/main.ts'), ...args], { cwd: root });
-  expect((await cli('upscale', '--help')).stdout).toMatch(/--model <name>[\s\S]*--scale <factor>[\s\S]*--overwrite/);
+  expect((await cli('upscale', '--help')).stdout).toMatch(
+    /Model:[\s\S]*--model <name>[\s\S]*Input:[\s\S]*--trim[\s\S]*Result:[\s\S]*--overwrite/,
+  );
   const done = await cli('upscale', at('gaps.mkv'), at('command.mp4'), '--model', 'resize', '--scale', '3');
   expect(done.stdout).toMatch(/command\.mp4: 16 frames of 480x360 by Lanczos resize/);
   expect(done.stderr).toMatch(/16 of 16 \(100 %\) frames/);

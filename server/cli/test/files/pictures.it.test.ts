@@ -174,9 +174,47 @@ describe('M names', () => {
   });
 });
 
+describe('--trim', () => {
+  it('cuts pictures and sound, and the clock starts at 0 again', async () => {
+    await make(
+      'long.mp4',
+      '-f',
+      'lavfi',
+      '-i',
+      'testsrc=size=64x48:rate=25:duration=2',
+      ...tone(2),
+      ...X264,
+      '-c:a',
+      'aac',
+    );
+    const { result, film } = await bench.upscale('long.mp4', { trim: { startSeconds: 0.4, endSeconds: 1 } });
+    expect(result.frames).toBe(15);
+    expect(film.times[0]).toBe(0);
+    expect(film.times.at(-1)).toBeCloseTo(0.56, 3);
+    expect(film.audio[0]?.start).toBeCloseTo(0, 1);
+    expect(film.audio[0]?.end).toBeCloseTo(0.6, 1);
+    const { film: rest } = await bench.upscale('long.mp4', { trim: { startSeconds: 1.6, endSeconds: null } });
+    expect(rest.times).toHaveLength(10);
+  });
+
+  it('beyond the end is refused', async () => {
+    const late = upscale('film.mp4', 'late.mp4', { trim: { startSeconds: 100, endSeconds: 200 } });
+    await expect(late).rejects.toThrow(/film\.mp4 cannot be read as a video: it has no picture between 100 s/);
+    expect(hidden()).toEqual([]);
+  });
+});
+
 it('U a scale that the model does not make gets a word', async () => {
   await make('small.mp4', ...PICTURES, ...X264);
   const model = { ...OPTIONS.model, scale: 3 };
   const asked = await upscale('small.mp4', 'asked.mp4', { model, scaleAsked: true });
   expect(asked).toMatchObject({ width: 192, notices: [] });
+  // The result's size is bounded.
+  await make('wide.mp4', '-f', 'lavfi', '-i', 'color=gray:size=4096x64:rate=25:duration=0.04', ...X264);
+  const bounded = await upscale('wide.mp4', 'bounded.mp4', { model: { ...OPTIONS.model, scale: 8 }, scaleAsked: true });
+  if (bounded.width < 8 * 4096) {
+    expect(bounded.notices.join()).toMatch(
+      /--scale 8 was asked for; the result is [\d.]+ times as large, .* of 4096x64/,
+    );
+  }
 });
