@@ -45,6 +45,8 @@ export interface IncomingVideoListener {
 
 /** Another SSRC takes over only when the current one has been silent this long: one source, no flip-flop. */
 const SWITCH_AFTER_US = 300_000;
+/** Another encoding of a simulcast takes over when the one received has been silent this long. */
+const ENCODING_SILENT_US = 2_000_000;
 /** Two requests fit: two round trips, timers on both sides and the sender's pacing. Bounded, for latency's sake. */
 const REQUEST_SLACK_US = 60_000;
 const MAX_WAIT_US = 300_000;
@@ -175,8 +177,10 @@ export class IncomingVideoTrack {
 
   #onMedia(packet: RtpPacket, codec: SourceCodec, rid: string | undefined, nowUs: MonotonicUs): void {
     let stream = this.#stream;
+    if (!this.#takes(rid, nowUs)) return;
     if (stream === undefined || stream.ssrc !== packet.ssrc) {
-      if (stream !== undefined && nowUs - stream.lastPacketUs < SWITCH_AFTER_US) return;
+      const better = rid !== undefined && rid !== this.#rid && this.#preference(rid) < this.#preference(this.#rid);
+      if (stream !== undefined && !better && nowUs - stream.lastPacketUs < SWITCH_AFTER_US) return;
       if (stream !== undefined) {
         this.#jitter.reset();
         this.#assembler.restart();
@@ -188,6 +192,22 @@ export class IncomingVideoTrack {
     this.#rid = rid;
     const sequence = stream.onPacket(packet.sequenceNumber, packet.timestamp, nowUs);
     this.#onInserted(stream, this.#jitter.insert(sequence, { packet, codec }, nowUs), nowUs);
+  }
+
+  /** Of a simulcast one encoding: the most preferred that comes. The rest of its packets is left out here. */
+  #takes(rid: string | undefined, nowUs: MonotonicUs): boolean {
+    const { rids } = this.#plan;
+    if (rids.length < 2 || this.#stream === undefined || rid === this.#rid) return true;
+    if (rid === undefined) return false;
+    return (
+      this.#preference(rid) < this.#preference(this.#rid) || nowUs - this.#stream.lastPacketUs > ENCODING_SILENT_US
+    );
+  }
+
+  /** Lower is better. */
+  #preference(rid: string | undefined): number {
+    const at = rid === undefined ? -1 : this.#plan.rids.indexOf(rid);
+    return at < 0 ? Infinity : at;
   }
 
   /** RFC 4588: the payload begins with the original sequence number; empty ones are bandwidth probes. */

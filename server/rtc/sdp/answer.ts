@@ -8,6 +8,8 @@ export interface AnswerMedia {
   readonly direction: 'recvonly' | 'sendonly';
   readonly codecs: readonly AnswerCodec[];
   readonly extensions: readonly { readonly id: number; readonly uri: string }[];
+  /** Simulcast encodings that are taken: all that are offered, since OBS refuses an answer that leaves one out. */
+  readonly receiveRids?: readonly string[];
   /** Session bandwidth in the peer's sending direction (b=AS and b=TIAS). */
   readonly maxBitrateBps?: number | undefined;
   /** What we send: a=msid, a=ssrc and the FID group. */
@@ -51,7 +53,8 @@ export function buildAnswer(
       lines.push(`m=${media.kind} 0 ${media.protocol} ${media.formats.join(' ')}`, 'c=IN IP4 0.0.0.0');
       lines.push('a=inactive', `a=mid:${media.mid}`);
     } else {
-      for (const line of answerLines(media, answer, local, media.mid === mids[0])) lines.push(line);
+      for (const line of answerLines(media, answer, local, media.mid === mids[0], offer.bundle.includes(media.mid)))
+        lines.push(line);
     }
   });
   return `${lines.join('\r\n')}\r\n`;
@@ -62,6 +65,7 @@ function answerLines(
   answer: AnswerMedia,
   local: LocalTransportParameters,
   first: boolean,
+  bundled: boolean,
 ): string[] {
   const payloadTypes = answer.codecs.map((codec) => codec.payloadType).join(' ');
   const lines = [`m=${media.kind} 9 ${media.protocol} ${payloadTypes}`, 'c=IN IP4 0.0.0.0'];
@@ -84,7 +88,12 @@ function answerLines(
     `a=${answer.direction}`,
     'a=rtcp-mux',
   );
+  // RFC 9725 section 4.4.1 asks for it in every bundled section.
+  if (bundled) lines.push('a=rtcp-mux-only');
   if (media.rtcpReducedSize) lines.push('a=rtcp-rsize');
+  const rids = answer.receiveRids ?? [];
+  lines.push(...rids.map((rid) => `a=rid:${rid} recv`));
+  if (rids.length > 0) lines.push(`a=simulcast:recv ${rids.join(';')}`);
   const { send } = answer;
   if (send !== undefined) lines.push(`a=msid:${send.streamId} ${send.trackId}`);
   for (const codec of answer.codecs) {

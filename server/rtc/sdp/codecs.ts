@@ -91,6 +91,8 @@ export function answerOpus(opus: OfferedCodec, feedback: readonly string[]): Ans
     ['minptime', '10'],
     ['useinbandfec', '1'],
   ]);
+  // RFC 7587 section 7: without them a sender mixes down to mono, and a receiver decodes mono.
+  for (const name of ['stereo', 'sprop-stereo']) if (opus.parameters.get(name) === '1') parameters.set(name, '1');
   return answerCodec(
     { ...opus, name: 'opus' },
     parameters,

@@ -34,6 +34,8 @@ export interface OfferedMedia {
   readonly candidates: readonly string[];
   /** Of a=ssrc lines (RFC 5576), each once; RTX included. */
   readonly ssrcs: readonly number[];
+  /** RIDs of the encodings that are sent (RFC 8853 section 5), in the order of the sender's preference; empty without simulcast. */
+  readonly sendRids: readonly string[];
   readonly bundleOnly: boolean;
   readonly rtcpMux: boolean;
   /** RFC 5506: single feedback messages without a report in front. */
@@ -60,6 +62,8 @@ const MAX_FORMATS = 128;
 /** Feedback values of one payload type, and of all (a=rtcp-fb:*). Browsers and pion list seven, repetitions included. */
 const MAX_FEEDBACK = 32;
 const MAX_PARAMETERS = 64;
+/** Encodings of one simulcast track; browsers and OBS send three or four. */
+const MAX_ENCODINGS = 8;
 
 function invalid(message: string): AppError {
   return new AppError('sdp.invalid', message);
@@ -95,6 +99,7 @@ function parseMedia(section: SdpSection, session: SdpSection, index: number): Of
     ssrcs: [...new Set(section.all('ssrc').map((value) => Number.parseInt(value, 10)))].filter(
       (ssrc) => ssrc > 0 && ssrc <= 0xffffffff,
     ),
+    sendRids: parseSendRids(section),
     bundleOnly: section.has('bundle-only'),
     rtcpMux: section.has('rtcp-mux') || section.has('rtcp-mux-only'),
     rtcpReducedSize: section.has('rtcp-rsize'),
@@ -186,6 +191,17 @@ function parseParameters(text: string): ReadonlyMap<string, string> {
       return [key.trim().toLowerCase(), value.join('=').trim()] as const;
     }),
   );
+}
+
+/** a=simulcast:send 1,4;2;~3: alternatives count as their first, paused ones (~) as any other. */
+function parseSendRids(section: SdpSection): readonly string[] {
+  const list = section
+    .all('simulcast')
+    .map((value) => /(?:^|\s)send (\S+)/.exec(value)?.[1])
+    .find((value) => value !== undefined);
+  const declared = new Set(section.all('rid').map((value) => /^([\w-]{1,32}) send\b/.exec(value)?.[1]));
+  const rids = (list ?? '').split(';').map((entry) => entry.split(',')[0]?.replace(/^~/, '') ?? '');
+  return [...new Set(rids)].filter((rid) => declared.has(rid)).slice(0, MAX_ENCODINGS);
 }
 
 function parseExtensions(section: SdpSection): ReadonlyMap<string, number> {

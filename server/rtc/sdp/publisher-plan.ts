@@ -17,6 +17,8 @@ export interface IncomingTrackPlan {
   readonly rtx: ReadonlyMap<number, number>;
   /** Announced by a=ssrc; many senders announce none. */
   readonly ssrcs: readonly number[];
+  /** Simulcast encodings by preference: the first that is received is taken. Empty: there is one, whatever its RID. */
+  readonly rids: readonly string[];
   readonly midId: number | undefined;
   readonly ridId: number | undefined;
   readonly repairedRidId: number | undefined;
@@ -55,8 +57,8 @@ export function planPublisher(offer: Offer, limits: PublisherLimits): PublisherP
   const tracks: IncomingTrackPlan[] = [];
   for (const index of [...video, ...audio].sort((a, b) => a - b)) {
     const section = sectionAt(offer, index);
-    const track = section === undefined ? undefined : planTrack(section, limits);
-    if (track === undefined) continue;
+    if (section === undefined) continue;
+    const track = planTrack(section, limits);
     answer.set(index, track.answer);
     tracks.push(track.plan);
   }
@@ -79,13 +81,13 @@ interface PlannedTrack {
   readonly answer: AnswerMedia;
 }
 
-/** @returns undefined for audio that is not Opus, which is answered as rejected */
-function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack | undefined {
+/** A section that cannot be taken refuses the offer: a session without its sound would surprise (RFC 9725 section 4.4.3). @throws AppError */
+function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack {
   const { extensions, ids } = acceptExtensions(media);
-  const common = { id: media.mid, ssrcs: media.ssrcs, ...ids };
+  const common = { id: media.mid, ssrcs: media.ssrcs, rids: media.sendRids, ...ids };
   if (media.kind === 'audio') {
     const opus = findOpus(media);
-    if (opus === undefined) return undefined;
+    if (opus === undefined) throw unusable(media, 'Opus is taken.');
     return {
       plan: { ...common, kind: 'audio', codecs: new Map([[opus.payloadType, 'opus']]), rtx: new Map() },
       answer: { direction: 'recvonly', codecs: [answerOpus(opus, ['transport-cc'])], extensions },
@@ -93,8 +95,7 @@ function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack | 
   }
   const usable = usableVideoCodecs(media);
   if (usable.length === 0) {
-    const names = [...new Set(media.codecs.map((codec) => codec.name))].join(', ').slice(0, 200);
-    throw new AppError('sdp.unsupported', `None of the offered video codecs can be used: ${names || 'none'}.`);
+    throw unusable(media, 'H264 (packetization-mode 1), VP8 and VP9 are taken.');
   }
   const { codecs, repairs } = answerVideo(media, usable, VIDEO_FEEDBACK, ({ parameters }) =>
     withBitrates(parameters, limits),
@@ -106,8 +107,22 @@ function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack | 
       codecs: new Map(usable.map((codec) => [codec.payloadType, codec.codec])),
       rtx: new Map([...repairs].map(([payloadType, rtx]) => [rtx, payloadType])),
     },
-    answer: { direction: 'recvonly', codecs, extensions, maxBitrateBps: limits.maxBitrateBps },
+    answer: {
+      direction: 'recvonly',
+      codecs,
+      extensions,
+      receiveRids: media.sendRids,
+      maxBitrateBps: limits.maxBitrateBps,
+    },
   };
+}
+
+function unusable({ kind, codecs }: OfferedMedia, taken: string): AppError {
+  const names = [...new Set(codecs.map((codec) => codec.name))].join(', ').slice(0, 200);
+  return new AppError(
+    'sdp.unsupported',
+    `None of the offered ${kind} codecs can be used: ${names || 'none'}. ${taken}`,
+  );
 }
 
 /** x-google-start-bitrate skips libwebrtc's slow start from 300 kbit/s. */

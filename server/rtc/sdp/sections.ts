@@ -32,6 +32,8 @@ const MAX_ATTRIBUTE_LINES: ReadonlyMap<string, number> = new Map([
   ['rtcp-fb', 1024],
   ['extmap', 64],
   ['candidate', 64],
+  ['rid', 16],
+  ['simulcast', 2],
   ['ssrc', 256],
   ['ssrc-group', 64],
 ]);
