@@ -31,7 +31,7 @@ describe.skipIf(missing)('aiortc', () => {
     expect(audio).toBe(true);
     expect(await server.pictures()).toBeGreaterThan(20);
     expect(await server.errors('peer.handshake')).toBe(0);
-    await expect.poll(() => server.app.sessions.size).toBe(0); // by its close_notify
+    await expect.poll(() => server.app.sessions.size, { timeout: 10_000 }).toBe(0); // by its close_notify
   });
 
   it.each([['client'], ['server', '--passive']])(

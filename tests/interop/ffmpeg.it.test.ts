@@ -77,6 +77,6 @@ describe('FFmpeg', () => {
     });
     expect(await server.errors('peer.handshake')).toBe(0);
     // Its DELETE carries the token; the name is free at once.
-    await expect.poll(() => server.app.registry.get(role)).toBeUndefined();
+    await expect.poll(() => server.app.registry.get(role), { timeout: 10_000 }).toBeUndefined();
   });
 });
