@@ -36,10 +36,9 @@ export class ServerProcess {
     this.child.stdout?.on('data', (data: Buffer) => (this.#log += data.toString()));
     this.child.stderr?.on('data', (data: Buffer) => (this.#log += data.toString()));
     this.exited = new Promise((resolve) => {
-      this.child.on('exit', (code, signal) => {
-        this.#exit = { code, signal };
-        resolve(this.#exit);
-      });
+      this.child.on('exit', (code, signal) => (this.#exit = { code, signal }));
+      // After 'exit', when all that it wrote has been read.
+      this.child.on('close', (code, signal) => resolve({ code, signal }));
     });
   }
 

@@ -62,7 +62,7 @@ it("a model damaged while the server runs: newcomers learn the code but no path 
   expect(JSON.stringify(late.messages) + JSON.stringify(error)).not.toMatch(
     /flashvsr-damaged|\/tmp|sha256|[0-9a-f]{64}/,
   );
-  expect(server.log).toContain(file);
+  await expect.poll(() => server.log).toContain(file);
 
   await viewer.waitForFrames(viewer.getStats().frames + 10, 90_000);
   writeFileSync(file, whole);
