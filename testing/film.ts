@@ -197,6 +197,7 @@ function rgbAt(frame: Frame | undefined, x: number, y: number): readonly number[
   const source = frame.clone() as Frame;
   source.colorPrimaries = AVCOL_PRI_UNSPECIFIED;
   source.colorTrc = AVCOL_TRC_UNSPECIFIED;
+  source.clearFlags(AV_FRAME_FLAG_INTERLACED);
   const context = new SoftwareScaleContext();
   context.allocContext();
   context.setOption('sws_flags', 'bicubic+accurate_rnd+full_chroma_int');

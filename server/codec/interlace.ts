@@ -92,6 +92,8 @@ async function countTypes(frames: readonly Frame[], like: Frame): Promise<(type:
 
 /** Levels (of 8 bits) by which a sample must change to count as moving. */
 const MOVES = 12;
+/** Fewer moving samples than this say nothing. */
+const ENOUGH_MOVING = 2000;
 /** Samples of a picture looked at; columns are left out beyond. */
 const SAMPLES = 160_000;
 
@@ -101,7 +103,7 @@ const SAMPLES = 160_000;
  * one neighbour about as well, the one on the side of the field that was first.
  */
 function orderByMotion(frames: readonly Frame[]): FieldOrder | undefined {
-  let [own, topFirst, bottomFirst] = [0, 0, 0];
+  let [moving, own, topFirst, bottomFirst] = [0, 0, 0, 0];
   for (let index = 1; index + 1 < frames.length; index += 1) {
     const [before, here, after] = frames.slice(index - 1, index + 2).map(lumaOf) as [Luma, Luma, Luma];
     const { width, height, scale } = here;
@@ -113,6 +115,7 @@ function orderByMotion(frames: readonly Frame[]): FieldOrder | undefined {
         if (Math.abs(sample - old) < MOVES * scale && Math.abs(sample - next) < MOVES * scale) continue;
         const around = here.at(x, y - 1) + here.at(x, y + 1);
         const [toOld, toNext] = [Math.abs(around - 2 * old), Math.abs(around - 2 * next)];
+        moving += 1;
         own += Math.abs(around - 2 * sample);
         topFirst += y % 2 === 0 ? toNext : toOld;
         bottomFirst += y % 2 === 0 ? toOld : toNext;
@@ -120,7 +123,7 @@ function orderByMotion(frames: readonly Frame[]): FieldOrder | undefined {
     }
   }
   const [fits, misfits] = topFirst < bottomFirst ? [topFirst, bottomFirst] : [bottomFirst, topFirst];
-  if (own === 0 || fits > 1.1 * own || misfits < 1.4 * fits) return undefined;
+  if (moving < ENOUGH_MOVING || fits > 1.1 * own || misfits < 1.4 * fits) return undefined;
   return topFirst < bottomFirst ? 'top' : 'bottom';
 }
 

@@ -87,6 +87,7 @@ it('B --keep-interlaced is refused by models, which work on whole pictures', asy
 
 it.each([
   ['a drawn test picture', ['-f', 'lavfi', '-i', 'testsrc=size=160x96:rate=25:duration=1']],
+  ['a small one', ['-f', 'lavfi', '-i', 'testsrc=size=64x48:rate=25:duration=1']],
   ['another one', ['-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=25:duration=1']],
   ['a moving bar', bar('none')],
   ['a still', ['-f', 'lavfi', '-i', 'smptebars=size=160x96:rate=25:duration=1']],
