@@ -137,9 +137,7 @@ describe('Chromium', () => {
   let link: Link | undefined;
 
   beforeAll(async () => {
-    expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM)`).toBe(
-      true,
-    );
+    expect(existsSync(executable), `Chromium at ${executable} (apt-get install chromium, or set CHROMIUM)`).toBe(true);
     server = createServer((_request, response) => {
       response.setHeader('content-type', 'text/html');
       response.end(`<!doctype html><title>peer</title><body><script>${PAGE_SCRIPT}</script>`);
