@@ -110,6 +110,12 @@ async function placed(
     prepareGpuTurns();
     return { ...model, gpu: 'required' };
   }
+  if (device === 'cuda' || device === 'reference') {
+    throw new AppError('model.device', `${model.label} is an ONNX model, which does not run on ${device}.`, {
+      context: { model: model.label, device },
+      remedy: 'Use --device auto, cpu or gpu (WebGPU); cuda and reference run FlashVSR (docs/models.md).',
+    });
+  }
   if (device !== 'auto' || !mayUseGpu) return model;
   const objection = await machine.gpuObjection(model, threads);
   if (objection === undefined) {

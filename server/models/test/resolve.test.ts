@@ -256,6 +256,9 @@ describe('GPU models', () => {
     expect(await on('slow', { name: file, device: 'gpu' })).toMatchObject({ model: { gpu: 'required' } });
     expect(await on(undefined, { name: file })).toMatchObject({ model: { gpu: 'preferred' } });
     expect(await on('slow', { name: file })).not.toHaveProperty('model.gpu');
+    for (const device of ['cuda', 'reference'] as const) {
+      await expect(on('slow', { name: file, device })).rejects.toThrow(/is an ONNX model, which does not run on/);
+    }
     await expect(on(undefined, { device: 'gpu', scale: 2 })).rejects.toMatchObject({ code: 'model.device' });
   });
 });
