@@ -6,11 +6,16 @@ import { createLog } from '../../server/log.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 
 /**
- * The README's picture, taken of the page as it is: the sample clip published and watched through a separate server.
- *     npx tsx client-demo/test/take-screenshot.ts [--model NAME] [--out docs/images]
+ * The README's picture, taken of the page as it is: its first screen, or with --live the sample clip published and watched
+ * through a separate server (on a machine that does nothing else: the page says what an overloaded one does).
+ *     npx tsx client-demo/test/take-screenshot.ts [--live] [--model NAME] [--out docs/images]
  */
 const { values } = parseArgs({
-  options: { model: { type: 'string', default: 'auto' }, out: { type: 'string', default: 'docs/images' } },
+  options: {
+    live: { type: 'boolean', default: false },
+    model: { type: 'string', default: 'nano' },
+    out: { type: 'string', default: 'docs/images' },
+  },
 });
 /** For bit rate, encoder and overload ladder to settle. */
 const SETTLE_MS = 25_000;
@@ -20,13 +25,16 @@ const app = await startApp(config, createLog(config.log));
 const browser = await launchBrowser();
 try {
   mkdirSync(values.out, { recursive: true });
-  const page = await browser.newPage({ viewport: { width: 1280, height: 834 }, colorScheme: 'light' });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light' });
   await page.goto(app.url);
-  await page.getByRole('radio', { name: 'Sample' }).check({ force: true });
+  await page.getByText('Connected').waitFor();
   await page.getByLabel('Channel name').fill('launch-day');
-  await page.getByRole('button', { name: 'Go live' }).click();
-  await page.waitForTimeout(SETTLE_MS);
-  await page.screenshot({ path: `${values.out}/page-wide.jpg`, type: 'jpeg', quality: 82 });
+  await page.getByLabel('Channel name').blur();
+  if (values.live) {
+    await page.getByRole('button', { name: 'See it on a sample' }).click();
+    await page.waitForTimeout(SETTLE_MS);
+  } else await page.waitForLoadState('networkidle');
+  await page.screenshot({ path: `${values.out}/page-wide.jpg`, type: 'jpeg', quality: 60 });
 } finally {
   await browser.close();
   await app.close();
