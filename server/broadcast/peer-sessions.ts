@@ -89,7 +89,8 @@ export class PeerSessions implements SessionService {
         context: { name: broadcast.name },
       });
     }
-    const place = this.#registry.viewerPlaces.take(broadcast.name, addressKey(request.remoteAddress));
+    const address = addressKey(request.remoteAddress);
+    const place = this.#registry.viewerPlaces.take(broadcast.name, address);
     const session = newSessionId();
     const onClosed = (): void => {
       this.#sessions.delete(session);
@@ -98,7 +99,7 @@ export class PeerSessions implements SessionService {
     // Subscribed before the answer is made: the peer may report `connected` before accept() resolves.
     const viewer = broadcast.subscribe(
       (subscription) =>
-        new Viewer(session, rtc, { maxOutput: broadcast.outputSize, tracks }, sink, subscription, onClosed),
+        new Viewer(session, rtc, { maxOutput: broadcast.outputSize, tracks }, sink, subscription, onClosed, address),
     );
     try {
       const sdp = await viewer.peer.accept(request.sdp);

@@ -23,11 +23,13 @@ export class Viewer implements Subscriber {
   readonly #subscription: Subscription;
   readonly #gate = new KeyframeGate();
   readonly #onClosed: () => void;
+  readonly #voter: string;
   #sessionState: SessionState | undefined;
   #closed = false;
 
   /**
    * @param onClosed once, when the session is over whatever ended it
+   * @param voter of the shared bit rate: the key of the client's address
    */
   constructor(
     id: string,
@@ -36,8 +38,10 @@ export class Viewer implements Subscriber {
     sink: SessionSink,
     subscription: Subscription,
     onClosed: () => void,
+    voter: string,
   ) {
     this.id = id;
+    this.#voter = voter;
     this.#onClosed = onClosed;
     this.#sink = sink;
     this.#subscription = subscription;
@@ -69,7 +73,8 @@ export class Viewer implements Subscriber {
   }
 
   report(): ViewerReport | undefined {
-    return this.#gate.open && this.peer.takesResult ? this.peer.getStats() : undefined;
+    if (!this.#gate.open || !this.peer.takesResult) return undefined;
+    return { ...this.peer.getStats(), voter: this.#voter };
   }
 
   want(rendition: Rendition): boolean {

@@ -4,6 +4,8 @@ import type { MonotonicUs } from './types.ts';
 export interface ViewerReport extends LinkReport {
   /** REMB (draft-alvestrand-rmcat-remb), bit/s; undefined before the first, which may take 5 s. */
   readonly estimateBps: number | undefined;
+  /** Viewers with the same one (those of one address) have one vote about what is fast; undefined: its own. */
+  readonly voter?: string | undefined;
 }
 
 export interface BitrateLimits {
@@ -61,6 +63,7 @@ interface Link {
   readonly supported: boolean;
   /** Its first seconds are over; until then it does not count where others do. */
   readonly settled: boolean;
+  readonly voter: string;
 }
 
 /**
@@ -73,7 +76,8 @@ interface Link {
  * Viewers may lie. A low estimate is not believed when the viewer's own reports show that more arrived undamaged; without
  * reports it moves that viewer alone to the low rendition; with reports that agree it is a thin link, and those are moved, too,
  * when they are far below the others. While a viewer is too slow it does not count in the shared rate, on a try neither: the
- * others see no dip. What remains: a viewer that claims at least GOOD_ENOUGH and reports loss to match slows the others to that.
+ * others see no dip. What "the others" can take is voted by address, so that one client with many sessions is one: its fastest
+ * session speaks. What remains: liars of more than half of the addresses; a viewer that claims at least GOOD_ENOUGH and reports loss to match slows the others to that.
  *
  * Worst case: n log n in the viewers, once a second.
  */
@@ -117,7 +121,7 @@ export class BitrateController {
       const settlingUs = report.reportedAtUs === undefined ? REPORTS_MISSING_US : SETTLING_US;
       const settled = nowUs - firstSeenUs >= settlingUs || overloaded !== undefined;
       const supported = nowUs - (report.reportedAtUs ?? -Infinity) < REPORTS_MISSING_US;
-      links.set(id, { bps, supported, settled });
+      links.set(id, { bps, supported, settled, voter: report.voter ?? `viewer ${id}` });
     }
     const slow = this.#slow(links);
     for (const id of links.keys()) this.#judge(id, slow.has(id), nowUs);
@@ -139,10 +143,11 @@ export class BitrateController {
   /** Viewers that are far below what the others can take, or below the smallest full bit rate. */
   #slow(links: ReadonlyMap<string, Link>): ReadonlySet<string> {
     const { minBps, startBps, maxBps } = this.#limits;
-    const useful = [...links.values()]
-      .filter(({ settled }) => settled)
-      .map(({ bps }) => Math.min(bps, maxBps / HEADROOM));
-    const upperBps = percentile(useful, UPPER_QUANTILE) ?? 0;
+    const votes = new Map<string, number>();
+    for (const { settled, bps, voter } of links.values()) {
+      if (settled) votes.set(voter, Math.max(votes.get(voter) ?? 0, Math.min(bps, maxBps / HEADROOM)));
+    }
+    const upperBps = percentile([...votes.values()], UPPER_QUANTILE) ?? 0;
     const farBelowBps = Math.min(upperBps * FAR_BELOW, (startBps * GOOD_ENOUGH) / HEADROOM);
     const slow = new Set<string>();
     for (const [id, { bps, supported, settled }] of links) {

@@ -154,6 +154,33 @@ describe('viewers that lie', () => {
     }
   });
 
+  it.each([
+    ['3 of 4, of one address', ['h'], ['x', 'y', 'z'], () => '192.0.2.9'],
+    ['3 of 4, of the honest one', ['h'], ['x', 'y', 'z'], () => undefined],
+    [
+      '20 of 23, of three addresses',
+      ['h', 'i', 'j'],
+      [...'ABCDEFGHKLMNOPQRSTUV'],
+      (liar: string) => `${liar.charCodeAt(0) % 3}`,
+    ],
+  ])('%s: liars of few addresses are few', (_, honest, liars, addressOf) => {
+    const controller = settledHonest(honest);
+    const low = { estimateBps: 360_000, fractionLost: 0.5, deliveredBps: 360_000 };
+    const ofHonest = (id: string) => (liars.some((liar) => addressOf(liar) === undefined) ? 'same' : id);
+    const seen = watch(
+      controller,
+      120,
+      () => ({
+        ...Object.fromEntries(honest.map((id) => [id, { ...GOOD, estimateBps: 8e6, voter: ofHonest(id) }])),
+        ...Object.fromEntries(liars.map((id) => [id, { ...low, voter: addressOf(id) ?? 'same' }])),
+      }),
+      10,
+    );
+    expect(Math.min(...seen.map(({ bps }) => bps))).toBe(6_800_000);
+    expect(seen.every(({ low }) => low.every((id) => liars.includes(id)))).toBe(true);
+    expect(seen.filter(({ low }) => low.length === liars.length).length).toBeGreaterThan(95);
+  });
+
   it('does not believe a low estimate that the viewer’s own reports contradict', () => {
     const controller = settledHonest(['h']);
     const seen = watch(
