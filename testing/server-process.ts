@@ -12,6 +12,8 @@ export interface ServerExit {
 
 export interface ServerProcessOptions {
   readonly args?: readonly string[];
+  /** Of Node itself, for example --max-old-space-size=64. */
+  readonly nodeArgs?: readonly string[];
   /** Soft limit of open files, as `ulimit -n` sets it. */
   readonly openFiles?: number;
   readonly scheme?: 'http' | 'https';
@@ -28,8 +30,9 @@ export class ServerProcess {
   #log = '';
   #exit: ServerExit | undefined;
 
-  private constructor({ args = [], openFiles }: ServerProcessOptions) {
-    const node = [process.execPath, '--import', 'tsx', 'server/main.ts', '--port', '0', '--model', 'resize', ...args];
+  private constructor({ args = [], nodeArgs = [], openFiles }: ServerProcessOptions) {
+    const main = ['--import', 'tsx', 'server/main.ts', '--port', '0', '--model', 'resize', ...args];
+    const node = [process.execPath, ...nodeArgs, ...main];
     const command =
       openFiles === undefined ? node : ['bash', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'bash', ...node];
     this.child = spawn(command[0] ?? '', command.slice(1), { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });

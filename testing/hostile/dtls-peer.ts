@@ -1,12 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import { ClientHandshake } from '../../server/rtc/dtls/client-handshake.ts';
 import { writeFlight, type Flight } from '../../server/rtc/dtls/flight.ts';
 import { Reassembly, splitFragments, type HandshakeMessage } from '../../server/rtc/dtls/fragments.ts';
 import type { Handshake, Step } from '../../server/rtc/dtls/handshake.ts';
-import { readClientHello } from '../../server/rtc/dtls/hello-messages.ts';
+import { readClientHello, writeClientHello } from '../../server/rtc/dtls/hello-messages.ts';
 import type { OwnCertificate } from '../../server/rtc/dtls/own-certificate.ts';
 import { expectedDigests, type Fingerprint } from '../../server/rtc/dtls/peer-certificate.ts';
 import { ContentType, HandshakeType } from '../../server/rtc/dtls/protocol.ts';
 import { RecordReader, RecordWriter, splitDatagram } from '../../server/rtc/dtls/records.ts';
+import { wholeMessage } from '../../server/rtc/dtls/transcript.ts';
 import { ServerHandshake } from '../../server/rtc/dtls/server-handshake.ts';
 import type { SrtpKeyingMaterial, SrtpProfileName } from '../../server/rtc/dtls/srtp-keys.ts';
 
@@ -138,4 +140,21 @@ export function flipBit(bytes: Buffer, at: number): Buffer {
   const index = at < 0 ? copy.length + at : at;
   copy[index] = (copy[index] as number) ^ 1;
   return copy;
+}
+
+/** A datagram with the first message of a handshake, with a random of its own. */
+export function clientHello(): Buffer {
+  const body = writeClientHello({
+    random: randomBytes(32),
+    cookie: Buffer.alloc(0),
+    suites: [0xc02b, 0xc02f],
+    extensions: {
+      supportedGroups: [29, 23],
+      useSrtp: { profiles: [7], mki: Buffer.alloc(0) },
+      signatureAlgorithms: [0x0403, 0x0401],
+      extendedMasterSecret: true,
+    },
+  });
+  const message = wholeMessage({ type: HandshakeType.clientHello, messageSequence: 0, body });
+  return new RecordWriter().write(ContentType.handshake, 0, message);
 }

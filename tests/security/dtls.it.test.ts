@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Flight } from '../../server/rtc/dtls/flight.ts';
-import { writeClientHello } from '../../server/rtc/dtls/hello-messages.ts';
 import { writeCertificates } from '../../server/rtc/dtls/key-messages.ts';
 import { MAX_HANDSHAKES } from '../../server/rtc/dtls/limits.ts';
 import { createOwnCertificate, ownCertificate, type OwnCertificate } from '../../server/rtc/dtls/own-certificate.ts';
 import { ContentType, HandshakeType } from '../../server/rtc/dtls/protocol.ts';
 import { RecordWriter } from '../../server/rtc/dtls/records.ts';
-import { wholeMessage } from '../../server/rtc/dtls/transcript.ts';
-import { HostileDtlsPeer, withMessage } from '../../testing/hostile/dtls-peer.ts';
+import { clientHello, HostileDtlsPeer, withMessage } from '../../testing/hostile/dtls-peer.ts';
 import { ValidatedPath, type PathOptions } from '../../testing/hostile/validated-path.ts';
 import { ServerProcess, sleep } from '../../testing/server-process.ts';
 
@@ -169,29 +167,13 @@ describe('fragments of messages of 16 MiB', () => {
 });
 
 describe('floods and forgeries from a validated address', () => {
-  const hello = () => {
-    const body = writeClientHello({
-      random: randomBytes(32),
-      cookie: Buffer.alloc(0),
-      suites: [0xc02b, 0xc02f],
-      extensions: {
-        supportedGroups: [29, 23],
-        useSrtp: { profiles: [7], mki: Buffer.alloc(0) },
-        signatureAlgorithms: [0x0403, 0x0401],
-        extendedMasterSecret: true,
-      },
-    });
-    const message = wholeMessage({ type: HandshakeType.clientHello, messageSequence: 0, body });
-    return new RecordWriter().write(ContentType.handshake, 0, message);
-  };
-
   it('6000 ClientHello in 3 s: few are answered, one key exchange is made, others connect meanwhile', async () => {
     const path = await open({});
     let sent = 0;
     const flood = (async () => {
       for (let round = 0; round < 300; round++) {
         for (let n = 0; n < 20; n++) {
-          const datagram = hello();
+          const datagram = clientHello();
           sent += datagram.length;
           path.send(datagram);
         }
@@ -224,7 +206,7 @@ describe('floods and forgeries from a validated address', () => {
       path.send(writer.write(ContentType.alert, 0, Buffer.from(alert)));
     }
     path.send(writer.write(ContentType.changeCipherSpec, 0, Buffer.from([1])));
-    path.send(hello());
+    path.send(clientHello());
     for (let n = 0; n < 200; n++) path.send(Buffer.concat([Buffer.from([20 + (n % 44)]), randomBytes(n)]));
     await sleep(500);
     expect(path.signaling.states.some(({ state }) => state === 'ended')).toBe(false);

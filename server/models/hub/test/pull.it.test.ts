@@ -1,4 +1,14 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -7,6 +17,7 @@ import { availableModels } from '../../catalogue.ts';
 import { AppError } from '../../../errors.ts';
 import { importOfficial } from '../../import.ts';
 import { OFFICIAL_FILES } from '../official.ts';
+import { partPath } from '../download.ts';
 import { pullModel, type PullOptions } from '../pull.ts';
 import { verifyModel } from '../../verify.ts';
 import { HubServer } from './hub-server.ts';
@@ -195,6 +206,24 @@ describe.skipIf(!HAVE_ADDON)('models pull', () => {
     expect(full.message).toMatch(/70 MiB of free space; the download and the import need 76 MiB/);
     expect(hub.requests.some((seen) => seen.method === 'GET')).toBe(false);
   });
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'names a disk that fills while it downloads, and what to do; no model appears',
+    async () => {
+      await pullModel(options({ keep: true }));
+      const file = path.join(downloadFolder(), transformer);
+      rmSync(file);
+      rmSync(path.join(folder, 'flashvsr-v1.1'), { recursive: true });
+      // Every write to it fails with ENOSPC.
+      const etag = createHash('sha256').update(golden(transformer)).digest('hex');
+      symlinkSync('/dev/full', partPath(file, etag));
+      const full = await refusal(pullModel(options()));
+      expect(full.code).toBe('download.failed');
+      expect(full.message).toMatch(/ENOSPC/);
+      expect(full.remedy).toMatch(/Free disk space and run the command again/);
+      expect([existsSync(file), existsSync(path.join(folder, 'flashvsr-v1.1'))]).toEqual([false, false]);
+    },
+  );
 
   it('takes a local prompt tensor, keeps an existing model and keeps the files when asked', async () => {
     await pullModel(options({ prompt: `${GOLDEN_WEIGHTS}/${prompt}`, keep: true }));
