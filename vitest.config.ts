@@ -19,7 +19,7 @@ const REAL_TIME = [
   'server/rtc/test/{peers,libwebrtc}.it.test.ts',
   'tests/*.it.test.ts',
   'tests/interop/*.it.test.ts',
-  'tests/security/{media,flap}.it.test.ts',
+  'tests/security/{media,flap,stopping}.it.test.ts',
 ];
 const ATTACKS = ['tests/security/*.it.test.ts'];
 

@@ -9,10 +9,10 @@ import { SignalingClient } from '../../testing/peers/signaling-client.ts';
 import { ServerProcess, sleep } from '../../testing/server-process.ts';
 
 /**
- * SIGTERM ends the process within drainSeconds (3 by default) + 5 s on an idle machine, whatever state clients keep their sockets in; it
- * waited for them without end before. The limit has room for a busy one.
+ * SIGTERM ends the process within drainSeconds (3 by default) + 5 s, whatever state clients keep their sockets in; it waited for them
+ * without end before. About 3.4 s on two idle cores: this file runs alone.
  */
-const MOST_MS = 25_000;
+const MOST_MS = 8000;
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
