@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from '../app.ts';
-import { configKeys, environmentName, loadConfig, printableConfig, SHORT_FLAGS } from '../config/config.ts';
+import { loadConfig, printableConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from '../exit.ts';
 import { createLog, type Log } from '../log.ts';
 import { modelHelp } from '../models/catalogue.ts';
 import { VERSION } from '../version.ts';
 import { reportError } from './report.ts';
+import { serveHelp } from './serve-help.ts';
 
 /** The longest that closing may take after the drain. */
 const STOP_CLOSE_MS = 4500;
@@ -14,7 +15,7 @@ const STOP_CLOSE_MS = 4500;
 /** `npm start`: runs the server until a signal or a fatal error ends the process. */
 export async function serve(argv: readonly string[]): Promise<void> {
   try {
-    if (argv.includes('--help')) process.stdout.write(`${help()}\n`);
+    if (argv.includes('--help')) process.stdout.write(`${serveHelp()}\n`);
     else if (wantsModelList(argv)) process.stdout.write(`${modelHelp()}\n`);
     else await run(argv);
   } catch (thrown) {
@@ -73,22 +74,6 @@ function endOnFailure(app: App, log: Log): void {
     log.fatal({ reason: error.message, stack: error.stack }, 'process.uncaughtException');
     leave();
   });
-}
-
-function help(): string {
-  const short = Object.entries(SHORT_FLAGS).map(([flag, key]) => `  --${flag.padEnd(12)} ${key}`);
-  const keys = configKeys().map((key) => `  --${key.padEnd(34)} ${environmentName(key)}`);
-  return [
-    `FlashVSR Live ${VERSION}: npm start -- [--config FILE] [--key value]...`,
-    '',
-    'Models: --model alone lists them.',
-    '',
-    'Short flags:',
-    ...short,
-    '',
-    'Every setting as a flag and as an environment variable (meaning and limits: docs/operations.md):',
-    ...keys,
-  ].join('\n');
 }
 
 /** `--model` with no value, or `--model list`. */

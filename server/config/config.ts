@@ -1,4 +1,5 @@
 /** The room's door: what other rooms need of the configuration. */
+export { describeSettings, type SectionDescription, type SettingDescription } from './describe.ts';
 export { configKeys, environmentName, SHORT_FLAGS } from './keys.ts';
 export { loadConfig, type ConfigSources } from './load.ts';
 export { printableConfig } from './printable.ts';

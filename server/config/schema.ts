@@ -33,8 +33,7 @@ const withDefaults = Object.fromEntries(
  */
 export const configSchema = z.strictObject({
   ...withDefaults,
-  /** Seconds that sessions get to end after SIGTERM. */
-  drainSeconds: z.number().min(0).max(600).default(3),
+  drainSeconds: z.number().min(0).max(600).default(3).describe('how long sessions may go on after SIGTERM'),
 });
 
 export type Config = z.infer<typeof configSchema>;

@@ -1,10 +1,17 @@
+import { readFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { errorsPage } from './errors-page.ts';
 import { protocolPage } from './protocol-page.ts';
+import { withSettingsTable } from './settings-table.ts';
 
-/** Documents that are made from the code, by path: `npm run docs` writes them, a test holds them. */
+/** Documents that are made from the code, in whole or in part, by path: `npm run docs` writes them, a test holds them. */
 export async function referencePages(): Promise<ReadonlyMap<string, string>> {
-  const pages = { 'docs/errors.md': errorsPage(), 'docs/protocol.md': protocolPage() };
+  const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const pages = {
+    'docs/errors.md': errorsPage(),
+    'docs/protocol.md': protocolPage(),
+    'docs/operations.md': withSettingsTable(operations),
+  };
   const formatted = Object.entries(pages).map(async ([path, text]): Promise<[string, string]> => {
     const config = await resolveConfig(path);
     return [path, await format(text, { ...config, filepath: path })];

@@ -13,33 +13,46 @@ const webUrl = z.string().superRefine((text, context) => {
   context.addIssue({ code: 'custom', message: 'must be an http or https address such as https://live.example.org' });
 });
 
-/** Where the server listens, and whom it believes. */
 export const httpSection = z
   .strictObject({
     /** Loopback by default: browsers give no camera over plain HTTP anyway, and no machine is exposed by accident. */
-    host: z.string().min(1).default('127.0.0.1'),
-    port: port.default(8080),
-    /** PEM files; both or neither. */
-    tlsCertificateFile: z.string().optional(),
-    tlsKeyFile: z.string().optional(),
-    /** Origins besides the server's own that may open a WebSocket or use WHIP and WHEP, for example https://example.org. `*` allows all. */
-    allowedOrigins: z.array(z.string()).default([]),
-    /** Where clients reach the server, for example https://live.example.org: the start of WHIP and WHEP session URLs. Left out, they are relative. */
-    publicUrl: webUrl.optional(),
-    /** Where WHIP and WHEP clients are sent (307) while this server is full or draining; left out, they get 503 with Retry-After. */
-    overflowUrl: webUrl.optional(),
-    /** Which proxies' X-Forwarded-For to trust when clients are counted: false, a number of proxies, or their addresses. */
+    host: z.string().min(1).default('127.0.0.1').describe('address to listen on (TCP); `0.0.0.0` for all'),
+    port: port.default(8080).describe('TCP port of the page, the signalling, health and metrics; 0 takes a free one'),
+    tlsCertificateFile: z
+      .string()
+      .optional()
+      .describe('PEM file for HTTPS and WSS; with `http.tlsKeyFile` or not at all'),
+    tlsKeyFile: z.string().optional().describe('PEM file with the key of the certificate'),
+    allowedOrigins: z
+      .array(z.string())
+      .default([])
+      .describe('other origins that may open a WebSocket or use WHIP and WHEP (`https://example.org`), `*` for all'),
+    publicUrl: webUrl
+      .optional()
+      .describe(
+        'where clients reach the server (`https://live.example.org`): the start of WHIP and WHEP session addresses, for a balancer that must lead PATCH and DELETE to this server; without it they are relative',
+      ),
+    overflowUrl: webUrl
+      .optional()
+      .describe(
+        'where WHIP and WHEP clients go (307) while this server is full or stopping; without it 503 with Retry-After',
+      ),
     trustProxy: z
       .union([z.literal(false), z.number().int().min(1).max(8), z.array(network)], {
         error: 'must be false, a number of proxies (1 to 8) or a list of addresses and networks like ["10.0.0.0/8"]',
       })
-      .default(false),
-    /** Who may read /metrics: programs on this machine, every client, or these addresses and networks. */
+      .default(false)
+      .describe(
+        'which proxies\' `X-Forwarded-For` to trust when clients are counted: a number of proxies, or `["10.0.0.0/8"]`',
+      ),
     metrics: z
       .union([z.enum(['loopback', 'all']), z.array(network)], {
         error: 'must be loopback, all or a list of addresses and networks like ["10.0.0.0/8"]',
       })
-      .default('loopback'),
+      .default('loopback')
+      .describe(
+        'who may read `/metrics`: `loopback` (programs on this machine), `all`, or addresses and networks, `["10.0.0.0/8"]`',
+      ),
   })
   .superRefine(({ tlsCertificateFile, tlsKeyFile }, context) => {
     if ((tlsCertificateFile === undefined) === (tlsKeyFile === undefined)) return;
@@ -49,4 +62,5 @@ export const httpSection = z
       path: [missing],
       message: 'certificate and key file must be given together',
     });
-  });
+  })
+  .describe('Where the server listens, and which clients and proxies it trusts');

@@ -9,15 +9,22 @@ const iceServer = z.object({
 });
 export type IceServer = Readonly<z.infer<typeof iceServer>>;
 
-/** How peers reach this server over UDP. */
-export const iceSection = z.strictObject({
-  servers: z.array(iceServer).default([]),
-  portRange: z
-    .tuple([port.min(1024), port.min(1024)])
-    .refine(([low, high]) => high >= low, 'the second port must not be below the first')
-    .optional(),
-  additionalHostAddresses: z.array(z.string()).default([]),
-  ipv6: z.boolean().default(false),
-  /** Empty: all interfaces, or 127.0.0.1 alone when http.host is a loopback address. */
-  interfaceAddresses: z.array(z.string()).default([]),
-});
+export const iceSection = z
+  .strictObject({
+    servers: z
+      .array(iceServer)
+      .default([])
+      .describe('STUN and TURN: `[{"urls":"turn:host:3478","username":"u","credential":"p"}]`'),
+    portRange: z
+      .tuple([port.min(1024), port.min(1024)])
+      .refine(([low, high]) => high >= low, 'the second port must not be below the first')
+      .optional()
+      .describe('UDP ports, `[50000, 50200]`; without it any'),
+    additionalHostAddresses: z.array(z.string()).default([]).describe('public addresses behind NAT or in a container'),
+    ipv6: z.boolean().default(false).describe('gather IPv6 candidates'),
+    interfaceAddresses: z
+      .array(z.string())
+      .default([])
+      .describe('only these local addresses; without any all of them, or loopback alone when `http.host` is loopback'),
+  })
+  .describe('How peers reach this server over UDP');
