@@ -120,11 +120,14 @@ async function openSources(
       });
     }
     const sources: FilmSource[] = [];
-    for (const { files } of groups) sources.push(await PictureSequence.open(input.label, files, framesPerSecond));
+    for (const { files } of groups)
+      sources.push(await PictureSequence.open(input.label, files, framesPerSecond, { maxBitDepth }));
     return sources;
   }
   const reader = await VideoReader.open(input.file, availableParallelism(), { maxBitDepth, keepInterlaced });
-  if (result.kind !== 'picture' || reader.isStill) return [reader];
+  // A GIF does not say how many pictures it has: the second one is refused when it comes.
+  const one = reader.isStill || (reader.info.estimatedFrames ?? 1) === 1;
+  if (result.kind !== 'picture' || one) return [reader];
   await reader.close();
   throw onePictureOnly(result.file, input.file);
 }
@@ -188,7 +191,7 @@ class Run {
     const result = this.#result;
     switch (result.kind) {
       case 'picture':
-        return new PictureWriter(name, () => ({ file: part, name }), pictureNotices(source));
+        return new PictureWriter(name, onlyOne({ file: part, name }, source), pictureNotices(source));
       case 'pictures': {
         const fileOf = (index: number) => ({ file: path.join(part, result.name(index)), name: result.name(index) });
         return new PictureWriter(name, fileOf, pictureNotices(source));
@@ -219,6 +222,13 @@ class Run {
       `--scale ${asked} was asked for; the result is ${factor} times as large, which is what ${this.#upscaler.info.label} makes of ${source.info.width}x${source.info.height}.`,
     ];
   }
+}
+
+function onlyOne(place: { readonly file: string; readonly name: string }, source: FilmSource) {
+  return (index: number): { readonly file: string; readonly name: string } => {
+    if (index > 0) throw onePictureOnly(place.name, source.file);
+    return place;
+  };
 }
 
 function pictureNotices({ streams, video }: FilmSource): string[] {

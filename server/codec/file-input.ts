@@ -10,6 +10,7 @@ import { Codec, CodecContext, FormatContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { libavMessage } from './native.ts';
 import { stillDemuxer } from './still-input.ts';
+import { liesOnSide, stillOrientation, type Orientation } from './still-orientation.ts';
 import { MAX_FILE_PIXELS, allowedDecoder, boundDecoder, inputOptions, protocolsFor } from './untrusted.ts';
 
 /** Opening a file for video-reader.ts: its container, the stream of pictures, the decoder. */
@@ -33,6 +34,13 @@ export interface FileInput {
   readonly format: FormatContext;
   readonly video: Stream;
   readonly decoder: CodecContext;
+  /** Of a picture's file on the disk; 1 for all others: a film's rotation is its container's. */
+  readonly orientation: Orientation;
+}
+
+/** A file of one picture (.png, .jpg, …), not a film of one frame. */
+export function isStillFormat({ iformat }: FormatContext): boolean {
+  return /_pipe$/.test(iformat?.name ?? '');
 }
 
 /**
@@ -55,7 +63,8 @@ export async function openFileInput(file: string, threads: number): Promise<File
     const found = await format.findStreamInfo(null);
     if (found < 0) throw unreadable(file, libavMessage(found));
     const video = videoStream(file, format);
-    return { format, video, decoder: openDecoder(file, video, threads) };
+    const orientation = protocols.includes('file') && isStillFormat(format) ? stillOrientation(path.resolve(file)) : 1;
+    return { format, video, decoder: openDecoder(file, video, threads), orientation };
   } catch (error) {
     await format.closeInput();
     throw error;
@@ -96,7 +105,7 @@ function openDecoder(file: string, video: Stream, threads: number): CodecContext
   throw unreadable(file, `its decoder does not open (${libavMessage(code)})`);
 }
 
-export function videoInfo(format: FormatContext, video: Stream): VideoInfo {
+export function videoInfo({ format, video, orientation }: Omit<FileInput, 'decoder'>): VideoInfo {
   const { num, den } = video.timeBase;
   const rate = [video.avgFrameRate, video.rFrameRate]
     .map(({ num: n, den: d }) => (d > 0 ? n / d : 0))
@@ -110,9 +119,9 @@ export function videoInfo(format: FormatContext, video: Stream): VideoInfo {
         : 0;
   const counted = Number(video.nbFrames);
   const estimated = counted > 0 ? counted : Math.round(seconds * framesPerSecond);
+  const { width, height } = video.codecpar;
   return {
-    width: video.codecpar.width,
-    height: video.codecpar.height,
+    ...(liesOnSide(orientation) ? { width: height, height: width } : { width, height }),
     timeBase: { num, den },
     framesPerSecond,
     estimatedFrames: estimated > 0 ? estimated : undefined,

@@ -17,11 +17,15 @@ import { FramePicture } from './frame-picture.ts';
 import { LOOK_AT, MAX_INTERLACED_LINES, findInterlace, flagFrame, orderOf, type FieldOrder } from './interlace.ts';
 import { pixelFormatOf } from './pixel-format.ts';
 import { PictureScaler } from './scaler.ts';
+import { liesOnSide, uprightFilter, type Orientation } from './still-orientation.ts';
+import { isTransparent } from './transparency.ts';
 
 /** What the stage behind can take; the rest is converted, and the user is informed. */
 export interface PictureOptions {
   /** 10: pictures of more than 8 bits keep ten, and HDR stays HDR. */
   readonly maxBitDepth?: 8 | 10;
+  /** 10: pictures of fewer bits get as many, for a sequence whose first one has them. */
+  readonly minBitDepth?: 8 | 10;
   /** Interlaced pictures stay so, flagged as such. */
   readonly keepInterlaced?: boolean;
 }
@@ -74,6 +78,7 @@ export class FilePictures implements PictureLook {
   readonly #decoder: CodecContext;
   readonly #options: PictureOptions;
   readonly #notices: string[];
+  readonly #orientation: Orientation;
   /** The first frames, until it is known whether they are interlaced. */
   #head: Frame[] | undefined = [];
   #fields: FieldOrder | undefined;
@@ -82,6 +87,9 @@ export class FilePictures implements PictureLook {
   /** Of the first frame: width by height as shown. */
   #shape = 1;
   #deinterlacer: FrameFilter | undefined;
+  #turner: FrameFilter | undefined;
+  /** Said once, of the first picture that is. */
+  #transparent = false;
   #toneMapper: FrameFilter | undefined;
   #fitter: FrameFilter | undefined;
   #converter: PictureScaler | undefined;
@@ -93,7 +101,14 @@ export class FilePictures implements PictureLook {
   #format: AVPixelFormat = AV_PIX_FMT_YUV420P;
 
   constructor(
-    input: { file: string; info: VideoInfo; video: Stream; decoder: CodecContext; notices: string[] },
+    input: {
+      file: string;
+      info: VideoInfo;
+      video: Stream;
+      decoder: CodecContext;
+      notices: string[];
+      orientation: Orientation;
+    },
     options: PictureOptions,
   ) {
     this.#file = input.file;
@@ -101,10 +116,12 @@ export class FilePictures implements PictureLook {
     this.#video = input.video;
     this.#decoder = input.decoder;
     this.#notices = input.notices;
+    this.#orientation = input.orientation;
     this.#options = options;
     this.#colour = fileColour(this.#info.height);
     this.#tags = streamTags(this.#video.codecpar);
     this.#aspect = [this.#video.sampleAspectRatio, this.#video.codecpar.sampleAspectRatio].find(isRatio) ?? NO_ASPECT;
+    this.#aspect = this.#upright(this.#aspect);
   }
 
   get tags(): ColourTags {
@@ -143,6 +160,7 @@ export class FilePictures implements PictureLook {
   close(): void {
     for (const frame of this.#head?.splice(0) ?? []) frame.free();
     this.#deinterlacer?.close();
+    this.#turner?.close();
     this.#toneMapper?.close();
     this.#fitter?.close();
     this.#converter?.close();
@@ -206,19 +224,20 @@ export class FilePictures implements PictureLook {
     const duration = this.#durations.get(pts) ?? frame.duration;
     this.#durations.delete(pts);
     if (this.#count === 0) this.#settle(frame);
-    let shown = await this.#toSdr(frame);
+    await this.#lookForTransparency(frame);
+    let shown = await this.#turn(frame);
+    shown = await this.#toSdr(shown);
     shown = await this.#fit(shown);
     return { type: 'picture', picture: this.#picture(shown), pts, duration };
   }
 
   /** The first frame decides. */
   #settle(frame: Frame): void {
-    const { rgb, alpha, depth } = pixelFormatOf(frame);
+    const { depth } = pixelFormatOf(frame);
     const keepsDepth = this.#options.maxBitDepth === 10;
-    this.#shape = shapeOf(frame);
+    this.#shape = liesOnSide(this.#orientation) ? 1 / shapeOf(frame) : shapeOf(frame);
     if (!isRatio(this.#video.sampleAspectRatio) && isRatio(frame.sampleAspectRatio))
-      this.#aspect = frame.sampleAspectRatio;
-    if (alpha) this.#notices.push(`${this.#file} has transparency: it was left out.`);
+      this.#aspect = this.#upright(frame.sampleAspectRatio);
     const hdr = hdrName(frame.colorTrc);
     if (hdr !== undefined && !keepsDepth) {
       this.#colour = { matrix: 'bt709', range: 'limited' };
@@ -230,14 +249,39 @@ export class FilePictures implements PictureLook {
     }
     this.#colour = this.#colourOf(frame);
     this.#tags = frameTags(frame, this.#colour, this.#video.codecpar);
-    if (depth <= 8) return;
+    const { minBitDepth = 8 } = this.#options;
+    if (Math.max(depth, minBitDepth) <= 8) return;
     if (keepsDepth) this.#format = AV_PIX_FMT_YUV420P10LE;
-    else if (!rgb)
-      this.#notices.push(`${this.#file} has ${depth} bits a sample: 8 were kept, as this model takes no more.`);
+    if (keepsDepth && depth > 10) this.#notices.push(`${this.#file} has ${depth} bits a sample: 10 were kept.`);
+    if (keepsDepth) return;
+    const bound = this.#options.minBitDepth === undefined ? 'this model takes' : 'the first picture has';
+    this.#notices.push(`${this.#file} has ${depth} bits a sample: 8 were kept, as ${bound} no more.`);
   }
 
   #colourOf(frame: Frame): Colour {
     return pixelFormatOf(frame).rgb ? RGB_COLOUR : colourOf(frame, fileColour(this.#info.height, frame.colorPrimaries));
+  }
+
+  /** Formats that can hold transparency are mostly opaque: decoders put palettes, GIF and CMYK into them. */
+  async #lookForTransparency(frame: Frame): Promise<void> {
+    if (this.#transparent || !(await isTransparent(frame))) return;
+    this.#transparent = true;
+    this.#notices.push(`${this.#file} has transparency: it was left out.`);
+  }
+
+  #upright({ num, den }: Ratio): Ratio {
+    return liesOnSide(this.#orientation) && num > 0 ? { num: den, den: num } : { num, den };
+  }
+
+  /** The way up that a camera noted beside the picture. */
+  async #turn(frame: Frame): Promise<Frame> {
+    const filter = uprightFilter(this.#orientation);
+    if (filter === undefined) return frame;
+    if (this.#turner?.takes(frame) !== true) {
+      this.#turner?.close();
+      this.#turner = new FrameFilter(filter, frame, this.#info.timeBase);
+    }
+    return this.#through(this.#turner, frame);
   }
 
   async #toSdr(frame: Frame): Promise<Frame> {

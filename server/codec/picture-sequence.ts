@@ -1,6 +1,6 @@
 import type { Dictionary, Stream } from 'node-av/lib';
 import type { VideoInfo } from './file-input.ts';
-import type { PictureLook } from './file-pictures.ts';
+import type { PictureLook, PictureOptions } from './file-pictures.ts';
 import { FramePicture } from './frame-picture.ts';
 import { TICKS_PER_PICTURE, VideoReader, type FilmSource, type ReadItem } from './video-reader.ts';
 import { unreadable } from './file-input.ts';
@@ -14,6 +14,8 @@ export class PictureSequence implements FilmSource {
   damagedPackets = 0;
   readonly #files: readonly string[];
   readonly #first: VideoReader;
+  /** What was left out of the pictures: the words about the first file, and how many files. */
+  readonly #losses = new Map<string, { readonly words: string; files: number }>();
 
   private constructor(label: string, files: readonly string[], first: VideoReader, framesPerSecond: number) {
     this.file = label;
@@ -25,10 +27,15 @@ export class PictureSequence implements FilmSource {
   }
 
   /** @param label what the user wrote, for messages @throws AppError file.unreadable */
-  static async open(label: string, files: readonly string[], framesPerSecond: number): Promise<PictureSequence> {
+  static async open(
+    label: string,
+    files: readonly string[],
+    framesPerSecond: number,
+    options: Pick<PictureOptions, 'maxBitDepth'> = {},
+  ): Promise<PictureSequence> {
     const [file] = files;
     if (file === undefined) throw unreadable(label, 'there is no picture');
-    return new PictureSequence(label, files, await VideoReader.open(file, 1), framesPerSecond);
+    return new PictureSequence(label, files, await VideoReader.open(file, 1, options), framesPerSecond);
   }
 
   get video(): Stream {
@@ -49,13 +56,26 @@ export class PictureSequence implements FilmSource {
 
   async *read(): AsyncGenerator<ReadItem, void, undefined> {
     for (const [index, file] of this.#files.entries()) {
-      const reader = index === 0 ? this.#first : await VideoReader.open(file, 1);
+      const { bitDepth } = this.look;
+      const like = { maxBitDepth: bitDepth, minBitDepth: bitDepth };
+      const reader = index === 0 ? this.#first : await VideoReader.open(file, 1, like);
       try {
         yield this.#item(await onePicture(reader), index);
+        for (const words of reader.notices) this.#lost(file, words);
+        if (!reader.isStill) this.#lost(file, `${file} moves: its first picture was taken.`);
       } finally {
         if (index > 0) await reader.close();
       }
     }
+    for (const { words, files } of this.#losses.values())
+      this.notices.push(files === 1 ? words : `${words} So it is with ${files} of the ${this.#files.length} pictures.`);
+  }
+
+  #lost(file: string, words: string): void {
+    const what = words.replace(file, '');
+    const known = this.#losses.get(what);
+    if (known === undefined) this.#losses.set(what, { words, files: 1 });
+    else known.files += 1;
   }
 
   async close(): Promise<void> {

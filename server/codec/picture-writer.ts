@@ -19,7 +19,9 @@ export class PictureWriter implements FilmWriter {
   readonly #fileOf: (index: number) => { readonly file: string; readonly name: string };
   readonly #scaler: SoftwareScaleContext = openScaleContext('bicubic', 1, true);
   readonly #packet = new Packet();
-  #encoder: { readonly context: CodecContext; readonly format: StillFormat; readonly frame: Frame } | undefined;
+  #encoder:
+    | { readonly context: CodecContext; readonly format: StillFormat; readonly deep: boolean; readonly frame: Frame }
+    | undefined;
   #pool: FramePool | undefined;
   #written = 0;
   #closed = false;
@@ -93,9 +95,11 @@ export class PictureWriter implements FilmWriter {
 
   #encoderFor(picture: Picture, format: StillFormat): { readonly context: CodecContext; readonly frame: Frame } {
     const { width, height } = picture;
+    const deep = picture.bitDepth === 10 && format.deepPixels !== undefined;
     if (
       this.#encoder !== undefined &&
       this.#encoder.format === format &&
+      this.#encoder.deep === deep &&
       this.width === width &&
       this.height === height
     )
@@ -103,9 +107,10 @@ export class PictureWriter implements FilmWriter {
     this.#closeEncoder();
     this.width = width;
     this.height = height;
-    const frame = allocateFrame(width, height, format.pixels);
-    const context = openEncoder(width, height, format);
-    this.#encoder = { context, format, frame };
+    const pixels = deep ? (format.deepPixels ?? format.pixels) : format.pixels;
+    const frame = allocateFrame(width, height, pixels);
+    const context = openEncoder(width, height, { ...format, pixels });
+    this.#encoder = { context, format, deep, frame };
     return this.#encoder;
   }
 

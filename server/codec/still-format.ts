@@ -2,6 +2,8 @@ import path from 'node:path';
 import {
   AV_PIX_FMT_BGR24,
   AV_PIX_FMT_RGB24,
+  AV_PIX_FMT_RGB48BE,
+  AV_PIX_FMT_RGB48LE,
   AV_PIX_FMT_YUV420P,
   AV_PIX_FMT_YUVJ420P,
   type AVPixelFormat,
@@ -12,6 +14,8 @@ import type { Colour } from '../media/types.ts';
 export interface StillFormat {
   readonly encoder: string;
   readonly pixels: AVPixelFormat;
+  /** For pictures of 10 bits, where the format takes more than 8. */
+  readonly deepPixels?: AVPixelFormat;
   /** Of YUV formats, whose files do not say it: what their readers assume. RGB has none. */
   readonly colour: Colour | undefined;
   readonly options: Readonly<Record<string, string>>;
@@ -27,10 +31,22 @@ const JPEG: StillFormat = {
   // The best that the encoder does without growing much: quantiser 2 of 31.
   options: { qmin: '2', qmax: '2', b: '100000000' },
 };
-const TIFF: StillFormat = { encoder: 'tiff', pixels: AV_PIX_FMT_RGB24, colour: undefined, options: {} };
+const TIFF: StillFormat = {
+  encoder: 'tiff',
+  pixels: AV_PIX_FMT_RGB24,
+  deepPixels: AV_PIX_FMT_RGB48LE,
+  colour: undefined,
+  options: {},
+};
 
 const BY_ENDING: Readonly<Record<string, StillFormat>> = {
-  '.png': { encoder: 'png', pixels: AV_PIX_FMT_RGB24, colour: undefined, options: {} },
+  '.png': {
+    encoder: 'png',
+    pixels: AV_PIX_FMT_RGB24,
+    deepPixels: AV_PIX_FMT_RGB48BE,
+    colour: undefined,
+    options: {},
+  },
   '.jpg': JPEG,
   '.jpeg': JPEG,
   '.webp': {

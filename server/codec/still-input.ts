@@ -2,6 +2,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { InputFormat } from 'node-av/lib';
 import { stillFormatOf } from './still-format.ts';
 
+/** Enough for the chunks of a PNG in front of its picture. */
+const HEAD_BYTES = 64 * 2 ** 10;
 /** First bytes of a picture, and the demuxer that reads one such file and opens no other. */
 const BEGINNINGS: readonly (readonly [begin: string, demuxer: string])[] = [
   ['\x89PNG', 'png_pipe'],
@@ -13,14 +15,34 @@ const BEGINNINGS: readonly (readonly [begin: string, demuxer: string])[] = [
 ];
 
 /**
- * The demuxer of a picture's file. libav's guess goes by the name here, to a demuxer of sequences (`image2`) that opens other files and
+ * The demuxer of a picture's file, also of one whose picture moves. libav's guess goes by the name here, to a demuxer of sequences (`image2`) that opens other files and
  * is not allowed. @returns null for all other files: libav finds theirs
  */
 export function stillDemuxer(file: string): InputFormat | null {
   if (stillFormatOf(file) === undefined) return null;
-  const begin = firstBytes(file, 4).toString('latin1');
-  const [, name] = BEGINNINGS.find(([bytes]) => begin.startsWith(bytes)) ?? [];
+  const head = firstBytes(file, HEAD_BYTES);
+  const begin = head.toString('latin1', 0, 4);
+  const [, still] = BEGINNINGS.find(([bytes]) => begin.startsWith(bytes)) ?? [];
+  const name = isAnimatedPng(head) ? 'apng' : isAnimatedWebp(head) ? 'webp_anim' : still;
   return name === undefined ? null : InputFormat.findInputFormat(name);
+}
+
+/** The chunk acTL stands in front of the first IDAT; other chunks there are short, apart from a colour profile. */
+function isAnimatedPng(head: Buffer): boolean {
+  if (!head.toString('latin1', 0, 4).startsWith('\x89PNG')) return false;
+  for (let at = 8; at + 12 <= head.length; at += 12 + head.readUInt32BE(at)) {
+    const type = head.toString('latin1', at + 4, at + 8);
+    // Its first field is the number of frames (PNG, third edition, section 11.3.5.1).
+    if (type === 'acTL') return head.readUInt32BE(at + 8) > 1;
+    if (type === 'IDAT') return false;
+  }
+  return false;
+}
+
+/** The chunk VP8X comes first; its second bit is the animation's (RFC 9649 section 2.7). */
+function isAnimatedWebp(head: Buffer): boolean {
+  const begin = head.toString('latin1', 0, 16);
+  return begin.startsWith('RIFF') && begin.endsWith('WEBPVP8X') && ((head[20] ?? 0) & 2) !== 0;
 }
 
 function firstBytes(file: string, count: number): Buffer {

@@ -9,7 +9,7 @@ import { Dictionary, type CodecContext } from 'node-av/lib';
 /** By the first of their names (`ffmpeg -demuxers`). None of them opens a second file or address. */
 const FORMATS = [
   ...['mov', 'matroska', 'avi', 'mpeg', 'mpegts', 'mpegvideo', 'flv', 'asf', 'ogg', 'mxf', 'dv', 'ivf', 'nut', 'rm'],
-  ...['yuv4mpegpipe', 'h264', 'hevc', 'vvc', 'obu', 'm4v', 'mjpeg', 'gif', 'apng', 'wav'],
+  ...['yuv4mpegpipe', 'h264', 'hevc', 'vvc', 'obu', 'm4v', 'mjpeg', 'gif', 'apng', 'webp_anim', 'wav'],
   ...['png_pipe', 'jpeg_pipe', 'webp_pipe', 'bmp_pipe', 'tiff_pipe'],
 ];
 
@@ -43,7 +43,7 @@ const VIDEO_DECODERS = [
     'rawvideo',
     'v210',
   ],
-  ...['png', 'apng', 'gif', 'webp', 'bmp', 'tiff'],
+  ...['png', 'apng', 'gif', 'webp', 'webp_anim', 'bmp', 'tiff'],
 ];
 
 /** Sound is copied where the container takes it; libav opens these to learn a stream's parameters, too. */

@@ -10,7 +10,7 @@ import {
   AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants';
 import { Frame, Packet, type CodecContext, type Dictionary, type FormatContext, type Stream } from 'node-av/lib';
-import { openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
+import { isStillFormat, openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
 import { FilePictures, type PictureItem, type PictureLook, type PictureOptions } from './file-pictures.ts';
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
@@ -85,7 +85,8 @@ export class VideoReader implements FilmSource {
   #repeatedUntil = -1n;
   #closed = false;
 
-  private constructor(file: string, { format, video, decoder }: FileInput, options: PictureOptions) {
+  private constructor(file: string, input: FileInput, options: PictureOptions) {
+    const { format, video, decoder } = input;
     this.file = file;
     this.video = video;
     this.#format = format;
@@ -93,11 +94,11 @@ export class VideoReader implements FilmSource {
     this.streams = format.streams;
     this.metadata = format.metadata;
     this.audio = format.streams.filter((stream) => stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO);
-    this.info = videoInfo(format, video);
+    this.info = videoInfo(input);
     this.#timeline = new FileTimeline(clockMayJump(format));
     for (const { index, codecpar } of format.streams) this.#kinds.set(index, kindOf(codecpar.codecType));
     const { info, notices } = this;
-    this.#pictures = new FilePictures({ file, info, video, decoder, notices }, options);
+    this.#pictures = new FilePictures({ file, info, video, decoder, notices, orientation: input.orientation }, options);
   }
 
   /**
@@ -110,7 +111,7 @@ export class VideoReader implements FilmSource {
 
   /** A file of one picture (.png, .jpg, …), not a film of one frame. */
   get isStill(): boolean {
-    return /_pipe$/.test(this.#format.iformat?.name ?? '');
+    return isStillFormat(this.#format);
   }
 
   /** Of the pictures; what the file's first picture says once that was read. */

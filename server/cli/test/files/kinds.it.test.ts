@@ -53,14 +53,20 @@ it('GIF: its palette as it is', async () => {
   });
 });
 
-it.each(['gif', 'png', 'mov'])('says that transparency is left out (.%s)', async (ending) => {
-  const codec = { gif: [], png: ['-frames:v', '1', '-pix_fmt', 'rgba'], mov: ['-c:v', 'qtrle', '-pix_fmt', 'argb'] }[
-    ending
-  ];
-  await make(`alpha.${ending}`, ...PICTURES, ...(codec ?? []));
-  const { result } = await bench.upscale(`alpha.${ending}`);
-  if (ending !== 'gif') expect(result.notices).toEqual([expect.stringContaining('has transparency')]);
-  expect(result.frames).toBe(ending === 'png' ? 1 : 10);
+it.each([
+  ['argb', ['-c:v', 'qtrle', '-pix_fmt', 'argb']],
+  ['yuva444p10le', ['-c:v', 'prores_ks', '-pix_fmt', 'yuva444p10le']],
+])('says that the transparency of a film is left out (%s)', async (_, codec) => {
+  for (const [name, alpha] of [
+    ['clear', 0.5],
+    ['opaque', 1],
+  ] as const) {
+    await make(`${name}.mov`, ...PICTURES, '-vf', `format=rgba,colorchannelmixer=aa=${alpha}`, ...codec);
+    const { result } = await bench.upscale(`${name}.mov`);
+    expect(result.frames).toBe(10);
+    const said = result.notices.filter((words) => words.includes('has transparency'));
+    expect(said).toHaveLength(name === 'clear' ? 1 : 0);
+  }
 });
 
 it.each([
