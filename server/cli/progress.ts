@@ -15,6 +15,8 @@ export interface ProgressOptions {
   readonly title?: string;
   /** Absent: unknown. */
   readonly total?: number | undefined;
+  /** Behind every line, for example what is left of the batch that this job is part of. @param share 0 to 1; 0 where it is unknown */
+  readonly note?: (share: number) => string;
   /** What is counted, for people: `frames`, `MiB`. */
   readonly unit: string;
   readonly stream?: NodeJS.WriteStream;
@@ -28,27 +30,30 @@ export function createProgress(options: ProgressOptions): Progress {
   return stream.isTTY ? barProgress(options, stream) : lineProgress(options, stream);
 }
 
-function barProgress({ title = '', total, unit }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
+function barProgress(
+  { title = '', total, unit, note = noNote }: ProgressOptions,
+  stream: NodeJS.WriteStream,
+): Progress {
   const left = `${title.padEnd(title === '' ? 0 : 17)}  `;
   const format =
     total === undefined
-      ? `${left}{value} ${unit}  {rate} ${unit}/s  {duration_formatted}`
-      : `${left}{bar} {percentage} %  {value}/{total} ${unit}  {rate} ${unit}/s  {eta_formatted} left`;
+      ? `${left}{value} ${unit}  {rate} ${unit}/s  {duration_formatted}{note}`
+      : `${left}{bar} {percentage} %  {value}/{total} ${unit}  {rate} ${unit}/s  {eta_formatted} left{note}`;
   const bar = new cliProgress.SingleBar({ format, stream, hideCursor: true }, cliProgress.Presets.shades_classic);
   const rate = rateMeter();
-  bar.start(total ?? 0, 0, { rate: '0' });
+  bar.start(total ?? 0, 0, { rate: '0', note: note(0) });
   return {
-    update: (done) => bar.update(done, { rate: rate(done) }),
+    update: (done) => bar.update(done, { rate: rate(done), note: note(shareOf(done, total)) }),
     finish: (done) => {
       bar.setTotal(done);
-      bar.update(done, { rate: rate(done) });
+      bar.update(done, { rate: rate(done), note: note(1) });
       bar.stop();
     },
     stop: () => bar.stop(),
   };
 }
 
-function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
+function lineProgress({ title, total, unit, note = noNote }: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   const rate = rateMeter();
   let lastMs = performance.now();
   const line = (done: number, of: number | undefined): void => {
@@ -56,7 +61,9 @@ function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.Wr
     const perSecond = rate(done);
     const left = of === undefined || of <= done || Number(perSecond) <= 0 ? undefined : (of - done) / Number(perSecond);
     const time = left === undefined ? '' : `, ${durationText(left)} left`;
-    stream.write(`${title === undefined ? '' : `${title}: `}${done}${share} ${unit}, ${perSecond} ${unit}/s${time}\n`);
+    stream.write(
+      `${title === undefined ? '' : `${title}: `}${done}${share} ${unit}, ${perSecond} ${unit}/s${time}${note(shareOf(done, of))}\n`,
+    );
   };
   return {
     update: (done) => {
@@ -67,6 +74,12 @@ function lineProgress({ title, total, unit }: ProgressOptions, stream: NodeJS.Wr
     finish: (done) => line(done, done),
     stop: () => undefined,
   };
+}
+
+const noNote = (): string => '';
+
+function shareOf(done: number, total: number | undefined): number {
+  return total === undefined || total <= 0 ? 0 : Math.min(1, done / total);
 }
 
 /** `7 s`, `3 min 20 s`, `2 h 5 min`. */

@@ -50,9 +50,9 @@ export async function upscaleBatch(
   try {
     for (const [index, item] of items.entries()) {
       if (signals.signal !== undefined) throw stopped(item.input, signals.signal);
-      const title = (): string => `[${index + 1}/${items.length}] ${path.basename(item.input)}${clock.left()}`;
-      const progress = (total: number | undefined): Progress =>
-        createProgress({ title: title(), total, unit: 'frames' });
+      const title = `[${index + 1}/${items.length}] ${path.basename(item.input)}`;
+      const note = (share: number): string => clock.left(item, share);
+      const progress = (total: number | undefined): Progress => createProgress({ title, total, unit: 'frames', note });
       try {
         if (taken.has(item.output)) throw twice(item);
         taken.add(item.output);
@@ -73,13 +73,16 @@ export async function upscaleBatch(
 }
 
 /** What is left of a batch, by the bytes of its inputs: nothing else of them is known before they are opened. */
-class BatchClock {
-  readonly #startedAtMs = performance.now();
+export class BatchClock {
+  readonly #nowMs: () => number;
+  readonly #startedAtMs: number;
   readonly #sizes: ReadonlyMap<string, number>;
   #doneBytes = 0;
   #leftBytes: number;
 
-  constructor(items: readonly BatchItem[]) {
+  constructor(items: readonly BatchItem[], nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+    this.#startedAtMs = nowMs();
     this.#sizes = new Map(items.map(({ input }) => [input, sizeOf(input)]));
     this.#leftBytes = items.reduce((sum, { input }) => sum + (this.#sizes.get(input) ?? 0), 0);
   }
@@ -90,11 +93,13 @@ class BatchClock {
     this.#leftBytes -= bytes;
   }
 
-  /** For the title of the next file; empty before the first is done. */
-  left(): string {
-    if (this.#doneBytes === 0) return '';
-    const seconds = ((performance.now() - this.#startedAtMs) / 1000) * (this.#leftBytes / this.#doneBytes);
-    return ` (all: ${durationText(seconds)} left)`;
+  /** @param share of the file at work that is done, 0 to 1 @returns empty while nothing is known */
+  left({ input }: BatchItem, share: number): string {
+    const bytes = share * (this.#sizes.get(input) ?? 0);
+    const done = this.#doneBytes + bytes;
+    if (done === 0) return '';
+    const seconds = ((this.#nowMs() - this.#startedAtMs) / 1000) * ((this.#leftBytes - bytes) / done);
+    return `; all files: ${durationText(seconds)} left`;
   }
 }
 

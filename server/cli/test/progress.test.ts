@@ -24,6 +24,18 @@ describe('progress into a pipe', () => {
     ]);
   });
 
+  it('adds a note that follows the share done', () => {
+    const note = (share: number): string => `; ${share}`;
+    const progress = createProgress({ title: '[1/2] a', total: 100, unit: 'frames', stream: pipe, note });
+    vi.advanceTimersByTime(5000);
+    progress.update(25);
+    progress.finish(90);
+    expect(written).toEqual([
+      '[1/2] a: 25 of 100 (25 %) frames, 5.0 frames/s, 15 s left; 0.25\n',
+      '[1/2] a: 90 of 90 (100 %) frames, 18.0 frames/s; 1\n',
+    ]);
+  });
+
   it('names the steps of getting a model, each with its own total, and leaves short ones out', () => {
     const { report, stop } = createStepProgress(pipe);
     report('download', 0, 10 * 2 ** 20);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../errors.ts';
-import { batchItems, upscaleBatch } from '../upscale-batch.ts';
+import { BatchClock, batchItems, upscaleBatch } from '../upscale-batch.ts';
 import type { UpscaleOptions, UpscaleResult } from '../upscale-file.ts';
 import { addUpscaleFlags, protectNames, trimOf, upscaleOptions } from '../upscale-flags.ts';
 
@@ -55,6 +55,22 @@ describe('several inputs into a folder', () => {
     ]);
     expect(written[0]).toBe(`[2/4] ${at('bad.mp4')} failed: It is bad.\n`);
     expect(existsSync(at('out'))).toBe(true);
+  });
+
+  it('estimates the time left of all files from the first file on, by their bytes', () => {
+    writeFileSync(at('a'), Buffer.alloc(1000));
+    writeFileSync(at('b'), Buffer.alloc(3000));
+    const [a, b] = [at('a'), at('b')].map((input) => ({ input, output: 'x' }));
+    if (a === undefined || b === undefined) throw new Error('no items');
+    let now = 5000;
+    const clock = new BatchClock([a, b], () => now);
+    expect(clock.left(a, 0)).toBe('');
+    now += 10_000;
+    expect(clock.left(a, 0.5)).toBe('; all files: 1 min 10 s left');
+    clock.done(a);
+    now += 10_000;
+    expect(clock.left(b, 0)).toBe('; all files: 1 min 0 s left');
+    expect(clock.left(b, 1)).toBe('; all files: 0 s left');
   });
 
   it('ends when it is stopped', async () => {
