@@ -14,6 +14,8 @@ import { isStillFormat, openFileInput, unreadable, videoInfo, type FileInput, ty
 import { FilePictures, type PictureItem, type PictureLook, type PictureOptions } from './file-pictures.ts';
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
+import { countChapters } from './tracks/chapters.ts';
+import { protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
 
 export type { TimeBase, VideoInfo } from './file-input.ts';
@@ -106,7 +108,10 @@ export class VideoReader implements FilmSource {
    * @throws AppError file.unreadable with FFmpeg's reason
    */
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
-    return new VideoReader(file, await openFileInput(file, threads), options);
+    const reader = new VideoReader(file, await openFileInput(file, threads), options);
+    const chapters = protocolsFor(file)?.[0] === 'file' ? countChapters(file) : 0;
+    if (chapters > 0) reader.notices.push(`Chapters are not kept: ${file} has ${chapters}.`);
+    return reader;
   }
 
   /** A file of one picture (.png, .jpg, …), not a film of one frame. */
