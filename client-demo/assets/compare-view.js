@@ -211,7 +211,7 @@ export class CompareView {
   }
 
   /**
-   * @param {{width: number, height: number}} source as the server decodes it
+   * @param {{width: number, height: number, forwarded: boolean}} source as the server decodes it
    * @param {{width: number, height: number}} output
    * @param {BroadcastStats['model']} model
    * @param {number} addedMs
@@ -224,6 +224,11 @@ export class CompareView {
     this.#note.hidden = note === undefined || !this.#overlay.hidden;
     setText(this.#note, note ?? '');
     setText(this.#originalCaption, named('Original', source.width, source.height));
+    // A source with B-frames is not forwarded: what is there of it stands still.
+    if (!source.forwarded && this.#hasSource) {
+      this.#hasSource = false;
+      this.#update();
+    }
     // What is shown counts, not what was meant: a viewer on a thin line gets the picture at the source's size.
     const { videoWidth, videoHeight } = this.#result;
     const small = videoWidth > 0 && videoWidth < output.width;

@@ -83,6 +83,7 @@ const DROP_REASONS = /** @type {Record<string, string>} */ ({
   oversize: 'pictures of an impossible size',
   'awaiting-keyframe': 'waiting for a whole picture after a loss',
   'decode-error': 'damaged pictures',
+  'out-of-order': 'B-frames that came after their place',
   stale: 'skipped to keep the delay low',
   'queue-full': 'skipped for a newer picture',
   'pace-late': 'ready too late to be shown',

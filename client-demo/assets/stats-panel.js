@@ -102,6 +102,7 @@ export class StatsPanel {
             this.#row('lag', 'Result behind original'),
             this.#row('viewers', 'Viewers'),
             this.#row('audio', 'Sound'),
+            this.#row('reorder', 'B-frames'),
           ),
         ),
       ),
@@ -252,5 +253,7 @@ export class StatsPanel {
     this.#setRow('lag', lagMs === undefined ? '–' : `${Math.round(lagMs)} ms`);
     this.#setRow('viewers', String(viewers));
     this.#setRow('audio', audio.present ? `on, delayed by ${formatMs(audio.delayMs)} to match the lips` : 'none');
+    const held = `pictures wait ${formatMs(source.reorderMs)} for their order; the original is not forwarded`;
+    this.#setRow('reorder', source.reorderMs > 0 && !source.forwarded ? held : 'none');
   }
 }

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { isBPicture } from '../media/h264-slice.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
 import { TIMED_STEPS, type FrameTrace } from '../media/steps.ts';
 import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs, SourceCodec } from '../media/types.ts';
@@ -67,6 +68,8 @@ export class Broadcast {
   #holds = 0;
   #ingestDrops: Partial<Record<DropReason, number>> = {};
   #timestampsReplaced = 0;
+  /** The present source has sent B-frames. */
+  #sourceReordered = false;
   #lastMeteredTime = -Infinity;
   #audioErrorAtUs: MonotonicUs = -Infinity;
   #modelDelayMs = 0;
@@ -98,7 +101,10 @@ export class Broadcast {
     this.#audience = new Audience(deps.settings, deps.nowUs, {
       setEncoders: (encoders) => this.#link.setEncoders(encoders),
       requestResultKeyframe: (codec, rendition) => this.#link.requestKeyframe(codec, rendition),
-      requestSourceKeyframe: () => this.#source?.requestKeyframe(),
+      // Its viewers get nothing of a source with B-frames.
+      requestSourceKeyframe: () => {
+        if (!this.#sourceReordered) this.#source?.requestKeyframe();
+      },
       dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
       deferredKeyframes: (count) => deps.metrics.refused('keyframe-request', 'budget', count),
       onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
@@ -122,6 +128,9 @@ export class Broadcast {
     return this.#state === 'live' || this.#state === 'paused';
   }
   /** Of the source's video, once known. */
+  get sourceReordered(): boolean {
+    return this.#sourceReordered;
+  }
   get sourceCodec(): SourceCodec | undefined {
     return this.#source?.getStats().codec;
   }
@@ -249,6 +258,7 @@ export class Broadcast {
       void replaced.close('replaced', error);
     }
     this.#audio.clear();
+    this.#sourceReordered = false;
     if (!wasFree) this.#link.reset();
     this.#deps.metrics.session('publisher');
     this.#log.info({ resumed: !wasFree }, 'publisher.joined');
@@ -266,7 +276,10 @@ export class Broadcast {
     return {
       onConnected: () => present(() => intake.onConnected(this.#deps.nowUs())),
       onAccessUnit: (unit) => present(() => this.#onAccessUnit(intake, unit)),
-      onVideoPacket: (packet, codec) => present(() => this.#audience.sendSource(packet, codec)),
+      onVideoPacket: (packet, codec) =>
+        present(() => {
+          if (!this.#sourceReordered) this.#audience.sendSource(packet, codec);
+        }),
       onAudioPacket: (packet) => present(() => this.#audio.push(packet)),
       onDrop: (reason, frames) => present(() => this.#onIngestDrop(reason, frames)),
       onEnded: (reason, error) => void this.#end(intake, 'disconnected', reason, error),
@@ -298,8 +311,15 @@ export class Broadcast {
     this.#deps.metrics.frame('received');
     if (intake.onUnit(unit.assembledAtUs)) this.#startPipeline(intake);
     if (unit.keyframe) this.#audience.onSourceKeyframe();
+    else if (!this.#sourceReordered && unit.codec === 'H264' && isBPicture(unit.data)) this.#onBFrames();
     this.#link.push(unit);
     if (this.#state !== 'live') this.#refreshState('first picture');
+  }
+
+  /** Browsers show pictures in the order of their packets: the source of this session is not forwarded any more. */
+  #onBFrames(): void {
+    this.#sourceReordered = true;
+    this.#log.info({ codec: 'H264' }, 'source.notForwarded');
   }
 
   #onIngestDrop(reason: DropReason, frames: number): void {
@@ -441,6 +461,7 @@ export class Broadcast {
       ingestDrops: this.#ingestDrops,
       viewers: this.#audience.viewerCount,
       audioDelayMs: this.#audio.delayMs,
+      sourceForwarded: !this.#sourceReordered,
     });
     this.#source?.onStats(this.#stats);
     this.#audience.pushStats(this.#stats);

@@ -173,7 +173,16 @@ const REFUSALS: Partial<Record<ErrorCode, RefusalReason>> = {
 };
 
 /** Packets of the source are forwarded as they are: a player of it alone that lacks its codec would stay black. */
-function refuseUnreadableSource({ sourceCodec, name }: Broadcast, { peer }: Viewer): void {
+function refuseUnreadableSource({ sourceCodec, sourceReordered, name }: Broadcast, { peer }: Viewer): void {
+  if (!peer.takesResult && sourceReordered) {
+    throw new AppError(
+      'sdp.unsupported',
+      `The source of "${name}" has B-frames, which WebRTC players do not show in order.`,
+      {
+        remedy: 'Watch the result, or let the publisher switch B-frames off.',
+      },
+    );
+  }
   if (peer.takesResult || sourceCodec === undefined || peer.sourceCodecs.includes(sourceCodec)) return;
   throw new AppError('sdp.unsupported', `The source of "${name}" is ${sourceCodec}, which the offer does not take.`, {
     remedy: `Offer ${sourceCodec}, or watch the result.`,

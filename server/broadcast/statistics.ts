@@ -41,6 +41,10 @@ export interface BroadcastStats {
     packetsLost: number;
     /** Pictures that got the time of their arrival because the publisher's timestamps stood still or ran backwards. */
     timestampsReplaced: number;
+    /** B-frames: how long pictures wait for their place in presentation order, on average, ms; 0: the source has none. */
+    reorderMs: number;
+    /** Viewers get the source's packets too; false: it has B-frames, which browsers do not play over WebRTC. */
+    forwarded: boolean;
   };
   output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
   /** `rungCause`, when the rung is not 0: the machine's load, or a source too large for the rungs before. */

@@ -27,6 +27,8 @@ export interface SummaryInput {
   readonly ingestDrops: Readonly<Partial<Record<DropReason, number>>>;
   readonly viewers: number;
   readonly audioDelayMs: number;
+  /** The source's packets reach viewers. */
+  readonly sourceForwarded: boolean;
 }
 
 export function modelSummary({ kind, label, superResolution, scale, device }: UpscalerInfo): ModelSummary {
@@ -53,6 +55,8 @@ export function summarize(input: SummaryInput): BroadcastStats {
       codec: source?.codec ?? '',
       packetsLost: source?.packetsLost ?? 0,
       timestampsReplaced: source?.timestampsReplaced ?? 0,
+      reorderMs: stats?.reorderDelayMs ?? 0,
+      forwarded: input.sourceForwarded,
     },
     output: {
       width: format?.outputWidth ?? 0,

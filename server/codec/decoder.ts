@@ -3,6 +3,7 @@ import {
   AVERROR_EOF,
   AV_CODEC_FLAG_LOW_DELAY,
   AV_FRAME_FLAG_CORRUPT,
+  AV_FRAME_FLAG_INTERLACED,
   AV_PIX_FMT_YUV420P,
   AV_PIX_FMT_YUVJ420P,
   FF_THREAD_SLICE,
@@ -14,6 +15,7 @@ import {
 import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { spsOf } from '../media/h264-slice.ts';
 import { newTrace } from '../media/steps.ts';
 import { VIDEO_CLOCK_HZ, type AccessUnit, type SourceCodec, type Colour } from '../media/types.ts';
 import type { FrameTrace } from '../media/steps.ts';
@@ -22,6 +24,7 @@ import { ColourConverter } from './colour-converter.ts';
 import { FramePicture } from './frame-picture.ts';
 import { libavMessage } from './native.ts';
 import { checkPictureSize, keyframeSize } from './picture-size.ts';
+import { PresentationOrder } from './presentation-order.ts';
 
 export interface DecoderOptions {
   readonly codec: SourceCodec;
@@ -37,9 +40,23 @@ const DECODERS: Readonly<Record<SourceCodec, FFDecoderCodec>> = {
   VP9: FF_DECODER_VP9,
 };
 
+/** Without B-frames: what the decoder adds to a picture's way. */
+const NO_REORDERING: Reordering = { frames: 0, clock: 'presentation' };
+/** A keyframe this long after the unit before it follows a hole: pictures of before it do not wait for what comes after it. */
+const HOLE_TICKS = VIDEO_CLOCK_HZ / 4;
+
+export interface Reordering {
+  /** Pictures that the decoder holds so that they leave in presentation order; 0: the stream has no B-frames. */
+  readonly frames: number;
+  /** What the publisher's RTP timestamps are (presentation-order.ts). */
+  readonly clock: 'presentation' | 'decoding';
+}
+
 /**
  * Compressed access units of one publisher to pictures, in process and without delay: a picture comes out of the call
- * that put its unit in (streams with B-frames excepted). Every picture is 4:2:0, 8 bits, BT.601 limited range, whatever
+ * that put its unit in. Streams with B-frames come out in presentation order, which takes as many pictures as the SPS says
+ * (max_num_reorder_frames, H.264 section E.2.1) or, where it says nothing, as libavcodec finds to be needed; pictures that come
+ * while it is finding out may be lost (`takeLost`). Every picture is 4:2:0, 8 bits, BT.601 limited range, whatever
  * the stream was: converting the small source costs least, and everything behind the decoder meets one colour only.
  *
  * After an error the decoder is as new and refuses everything until a keyframe (`awaitingKeyframe`).
@@ -54,8 +71,14 @@ export class Decoder {
   #awaitingKeyframe = true;
   #packetColour: Colour | undefined;
   #closed = false;
-  /** Traces of units inside the decoder, by mediaTime; B-frames may keep a few there. */
-  readonly #traces = new Map<bigint, FrameTrace>();
+  readonly #order = new PresentationOrder();
+  /** H264: units whose picture has not come out. */
+  #inside = 0;
+  #lost = 0;
+  /** Two units may be the fields of one picture. */
+  #interlaced = false;
+  /** Of the last keyframe that had one. */
+  #sps: Buffer | undefined;
 
   constructor(options: DecoderOptions) {
     this.codec = options.codec;
@@ -69,6 +92,18 @@ export class Decoder {
   /** True from the start and after every error, until a keyframe was decoded. */
   get awaitingKeyframe(): boolean {
     return this.#awaitingKeyframe;
+  }
+
+  get reordering(): Reordering {
+    const frames = this.codec === 'H264' && !this.#closed ? this.#context.hasBFrames : 0;
+    return frames === 0 ? NO_REORDERING : { frames, clock: this.#order.clock };
+  }
+
+  /** H264: pictures since the last call that will never come out: their place had passed, or the decoder was reset around them. */
+  takeLost(): number {
+    const lost = this.#lost;
+    this.#lost = 0;
+    return lost;
   }
 
   /**
@@ -85,16 +120,24 @@ export class Decoder {
     // Measured with Chromium 156: canvas pictures are sent as BT.709 full range; H264 says so in its VUI, VP8 only in the
     // header extension this comes from, and without it they would be read as BT.601 limited.
     if (unit.keyframe || unit.colour !== undefined) this.#packetColour = unit.colour;
-    const pts = BigInt(unit.mediaTime);
-    this.#rememberTrace(pts, unit);
+    const before: FramePicture[] = [];
+    let held = this.#inside;
     try {
       const size = unit.keyframe ? keyframeSize(this.codec, unit.data) : undefined;
       if (size !== undefined) checkPictureSize(size.width, size.height, this.#options.maxPixels);
-      this.#send(unit, pts);
+      if (unit.keyframe && this.codec === 'H264' && this.#beginsAgain(unit) && this.reordering.frames > 0) {
+        before.push(...this.#leaveBehind());
+        held = 0;
+      }
+      const id = this.#order.enter(unit.mediaTime, newTrace(unit.receivedAtUs, unit.assembledAtUs));
+      this.#send(unit, BigInt(id));
       const pictures = this.#receive();
+      if (this.codec === 'H264') this.#countLost();
       this.#awaitingKeyframe = false;
-      return pictures;
+      return [...before, ...pictures];
     } catch (error) {
+      this.#inside = held + before.length;
+      for (const picture of before) picture.release();
       this.reset();
       throw error;
     }
@@ -105,7 +148,7 @@ export class Decoder {
     if (this.#closed || this.#awaitingKeyframe) return [];
     try {
       this.#context.sendPacketSync(null);
-      return this.#receive();
+      return this.#receive(true);
     } finally {
       this.reset();
     }
@@ -115,7 +158,10 @@ export class Decoder {
   reset(): void {
     if (this.#closed) return;
     this.#awaitingKeyframe = true;
-    this.#traces.clear();
+    this.#order.clear();
+    if (this.codec === 'H264' && !this.#interlaced) this.#lost += this.#inside;
+    this.#inside = 0;
+    this.#interlaced = false;
     // A fresh context rather than flushBuffers(): damaged parameter sets must not outlive the error they caused.
     this.#context.freeContext();
     this.#context = this.#open();
@@ -129,7 +175,35 @@ export class Decoder {
     this.#packet.free();
     this.#frame.free();
     this.#converter?.close();
-    this.#traces.clear();
+    this.#order.clear();
+  }
+
+  /**
+   * A keyframe of a stream with B-frames that another stream begins with (its SPS differs: size, depth of reordering) or that
+   * follows a hole. libavcodec never reduces its depth, and would hand out the pictures of before with those of after.
+   */
+  #beginsAgain(unit: AccessUnit): boolean {
+    const sps = spsOf(unit.data);
+    const before = this.#sps;
+    if (sps !== undefined) this.#sps = Buffer.from(sps);
+    if (sps !== undefined && before !== undefined && !before.equals(sps)) return true;
+    return unit.mediaTime - (this.#order.newestStamp ?? unit.mediaTime) > HOLE_TICKS;
+  }
+
+  /** What is inside of the stream before; damage there is not the keyframe's. */
+  #leaveBehind(): FramePicture[] {
+    try {
+      return this.flush();
+    } catch {
+      return [];
+    }
+  }
+
+  #countLost(): void {
+    const excess = this.#inside - this.#context.hasBFrames;
+    if (excess <= 0) return;
+    this.#inside -= excess;
+    if (!this.#interlaced) this.#lost += excess;
   }
 
   #open(): CodecContext {
@@ -157,9 +231,11 @@ export class Decoder {
     const code = this.#context.sendPacketSync(packet);
     packet.unref();
     if (code < 0) this.#fail(code);
+    this.#inside += 1;
   }
 
-  #receive(): FramePicture[] {
+  #receive(flush = false): FramePicture[] {
+    let flushed = 0;
     const pictures: FramePicture[] = [];
     for (;;) {
       const code = this.#context.receiveFrameSync(this.#frame);
@@ -168,12 +244,13 @@ export class Decoder {
         for (const picture of pictures) picture.release();
         this.#fail(code);
       }
-      const picture = this.#take(this.#frame);
+      if (flush) flushed += 1;
+      const picture = this.#take(this.#frame, flushed);
       if (picture !== undefined) pictures.push(picture);
     }
   }
 
-  #take(frame: Frame): FramePicture | undefined {
+  #take(frame: Frame, flushed: number): FramePicture | undefined {
     const { width, height } = frame;
     checkPictureSize(width, height, this.#options.maxPixels);
     if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
@@ -181,10 +258,13 @@ export class Decoder {
         context: { decodeErrorFlags: frame.decodeErrorFlags },
       });
     }
-    const pts = frame.pts;
-    const trace = this.#traces.get(pts);
-    this.#forgetTracesUpTo(pts);
-    if (trace === undefined) return undefined;
+    this.#inside -= 1;
+    if (frame.hasFlags(AV_FRAME_FLAG_INTERLACED)) this.#interlaced = true;
+    const id = Number(frame.pts);
+    const placed = this.#order.leave(id, flushed);
+    if (this.codec !== 'H264') this.#order.forgetBefore(id);
+    if (placed === undefined) return undefined;
+    const { mediaTime, trace } = placed;
     trace.decodedAtUs = monotonicUs();
     const colour = this.#packetColour ?? colourOf(frame);
     const plain = frame.format === AV_PIX_FMT_YUV420P || frame.format === AV_PIX_FMT_YUVJ420P;
@@ -193,9 +273,9 @@ export class Decoder {
       this.#frame = newFrame();
       // Every frame behind the decoder says the same, also where the stream said nothing.
       setFrameColour(frame, colour);
-      return new FramePicture(frame, colour, Number(pts), trace);
+      return new FramePicture(frame, colour, mediaTime, trace);
     }
-    return this.#convert(frame, colour, Number(pts), trace);
+    return this.#convert(frame, colour, mediaTime, trace);
   }
 
   #convert(frame: Frame, colour: Colour, mediaTime: number, trace: FrameTrace): FramePicture {
@@ -217,18 +297,6 @@ export class Decoder {
     throw new AppError('media.decode', `A ${this.codec} frame could not be decoded: ${libavMessage(code)}`, {
       context: { libavCode: code },
     });
-  }
-
-  #rememberTrace(pts: bigint, unit: AccessUnit): void {
-    const { receivedAtUs, assembledAtUs } = unit;
-    this.#traces.set(pts, newTrace(receivedAtUs, assembledAtUs));
-  }
-
-  /** Units that never became a picture (hidden frames) must not pile up. */
-  #forgetTracesUpTo(pts: bigint): void {
-    for (const key of this.#traces.keys()) {
-      if (key <= pts || this.#traces.size > 64) this.#traces.delete(key);
-    }
   }
 }
 

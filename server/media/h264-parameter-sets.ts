@@ -114,6 +114,14 @@ export function slicePpsId(unit: Uint8Array): number | undefined {
   return id !== undefined && id < MAX_PPS ? id : undefined;
 }
 
+/** slice_type modulo 5: 5 to 9 say that all slices of the picture are of that type (H.264 table 7-6). */
+export function sliceType(unit: Uint8Array): number | undefined {
+  const bits = new BitReader(unit, 1);
+  bits.ue();
+  const type = bits.ue();
+  return type !== undefined && type < 10 ? type % 5 : undefined;
+}
+
 /** Reads the first bytes of a NAL unit, without emulation prevention (H.264 section 7.4.1.1). */
 class BitReader {
   readonly #bytes: number[] = [];

@@ -25,7 +25,10 @@ type Stamped = Extract<(typeof STEPS)[number], { readonly stamp: string }>;
 type Stamp = Stamped['stamp'];
 
 /** When a frame left each step; 0: not yet. `receivedAtUs` is the arrival of its first packet. */
-export type FrameTrace = Record<Stamp, TimeUs>;
+export type FrameTrace = Record<Stamp, TimeUs> & {
+  /** How long the picture waited inside the decoder, for its place in presentation order (B-frames); part of `decode`. */
+  heldUs?: TimeUs;
+};
 
 /** A step that takes time: every stamped one but the first. */
 export type TimedStep = Exclude<Stamped['name'], 'receive'>;

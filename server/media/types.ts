@@ -64,6 +64,7 @@ export type DropReason =
   | 'oversize' // more bytes or packets than any real picture
   | 'awaiting-keyframe' // not decodable until the next keyframe
   | 'decode-error'
+  | 'out-of-order' // B-frames: its place had passed before the stream's reordering was known, or the decoder was reset around it
   | 'stale' // older than the latency budget before the upscaler started on it
   | 'queue-full' // the upscaler or encoder is busy and a newer frame is there
   | 'phase' // a chunked stream's first frames, left out so that its chunks do not wait for those of other streams

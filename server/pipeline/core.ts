@@ -13,6 +13,7 @@ import { FirstLook } from './first-look.ts';
 import { Ladder, type LadderOthers, type LadderStep } from './ladder.ts';
 import type { FromPipeline, PipelineFormat, PipelineOptions, PipelineSettings, ToPipeline } from './messages.ts';
 import { PaceStage } from './pace-stage.ts';
+import { ReorderDelay } from './reorder-delay.ts';
 import { workUntil } from './turn.ts';
 import { UpscaleStage } from './upscale-stage.ts';
 import type { Picture } from '../media/picture.ts';
@@ -52,6 +53,7 @@ export class PipelineCore {
   readonly #look = new FirstLook();
   #share: EngineShare | undefined;
   #decoder: Decoder | undefined;
+  readonly #reorder = new ReorderDelay();
   #statsTimer: NodeJS.Timeout | undefined;
   #lastKeyframeWishUs: MonotonicUs = 0;
   readonly #lastErrorUs = new Map<string, MonotonicUs>();
@@ -165,6 +167,7 @@ export class PipelineCore {
   #onBehind(units: number): void {
     for (let unit = 0; unit < units; unit += 1) this.#counters.drop('stale');
     this.#decoder?.reset();
+    this.#takeLost(this.#decoder);
     this.#wishKeyframe('the source is more than this machine decodes');
   }
 
@@ -181,13 +184,20 @@ export class PipelineCore {
       pictures = decoder.decode(unit);
     } catch (error) {
       this.#counters.drop('decode-error');
+      this.#takeLost(decoder);
       const failure = decodeError(error);
       this.#report(failure);
       this.#wishKeyframe(failure.message);
       return;
     }
     this.#counters.time('decode', startedAtUs, monotonicUs());
+    this.#takeLost(decoder);
+    if (this.#reorder.follow(decoder.reordering, () => this.#frameRate.framesPerSecond())) this.#announceFormat();
     for (const picture of pictures) this.#onDecoded(picture);
+  }
+
+  #takeLost(decoder: Decoder | undefined): void {
+    for (let lost = decoder?.takeLost() ?? 0; lost > 0; lost -= 1) this.#counters.drop('out-of-order');
   }
 
   #onDecoded(picture: Picture): void {
@@ -236,9 +246,22 @@ export class PipelineCore {
   }
 
   #reset(): void {
+    this.#deliverHeld();
     this.#decoder?.close();
     this.#decoder = undefined;
     this.#stage?.drain();
+  }
+
+  /** The last pictures of a source with B-frames. */
+  #deliverHeld(): void {
+    const decoder = this.#decoder;
+    if (decoder === undefined || decoder.reordering.frames === 0) return;
+    try {
+      for (const picture of decoder.flush()) this.#onDecoded(picture);
+    } catch (error) {
+      this.#report(decodeError(error));
+    }
+    this.#takeLost(decoder);
   }
 
   #decoderFor(unit: AccessUnit): Decoder {
@@ -247,6 +270,10 @@ export class PipelineCore {
       this.#decoder = new Decoder({ codec: unit.codec, maxPixels: this.#options.maxSourcePixels });
     }
     return this.#decoder;
+  }
+
+  get #presentationDelayMs(): number {
+    return this.#pace === undefined ? 0 : this.#pace.presentationDelayMs + this.#reorder.behindMs;
   }
 
   #onSecond(): void {
@@ -265,7 +292,8 @@ export class PipelineCore {
       queueDepth: stage?.queueDepth ?? 0,
       load,
       ladderRung: this.#ladder.rung,
-      presentationDelayMs: this.#pace?.presentationDelayMs ?? 0,
+      presentationDelayMs: this.#presentationDelayMs,
+      reorderDelayMs: this.#reorder.delayMs,
       framesLate: this.#pace?.lateFrames ?? 0,
     });
     this.#post({ type: 'stats', stats }, []);
@@ -321,8 +349,12 @@ export class PipelineCore {
 
   #announceFormat(): void {
     if (this.#format === undefined || this.#pace === undefined) return;
-    const { presentationDelayMs } = this.#pace;
-    this.#post({ type: 'format', format: { ...this.#format, presentationDelayMs } }, []);
+    const format = {
+      ...this.#format,
+      presentationDelayMs: this.#presentationDelayMs,
+      reorderDelayMs: this.#reorder.delayMs,
+    };
+    this.#post({ type: 'format', format }, []);
   }
 
   #wishKeyframe(reason: string): void {

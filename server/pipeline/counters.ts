@@ -30,7 +30,10 @@ export class PipelineCounters {
   }
 
   snapshot(
-    now: Pick<PipelineStats, 'queueDepth' | 'load' | 'ladderRung' | 'presentationDelayMs' | 'framesLate'>,
+    now: Pick<
+      PipelineStats,
+      'queueDepth' | 'load' | 'ladderRung' | 'presentationDelayMs' | 'reorderDelayMs' | 'framesLate'
+    >,
   ): PipelineStats {
     const { framesDecoded, framesUpscaled, framesEncoded, keyframesEncoded } = this;
     return {

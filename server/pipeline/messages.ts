@@ -50,6 +50,8 @@ export interface PipelineFormat {
    * Announced again when the source's frame rate, and with it a chunked model's delay, proves to be another.
    */
   readonly presentationDelayMs?: number;
+  /** Part of the way from arrival to leaving that B-frames need; 0: the source has none. */
+  readonly reorderDelayMs?: number;
 }
 
 /** Once a second. Times are medians of the second in milliseconds; counters are totals since start. */
@@ -68,8 +70,10 @@ export interface PipelineStats {
   readonly load: number;
   /** Index into UpscalerInfo.rungs. */
   readonly ladderRung: number;
-  /** From a picture's arrival to its leaving the pace stage. */
+  /** From a picture's arrival to its leaving the pace stage; what audio is delayed by. */
   readonly presentationDelayMs: number;
+  /** How long pictures wait for their place in presentation order, on average; 0: the source has no B-frames. */
+  readonly reorderDelayMs: number;
   /** Pictures that left the pace stage more than 15 ms late, since the start. */
   readonly framesLate: number;
 }

@@ -72,7 +72,9 @@ export class PaceStage {
     const first = this.#pacing === undefined;
     const { pacer, finder } = (this.#pacing ??= this.#begin());
     if (first) onDelay(finder.delayMs);
-    pacer.push(picture, picture.mediaTime, picture.trace.receivedAtUs);
+    // Reordering in front of the model is not the model's delay: it counts from when the picture's turn had come.
+    const { receivedAtUs, heldUs = 0 } = picture.trace;
+    pacer.push(picture, picture.mediaTime, receivedAtUs + heldUs);
     const now = monotonicUs();
     if (this.#chunked && now >= this.#measureFromUs) {
       if (finder.add(pacer.sinceArrivalMs(picture.mediaTime, now), now, this.#mostMs())) {

@@ -14,7 +14,10 @@ export class PictureQueue {
   readonly #maxAgeUs: number;
   readonly #drop: DropPicture;
 
-  /** @param maxAgeUs since the access unit was complete (`assembledAtUs`) */
+  /**
+   * @param maxAgeUs since the access unit was complete (`assembledAtUs`), less what the decoder held it for: waiting for its place
+   *   in presentation order is no backlog
+   */
   constructor(capacity: number, maxAgeUs: number, drop: DropPicture) {
     this.#capacity = capacity;
     this.#maxAgeUs = maxAgeUs;
@@ -35,7 +38,8 @@ export class PictureQueue {
     for (;;) {
       const first = this.#pictures[0];
       if (first === undefined) return undefined;
-      if (nowUs - first.trace.assembledAtUs <= this.#maxAgeUs) {
+      const { assembledAtUs, heldUs = 0 } = first.trace;
+      if (nowUs - assembledAtUs - heldUs <= this.#maxAgeUs) {
         this.#pictures.shift();
         return first;
       }

@@ -119,6 +119,8 @@ export const someStats: BroadcastStats = {
     codec: 'VP8',
     packetsLost: 0,
     timestampsReplaced: 0,
+    reorderMs: 0,
+    forwarded: true,
   },
   output: { width: 1280, height: 720, framesPerSecond: 30, bitrateBps: 2_400_000, codec: 'H264' },
   model: {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { makeBFrames, type BFrameUnit } from '../../../testing/b-frames.ts';
 import { World, recordingSink } from './fakes.ts';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -75,6 +76,16 @@ describe('a player that does not wait', () => {
   });
 });
 
+const PACKET = {
+  stream: 1,
+  payload: new Uint8Array(3),
+  marker: true,
+  sequence: 1,
+  timestamp: 2,
+  mediaTime: 2,
+  receivedAtUs: 3,
+};
+
 describe('a player of the source alone', () => {
   it('costs no encoder and no vote in the bit rate; the publisher is asked for a keyframe', async () => {
     const world = new World();
@@ -95,5 +106,36 @@ describe('a player of the source alone', () => {
       message: expect.stringContaining('VP8') as string,
     });
     expect(world.registry.viewerPlaces.taken).toBe(0);
+  });
+
+  it('is refused while the source has B-frames, and a viewer gets the result alone; another publisher is forwarded again', async () => {
+    const world = new World();
+    const { resumeToken } = await world.publish('a');
+    const { peer, sink } = await world.watch('a', 'H264 source');
+    peer.connect();
+    const send = ({ data, keyframe, pts }: BFrameUnit) => {
+      const at = world.nowUs;
+      const listener = world.publishers.at(-1)?.listener;
+      listener?.onVideoPacket(PACKET, 'H264');
+      const times = { mediaTime: pts, receivedAtUs: at, assembledAtUs: at };
+      listener?.onAccessUnit({ codec: 'H264', data, keyframe, ...times });
+    };
+    const units = makeBFrames({ frames: 7, bFrames: 2 });
+    for (const unit of units.slice(0, 2)) send(unit);
+    expect(peer.sources.length, 'a keyframe and a P-frame show nothing yet').toBe(2);
+    for (const unit of units.slice(2)) send(unit);
+    expect(peer.sources.length).toBe(3);
+    world.pass(1);
+    expect(sink.stats.at(-1)?.source.forwarded).toBe(false);
+    await expect(world.watch('a', 'source only')).rejects.toMatchObject({
+      code: 'sdp.unsupported',
+      message: expect.stringContaining('B-frames') as string,
+    });
+    await world.publish('a', undefined, resumeToken);
+    for (const unit of makeBFrames({ frames: 3, bFrames: 0 })) send(unit);
+    expect(peer.sources.length).toBe(6);
+    world.pass(1);
+    expect(sink.stats.at(-1)?.source.forwarded).toBe(true);
+    expect(sink.stats.at(-1)?.source.reorderMs).toBe(0);
   });
 });

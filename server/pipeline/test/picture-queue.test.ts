@@ -49,3 +49,14 @@ it('takes a picture back to the front and empties with a reason', () => {
   expect(drops).toEqual([[2, 'stale']]);
   expect(queue.length).toBe(0);
 });
+
+it('does not take waiting for presentation order inside the decoder for a backlog', () => {
+  const { queue, drops } = queueOf(4, 100_000);
+  const held = at(1, 0);
+  held.trace.heldUs = 133_000;
+  queue.push(held);
+  queue.push(at(2, 66_000));
+  expect(queue.take(150_000)?.mediaTime, 'before: dropped as stale').toBe(1);
+  expect(queue.take(150_000)?.mediaTime).toBe(2);
+  expect(drops).toEqual([]);
+});
