@@ -13,6 +13,8 @@ export interface AudienceRequests {
   setEncoders(encoders: readonly EncoderRequest[]): void;
   requestResultKeyframe(codec: ResultCodec, rendition: Rendition): void;
   requestSourceKeyframe(): void;
+  /** It sends no picture at present, of which an encoder could make a keyframe. */
+  sourceIsStill(): boolean;
   dropped(reason: DropReason, frames: number): void;
   /** Keyframe requests of the last second that wait because their subscriber's budget is spent. */
   deferredKeyframes(count: number): void;
@@ -208,8 +210,11 @@ export class Audience {
     await Promise.all(subscribers.map((subscriber) => subscriber.close()));
   }
 
-  #requestKeyframe({ id, codec, renditions: [wanted] }: Subscriber): void {
+  #requestKeyframe(subscriber: Subscriber): void {
+    const { id, codec, renditions } = subscriber;
+    const [wanted] = renditions;
     if (wanted === undefined) return;
+    if (this.#requests.sourceIsStill()) this.#requestSourceKeyframe(subscriber);
     const key: EncoderKey = `${codec} ${wanted}`;
     let requests = this.#keyframes.get(key);
     if (requests === undefined) {

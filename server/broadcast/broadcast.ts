@@ -101,10 +101,11 @@ export class Broadcast {
     this.#audience = new Audience(deps.settings, deps.nowUs, {
       setEncoders: (encoders) => this.#link.setEncoders(encoders),
       requestResultKeyframe: (codec, rendition) => this.#link.requestKeyframe(codec, rendition),
-      // Its viewers get nothing of a source with B-frames.
+      // Its viewers get nothing of a source with B-frames; of a still one it is for the result's.
       requestSourceKeyframe: () => {
-        if (!this.#sourceReordered) this.#source?.requestKeyframe();
+        if (!this.#sourceReordered || this.#sourceIsStill) this.#source?.requestKeyframe();
       },
+      sourceIsStill: () => this.#sourceIsStill,
       dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
       deferredKeyframes: (count) => deps.metrics.refused('keyframe-request', 'budget', count),
       onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
@@ -328,6 +329,10 @@ export class Broadcast {
   }
 
   // --- pipeline ---
+
+  get #sourceIsStill(): boolean {
+    return this.#ownership.intake?.isStill(this.#deps.nowUs()) ?? false;
+  }
 
   /** With the first picture: offers that never connect, and connections that send nothing, take no place. */
   #startPipeline(intake: Intake): void {

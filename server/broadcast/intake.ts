@@ -8,6 +8,8 @@ import type { SessionState } from './statistics.ts';
 const CONNECT_WITHIN_US = 12_000_000;
 /** A source that is connected but sends no picture gives up its session to others. */
 const PICTURE_WITHIN_US = 15_000_000;
+/** A camera sends more often; a shared screen on which nothing changes may send nothing. */
+const STILL_AFTER_US = 1_000_000;
 
 type Progress =
   | { readonly kind: 'connecting'; readonly sinceUs: MonotonicUs }
@@ -48,6 +50,11 @@ export class Intake {
   state(nowUs: MonotonicUs, pauseAfterMs: number): SessionState {
     if (this.#progress.kind !== 'delivering') return 'waiting';
     return nowUs - this.#progress.lastUnitAtUs > pauseAfterMs * 1000 ? 'paused' : 'live';
+  }
+
+  /** It has sent pictures, and sends none at present: nothing on a shared screen changes, or the source is paused. */
+  isStill(nowUs: MonotonicUs): boolean {
+    return this.#progress.kind === 'delivering' && nowUs - this.#progress.lastUnitAtUs > STILL_AFTER_US;
   }
 
   /** Once for each change. */

@@ -15,6 +15,7 @@ function open() {
     setEncoders: () => undefined,
     requestResultKeyframe: (codec, rendition) => asked.push(`${codec} ${rendition}`),
     requestSourceKeyframe: () => asked.push('source'),
+    sourceIsStill: () => false,
     dropped: () => undefined,
     deferredKeyframes: () => undefined,
     onEnded: () => undefined,

@@ -101,3 +101,20 @@ it('shows its state as JSON for /debug/state: everything in it, no token', async
   });
   expect(text).not.toContain(resumeToken);
 });
+
+it('a viewer who joins while a shared screen stands still makes the source send a picture', async () => {
+  const world = new World();
+  await world.publish('a');
+  const [source] = world.publishers;
+  const { peer: first } = await world.watch('a');
+  first.connect();
+  // A source in motion is not asked: the next picture comes by itself.
+  expect(world.pipelines[0]?.keyframes).toEqual(['H264 full']);
+  expect(source?.keyframeRequests).toBe(0);
+  world.frame('H264', 'full', true);
+  world.pass(5);
+  const { peer: late } = await world.watch('a');
+  late.connect();
+  expect(world.pipelines[0]?.keyframes).toHaveLength(2);
+  expect(source?.keyframeRequests).toBe(1);
+});

@@ -5,6 +5,11 @@ import { buildBye, buildRemb } from '../../../testing/rtcp.ts';
 import * as rtcp from '../rtcp.ts';
 
 describe('RTCP', () => {
+  it('counters go on beyond 32 bits: after 4 GiB the report has the low ones', () => {
+    const fields = { ssrc: 1, ntpUs: 3.9e15, rtpTimestamp: 9, packetCount: 2 ** 32 + 7, octetCount: 3 * 2 ** 32 + 5 };
+    expect(rtcp.parseRtcp(rtcp.buildSenderReport(fields))[0]).toMatchObject({ packetCount: 7, octetCount: 5 });
+  });
+
   it('reads a compound of everything it writes', () => {
     const block = {
       ssrc: 77,

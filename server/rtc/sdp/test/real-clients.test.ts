@@ -75,3 +75,22 @@ describe('simulcast in an offer', () => {
     expect(rids('a=rid:a send\r\na=simulcast:send a b\\r\\nx')).toEqual(['a']);
   });
 });
+
+describe('sound', () => {
+  it('RED in front of Opus is not answered, so that nothing but Opus is sent', () => {
+    const red = 'a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n';
+    const offer = offerText('whip-obs32.2.2')
+      .replace(/^(m=audio \d+ \S+) 111/m, '$1 63 111')
+      .replace('a=rtpmap:111', `${red}a=rtpmap:111`);
+    expect(offer).toMatch(/^m=audio \d+ \S+ 63 111/m);
+    const { answer } = publish(offer);
+    expect(answer).toMatch(/^m=audio \d+ \S+ 111\r$/m);
+    expect(answer).not.toContain('red/');
+  });
+
+  it('alone is refused, as a broadcast has pictures', () => {
+    const offer = offerText('whip-obs32.2.2');
+    const soundOnly = offer.slice(0, offer.indexOf('m=video')).replace(/a=group:BUNDLE .*/, 'a=group:BUNDLE 0');
+    expect(codeOf(() => publish(soundOnly))).toMatch(/^sdp\.unsupported: .*video/i);
+  });
+});
