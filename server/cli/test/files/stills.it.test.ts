@@ -162,6 +162,18 @@ describe('transparency', () => {
   });
 });
 
+it('the first bytes say what a picture is, not its ending', async () => {
+  put('photo.png', cmykJpeg([255, 0, 0, 255]));
+  put(
+    'logo.jpg',
+    pngFile(32, 32, () => [255, 0, 0]),
+  );
+  for (const name of ['photo.png', 'logo.jpg']) {
+    const { film } = await bench.upscale(name, { ending: '.png' });
+    expect(nameAt(film, 0.5, 0.5)).toBe('red');
+  }
+});
+
 it('CMYK: red ink is red', async () => {
   put('ink.jpg', cmykJpeg([255, 0, 0, 255]));
   const { film } = await bench.upscale('ink.jpg', { ending: '.png' });
