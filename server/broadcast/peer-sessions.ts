@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { RefusalReason, Refused, Metrics } from '../metrics.ts';
 import type { IceCandidate, IceParameters, IceServer, RtcStack } from '../rtc/peers.ts';
-import type { Broadcast } from './broadcast.ts';
+import type { Broadcast, Claim } from './broadcast.ts';
 import type { BroadcastRegistry } from './broadcast-registry.ts';
 import { Publisher } from './publisher.ts';
 import type {
@@ -59,11 +59,15 @@ export class PeerSessions implements SessionService {
   async #publish(broadcast: Broadcast, request: PublishRequest, sink: SessionSink): Promise<PublishReply> {
     const { rtc, addressKey } = this.#options;
     const right = { token: request.resumeToken, kind: request.tokenKind };
-    const claim = broadcast.claim(right, addressKey(request.remoteAddress));
     const session = newSessionId();
     const publisher = new Publisher(session, rtc, broadcast.clock, sink, () => this.#sessions.delete(session));
+    let claim: Claim | undefined;
     try {
-      const sdp = await publisher.peer.accept(request.sdp);
+      // Claimed once the offer is known to be acceptable: a claim may end an older session of the address.
+      const sdp = await publisher.peer.accept(request.sdp, () => {
+        claim = broadcast.claim(right, addressKey(request.remoteAddress));
+      });
+      if (claim === undefined) throw new AppError('internal', 'The peer accepted an offer without asking for a place.');
       this.#registry.refuseWhenDraining();
       this.#sessions.set(session, { role: 'publisher', broadcast, publisher });
       return { session, sdp, resumeToken: claim.attach(publisher) };
@@ -71,7 +75,7 @@ export class PeerSessions implements SessionService {
       await publisher.close();
       throw error;
     } finally {
-      claim.release();
+      claim?.release();
     }
   }
 

@@ -83,9 +83,13 @@ export interface IceParameters {
 export interface PublisherPeer {
   readonly id: string;
   readonly state: PeerState;
-  /** RFC 9429 answer to the offer, with all local candidates that are known without waiting for STUN longer than a second.
-   *  @throws AppError sdp.invalid | sdp.unsupported */
-  accept(offerSdp: string): Promise<string>;
+  /**
+   * RFC 9429 answer to the offer, with all local candidates that are known without waiting for STUN longer than a second.
+   * @param admit called once the offer has proved acceptable and before a socket is open: an offer that is refused must
+   *   take no place, because a newcomer's place may be another's; what it throws refuses the offer
+   * @throws AppError sdp.invalid | sdp.unsupported, and what `admit` throws
+   */
+  accept(offerSdp: string, admit?: () => void): Promise<string>;
   /** ICE restart: a new offer of the same session (RFC 8839 section 4.4.1.1.1). */
   restart(offerSdp: string): Promise<string>;
   /** ICE restart without an offer; the same credentials change nothing. @returns our side. @throws AppError */

@@ -94,9 +94,10 @@ export class PublisherConnection implements PublisherPeer {
     return this.#transport.state;
   }
 
-  async accept(offerSdp: string): Promise<string> {
+  async accept(offerSdp: string, admit?: () => void): Promise<string> {
     if (this.#plan !== undefined) throw new AppError('request.state', 'This publisher has already been accepted.');
     const { plan, answer } = this.#read(offerSdp);
+    admit?.();
     this.#apply(plan);
     const local = await this.#transport.accept(plan.transport);
     this.#addCandidates(plan);

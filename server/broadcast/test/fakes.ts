@@ -34,8 +34,9 @@ export class FakePublisher implements PublisherPeer {
   constructor(listener: PublisherListener) {
     this.listener = listener;
   }
-  accept = async (offer: string): Promise<string> => {
+  accept = async (offer: string, admit?: () => void): Promise<string> => {
     if (offer === 'bad') throw new Error('bad sdp');
+    admit?.();
     return 'answer';
   };
   restart = async (): Promise<string> => 'restarted';

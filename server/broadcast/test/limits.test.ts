@@ -130,6 +130,17 @@ describe('one address', () => {
     expect(await world.metrics.text()).toContain('flashvsr_refused_total{what="broadcast",why="address"} 1');
   });
 
+  it('loses no session to an offer that is refused', async () => {
+    const world = new World({ argv: ['--limits.maxBroadcastsPerAddress', '2'] });
+    const sinks = [recordingSink(), recordingSink()];
+    for (const [index, sink] of sinks.entries()) await world.offer(`n${index}`, sink);
+    for (const name of ['bad', 'n0', 'n1']) {
+      await expect(world.offer(name, recordingSink(), { sdp: 'bad' })).rejects.toThrow('bad sdp');
+    }
+    expect(sinks.map(({ states }) => states.at(-1)?.state)).toEqual(['waiting', 'waiting']);
+    expect(world.publishers.map(({ closed }) => closed)).toEqual([0, 0, 1, 1, 1]);
+  });
+
   it('cannot fill the server with offers: sessions without a picture are bounded, the busiest address loses first', async () => {
     const world = new World({ capacity: 1, argv: ['--limits.maxBroadcastsPerAddress', '1000'] });
     const honest = recordingSink();

@@ -1,4 +1,5 @@
 import { AppError } from '../../errors.ts';
+import { expectedDigests } from '../dtls/peer-certificate.ts';
 import type { RemoteTransportParameters } from '../transport-parameters.ts';
 import type { Offer, OfferedMedia } from './offer.ts';
 
@@ -25,6 +26,8 @@ export function commonTransport(offer: Offer, indices: readonly number[]): Remot
   if (transport === undefined) {
     throw new AppError('sdp.invalid', 'The offer lacks a=ice-ufrag, a=ice-pwd or a=fingerprint.');
   }
+  // DTLS would refuse weak fingerprints too, but only after the offer has taken a place.
+  expectedDigests(transport.fingerprints);
   return transport;
 }
 
