@@ -12,6 +12,8 @@ export type Refused =
   | 'viewer'
   | 'connection'
   | 'request'
+  | 'whip'
+  | 'whep'
   | 'upgrade'
   | 'websocket'
   | 'message'
@@ -46,9 +48,23 @@ const REASONS: Partial<Record<ErrorCode, RefusalReason>> = {
   'server.draining': 'draining',
 };
 
+/** The domain counts these itself, as `broadcast` or `viewer`. */
+const DOMAIN_REASONS: Partial<Record<ErrorCode, RefusalReason>> = {
+  'server.full': 'limits',
+  'engine.full': 'limits',
+  'engine.memory': 'limits',
+  'broadcast.nameTaken': 'name',
+  'broadcast.notLive': 'name',
+};
+
 /** @returns undefined for errors that refuse nothing, or that the domain counts itself (server.full, broadcast.nameTaken) */
 export function refusalReason(code: ErrorCode): RefusalReason | undefined {
   return REASONS[code];
+}
+
+/** Of a request that asks for one session: what the domain refuses is the request's refusal, too. */
+export function sessionRefusalReason(code: ErrorCode): RefusalReason | undefined {
+  return REASONS[code] ?? DOMAIN_REASONS[code];
 }
 
 const MS_BUCKETS = [0.5, 1, 2, 4, 8, 12, 16, 24, 33, 50, 75, 100, 150, 250, 500, 1000, 2500];

@@ -1,6 +1,11 @@
 /** RTP packets (RFC 3550 section 5.1) and header extensions (RFC 8285), as views on the received bytes. */
 
 export const RTP_HEADER_BYTES = 12;
+/**
+ * Each extension that is looked for costs one walk over the block. Six one-byte extensions have 40 bytes; a packet with a
+ * block beyond this is refused: it would make small media expensive.
+ */
+export const MAX_EXTENSION_BYTES = 1024;
 
 export interface RtpPacket {
   readonly marker: boolean;
@@ -28,7 +33,7 @@ export function parseRtp(data: Buffer): RtpPacket | undefined {
     const profile = data.readUInt16BE(offset);
     const length = data.readUInt16BE(offset + 2) * 4;
     offset += 4;
-    if (data.length < offset + length) return undefined;
+    if (length > MAX_EXTENSION_BYTES || data.length < offset + length) return undefined;
     twoByteExtensions = (profile & 0xfff0) === 0x1000;
     if (profile === 0xbede || twoByteExtensions) extensions = data.subarray(offset, offset + length);
     offset += length;

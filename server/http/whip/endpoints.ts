@@ -6,7 +6,7 @@ import type { SessionService } from '../../broadcast/sessions.ts';
 import type { Config } from '../../config/config.ts';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import { refusalReason, type RefusalReason, type Refused } from '../../metrics.ts';
+import { sessionRefusalReason, type RefusalReason } from '../../metrics.ts';
 import type { WatchedTracks } from '../../rtc/peers.ts';
 import { toAppError } from '../errors.ts';
 import { bearerOf } from './bearer.ts';
@@ -34,7 +34,7 @@ export interface WhipOptions {
   readonly sessions: SessionService;
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'error'>;
-  readonly onRefused: (what: Refused, why: RefusalReason) => void;
+  readonly onRefused: (front: Front, why: RefusalReason) => void;
 }
 
 /**
@@ -96,8 +96,8 @@ class WhipEndpoints {
     if (error.status >= 500 && error.status !== 503) {
       this.#options.log.error({ code: error.code, url, err: error }, 'http.error');
     }
-    const why = refusalReason(error.code);
-    if (why !== undefined) this.#options.onRefused('request', why);
+    const why = sessionRefusalReason(error.code);
+    if (why !== undefined) this.#options.onRefused(frontOf(url), why);
     return sendProblem(reply, error);
   }
 
@@ -205,7 +205,7 @@ class WhipEndpoints {
   #overflow({ code }: AppError, url: string): string | undefined {
     const { overflowUrl } = this.#options.config.http;
     if (overflowUrl === undefined || !OVERFLOW.includes(code)) return undefined;
-    return overflowUrl.replace(/\/$/, '') + url;
+    return overflowUrl.replace(/\/$/, '') + pathOf(url);
   }
 
   #addressOf(request: FastifyRequest): string {
@@ -216,6 +216,16 @@ class WhipEndpoints {
 function methodNotAllowed(reply: FastifyReply, method: string, allowed: readonly string[]): AppError {
   reply.header('Allow', allowed.join(', '));
   return new AppError('request.method', `${method} is not among ${allowed.join(', ')}.`);
+}
+
+/** Of a URL that one of the routes took, in origin or absolute form (RFC 9112 section 3.2). */
+function frontOf(url: string): Front {
+  return pathOf(url).startsWith('/whep/') ? 'whep' : 'whip';
+}
+
+/** Path and query. */
+function pathOf(url: string): string {
+  return url.replace(/^https?:\/\/[^/]*/i, '');
 }
 
 /** @throws AppError request.malformed */

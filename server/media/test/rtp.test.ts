@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { buildRtpHeader, findExtension, low32, parseRtp } from '../rtp.ts';
+import { MAX_EXTENSION_BYTES, buildRtpHeader, findExtension, low32, parseRtp } from '../rtp.ts';
 
 describe('RTP', () => {
   const fields = { marker: true, payloadType: 96, sequenceNumber: 65_535, timestamp: 2 ** 32 + 7, ssrc: 0xdeadbeef };
@@ -35,6 +35,34 @@ describe('RTP', () => {
     expect(parseRtp(Buffer.concat([header, Buffer.from([7, 7, 0, 0, 3])]))?.payload).toEqual(Buffer.from([7, 7]));
     expect(parseRtp(Buffer.concat([header, Buffer.alloc(254), Buffer.from([255])]))?.payload).toHaveLength(0);
     expect(parseRtp(Buffer.concat([header, Buffer.from([9])])), 'more padding than packet').toBeUndefined();
+  });
+
+  it('refuses header-extension bombs: blocks of 64 KiB, of padding, of empty elements, longer than the packet', () => {
+    const header = buildRtpHeader({ marker: false, payloadType: 96, sequenceNumber: 1, timestamp: 1, ssrc: 1 });
+    header[0] = 0x90;
+    const packet = (profile: number, words: number, block: Buffer) => {
+      const extension = Buffer.alloc(4);
+      extension.writeUInt16BE(profile, 0);
+      extension.writeUInt16BE(words, 2);
+      return parseRtp(Buffer.concat([header, extension, block, Buffer.of(7)]));
+    };
+    const most = MAX_EXTENSION_BYTES / 4;
+    for (const profile of [0xbede, 0x1000, 0x100f, 0x0000]) {
+      expect(packet(profile, most + 1, Buffer.alloc(4 * most + 4))).toBeUndefined();
+      expect(packet(profile, 16_000, Buffer.alloc(64_000))).toBeUndefined();
+      expect(packet(profile, 0xffff, Buffer.alloc(8))).toBeUndefined();
+    }
+    for (const [profile, fill] of [
+      [0xbede, 0x00],
+      [0xbede, 0x10],
+      [0xbede, 0xf0],
+      [0x1000, 0x00],
+      [0x1000, 0x01],
+    ] as const) {
+      const bomb = packet(profile, most, Buffer.alloc(4 * most, fill));
+      expect(bomb?.payload).toEqual(Buffer.of(7));
+      expect(bomb && findExtension(bomb, 14)).toBeUndefined();
+    }
   });
 
   it('never throws on noise', () => {

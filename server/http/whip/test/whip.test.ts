@@ -322,7 +322,7 @@ describe('5 security', () => {
     for (let request = 0; request < 10; request += 1) await whip.ask({ method: 'GET', url: '/whip/stage' });
     const response = await whip.post('/whip/stage');
     expect([response.statusCode, response.headers['retry-after']]).toEqual([429, '2']);
-    expect(whip.refused).toContain('request budget');
+    expect(whip.refused).toContain('whip budget');
     expect(whip.sessions.requests).toEqual([]);
   });
 });
