@@ -67,7 +67,7 @@ const ODD_LINES = [
 const LEFT_OUT = ['a=mid', 'a=ice-ufrag', 'a=rtcp-mux', 'a=group', 'a=fingerprint', 'a=setup', 'a=rtpmap', 'a=extmap'];
 const NUMBERS = ['0', '-1', '255', '65536', String(2 ** 31), String(2 ** 53), '9'.repeat(30)];
 
-function mutateOffer(random: Random, sdp: string): string {
+export function mutateOffer(random: Random, sdp: string): string {
   let lines = sdp.split('\r\n');
   for (let change = random.int(6); change >= 0; change -= 1) {
     const at = random.int(lines.length);

@@ -30,12 +30,13 @@ export class HonestBroadcast {
    * Counts while something runs. `share`: frames that the viewer got of those that the publisher sent meanwhile, so that a
    * busy machine, on which the publisher sends fewer, does not look like an attack.
    */
-  async during<T>(run: () => Promise<T>): Promise<{ result: T; framesPerSecond: number; share: number }> {
+  async during<T>(run: () => Promise<T>): Promise<{ result: T; framesPerSecond: number; share: number; sent: number }> {
     const [startedMs, sent, seen] = [performance.now(), this.#sent, this.#seen];
     const result = await run();
     await sleep(100);
     const seconds = (performance.now() - startedMs) / 1000;
-    return { result, framesPerSecond: (this.#seen - seen) / seconds, share: (this.#seen - seen) / (this.#sent - sent) };
+    const [due, got] = [this.#sent - sent, this.#seen - seen];
+    return { result, framesPerSecond: got / seconds, share: due === 0 ? 0 : got / due, sent: due };
   }
 
   get #sent(): number {

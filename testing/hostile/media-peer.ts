@@ -34,6 +34,8 @@ export interface HostilePacket {
   /** 16 bits; undefined: without the extension. */
   readonly transportSequence?: number;
   readonly ssrc?: number;
+  /** Replaces all header extensions: the block with its 4 byte header (RFC 8285), a multiple of 4 bytes. */
+  readonly extensionBlock?: Buffer;
 }
 
 export class HostilePublisher {
@@ -77,14 +79,16 @@ export class HostilePublisher {
 
   /** The encrypted packet, to send as often as wanted. */
   protect(payload: Uint8Array, packet: HostilePacket): Buffer {
-    const { index, timestamp = 0, marker = false, transportSequence, ssrc = this.ssrc } = packet;
+    const { index, timestamp = 0, marker = false, transportSequence, ssrc = this.ssrc, extensionBlock } = packet;
     const value = Buffer.alloc(2);
     value.writeUInt16BE((transportSequence ?? 0) & 0xffff);
     const header = buildRtpHeader(
       { marker, payloadType: this.#payloadType, sequenceNumber: index & 0xffff, timestamp, ssrc },
       transportSequence === undefined ? [] : [{ id: this.#transportSequenceId, value }],
     );
-    return this.#out.srtp.protect(header, payload, ssrc, index);
+    if (extensionBlock === undefined) return this.#out.srtp.protect(header, payload, ssrc, index);
+    header[0] = 0x90;
+    return this.#out.srtp.protect(Buffer.concat([header.subarray(0, 12), extensionBlock]), payload, ssrc, index);
   }
 
   send(payload: Uint8Array, packet: HostilePacket): Promise<void> {

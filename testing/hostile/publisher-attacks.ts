@@ -59,11 +59,11 @@ export const CONTROL = numbered('control: the same packets in order', (index) =>
 
 const jumps = (index: number) => 1000 + Math.floor(index / 2) * 14_000 + (index % 2) * 9000;
 
-/** One unit a frame time, made by `unitOf`. */
-function stream(
+/** One unit a frame time, made by `unitOf`; none sends nothing at that time. */
+export function stream(
   name: string,
   codec: 'H264' | 'VP8',
-  unitOf: (index: number) => Buffer,
+  unitOf: (index: number) => Buffer | undefined,
   timestampOf: (index: number) => number = (index) => index * 3000,
 ): PublisherAttack {
   const units = new Units();
@@ -73,6 +73,7 @@ function stream(
     perSecond: 30,
     step: (publisher, index) => {
       const unit = unitOf(index);
+      if (unit === undefined) return Promise.resolve();
       const payloads =
         codec === 'H264'
           ? packetizeH264(unit, MAX_PAYLOAD_BYTES)
