@@ -65,3 +65,23 @@ it('refuses VP9 above the limit by its size', () => {
   expect(() => decoder.decode(large)).toThrow(/640x360; at most 61440/);
   decoder.close();
 });
+
+it('follows another size with every picture, and is as new after one that is too large', () => {
+  const decoder = new Decoder({ codec: 'VP9', maxPixels: 640 * 360 });
+  const sizes = [
+    [320, 180],
+    [180, 320],
+    [640, 360],
+    [98, 54],
+  ] as const;
+  const keyframes = sizes.map(([width, height]) => makeVp9(width, height, 1)[0] as AccessUnit);
+  const [large] = makeVp9(1280, 720, 1) as [AccessUnit];
+  for (let picture = 0; picture < 40; picture += 1) {
+    if (picture % 10 === 5) expect(() => decoder.decode(large)).toThrow(/1280x720/);
+    const [width, height] = sizes[picture % 4] as (typeof sizes)[number];
+    const pictures = decoder.decode({ ...(keyframes[picture % 4] as AccessUnit), mediaTime: picture * 3000 });
+    expect(pictures.map((made) => [made.width, made.height])).toEqual([[width, height]]);
+    for (const made of pictures) made.release();
+  }
+  decoder.close();
+});

@@ -28,6 +28,20 @@ describe('VP9', () => {
     }
   });
 
+  it('skips a scalability structure: sizes that it claims reach nothing', () => {
+    // V, B and E; eight layers of 65535x65535, a group of two pictures with three references each.
+    const sizes = Buffer.alloc(4 * 8, 0xff);
+    const group = Buffer.of(0x02, 0x0c, 1, 2, 3, 0x0c, 1, 2, 3);
+    const payload = Buffer.concat([Buffer.of(0x8e, 0x01, 0xf8), sizes, group, Buffer.of(0x82, 0x49)]);
+    expect(parseVp9Descriptor(payload)?.bytes).toBe(payload.length - 2);
+    const depacketizer = new Vp9Depacketizer();
+    depacketizer.add({ payload });
+    expect(depacketizer.finish()).toEqual({ data: Buffer.of(0x82, 0x49), keyframe: true });
+    for (let cut = 3; cut < payload.length - 1; cut += 1) {
+      expect(parseVp9Descriptor(payload.subarray(0, cut)), `cut at ${cut}`).toBeUndefined();
+    }
+  });
+
   it('reads a scalability structure of 255 pictures no further than the packet', () => {
     // V and I; one layer without sizes, a picture group of 255 entries that the packet does not hold.
     const lie = Buffer.concat([Buffer.of(0x8a, 0x01, 0x08, 0xff), Buffer.alloc(40)]);

@@ -30,7 +30,9 @@ class FakeSocket extends EventEmitter {
 let socket: FakeSocket;
 afterEach(() => socket.terminate());
 
-async function watching(): Promise<{ sessions: FakeSessions; connection: ClientSocket; errors: string[] }> {
+async function watching(
+  maxMessageBytes = 1000,
+): Promise<{ sessions: FakeSessions; connection: ClientSocket; errors: string[] }> {
   socket = new FakeSocket();
   const sessions = new FakeSessions();
   const errors: string[] = [];
@@ -39,7 +41,7 @@ async function watching(): Promise<{ sessions: FakeSessions; connection: ClientS
     sessions,
     remoteAddress: '127.0.0.1',
     serverName: 'test',
-    maxMessageBytes: 1000,
+    maxMessageBytes,
     maxMessagesPerSecond: 20,
     helloTimeoutMs: 1000,
     onError: ({ code }) => errors.push(code),
@@ -107,5 +109,31 @@ describe('ping and pong frames', () => {
     expect(sessions.left).toMatchObject([{ cause: 'disconnected' }]);
     for (let more = 0; more < 100; more += 1) socket.emit(frame, Buffer.alloc(0));
     expect(errors).toHaveLength(1);
+  });
+});
+
+describe('keys that the protocol does not know', () => {
+  const emit = (text: string) => socket.emit('message', Buffer.from(text), false);
+
+  it('pollute nothing: neither the requests behind them nor other objects', async () => {
+    const { sessions } = await watching();
+    const polluting = '"waits":true,"constructor":{"prototype":{"polluted":1}}';
+    emit(`{"type":"watch","id":3,"name":"b","sdp":"offer","__proto__":{"polluted":1,"tracks":"source"},${polluting}}`);
+    emit('{"__proto__":{"type":"watch","id":4,"name":"c","sdp":"offer"}}');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(socket.sent.sort()).toEqual(['error', 'watching']);
+    expect(sessions.requests.at(-1)).toMatchObject({ name: 'b', tracks: 'page' });
+    expect(sessions.requests).toHaveLength(2);
+    expect(({} as { polluted?: number }).polluted).toBeUndefined();
+  });
+
+  it('cost one pass each: 5000 of them, known or repeated ones', async () => {
+    const { errors } = await watching(128 * 1024);
+    const many = (key: (index: number) => string) => Array.from({ length: 5000 }, (_, at) => `"${key(at)}":1`).join();
+    emit(`{"type":"ping","id":3,${many((at) => `key${at}`)}}`);
+    emit(`{"type":"ping",${many(() => 'id')}}`);
+    emit(`{"type":"watch","id":4,${many((at) => `key${at}`)}}`);
+    expect(socket.sent).toEqual(['pong', 'pong', 'error']);
+    expect(errors).toEqual(['request.malformed']);
   });
 });
