@@ -108,7 +108,7 @@ it("a viewer's line is dead for fifteen frames (media-08): it is shown again, an
   });
 
   const start = await sent(server, ssrc);
-  const before = { cut: cut.viewer.getStats(), other: other.viewer.getStats() };
+  const before = other.viewer.getStats();
   const rates: number[] = [];
   const reaches = async (viewer: NodeViewer, frames: number): Promise<void> => {
     await until(async () => {
@@ -119,20 +119,24 @@ it("a viewer's line is dead for fifteen frames (media-08): it is shown again, an
     });
   };
   link.change({ lossPercent: 100 }, { lossPercent: 100 });
-  await reaches(other.viewer, before.other.frames + 15);
+  await reaches(other.viewer, before.frames + 15);
   // A frame has at least one packet.
   await until(() => link.getStats().down.dropped >= 15);
   link.change({}, {});
   await reaches(cut.viewer, cut.viewer.getStats().frames + 30);
-  await reaches(other.viewer, before.other.frames + 60);
+  await reaches(other.viewer, before.frames + 60);
   const end = await sent(server, ssrc);
 
   const due = numbersBetween(start.next, end.next);
   expect(due.length).toBeGreaterThanOrEqual(45);
   await until(() => due.every((sequence) => received.has(sequence)));
   const after = other.viewer.getStats();
-  expect([after.packetsLost, after.framesDropped]).toEqual([before.other.packetsLost, before.other.framesDropped]);
-  expect(after.keyframes - before.other.keyframes).toBeLessThanOrEqual(1);
+  expect([after.packetsLost, after.framesDropped]).toEqual([before.packetsLost, before.framesDropped]);
+  // On a machine so slow that this took 18 s, the cut viewer may have gone to the small rendition and come back by a keyframe.
+  const times = cut.signaling.viewerStats.filter(
+    ({ rendition }, at, all) => rendition === 'low' && all[at - 1]?.rendition !== 'low',
+  );
+  expect(after.keyframes - before.keyframes).toBeLessThanOrEqual(1 + times.length);
   expect(Math.min(...rates)).toBeGreaterThanOrEqual(start.bitrateBps);
   expect(cut.signaling.states.some(({ state }) => state === 'ended')).toBe(false);
 }, 240_000);
