@@ -74,7 +74,8 @@ it('64 MB of heap with the model nano (fault-02): a broadcast runs', async () =>
   const server = await started({ nodeArgs: ['--max-old-space-size=64'], args: ['--model', 'nano'] });
   await publish(server, 'heap', await small());
   const { viewer } = await watch(server, 'heap');
-  await viewer.waitForFrames(20, 40_000);
+  // By number: how long 60 frames take is the machine's business.
+  await viewer.waitForFrames(60, 100_000);
   expect(server.exit).toBeUndefined();
 }, 120_000);
 
@@ -86,7 +87,7 @@ it('SIGTERM under three broadcasts and nine viewers (fault-02): ends within drai
     await publish(server, name, clip);
     for (let viewer = 0; viewer < 3; viewer += 1) viewers.push((await watch(server, name)).viewer);
   }
-  for (const viewer of viewers) await viewer.waitForFrames(2, 40_000);
+  for (const viewer of viewers) await viewer.waitForFrames(5, 100_000);
   server.signal('SIGTERM');
   expect(await server.endWithin(6000)).toEqual({ code: 0, signal: null });
   expect(server.log).toContain('server.stopped');
