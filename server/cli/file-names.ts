@@ -1,6 +1,7 @@
 import { readdirSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { VIDEO_ENDINGS, containerOf } from '../codec/containers.ts';
+import { STANDARD } from '../codec/standard-streams.ts';
 import { STILL_ENDINGS, stillFormatOf } from '../codec/still-format.ts';
 import { AppError } from '../errors.ts';
 import { isAddress } from './input-name.ts';
@@ -55,7 +56,7 @@ function numberIn(name: string, { before, digits, after }: Pattern): number | un
 
 /** @throws AppError file.unreadable */
 export function inputOf(input: string): Input {
-  if (isAddress(input) || input === '-' || isFile(input)) return { kind: 'file', file: input };
+  if (isAddress(input) || input === STANDARD || isFile(input)) return { kind: 'file', file: input };
   if (isFolder(input)) {
     const names = namesIn(input)
       .filter((name) => stillFormatOf(name) !== undefined && !name.startsWith('.'))
@@ -91,6 +92,7 @@ function pictures(label: string, folder: string, names: readonly string[], first
 
 /** @throws AppError file.unwritable for endings that nothing is known of, and for pictures of a film without numbers */
 export function resultOf(output: string, input: Input): Result {
+  if (output === STANDARD) return { kind: 'film', file: output };
   if (input.kind === 'pictures' && (isFolder(output) || /[/\\]$/.test(output))) {
     const names = input.files.map((file) => path.basename(file));
     const own = new Set(names);

@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { STANDARD, inputLabel } from '../codec/standard-streams.ts';
 import { AppError, type AppErrorJson } from '../errors.ts';
 import type { Progress } from './progress.ts';
 import { claimResult } from './result-pictures.ts';
@@ -73,8 +74,11 @@ async function runChild(
   signals: StopSignals,
   { program = CHILD, onChild }: IsolatedOptions,
 ): Promise<UpscaleResult> {
-  if (signals.signal !== undefined) throw stopped(job.input, signals.signal);
-  const child = fork(program, { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  if (signals.signal !== undefined) throw stopped(inputLabel(job.input), signals.signal);
+  const stdin = job.input === STANDARD ? 'inherit' : 'ignore';
+  // Films only: all words of the child go to standard error.
+  const stdout = job.target.name === STANDARD ? 'inherit' : 'ignore';
+  const child = fork(program, { execArgv: [], stdio: [stdin, stdout, 'inherit', 'ipc'] });
   let killer: NodeJS.Timeout | undefined;
   const removeStop = signals.add((signal, force) => {
     child.kill(force ? 'SIGKILL' : signal);
@@ -123,7 +127,7 @@ function answer(
       shown?.stop();
       // An answer is worth the job even when the process then dies, or was asked to stop a moment later.
       if (answered !== undefined) answered();
-      else reject(ended(job.input, code, signal, signals.signal));
+      else reject(ended(inputLabel(job.input), code, signal, signals.signal));
     });
     child.send(job, () => undefined);
   });

@@ -17,6 +17,7 @@ import {
   type BigIntStats,
 } from 'node:fs';
 import path from 'node:path';
+import { STANDARD } from '../codec/standard-streams.ts';
 import { AppError } from '../errors.ts';
 import { isAddress } from './input-name.ts';
 import { hiddenName, ResultLock } from './result-lock.ts';
@@ -118,8 +119,9 @@ export class ResultFile {
 
 /** @returns the path that the result is written to, links followed */
 function checkNames(input: string, output: string, overwrite: boolean): string {
-  const source = isAddress(input) || input === '-' ? undefined : stat(input);
-  if (source === undefined && !isAddress(input) && input !== '-') {
+  const isPath = !isAddress(input) && input !== STANDARD;
+  const source = isPath ? stat(input) : undefined;
+  if (isPath && source === undefined) {
     throw new AppError('file.unreadable', `${input} does not exist.`, { context: { file: input } });
   }
   const old = attempt(output, () => stat(output));

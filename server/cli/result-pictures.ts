@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { STANDARD } from '../codec/standard-streams.ts';
 import { inputOf, resultOf, type Input, type Result } from './file-names.ts';
 import {
   ResultFile,
@@ -27,6 +28,7 @@ export interface ClaimedResult {
 /** Everything about the names is checked here, before any work. @throws AppError file.unreadable | file.unwritable */
 export function claimResult(inputName: string, output: string, options: ResultOptions): ClaimedResult {
   const input = inputOf(inputName);
+  if (output === STANDARD) return { part: STANDARD, publish: () => undefined, discard: () => undefined };
   // A folder or the input itself as the result gets its own sentence; a wrong ending is said after that.
   if (input.kind === 'file') ResultFile.check(inputName, output, options.overwrite);
   const result = resultOf(output, input);

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { STANDARD } from '../codec/standard-streams.ts';
 import { AppError } from '../errors.ts';
 import type { FromUpscaleChild, UpscaleJobMessage } from './isolated-upscale.ts';
 import { upscaleInto } from './upscale-file.ts';
@@ -13,7 +14,7 @@ const end = (message: FromUpscaleChild): void => void process.send?.(message, ()
 process.once('message', ({ input, target, options }: UpscaleJobMessage) => {
   // The parent was killed: what it cannot remove any more is removed here.
   process.once('disconnect', () => {
-    rmSync(target.part, { recursive: true, force: true });
+    if (target.name !== STANDARD) rmSync(target.part, { recursive: true, force: true });
     process.exit(1);
   });
   void upscaleInto(input, target, {

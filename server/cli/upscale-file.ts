@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import type { FileCodec } from '../codec/containers.ts';
+import type { FileCodec, StreamFormat } from '../codec/containers.ts';
 import type { FilmWriter } from '../codec/film-writer.ts';
 import { PictureSequence, picturesBySize } from '../codec/picture-sequence.ts';
 import { PictureWriter } from '../codec/picture-writer.ts';
@@ -24,6 +24,8 @@ export interface UpscaleOptions {
   readonly preset: string;
   /** Absent: what the result's ending and size ask for. */
   readonly codec?: FileCodec | undefined;
+  /** Of a result that is standard output; absent: matroska. */
+  readonly format?: StreamFormat | undefined;
   /** False: the result is silent; absent: true. */
   readonly sound?: boolean | undefined;
   /** Frames a second of pictures that become a film; absent: 25. */
@@ -54,7 +56,7 @@ export interface UpscaleResult {
 export interface UpscaleTarget {
   /** The result's name as the user gave it: for messages, and for the format that its ending names. */
   readonly name: string;
-  /** A file, for pictures a folder, that exists already; the caller renames or removes it. */
+  /** A file, for pictures a folder, that exists already; the caller renames or removes it. `-`: standard output. */
   readonly part: string;
 }
 
@@ -205,6 +207,7 @@ class Run {
           threads: availableParallelism(),
           codec: this.#options.codec,
           sound: this.#options.sound ?? true,
+          streamFormat: this.#options.format,
         });
     }
   }

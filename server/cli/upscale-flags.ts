@@ -1,7 +1,13 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Option, type Command } from 'commander';
-import { FILE_CODECS, type FileCodec } from '../codec/containers.ts';
+import {
+  DEFAULT_STREAM_FORMAT,
+  FILE_CODECS,
+  STREAM_FORMATS,
+  type FileCodec,
+  type StreamFormat,
+} from '../codec/containers.ts';
 import { PRESETS } from '../codec/file-encoder.ts';
 import { configSchema, type Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
@@ -17,6 +23,7 @@ interface Flags {
   readonly crf: string;
   readonly preset: string;
   readonly codec?: FileCodec;
+  readonly format?: StreamFormat;
   readonly audio: boolean;
   readonly rate: string;
   readonly trim?: string;
@@ -51,6 +58,11 @@ export function addUpscaleFlags(command: Command): Command {
     .option('--keep-interlaced', 'of resize: scale the fields of interlaced video apart (default: deinterlace)')
     .optionsGroup('Result:')
     .addOption(new Option('--codec <codec>', `of a film (default: ${AUTO_CODEC})`).choices(FILE_CODECS))
+    .addOption(
+      new Option('--format <format>', `of standard output, - (default: ${DEFAULT_STREAM_FORMAT})`).choices(
+        Object.keys(STREAM_FORMATS),
+      ),
+    )
     .option('--crf <quality>', '0 lossless, 18 close to the pictures of the model, 51 smallest', '18')
     .addOption(new Option('--preset <preset>', `speed against size, ${presets}`).choices(PRESETS).default('fast'))
     .option('--no-audio', 'leave the sound out (default: keep it)')
@@ -65,6 +77,7 @@ export function upscaleOptions(command: Command): UpscaleOptions {
     crf: number('crf', flags.crf, 0, 51),
     preset: flags.preset,
     codec: flags.codec,
+    format: flags.format,
     sound: flags.audio,
     rate: number('rate', flags.rate, 0.1, 1000),
     trim: flags.trim === undefined ? undefined : trimOf(flags.trim),

@@ -25,6 +25,8 @@ export interface Container {
   /** Fonts and other files. */
   readonly attachments: boolean;
   readonly chapters: 'matroska' | 'mp4' | undefined;
+  /** The muxer's options for an output that cannot go back. */
+  readonly streamOptions?: Readonly<Record<string, string>>;
 }
 
 const set = (...names: string[]): ReadonlySet<string> => new Set(names.flatMap((line) => line.split(' ')));
@@ -105,6 +107,29 @@ const BY_ENDING: Readonly<Record<string, Container>> = {
   '.mts': TS,
   '.m2ts': TS,
 };
+
+/** NUT has no limits of its own; these have a tag that its demuxer knows. */
+const NUT: Container = {
+  ...MATROSKA,
+  muxer: 'nut',
+  sound: set('aac mp3 mp2 ac3 dts opus vorbis flac pcm_u8 pcm_alaw pcm_mulaw', ...PCM),
+  subtitles: set('ass ssa dvd_subtitle dvb_subtitle'),
+  text: undefined,
+  cover: undefined,
+  attachments: false,
+  chapters: undefined,
+};
+
+/** Of a result that is a stream: containers that are written from front to end, by the names that libav gives them. */
+export const STREAM_FORMATS = {
+  matroska: MATROSKA,
+  mpegts: TS,
+  nut: NUT,
+  // In fragments, each with its own index; the header waits for the first one, which knows what ac3 and edit lists need.
+  mp4: { ...MP4, streamOptions: { movflags: 'frag_keyframe+delay_moov+default_base_moof' } },
+} as const satisfies Readonly<Record<string, Container>>;
+export type StreamFormat = keyof typeof STREAM_FORMATS;
+export const DEFAULT_STREAM_FORMAT: StreamFormat = 'matroska';
 
 export const VIDEO_ENDINGS: readonly string[] = Object.keys(BY_ENDING);
 

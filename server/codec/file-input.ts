@@ -9,6 +9,7 @@ import {
 import { Codec, CodecContext, FormatContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { libavMessage } from './native.ts';
+import { STANDARD, inputLabel } from './standard-streams.ts';
 import { stillDemuxer } from './still-input.ts';
 import { liesOnSide, stillOrientation, type Orientation } from './still-orientation.ts';
 import { MAX_FILE_PIXELS, allowedDecoder, boundDecoder, inputOptions, protocolsFor } from './untrusted.ts';
@@ -44,24 +45,26 @@ export function isStillFormat({ iformat }: FormatContext): boolean {
 }
 
 /**
- * @param file a path, or an http or https address; formats, codecs and protocols by allow-list (untrusted.ts)
+ * @param name a path, an http or https address, or `-` for standard input; formats, codecs and protocols by allow-list (untrusted.ts)
  * @throws AppError file.unreadable with FFmpeg's reason
  */
-export async function openFileInput(file: string, threads: number): Promise<FileInput> {
-  const protocols = protocolsFor(file);
+export async function openFileInput(name: string, threads: number): Promise<FileInput> {
+  const file = inputLabel(name);
+  const protocols = protocolsFor(name);
   if (protocols === undefined) throw unreadable(file, 'only files and http or https addresses are read');
   const format = new FormatContext();
   const options = inputOptions(protocols);
   // As an address, so that a colon in a name is no protocol.
-  const url = protocols.includes('file') ? `file:${path.resolve(file)}` : file;
-  const still = protocols.includes('file') ? stillDemuxer(path.resolve(file)) : null;
+  const isFile = protocols.includes('file');
+  const url = name === STANDARD ? 'pipe:0' : isFile ? `file:${path.resolve(name)}` : name;
+  const still = isFile ? stillDemuxer(path.resolve(name)) : null;
   const opened = await format.openInput(url, still, options);
   options.free();
   if (opened === AVERROR_EINVAL) throw unreadable(file, 'its format is not one of the allowed ones, or it is damaged');
   if (opened < 0) throw unreadable(file, libavMessage(opened));
   try {
     const found = await format.findStreamInfo(null);
-    if (found < 0) throw unreadable(file, libavMessage(found));
+    if (found < 0) throw unreadable(file, indexReason(name, format) ?? libavMessage(found));
     const video = videoStream(file, format);
     const orientation = protocols.includes('file') && isStillFormat(format) ? stillOrientation(path.resolve(file)) : 1;
     return { format, video, decoder: openDecoder(file, video, threads), orientation };
@@ -126,6 +129,12 @@ export function videoInfo({ format, video, orientation }: Omit<FileInput, 'decod
     framesPerSecond,
     estimatedFrames: estimated > 0 ? estimated : undefined,
   };
+}
+
+/** A pipe does not go back: of an MP4 or MOV with its index at the end no picture can be found. */
+export function indexReason(name: string, { iformat }: FormatContext): string | undefined {
+  if (name !== STANDARD || iformat?.name?.startsWith('mov') !== true) return undefined;
+  return 'an MP4 or MOV comes through a pipe only with its index in front (ffmpeg -movflags +faststart makes one); give the name of the file';
 }
 
 export function unreadable(file: string, reason: string): AppError {

@@ -1,4 +1,5 @@
 import { Dictionary, type CodecContext } from 'node-av/lib';
+import { STANDARD } from './standard-streams.ts';
 
 /**
  * What a file from a stranger may make FFmpeg do. It holds some 350 demuxers and 500 decoders, many of them old and rarely read by
@@ -87,8 +88,9 @@ export const MAX_FILE_PIXELS = 8192 * 4352;
 /** Each holds its own frames. */
 export const MAX_DECODER_THREADS = 16;
 
-/** `file` for paths, the protocols of the web for addresses of it. Others (`concat:`, `data:`, `pipe:`, `rtmp:`, ...) are refused. */
+/** `file` for paths, `pipe` for standard input, the protocols of the web for addresses of it. Others (`concat:`, `data:`, `pipe:`, `rtmp:`, ...) are refused. */
 export function protocolsFor(input: string): readonly string[] | undefined {
+  if (input === STANDARD) return ['pipe'];
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(input)?.[1]?.toLowerCase();
   if (scheme === undefined) return ['file'];
   return scheme === 'http' || scheme === 'https' ? ['http', 'https', 'tcp', 'tls'] : undefined;

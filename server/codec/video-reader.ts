@@ -10,10 +10,19 @@ import {
   AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants';
 import { Frame, Packet, type CodecContext, type Dictionary, type FormatContext, type Stream } from 'node-av/lib';
-import { isStillFormat, openFileInput, unreadable, videoInfo, type FileInput, type VideoInfo } from './file-input.ts';
+import {
+  indexReason,
+  isStillFormat,
+  openFileInput,
+  unreadable,
+  videoInfo,
+  type FileInput,
+  type VideoInfo,
+} from './file-input.ts';
 import { FilePictures, type PictureItem, type PictureLook, type PictureOptions } from './file-pictures.ts';
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
+import { inputLabel } from './standard-streams.ts';
 import { countChapters } from './tracks/chapters.ts';
 import { protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
@@ -71,6 +80,7 @@ export class VideoReader implements FilmSource {
   damagedPackets = 0;
   /** What the user should know about how the file was read; complete when read() has ended. */
   readonly notices: string[] = [];
+  readonly #name: string;
   readonly #format: FormatContext;
   readonly #decoder: CodecContext;
   readonly #timeline: FileTimeline;
@@ -87,9 +97,11 @@ export class VideoReader implements FilmSource {
   #repeatedUntil = -1n;
   #closed = false;
 
-  private constructor(file: string, input: FileInput, options: PictureOptions) {
+  private constructor(name: string, input: FileInput, options: PictureOptions) {
     const { format, video, decoder } = input;
+    const file = inputLabel(name);
     this.file = file;
+    this.#name = name;
     this.video = video;
     this.#format = format;
     this.#decoder = decoder;
@@ -104,7 +116,7 @@ export class VideoReader implements FilmSource {
   }
 
   /**
-   * @param file a path, or an http or https address; formats, codecs and protocols by allow-list (untrusted.ts)
+   * @param file a path, an http or https address, or `-` for standard input; formats, codecs and protocols by allow-list (untrusted.ts)
    * @throws AppError file.unreadable with FFmpeg's reason
    */
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
@@ -256,8 +268,10 @@ export class VideoReader implements FilmSource {
 
   #onEnd(code: number): void {
     const isAddress = /^https?:/i.test(this.file);
-    if (code !== AVERROR_EOF && (code !== AVERROR_INVALIDDATA || this.#decoded === 0))
-      throw unreadable(this.file, `reading stopped in the middle (${libavMessage(code)})`);
+    if (code !== AVERROR_EOF && (code !== AVERROR_INVALIDDATA || this.#decoded === 0)) {
+      const reason = this.#decoded === 0 ? indexReason(this.#name, this.#format) : undefined;
+      throw unreadable(this.file, reason ?? `reading stopped in the middle (${libavMessage(code)})`);
+    }
     const missing = this.#missingSeconds();
     if (code === AVERROR_EOF && missing === 0) return;
     const reason = missing > 0 ? `its last ${missing.toFixed(1)} s are missing` : 'it is damaged from there on';

@@ -1,14 +1,23 @@
 import path from 'node:path';
-import { AVERROR_EAGAIN, AVERROR_EOF, AVFMT_GLOBALHEADER, AV_CODEC_ID_HEVC } from 'node-av/constants';
-import { FormatContext, Packet, Rational, type CodecContext, type Stream } from 'node-av/lib';
+import { AVERROR_EAGAIN, AVERROR_EOF, AVERROR_EPIPE, AVFMT_GLOBALHEADER, AV_CODEC_ID_HEVC } from 'node-av/constants';
+import { Dictionary, FormatContext, Packet, Rational, type CodecContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import type { Picture } from '../media/picture.ts';
-import { VIDEO_ENDINGS, containerOf, type Container, type FileCodec } from './containers.ts';
+import {
+  DEFAULT_STREAM_FORMAT,
+  STREAM_FORMATS,
+  VIDEO_ENDINGS,
+  containerOf,
+  type Container,
+  type FileCodec,
+  type StreamFormat,
+} from './containers.ts';
 import { describeStream } from './encoder-look.ts';
 import { chooseCodec, openFileEncoder } from './file-encoder.ts';
 import type { FilmWriter } from './film-writer.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check, libavMessage } from './native.ts';
+import { STANDARD, outputLabel } from './standard-streams.ts';
 import { keptMetadata } from './tracks/metadata.ts';
 import { Tracks } from './tracks/tracks.ts';
 import type { FilmSource } from './video-reader.ts';
@@ -24,12 +33,14 @@ export interface VideoWriterOptions {
   readonly codec?: FileCodec | undefined;
   /** False: the result is silent. */
   readonly sound: boolean;
+  /** Of standard output, which has no ending; absent: DEFAULT_STREAM_FORMAT. */
+  readonly streamFormat?: StreamFormat | undefined;
 }
 
 export interface WriteTarget {
-  /** The result's name as the user gave it: its ending chooses the format, and messages name it. */
+  /** The result's name as the user gave it: its ending chooses the format, and messages name it. `-` is standard output. */
   readonly name: string;
-  /** The file that is written. */
+  /** The file that is written; not used for standard output. */
   readonly part: string;
 }
 
@@ -81,14 +92,17 @@ export class VideoWriter implements FilmWriter {
 
   /** @throws AppError file.unwritable with the reason and what to do; config.invalid for a codec that the container lacks */
   static async open(target: WriteTarget, source: FilmSource, options: VideoWriterOptions): Promise<VideoWriter> {
-    const file = target.name;
-    const container = containerFor(file);
-    const ending = path.extname(file);
+    const file = outputLabel(target.name);
+    const isStream = target.name === STANDARD;
+    const streamFormat = options.streamFormat ?? DEFAULT_STREAM_FORMAT;
+    const container = isStream ? STREAM_FORMATS[streamFormat] : containerFor(file);
+    const ending = isStream ? streamFormat : path.extname(file);
     const { framesPerSecond } = source.info;
     const { codec, notice } = chooseCodec(options.codec, container, ending, { ...options, framesPerSecond });
     const format = new FormatContext();
     // A path from the root: libav would take a colon in a relative one for a protocol.
-    const allocated = format.allocOutputContext2(null, container.muxer, path.resolve(target.part));
+    const url = isStream ? 'pipe:1' : path.resolve(target.part);
+    const allocated = format.allocOutputContext2(null, container.muxer, url);
     check(allocated, `Opening the ${container.muxer} format`, 'internal');
     const globalHeader = format.oformat?.hasFlags(AVFMT_GLOBALHEADER) === true;
     let encoder: CodecContext | undefined;
@@ -108,7 +122,7 @@ export class VideoWriter implements FilmWriter {
       tracks = new Tracks(format, container, source, { ...options, ending, globalHeader });
       const metadata = keptMetadata(source.metadata);
       if (metadata !== undefined) format.metadata = metadata;
-      await writeHeader(file, format, tracks);
+      await writeHeader(file, format, tracks, isStream ? container.streamOptions : undefined);
       const notices = [...(notice === undefined ? [] : [notice]), ...tracks.notices];
       return new VideoWriter(file, source, format, encoder, { video, tracks, notices });
     } catch (error) {
@@ -184,6 +198,7 @@ export class VideoWriter implements FilmWriter {
   readonly #write = (packet: Packet): Promise<number> => this.#format.interleavedWriteFrame(packet);
 
   #check(code: number): void {
+    if (code === AVERROR_EPIPE) throw readerGone(this.file);
     if (code < 0) throw unwritable(this.file, libavMessage(code));
   }
 
@@ -224,16 +239,32 @@ function addVideo(format: FormatContext, encoder: CodecContext, source: FilmSour
   return video;
 }
 
-async function writeHeader(file: string, format: FormatContext, tracks: Tracks): Promise<void> {
+async function writeHeader(
+  file: string,
+  format: FormatContext,
+  tracks: Tracks,
+  options: Container['streamOptions'],
+): Promise<void> {
   const opened = await format.openOutput();
   if (opened < 0) throw unwritable(file, libavMessage(opened));
-  const written = await format.writeHeader(null);
+  const dictionary = options === undefined ? null : Dictionary.fromObject(options);
+  const written = await format.writeHeader(dictionary);
+  dictionary?.free();
+  if (written === AVERROR_EPIPE) throw readerGone(file);
   if (written < 0) {
     const name = format.oformat?.name ?? 'the format';
     throw unwritable(file, `${name} does not take these streams (${libavMessage(written)}); try .mkv`);
   }
   const begun = await tracks.begin((packet) => format.interleavedWriteFrame(packet));
   if (begun < 0) throw unwritable(file, libavMessage(begun));
+}
+
+/** The program behind the pipe ended, or closed it: `| head`, a player that was closed. */
+function readerGone(file: string): AppError {
+  return new AppError('file.unwritable', `${file} was closed by the program that reads it; the result is incomplete.`, {
+    context: { file },
+    remedy: 'Let that program read to the end, or give the name of a file as the result.',
+  });
 }
 
 function unwritable(file: string, reason: string): AppError {
