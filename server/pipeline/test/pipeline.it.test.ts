@@ -110,7 +110,14 @@ it.each(['H264', 'VP8'] as const)('turns %s access units into four times larger 
   await feedInTurn(pipeline, recorder, units, 3);
   expect(recorder.errors).toEqual([]);
   expect(recorder.formats).toEqual([
-    { sourceWidth: 320, sourceHeight: 180, outputWidth: 1280, outputHeight: 720, presentationDelayMs: 10 },
+    {
+      sourceWidth: 320,
+      sourceHeight: 180,
+      outputWidth: 1280,
+      outputHeight: 720,
+      presentationDelayMs: 10,
+      reorderDelayMs: 0,
+    },
   ]);
   for (const [resultCodec, rendition, width] of [
     ['H264', 'full', 1280],
