@@ -71,7 +71,11 @@ function offer(direction: 'sendonly' | 'recvonly', sections: readonly Section[])
   for (const { mid, stopped, ssrc } of sections) {
     lines.push(`m=video ${stopped === true ? 0 : 9} UDP/TLS/RTP/SAVPF 96 97`, 'c=IN IP4 0.0.0.0', `a=mid:${mid}`);
     lines.push(`a=${stopped === true ? 'inactive' : direction}`, 'a=rtcp-mux', 'a=ice-ufrag:abcd');
-    lines.push(`a=ice-pwd:${'p'.repeat(24)}`, 'a=fingerprint:sha-256 AA', 'a=setup:actpass');
+    lines.push(
+      `a=ice-pwd:${'p'.repeat(24)}`,
+      `a=fingerprint:sha-256 ${Array(32).fill('AA').join(':')}`,
+      'a=setup:actpass',
+    );
     lines.push('a=rtpmap:96 VP8/90000', 'a=rtcp-fb:96 nack', 'a=rtpmap:97 rtx/90000', 'a=fmtp:97 apt=96');
     if (ssrc !== undefined) lines.push(`a=ssrc:${ssrc} cname:x`);
   }
