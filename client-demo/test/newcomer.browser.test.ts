@@ -239,12 +239,12 @@ describe('camera and microphone', () => {
     await page.getByRole('button', { name: 'Unmute', exact: true }).click();
     await notice(page).getByText('Use headphones to listen here.').waitFor();
     await page.getByRole('button', { name: 'Mute microphone' }).click();
-    expect((await captured('audio'))?.enabled).toBe(false);
+    await until(async () => (await captured('audio'))?.enabled === false);
     await page.getByRole('button', { name: 'Unmute microphone' }).click();
-    expect((await captured('audio'))?.enabled).toBe(true);
+    await until(async () => (await captured('audio'))?.enabled === true);
 
     await page.getByRole('button', { name: 'Pause camera' }).click();
-    expect((await captured('video'))?.state).toBe('ended');
+    await until(async () => (await captured('video'))?.state === 'ended');
     await overlay(watcher.page).getByText('No video is arriving from the broadcaster.').waitFor();
     await page.getByRole('button', { name: 'Resume camera' }).click();
     await Promise.all([moving(page), moving(watcher.page)]);

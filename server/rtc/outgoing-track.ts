@@ -151,6 +151,7 @@ export class OutgoingTrack {
       codecs: [...this.#plan.payloadTypes.keys()],
       ssrc: this.ssrc,
       packets,
+      nextSequence: this.#stream.next & 0xffff,
       pending: this.pending,
       fractionLost,
       roundTripMs,

@@ -1,6 +1,8 @@
 import {
   GenericNack,
   RTCRtpTransceiver,
+  ReceiverEstimatedMaxBitrate,
+  RtcpPayloadSpecificFeedback,
   RtcpTransportLayerFeedback,
   type RTCPeerConnection,
   type RtpPacket,
@@ -9,7 +11,15 @@ import { FrameAssembler } from '../../server/media/assembler.ts';
 import { JitterBuffer } from '../../server/media/jitter-buffer.ts';
 import { Unwrapper } from '../../server/media/sequence.ts';
 import type { AccessUnit } from '../../server/media/types.ts';
-import { connected, createPeer, negotiate, videoCodec, type PeerNetwork, type Signal } from './werift-loopback.ts';
+import {
+  connected,
+  createPeer,
+  enlargeReceiveBuffers,
+  negotiate,
+  videoCodec,
+  type PeerNetwork,
+  type Signal,
+} from './werift-loopback.ts';
 
 export interface ViewedFrame {
   readonly codec: 'H264' | 'VP8';
@@ -29,6 +39,10 @@ export interface NodeViewerOptions extends PeerNetwork {
   readonly audio?: boolean;
   readonly onFrame?: (frame: ViewedFrame, track: 'result' | 'source') => void;
   readonly onAudioPacket?: (sequenceNumber: number, timestamp: number, receivedAtMs: number) => void;
+  /** Every packet of the result as it arrives, retransmitted ones under their first numbers. */
+  readonly onResultPacket?: (sequenceNumber: number, ssrc: number) => void;
+  /** Between two requests for a keyframe; 500 by default. */
+  readonly pictureLossIntervalMs?: number;
   /** How long a missing packet is waited for. */
   readonly jitterMs?: number;
   /** Simulated loss of incoming datagrams, percent; lost packets are asked for again. */
@@ -72,7 +86,7 @@ export class NodeViewer {
   #bytes = 0;
   #startedAtMs = 0;
   #joinMs: number | undefined;
-  #pictureLossAtUs = 0;
+  #pictureLossAtUs = -Infinity;
   #newestSequence: number | undefined;
   #resultSsrc = 0;
 
@@ -104,6 +118,7 @@ export class NodeViewer {
     this.#startedAtMs = performance.now();
     await negotiate(this.#peer, signal);
     await connected(this.#peer);
+    enlargeReceiveBuffers(this.#peer);
   }
 
   /** @throws if fewer than `count` frames of the result arrive in time */
@@ -140,6 +155,17 @@ export class NodeViewer {
     void transceiver.dtlsTransport.sendRtcp([new RtcpTransportLayerFeedback({ feedback })]);
   }
 
+  /** REMB, as a browser says what its line takes; without it the viewer has no say in the shared bit rate. */
+  sayEstimate(bitrateBps: number): void {
+    const [transceiver] = this.#peer.getTransceivers();
+    if (transceiver === undefined || this.#resultSsrc === 0) return;
+    const brExp = Math.max(0, Math.ceil(Math.log2(bitrateBps / 2 ** 18)));
+    const brMantissa = Math.floor(bitrateBps / 2 ** brExp);
+    const ssrcFeedbacks = [this.#resultSsrc];
+    const feedback = new ReceiverEstimatedMaxBitrate({ senderSsrc: 1, ssrcNum: 1, brExp, brMantissa, ssrcFeedbacks });
+    void transceiver.dtlsTransport.sendRtcp([new RtcpPayloadSpecificFeedback({ feedback })]);
+  }
+
   async stop(): Promise<void> {
     await this.#peer.close();
   }
@@ -160,6 +186,7 @@ export class NodeViewer {
         if (track === 'result') {
           this.#newestSequence = packet.header.sequenceNumber;
           this.#resultSsrc = packet.header.ssrc;
+          this.#options.onResultPacket?.(packet.header.sequenceNumber, packet.header.ssrc);
         }
         this.#onPacket(transceiver, receiving, packet);
       });
@@ -211,7 +238,8 @@ export class NodeViewer {
   }
 
   #requestKeyframe(transceiver: RTCRtpTransceiver, ssrc: number | undefined): void {
-    if (ssrc === undefined || nowUs() - this.#pictureLossAtUs < 500_000) return;
+    const intervalUs = (this.#options.pictureLossIntervalMs ?? 500) * 1000;
+    if (ssrc === undefined || nowUs() - this.#pictureLossAtUs < intervalUs) return;
     this.#pictureLossAtUs = nowUs();
     void transceiver.receiver.sendRtcpPLI(ssrc);
   }

@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 import { PROTOCOL_VERSION, type ServerMessage } from '../../server/signaling/protocol.ts';
-import type { BroadcastStats, SessionState } from '../../server/broadcast/statistics.ts';
+import type { BroadcastStats, SessionState, ViewerSessionStats } from '../../server/broadcast/statistics.ts';
 
 type Reply<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>;
 
@@ -18,6 +18,8 @@ export class SignalingClient {
   readonly states: { readonly session: string; readonly state: SessionState; readonly code: string | undefined }[] = [];
   /** The newest statistics of each session. */
   readonly stats = new Map<string, BroadcastStats>();
+  /** Of sessions that watch, all of them in order. */
+  readonly viewerStats: ViewerSessionStats[] = [];
   readonly #socket: WebSocket;
   readonly #waiting = new Map<number, { resolve: (message: ServerMessage) => void; reject: (error: Error) => void }>();
   #nextId = 1;
@@ -98,6 +100,7 @@ export class SignalingClient {
       this.states.push({ session: message.session, state: message.state, code: message.error?.code });
     } else if (message.type === 'stats') {
       this.stats.set(message.session, message.broadcast);
+      if (message.viewer !== undefined) this.viewerStats.push(message.viewer);
     }
     if (!('re' in message) || message.re === undefined) return;
     this.#waiting.get(message.re)?.resolve(message);

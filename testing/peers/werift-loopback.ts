@@ -64,6 +64,23 @@ export function createPeer(
   return new RTCPeerConnection(config);
 }
 
+/** In Linux at most net.core.rmem_max; half a second of a busy test process fills the default with a few Mbit/s. */
+const RECEIVE_BUFFER_BYTES = 4 << 20;
+
+/** werift opens its sockets with the system's default buffers and has no option for them. */
+export function enlargeReceiveBuffers(peer: RTCPeerConnection): void {
+  interface Opened {
+    readonly protocols?: readonly {
+      readonly transport?: { readonly socket?: { setRecvBufferSize?(bytes: number): void } };
+    }[];
+  }
+  for (const { connection } of peer.iceTransports) {
+    for (const { transport } of (connection as unknown as Opened).protocols ?? []) {
+      transport?.socket?.setRecvBufferSize?.(RECEIVE_BUFFER_BYTES);
+    }
+  }
+}
+
 /** Offer with all candidates -> signal -> answer. */
 export async function negotiate(peer: RTCPeerConnection, signal: Signal): Promise<void> {
   await peer.setLocalDescription(await peer.createOffer());

@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClip, type Clip } from '../../testing/clip.ts';
 import { plainOffer } from '../../testing/hostile/offers.ts';
 import { NodePublisher } from '../../testing/peers/node-publisher.ts';
@@ -88,6 +88,41 @@ it('fake offers of one address on six sockets, renewed without end, hold no plac
   await Promise.all(hogs);
   // 39 of 39 attempts in a minute were refused before.
   expect(outcomes).toEqual(['live', 'live']);
+});
+
+describe('offers that cannot be taken push out no session of their address', () => {
+  const WEAK = plainOffer().replace(/^a=fingerprint:.*$/m, `a=fingerprint:sha-1 ${'AB:'.repeat(19)}AB`);
+  const refused: readonly (readonly [string, string, string, number])[] = [
+    ['no SDP', 'v=1', 'sdp.invalid', 400],
+    ['an offer to watch', plainOffer({ kind: 'watch' }), 'sdp.unsupported', 422],
+    ['a short ICE password', plainOffer({ password: 'short' }), 'sdp.invalid', 400],
+    ['a fingerprint of SHA-1', WEAK, 'sdp.invalid', 400],
+    ['repeated payload types', plainOffer({ formats: '96 96' }), 'sdp.invalid', 400],
+  ];
+  const alive = (owner: SignalingClient, session: string) =>
+    owner.request({ type: 'candidate', session, candidate: { candidate: '' } }, 'ok');
+
+  it('over the WebSocket and over WHIP; one that can be taken does', async () => {
+    const server = await start('--limits.maxBroadcastsPerAddress', '1');
+    const owner = await client(server);
+    const { session } = await owner.publish('first', plainOffer());
+    const other = await client(server);
+    for (const [what, sdp, code, status] of refused) {
+      await expect(other.publish('second', sdp), what).rejects.toMatchObject({ code });
+      const headers = { 'content-type': 'application/sdp' };
+      const response = await fetch(`${server.url}/whip/second`, { method: 'POST', headers, body: sdp });
+      expect([what, response.status, ((await response.json()) as { code: string }).code]).toEqual([what, status, code]);
+      await alive(owner, session);
+    }
+    const headers = { 'content-type': 'application/sdp' };
+    const taken = await fetch(`${server.url}/whip/second`, { method: 'POST', headers, body: plainOffer() });
+    expect(taken.status).toBe(201);
+    await expect(alive(owner, session)).rejects.toMatchObject({ code: 'request.unknownSession' });
+    const { session: third } = await other.publish('third', plainOffer());
+    await alive(other, third);
+    const gone = await fetch(new URL(taken.headers.get('location') ?? '', server.url), { method: 'DELETE' });
+    expect(gone.status).toBe(404);
+  });
 });
 
 it('a connected publisher without pictures holds no place and is ended with a reason', async () => {
