@@ -66,9 +66,9 @@ describe('the first screen', () => {
       320, 1280,
     ]);
     await page.getByRole('slider', { name: 'Divider' }).press('ArrowRight');
-    expect(await page.locator('.pictures').getAttribute('style')).toContain('50.5%');
-    expect(await fitsWidth(page)).toBe(true);
-    expect(await faults(page)).toEqual([]);
+    await expect.poll(() => page.locator('.pictures').getAttribute('style')).toContain('50.5%');
+    await expect.poll(() => fitsWidth(page)).toBe(true);
+    await expect.poll(() => faults(page)).toEqual([]);
 
     await page.evaluate(() => {
       const seen: string[] = [];
@@ -91,12 +91,12 @@ describe('the first screen', () => {
     await page.getByRole('button', { name: 'See it on a sample' }).click();
     await moving(page);
     await page.locator('#stats').waitFor();
-    expect(await page.evaluate(() => (window as unknown as { seen: string[] }).seen)).toEqual([]);
+    await expect.poll(() => page.evaluate(() => (window as unknown as { seen: string[] }).seen)).toEqual([]);
     await page.getByText('Only this computer can open this link.').waitFor();
-    expect(await page.title()).toMatch(/^Live: /);
+    await expect.poll(() => page.title()).toMatch(/^Live: /);
     await page.getByText('All figures').click();
-    expect(await faults(page)).toEqual([]);
-    expect(await fitsWidth(page)).toBe(true);
+    await expect.poll(() => faults(page)).toEqual([]);
+    await expect.poll(() => fitsWidth(page)).toBe(true);
 
     // The names of the sizes stand in the picture, and the lens below it: a finger would cover what it inspects.
     const [picture, tag] = [await box(page, '.pictures'), await box(page, '.tag-result')];
@@ -120,7 +120,7 @@ describe('the first screen', () => {
     await page.getByLabel('Channel name').press('Enter');
     await page.waitForFunction(() => document.activeElement?.id === 'start');
     await page.getByRole('button', { name: 'Stop' }).waitFor();
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe('start');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe('start');
   });
 });
 
@@ -130,10 +130,10 @@ describe('a viewer', () => {
     await goLive(studio.page, 'Camera', 'player');
     const { page, errors } = await open(`${app.url}/watch/player`);
     await moving(page);
-    expect(await page.getByRole('radio', { name: 'Result' }).isChecked()).toBe(true);
+    await expect.poll(() => page.getByRole('radio', { name: 'Result' }).isChecked()).toBe(true);
     expect((await box(page, '.stage')).width).toBeGreaterThan(1100);
-    expect(await page.title()).toBe('Live: player · FlashVSR Live');
-    expect(await faults(page)).toEqual([]);
+    await expect.poll(() => page.title()).toBe('Live: player · FlashVSR Live');
+    await expect.poll(() => faults(page)).toEqual([]);
 
     const result = page.locator('.picture-result video');
     const state = () =>
@@ -144,9 +144,9 @@ describe('a viewer', () => {
       }));
     await page.getByRole('button', { name: 'Unmute' }).waitFor();
     await page.keyboard.press('m');
-    expect(await state()).toEqual({ muted: false, volume: 100, paused: false });
+    await expect.poll(() => state()).toEqual({ muted: false, volume: 100, paused: false });
     await page.keyboard.press(' ');
-    expect((await state()).paused).toBe(true);
+    await expect.poll(async () => (await state()).paused).toBe(true);
     await page.keyboard.press(' ');
     await page.waitForFunction(() => !document.querySelector<HTMLVideoElement>('.picture-result video')?.paused);
 
@@ -154,9 +154,12 @@ describe('a viewer', () => {
     await full.focus();
     await page.keyboard.press('f');
     await page.waitForFunction(() => document.fullscreenElement?.classList.contains('player'));
-    expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Leave full screen');
+    // The button learns of it by an event, after that.
+    await expect
+      .poll(() => page.evaluate(() => document.activeElement?.getAttribute('aria-label')))
+      .toBe('Leave full screen');
     await page.keyboard.press('ArrowDown');
-    expect(await state()).toEqual({ muted: false, volume: 90, paused: false });
+    await expect.poll(() => state()).toEqual({ muted: false, volume: 90, paused: false });
     await page.getByRole('slider', { name: 'Volume' }).waitFor();
     await choose(page, 'Side by side');
     const [original, other] = [await box(page, '.picture-original'), await box(page, '.picture-result')];
@@ -164,7 +167,7 @@ describe('a viewer', () => {
     await page.getByRole('button', { name: 'Leave full screen' }).click();
     await page.waitForFunction(() => document.fullscreenElement === null);
     await page.keyboard.press('m');
-    expect((await state()).muted).toBe(true);
+    await expect.poll(async () => (await state()).muted).toBe(true);
 
     const saved = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Save a picture of the comparison' }).click();
@@ -179,7 +182,7 @@ describe('a viewer', () => {
     await actual();
     await page.setViewportSize({ width: 800, height: 600 });
     await actual();
-    expect(await fitsWidth(page)).toBe(true);
+    await expect.poll(() => fitsWidth(page)).toBe(true);
     expect(errors).toEqual([]);
   });
 
@@ -189,8 +192,8 @@ describe('a viewer', () => {
     await overlay(page)
       .getByText(/^Waiting since \d/)
       .waitFor();
-    expect(await page.locator('.stage-bar').isVisible()).toBe(false);
-    expect(await page.locator('.spinner').count()).toBe(0);
+    await expect.poll(() => page.locator('.stage-bar').isVisible()).toBe(false);
+    await expect.poll(() => page.locator('.spinner').count()).toBe(0);
     await overlay(page).getByRole('link', { name: 'See what is live' }).click();
     await page.getByRole('button', { name: 'Go live' }).waitFor();
   });
@@ -230,7 +233,7 @@ describe('camera and microphone', () => {
     await page.getByText('Preview, not live').waitFor();
     const level = page.getByRole('meter', { name: 'Microphone level' });
     await until(async () => Number(await level.getAttribute('aria-valuenow')) > 0);
-    expect(await page.getByLabel('Which microphone').locator('option').count()).toBeGreaterThan(1);
+    await expect.poll(() => page.getByLabel('Which microphone').locator('option').count()).toBeGreaterThan(1);
     expect(sent).not.toContain('publish');
 
     await page.getByRole('button', { name: 'Go live' }).click();
@@ -284,8 +287,8 @@ describe('a server that is busy, stops, or is away', () => {
     const note = page.getByText('The server is busy: plain scaling for now, no super-resolution.');
     await note.waitFor();
     expect((await box(page, '.rung-note')).bottom).toBeLessThan(PHONE.height);
-    expect(await page.locator('.chip-warning').innerText()).toBe('Plain resize');
-    expect(await page.locator('.chip-accent').count()).toBe(0);
+    await expect.poll(() => page.locator('.chip-warning').innerText()).toBe('Plain resize');
+    await expect.poll(() => page.locator('.chip-accent').count()).toBe(0);
   });
 
   it('says so once, shows the own picture and nothing of the past; announced, when it stops in order', async () => {
@@ -303,12 +306,12 @@ describe('a server that is busy, stops, or is away', () => {
         await overlay(each).getByText('Connection lost').waitFor();
         await overlay(each).getByText('No action needed; reconnecting automatically.').waitFor();
         await notice(each).waitFor({ state: 'hidden' });
-        expect(await each.locator('#stats, .model').filter({ visible: true }).count()).toBe(0);
-        expect(await faults(each)).toEqual([]);
-        expect(await each.title()).not.toContain('Live:');
+        await expect.poll(() => each.locator('#stats, .model').filter({ visible: true }).count()).toBe(0);
+        await expect.poll(() => faults(each)).toEqual([]);
+        await expect.poll(() => each.title()).not.toContain('Live:');
       }
       await page.getByText('Off air, reconnecting').waitFor();
-      expect(await page.locator('#live-clock').innerText()).toBe('');
+      await expect.poll(() => page.locator('#live-clock').innerText()).toBe('');
       await page.getByText('The list returns with the connection.').waitFor();
       await page.waitForFunction(() => {
         const own = document.querySelector<HTMLVideoElement>('[data-content=preview] .picture-original video');
@@ -329,8 +332,8 @@ describe('the name of a channel', () => {
 
     const copy = await openIn(context, app.url);
     await copy.page.getByText('Connected').waitFor();
-    expect(await copy.page.getByLabel('Channel name').inputValue()).not.toBe('my-channel');
-    expect(await notice(copy.page).isVisible()).toBe(false);
+    await expect.poll(() => copy.page.getByLabel('Channel name').inputValue()).not.toBe('my-channel');
+    await expect.poll(() => notice(copy.page).isVisible()).toBe(false);
     await goLive(copy.page, 'Sample', 'my-channel');
     await copy.page.getByText('This name is live in another tab of this browser.').waitFor();
     await moving(first.page);
@@ -342,7 +345,7 @@ describe('the name of a channel', () => {
     await copy.page.close();
     const next = await openIn(context, app.url);
     await notice(next.page).getByText('You were live as “my-channel”.').waitFor();
-    expect(await next.page.getByLabel('Channel name').inputValue()).toBe('my-channel');
+    await expect.poll(() => next.page.getByLabel('Channel name').inputValue()).toBe('my-channel');
     await next.page.getByRole('button', { name: 'Go live' }).click();
     await moving(next.page);
   });
