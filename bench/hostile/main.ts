@@ -106,7 +106,9 @@ async function offerFlood(url: string, sdpOf: () => string): Promise<{ readonly 
     return await atTheLimit(async (index) => {
       const sdp = sdpOf();
       const request = index % 2 === 0 ? signaling.publish(`o${index % 8}`, sdp) : signaling.watch('honest', sdp);
-      await request.then(({ session }) => signaling.leave(session)).catch(() => undefined);
+      const answered = request.then(({ session }) => signaling.leave(session)).catch(() => undefined);
+      // A refusal of the message itself need not name the request.
+      await Promise.race([answered, sleep(2000)]);
     });
   } finally {
     signaling.close();
