@@ -1,16 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../errors.ts';
-import { INFO, World, recordingSink } from './fakes.ts';
-
-const PACKET = {
-  stream: 1,
-  payload: new Uint8Array(3),
-  marker: true,
-  sequence: 1,
-  timestamp: 2,
-  mediaTime: 2,
-  receivedAtUs: 3,
-};
+import { PACKET, INFO, World, recordingSink } from './fakes.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -24,6 +24,17 @@ import type { BroadcastStats, SessionState } from '../statistics.ts';
 
 /** The domain with everything around it faked: time, peers and pipelines are driven by the test. */
 
+/** A packet of a source, as it is forwarded. */
+export const PACKET = {
+  stream: 1,
+  payload: new Uint8Array(3),
+  marker: true,
+  sequence: 1,
+  timestamp: 2,
+  mediaTime: 2,
+  receivedAtUs: 3,
+};
+
 export class FakePublisher implements PublisherPeer {
   readonly id = 'publisher';
   state: PublisherPeer['state'] = 'connecting';

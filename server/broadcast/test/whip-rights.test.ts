@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeBFrames, type BFrameUnit } from '../../../testing/b-frames.ts';
-import { World, recordingSink } from './fakes.ts';
+import { PACKET, World, recordingSink } from './fakes.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -75,16 +75,6 @@ describe('a player that does not wait', () => {
     await expect(world.watch('a', 'H264', recordingSink(), false)).resolves.toMatchObject({ state: 'paused' });
   });
 });
-
-const PACKET = {
-  stream: 1,
-  payload: new Uint8Array(3),
-  marker: true,
-  sequence: 1,
-  timestamp: 2,
-  mediaTime: 2,
-  receivedAtUs: 3,
-};
 
 describe('a player of the source alone', () => {
   it('costs no encoder and no vote in the bit rate; the publisher is asked for a keyframe', async () => {
