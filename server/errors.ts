@@ -93,6 +93,17 @@ export const ERRORS = {
     'Use a peer that speaks DTLS 1.2 with ECDHE, AES-GCM or ChaCha20-Poly1305, and a certificate; then connect again.',
     true,
   ),
+  'target.refused': entry(
+    'request',
+    403,
+    'Name another target, or add its address to targets.allow if the server may connect there.',
+  ),
+  'target.unreachable': entry(
+    'stream',
+    502,
+    'Check the name, address and port of the target, and that it runs; the server tries again.',
+    true,
+  ),
   'media.decode': entry(
     'frame',
     500,

@@ -25,6 +25,8 @@ const FOR_CLIENTS: Partial<Record<ErrorCode, string>> = {
   'weights.invalid': "The server's model cannot be used.",
   'download.failed': 'The server could not load a file.',
   'file.unreadable': 'The server cannot read a file.',
+  'target.refused': 'The server may not connect to the target.',
+  'target.unreachable': 'The server cannot reach the target.',
   'pipeline.crashed': "The stream's worker ended unexpectedly.",
 };
 

@@ -7,6 +7,7 @@ import { limitsSection } from './sections/limits.ts';
 import { logSection } from './sections/log.ts';
 import { mediaSection } from './sections/media.ts';
 import { modelSection } from './sections/model.ts';
+import { targetsSection } from './sections/targets.ts';
 
 /** Every section with its schema: the one list that the schema, the loader, --help and the documentation's test walk. */
 export const sections = {
@@ -16,6 +17,7 @@ export const sections = {
   limits: limitsSection,
   ice: iceSection,
   broadcast: broadcastSection,
+  targets: targetsSection,
   log: logSection,
   debug: debugSection,
 } as const;

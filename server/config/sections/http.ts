@@ -1,9 +1,5 @@
 import { z } from 'zod';
-import { parseNetwork } from '../../access/client-address.ts';
-import { port } from './common.ts';
-
-const isNetwork = (text: string): boolean => parseNetwork(text) !== undefined;
-const network = z.string().refine(isNetwork, 'must be an address or a network such as 10.0.0.0/8');
+import { network, port } from './common.ts';
 
 /** An http(s) address without user, query and fragment, which ends in no slash. */
 const webUrl = z.string().superRefine((text, context) => {
