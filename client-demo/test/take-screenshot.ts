@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import ffmpeg from '@ffmpeg-installer/ffmpeg';
 import { startApp } from '../../server/app.ts';
 import { loadConfig } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
@@ -34,7 +36,10 @@ try {
     await page.getByRole('button', { name: 'See it on a sample' }).click();
     await page.waitForTimeout(SETTLE_MS);
   } else await page.waitForLoadState('networkidle');
-  await page.screenshot({ path: `${values.out}/page-wide.jpg`, type: 'jpeg', quality: 60 });
+  const toWebp = ['-f', 'png_pipe', '-i', '-', '-c:v', 'libwebp', '-quality', '75', '-compression_level', '6'];
+  execFileSync(ffmpeg.path, ['-loglevel', 'error', '-y', ...toWebp, `${values.out}/page-wide.webp`], {
+    input: await page.screenshot(),
+  });
 } finally {
   await browser.close();
   await app.close();
