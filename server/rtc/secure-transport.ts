@@ -36,6 +36,15 @@ export interface TransportCounters {
 
 const CONNECT_WITHIN_US = 30_000_000;
 
+/** How long each step of connecting took, in ms since the peer was made: `npm run bench:connect` reads it from /debug/state. */
+interface ConnectTimes {
+  readonly beganAt: string;
+  pathMs?: number;
+  secureMs?: number;
+  /** The first authentic RTP or RTCP packet. */
+  mediaMs?: number;
+}
+
 /** What a connection uses of its transport. */
 export interface PeerTransport {
   readonly state: PeerState;
@@ -64,6 +73,8 @@ export class SecureTransport implements PeerTransport {
   readonly #listener: TransportListener;
   readonly #ice: IceAgent;
   readonly #liveness = new Liveness(monotonicUs());
+  readonly #beganAtUs = monotonicUs();
+  readonly #times: ConnectTimes = { beganAt: new Date().toISOString() };
   #connectUntilUs = monotonicUs() + CONNECT_WITHIN_US;
   #state: PeerState = 'connecting';
   #dtls: DtlsSession<SrtpProfile> | undefined;
@@ -78,7 +89,10 @@ export class SecureTransport implements PeerTransport {
     this.#ice = new IceAgent(options, {
       onDatagram: (data, base, from) => this.#onDatagram(data, base, from),
       onCandidate: (candidate) => listener.onCandidate(candidate),
-      onConnected: () => this.#dtls?.start(),
+      onConnected: () => {
+        this.#times.pathMs ??= this.#sinceBeginMs(monotonicUs());
+        this.#dtls?.start();
+      },
     });
   }
 
@@ -112,6 +126,10 @@ export class SecureTransport implements PeerTransport {
         remoteFingerprints: remote.fingerprints,
         srtpProfiles: SRTP_PROFILES,
         send: (datagram) => this.#send(datagram),
+        roundTripMs: () => {
+          const { roundTripUs } = this.#ice;
+          return roundTripUs === undefined ? undefined : roundTripUs / 1000;
+        },
         listener: {
           onConnected: (keys) => this.#onSecure(keys),
           onClosed: () => void this.close(),
@@ -178,7 +196,8 @@ export class SecureTransport implements PeerTransport {
 
   toJSON(): object {
     const { state, secure, counters } = this;
-    return { state, secure, setup: this.#setup, counters, dtls: this.#dtls?.state, ice: this.#ice };
+    const [connecting, dtls] = [this.#times, this.#dtls?.state];
+    return { state, secure, setup: this.#setup, connecting, counters, dtls, ice: this.#ice };
   }
 
   async #close(cause: AppError | undefined): Promise<void> {
@@ -187,6 +206,10 @@ export class SecureTransport implements PeerTransport {
     this.#sender = undefined;
     this.#receiver = undefined;
     await this.#ice.close();
+  }
+
+  #sinceBeginMs(nowUs: MonotonicUs): number {
+    return Math.round((nowUs - this.#beganAtUs) / 100) / 10;
   }
 
   #throwIfClosed(): void {
@@ -224,6 +247,7 @@ export class SecureTransport implements PeerTransport {
     }
     this.#counters.packetsReceived += 1;
     this.#counters.bytesReceived += data.length;
+    this.#times.mediaMs ??= this.#sinceBeginMs(nowUs);
     this.#liveness.heard(nowUs);
     if (this.#state === 'disconnected') this.#setState('connected');
     if (rtcp) this.#listener.onRtcp(plain, nowUs);
@@ -234,6 +258,7 @@ export class SecureTransport implements PeerTransport {
     if (this.#state === 'closed') return;
     this.#sender = new SrtpSender({ profile, ...local });
     this.#receiver = new SrtpReceiver({ profile, ...remote });
+    this.#times.secureMs = this.#sinceBeginMs(monotonicUs());
     this.#liveness.heard(monotonicUs());
     this.#setState('connected');
   }

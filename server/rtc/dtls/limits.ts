@@ -48,6 +48,12 @@ export const MAX_RSA_BITS = 8192;
 export const MTU_BYTES = 1200;
 /** RFC 6347 section 4.2.4.1 says 1 s and allows less where delay matters; ICE has already shown that the path works. */
 export const FIRST_RETRANSMIT_MS = 250;
+/**
+ * The same where ICE has measured the round trip: twice that, within these bounds. FFmpeg's WHIP muxer reads the first
+ * ClientHello as the sign to begin, and loses it: the second one decides how fast it connects.
+ */
+export const LEAST_FIRST_RETRANSMIT_MS = 50;
+export const MOST_FIRST_RETRANSMIT_MS = 1000;
 export const MAX_RETRANSMIT_MS = 60_000;
 /** A repeated message of the peer makes us repeat our flight, at most this often. */
 export const MIN_REPEAT_INTERVAL_MS = 100;

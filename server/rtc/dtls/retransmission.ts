@@ -2,24 +2,29 @@ import type { Clock } from './clock.ts';
 import type { Flight } from './flight.ts';
 import {
   FIRST_RETRANSMIT_MS,
+  LEAST_FIRST_RETRANSMIT_MS,
   MAX_RETRANSMIT_MS,
   MAX_TRANSMISSIONS_PER_FLIGHT,
   MIN_REPEAT_INTERVAL_MS,
+  MOST_FIRST_RETRANSMIT_MS,
 } from './limits.ts';
 
 /** Sends our latest flight, and sends it again (RFC 6347 section 4.2.4): by a timer that doubles, or when the peer repeats its own. */
 export class Retransmission {
   readonly #clock: Clock;
   readonly #transmit: (flight: Flight) => void;
+  readonly #roundTripMs: () => number | undefined;
   #flight: Flight | undefined;
   #transmissions = 0;
   #sentAtMs = 0;
   #timeoutMs = FIRST_RETRANSMIT_MS;
   #cancel: (() => void) | undefined;
 
-  constructor(clock: Clock, transmit: (flight: Flight) => void) {
+  /** @param roundTripMs of the path at this moment; undefined while nothing has measured it */
+  constructor(clock: Clock, transmit: (flight: Flight) => void, roundTripMs: () => number | undefined) {
     this.#clock = clock;
     this.#transmit = transmit;
+    this.#roundTripMs = roundTripMs;
   }
 
   /** @param last nothing answers it: it is repeated only when the peer repeats what it answers */
@@ -27,7 +32,7 @@ export class Retransmission {
     this.stop();
     this.#flight = flight;
     this.#transmissions = 0;
-    this.#timeoutMs = FIRST_RETRANSMIT_MS;
+    this.#timeoutMs = firstTimeoutMs(this.#roundTripMs());
     this.#sendNow();
     if (!last) this.#arm();
   }
@@ -57,4 +62,9 @@ export class Retransmission {
     this.#sentAtMs = this.#clock.nowMs();
     this.#transmit(this.#flight);
   }
+}
+
+function firstTimeoutMs(roundTripMs: number | undefined): number {
+  if (roundTripMs === undefined) return FIRST_RETRANSMIT_MS;
+  return Math.min(Math.max(2 * roundTripMs, LEAST_FIRST_RETRANSMIT_MS), MOST_FIRST_RETRANSMIT_MS);
 }

@@ -58,6 +58,8 @@ export interface DtlsOptions<Profile extends SrtpProfileName = SrtpProfileName> 
   readonly srtpProfiles: readonly Profile[];
   readonly send: (datagram: Buffer) => void;
   readonly listener: DtlsListener<Profile>;
+  /** Of the path, for the first retransmission; left out or undefined, FIRST_RETRANSMIT_MS. */
+  readonly roundTripMs?: () => number | undefined;
   readonly clock?: Clock;
 }
 
@@ -109,7 +111,11 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
     const { certificate, srtpProfiles } = options;
     const expected = expectedDigests(options.remoteFingerprints);
     this.#parameters = { certificate, expected, srtpProfiles, counters: this.counters };
-    this.#retransmission = new Retransmission(this.#clock, (flight) => this.#transmit(flight));
+    this.#retransmission = new Retransmission(
+      this.#clock,
+      (flight) => this.#transmit(flight),
+      () => options.roundTripMs?.(),
+    );
     this.#gate = new HelloGate(this.#clock.nowMs());
   }
 

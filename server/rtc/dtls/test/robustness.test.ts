@@ -353,6 +353,37 @@ describe('time', () => {
     expect(pair.client.error?.message).toContain('30 s');
   });
 
+  it.each([
+    [2, [0, 50, 150, 350, 750, 1550]],
+    [60, [0, 120, 360, 840]],
+    [900, [0, 1000, 3000]],
+  ])(
+    'where ICE has measured a round trip of %i ms, the first repetition is due at twice that',
+    (roundTripMs, times) => {
+      const pair = new Pair({ lossShare: 1, client: { roundTripMs: () => roundTripMs } });
+      pair.client.session.start();
+      const at: number[] = [];
+      for (let ms = 0; ms <= (times.at(-1) ?? 0); ms += 10) {
+        if (pair.client.sent.length > at.length) at.push(ms);
+        pair.run(10);
+      }
+      expect(at).toEqual(times);
+    },
+  );
+
+  it('a server that takes the first ClientHello for a sign to begin, as FFmpeg does, costs one repetition of 50 ms', () => {
+    let hellos = 0;
+    const pair = new Pair({
+      delayMs: 1,
+      client: { roundTripMs: () => 2 },
+      change: (datagram, from) => (from === 'client' && hellos++ === 0 ? [] : [datagram]),
+    });
+    pair.start().run(60);
+    expect(pair.client.events).toEqual(['connected']);
+    expect(pair.server.events).toEqual(['connected']);
+    expect(pair.client.session.counters.repeatedFlights).toBe(1);
+  });
+
   it('nothing happens before start() or after close()', () => {
     const pair = new Pair();
     pair.server.session.receive(hello(Buffer.alloc(32, 1)));
