@@ -24,7 +24,7 @@ import { parseOffer } from './sdp/offer.ts';
 import { planPublisher, type IncomingTrackPlan, type PublisherPlan } from './sdp/publisher-plan.ts';
 import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
-import { checkIceCredentials, type LocalTransportParameters } from './transport-parameters.ts';
+import { restartIce, type LocalTransportParameters } from './transport-parameters.ts';
 
 const FEEDBACK_INTERVAL_US = 50_000;
 const REPORT_INTERVAL_US = 1_000_000;
@@ -121,12 +121,10 @@ export class PublisherConnection implements PublisherPeer {
     return this.#describe(plan, answer);
   }
 
-  async restartIce({ usernameFragment, password, candidates }: IceParameters): Promise<IceParameters> {
-    checkIceCredentials(usernameFragment, password);
-    const transport = { ...this.#accepted.transport, usernameFragment, password };
-    const local = await this.#transport.update(transport);
-    this.#plan = { ...this.#accepted, transport };
-    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
+  async restartIce(parameters: IceParameters): Promise<IceParameters> {
+    const { remote, local } = await restartIce(this.#transport, this.#accepted.transport, parameters);
+    // Read again: a description may have been accepted meanwhile.
+    this.#plan = { ...this.#accepted, transport: remote };
     return local;
   }
 

@@ -22,7 +22,7 @@ import { parseOffer, type Offer } from './sdp/offer.ts';
 import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan } from './sdp/viewer-plan.ts';
 import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
-import { checkIceCredentials, type LocalTransportParameters } from './transport-parameters.ts';
+import { restartIce, type LocalTransportParameters } from './transport-parameters.ts';
 
 const REPORT_INTERVAL_US = 1_000_000;
 /** The first reports follow quickly, so that a viewer can align audio and video from the start. */
@@ -126,12 +126,10 @@ export class ViewerConnection implements ViewerPeer {
     return this.#describe(offer, plan);
   }
 
-  async restartIce({ usernameFragment, password, candidates }: IceParameters): Promise<IceParameters> {
-    checkIceCredentials(usernameFragment, password);
-    const transport = { ...this.#accepted.transport, usernameFragment, password };
-    const local = await this.#transport.update(transport);
-    this.#plan = { ...this.#accepted, transport };
-    for (const candidate of candidates) this.#transport.addCandidate({ candidate });
+  async restartIce(parameters: IceParameters): Promise<IceParameters> {
+    const { remote, local } = await restartIce(this.#transport, this.#accepted.transport, parameters);
+    // Read again: a description may have been accepted meanwhile.
+    this.#plan = { ...this.#accepted, transport: remote };
     return local;
   }
 

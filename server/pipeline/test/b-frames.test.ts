@@ -3,20 +3,15 @@ import { makeBFrames } from '../../../testing/b-frames.ts';
 import { until } from '../../../testing/until.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { PipelineCore } from '../core.ts';
-import type { FromPipeline, PipelineOptions } from '../messages.ts';
+import type { FromPipeline } from '../messages.ts';
 import { ReorderDelay } from '../reorder-delay.ts';
+import { pipelineOptions } from './options.ts';
 
-const OPTIONS: PipelineOptions = {
-  name: 'test',
+const OPTIONS = pipelineOptions({
   upscaler: { kind: 'resize', scale: 1, filter: 'bicubic' },
   maxQueueMs: 60_000,
-  maxSourcePixels: 1920 * 1088,
-  maxResultPixels: 3840 * 2160,
-  growAfterMs: 3000,
-  keyframeIntervalSeconds: 10,
-  keyframeMaxRatio: 8,
   ladder: false,
-};
+});
 const FRAMES = 30;
 const RESIZE_MS = 10;
 

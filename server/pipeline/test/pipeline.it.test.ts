@@ -13,19 +13,10 @@ import type { LadderStep } from '../ladder.ts';
 import type { PipelineFormat, PipelineOptions, PipelineStats } from '../messages.ts';
 import { Pipeline, type PipelineListener } from '../pipeline.ts';
 import { until } from '../../../testing/until.ts';
+import { pipelineOptions } from './options.ts';
 
-const OPTIONS: PipelineOptions = {
-  name: 'test',
-  upscaler: { kind: 'resize', scale: 4, filter: 'lanczos' },
-  // Far beyond the default: a loaded test machine must not change what these tests see.
-  maxQueueMs: 5000,
-  maxSourcePixels: 1920 * 1088,
-  maxResultPixels: 3840 * 2160,
-  growAfterMs: 3000,
-  keyframeIntervalSeconds: 10,
-  keyframeMaxRatio: 8,
-  ladder: true,
-};
+// Far beyond the default: a loaded test machine must not change what these tests see.
+const OPTIONS = pipelineOptions({ maxQueueMs: 5000 });
 
 class Recorder implements PipelineListener {
   readonly frames: EncodedFrame[] = [];

@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { makeStream } from '../../../testing/pictures.ts';
 import { PipelineCore } from '../core.ts';
-import type { FromPipeline, PipelineOptions } from '../messages.ts';
+import type { FromPipeline } from '../messages.ts';
 import { workUntil } from '../turn.ts';
+import { pipelineOptions } from './options.ts';
 
 it('a turn ends by the clock: the rest of what may be left out is, all else is worked on in order', () => {
   let nowUs = 0;
@@ -24,22 +25,11 @@ it('a turn ends by the clock: the rest of what may be left out is, all else is w
 });
 
 it('a source that is more than the thread decodes: what has gathered is left out up to the next keyframe, in every turn', () => {
-  const options: PipelineOptions = {
-    name: 'test',
-    upscaler: { kind: 'resize', scale: 4, filter: 'lanczos' },
-    maxQueueMs: 100,
-    maxSourcePixels: 1920 * 1088,
-    maxResultPixels: 3840 * 2160,
-    growAfterMs: 3000,
-    keyframeIntervalSeconds: 10,
-    keyframeMaxRatio: 8,
-    ladder: true,
-  };
   // Each look at the clock is a tenth of a second later than the one before.
   let nowUs = 0;
   const posted: FromPipeline[] = [];
   const core = new PipelineCore(
-    options,
+    pipelineOptions({}),
     (message) => posted.push(message),
     () => (nowUs += 100_000),
   );

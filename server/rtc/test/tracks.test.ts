@@ -220,6 +220,24 @@ describe('connections with several tracks', () => {
     await expect(sender.renegotiate(h264)).rejects.toMatchObject({ code: 'sdp.unsupported' });
   });
 
+  it('an ICE restart by a fragment keeps the tracks that a description brought meanwhile, and refuses short credentials', async () => {
+    const { sender, receiver, sending, describeAll } = await connect(['x']);
+    const parameters = { usernameFragment: 'wxyz', password: 'q'.repeat(22), candidates: [] };
+    const restarts = [sender.restartIce(parameters), receiver.restartIce(parameters)];
+    const both = [{ mid: 'x' }, { mid: 'y' }];
+    await describeAll(both, false);
+    await Promise.all(restarts);
+    const { updates } = sending;
+    await sender.restart(offer('recvonly', both));
+    await receiver.restart(offer('sendonly', both));
+    expect(sending.updates).toBe(updates + 1);
+    for (const peer of [sender, receiver]) {
+      const short = peer.restartIce({ ...parameters, password: 'short' });
+      await expect(short).rejects.toMatchObject({ code: 'sdp.invalid' });
+    }
+    expect(sending.updates).toBe(updates + 1);
+  });
+
   it('refuse more tracks than they were made for, by number', async () => {
     const { receiver } = await connect(['x']);
     const sections = Array.from({ length: 9 }, (_, at) => ({ mid: `m${at}` }));
