@@ -6,7 +6,7 @@ import { candidateLine, type Candidate } from './ice/candidates.ts';
 import { ConnectivityChecks } from './ice/checks.ts';
 import { Gathering } from './ice/gathering.ts';
 import type { CandidatePair, Credentials, IceBase } from './ice/pair.ts';
-import { RemoteCandidates, visitorPolicy } from './ice/remote-candidates.ts';
+import { RemoteCandidates, visitorPolicy, type CandidatePolicy } from './ice/remote-candidates.ts';
 import type { IceCandidate, RtcOptions } from './peers.ts';
 import type { RemoteTransportParameters } from './transport-parameters.ts';
 import type { Address } from './udp-socket.ts';
@@ -30,12 +30,22 @@ export interface LocalIceParameters {
   readonly gatheringComplete: boolean;
 }
 
+/** The other end is a server that our configuration names, and that we offer to; not a peer that came to us. */
+export interface IceTarget {
+  /** Addresses of its answer that may be sent to. */
+  readonly allows: CandidatePolicy;
+}
+
 const GATHER_WAIT_MS = 1000;
 const RESTART_INTERVAL_US = 1_000_000;
+/** Its checks may be lost like ours, and an ICE-lite server sends none: every address of its answer gets a full transaction. */
+const TARGET_BOUNDS = { bytes: 16 * 1024, sendsPerPair: 4 };
+/** Checks that overtake the answer: a few for each of our sockets. */
+const MAX_EARLY = 16;
 
 /**
  * Finds and keeps the path to one peer (RFC 8445): sockets and candidates by Gathering, checks and nomination by
- * ConnectivityChecks. Controlled, unless the peer is ICE-lite.
+ * ConnectivityChecks. Controlled, unless the peer is ICE-lite or a target that we offer to.
  */
 export class IceAgent {
   readonly #listener: IceListener;
@@ -49,11 +59,17 @@ export class IceAgent {
   #closed = false;
   #credentials: Credentials | undefined;
   #restartedAtUs: MonotonicUs | undefined;
+  readonly #controlling: boolean;
+  /** Of our offer, until the answer is there. */
+  #offered: OwnCredentials | undefined;
+  #early: { readonly data: Buffer; readonly base: IceBase; readonly from: Address }[] = [];
 
-  constructor(options: RtcOptions, listener: IceListener) {
+  constructor(options: RtcOptions, listener: IceListener, target?: IceTarget) {
     this.#listener = listener;
-    this.#remote = new RemoteCandidates(visitorPolicy(options.interfaceAddresses));
-    this.#checks = new ConnectivityChecks(false, { onSelected: () => listener.onConnected() });
+    this.#controlling = target !== undefined;
+    this.#remote = new RemoteCandidates(target?.allows ?? visitorPolicy(options.interfaceAddresses));
+    const bounds = target === undefined ? undefined : TARGET_BOUNDS;
+    this.#checks = new ConnectivityChecks(this.#controlling, { onSelected: () => listener.onConnected() }, bounds);
     this.#gathering = new Gathering(options, {
       onDatagram: (data, base, from) => this.#onDatagram(data, base, from),
       onCandidate: (candidate) => this.#onLocalCandidate(candidate),
@@ -75,8 +91,20 @@ export class IceAgent {
     return this.#checks.counters.refused;
   }
 
-  /** Takes the offer's parameters, gathers (at most a second) and starts connecting. @throws AppError */
+  /** Our side first, gathered for at most a second: start() takes the answer. @throws AppError */
+  async offer(): Promise<LocalIceParameters> {
+    await this.#gathering.open();
+    await this.#gather();
+    this.#offered = newCredentials();
+    return this.#describe(this.#offered);
+  }
+
+  /**
+   * Takes the peer's parameters and starts connecting. Answering, gathers before that (at most a second).
+   * @throws AppError
+   */
   async start(remote: RemoteTransportParameters): Promise<LocalIceParameters> {
+    if (this.#offered !== undefined) return this.#connect(remote, this.#offered);
     await this.#gathering.open();
     return this.#begin(remote);
   }
@@ -147,6 +175,7 @@ export class IceAgent {
       local: this.#gathering.candidates.map(candidateLine),
       remoteCandidates: this.#remote.all.length,
       remoteCandidatesRefused: this.#remote.refused,
+      checksBeforeAnswer: this.#early.length,
       checks: this.#checks,
     };
   }
@@ -155,18 +184,21 @@ export class IceAgent {
     this.#throwIfClosed();
     this.#described = false;
     await this.#gather();
-    const credentials = {
-      localUfrag: randomBytes(4).toString('hex'),
-      localPassword: randomBytes(16).toString('hex'),
-      remoteUfrag: remote.usernameFragment,
-      remotePassword: remote.password,
-    };
-    this.#checks.start(credentials, remote.iceLite);
+    return this.#connect(remote, newCredentials());
+  }
+
+  #connect(remote: RemoteTransportParameters, own: OwnCredentials): LocalIceParameters {
+    this.#throwIfClosed();
+    const credentials = { ...own, remoteUfrag: remote.usernameFragment, remotePassword: remote.password };
+    this.#checks.start(credentials, this.#controlling || remote.iceLite);
     this.#credentials = credentials;
+    const early = this.#early;
+    this.#early = [];
+    for (const { data, base, from } of early) this.#checks.receive(data, base, from, monotonicUs());
     return this.#describe(credentials);
   }
 
-  #describe({ localUfrag, localPassword }: Credentials): LocalIceParameters {
+  #describe({ localUfrag, localPassword }: OwnCredentials): LocalIceParameters {
     this.#described = true;
     return {
       usernameFragment: localUfrag,
@@ -210,5 +242,12 @@ export class IceAgent {
     if (first === undefined || this.#closed) return;
     if (first >= 4) this.#listener.onDatagram(data, base, from);
     else if (this.#credentials !== undefined) this.#checks.receive(data, base, from, monotonicUs());
+    else if (this.#offered !== undefined && this.#early.length < MAX_EARLY) this.#early.push({ data, base, from });
   }
+}
+
+type OwnCredentials = Pick<Credentials, 'localUfrag' | 'localPassword'>;
+
+function newCredentials(): OwnCredentials {
+  return { localUfrag: randomBytes(4).toString('hex'), localPassword: randomBytes(16).toString('hex') };
 }

@@ -7,6 +7,7 @@ import type { ForwardPacket } from './peers.ts';
 import type { AnswerMedia } from './sdp/answer.ts';
 import type { ViewerTrackPlan } from './sdp/viewer-plan.ts';
 import { SendStream, type OutgoingPacket, type RtpSender } from './send-stream.ts';
+import type { StreamSsrcs } from './ssrc.ts';
 
 /** Opus packets of 20 ms: the least step between two streams, so that none has the other's timestamp. */
 const AUDIO_FRAME_TICKS = 960;
@@ -30,13 +31,16 @@ export class OutgoingTrack {
   #audioOffset = 0;
   #lastAudio: { readonly timestamp: number; readonly mediaTime: number } | undefined;
 
-  /** @param videoOffset RTP timestamp - media time of all video tracks of the viewer */
-  constructor(plan: ViewerTrackPlan, transport: RtpSender, videoOffset: number) {
+  /**
+   * @param videoOffset RTP timestamp - media time of all video tracks of the viewer
+   * @param ssrcs as SendStream takes them
+   */
+  constructor(plan: ViewerTrackPlan, transport: RtpSender, videoOffset: number, ssrcs?: StreamSsrcs) {
     this.id = plan.id;
     this.kind = plan.kind;
     this.#plan = plan;
     this.#videoOffset = videoOffset;
-    this.#stream = new SendStream(transport, plan.kind === 'audio' ? AUDIO_CLOCK_HZ : VIDEO_CLOCK_HZ, plan);
+    this.#stream = new SendStream(transport, plan.kind === 'audio' ? AUDIO_CLOCK_HZ : VIDEO_CLOCK_HZ, plan, ssrcs);
   }
 
   get ssrc(): number {

@@ -8,6 +8,9 @@ import type {
   PublisherPeer,
   RtcOptions,
   RtcStack,
+  TargetOptions,
+  TargetPeer,
+  TargetStack,
   ViewerListener,
   ViewerPeer,
   WatchedTracks,
@@ -28,7 +31,7 @@ interface Ticking {
 }
 
 /** Our own WebRTC: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
-export class PeerStack implements RtcStack {
+export class PeerStack implements RtcStack, TargetStack {
   readonly #options: RtcOptions;
   readonly #createRecorder: (() => SessionRecorder) | undefined;
   readonly #peers = new Map<string, Ticking>();
@@ -71,6 +74,18 @@ export class PeerStack implements RtcStack {
     const viewer = this.#add(new ViewerConnection({ rtc: this.#options, maxOutput, layout }, listener, this.#owner));
     this.#viewers.set(viewer.id, viewer);
     return viewer;
+  }
+
+  createTarget(listener: ViewerListener, options: TargetOptions): TargetPeer {
+    const { maxOutput, allowsAddress, interfaceAddresses, connectWithinMs } = options;
+    const rtc =
+      interfaceAddresses === undefined
+        ? this.#options
+        : { ...this.#options, interfaceAddresses: [...interfaceAddresses] };
+    const target = { allows: allowsAddress, connectWithinMs };
+    const peer = this.#add(new ViewerConnection({ rtc, maxOutput, target }, listener, this.#owner));
+    this.#viewers.set(peer.id, peer);
+    return peer;
   }
 
   onError(listener: (error: AppError) => void): void {

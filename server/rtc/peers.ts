@@ -178,6 +178,35 @@ export interface ViewerPeer {
   close(): Promise<void>;
 }
 
+export interface TargetVideo {
+  /** `result`: pictures that this server encodes; `source`: the publisher's packets. */
+  readonly track: 'result' | 'source';
+  /** In order of preference; the answer chooses. */
+  readonly codecs: readonly SourceCodec[];
+}
+
+/** A server that takes a broadcast from us: we offer, it answers (WHIP). Otherwise as a viewer. */
+export interface TargetPeer extends Omit<
+  ViewerPeer,
+  'accept' | 'restart' | 'restartIce' | 'addCandidate' | 'takesResult'
+> {
+  /** One video and one audio track, our candidates included. @throws AppError peer.connection */
+  offer(video: TargetVideo): Promise<string>;
+  /** Starts connecting. @throws AppError sdp.invalid | sdp.unsupported: the answer cannot be used */
+  acceptAnswer(answerSdp: string): Promise<void>;
+}
+
+export interface TargetOptions {
+  /** Size of the result, for the H264 level of the offer. */
+  readonly maxOutput: { readonly width: number; readonly height: number };
+  /** Which addresses of the answer may be sent to. */
+  readonly allowsAddress: (address: string) => boolean;
+  /** In place of `ice.interfaceAddresses`, for a target on this machine. */
+  readonly interfaceAddresses?: readonly string[] | undefined;
+  /** From the answer until the connection is up. */
+  readonly connectWithinMs: number;
+}
+
 /**
  * The settings of WebRTC. `interfaceAddresses` is what the server listens on (empty: every IPv4 interface); tests and
  * loopback servers use ['127.0.0.1'].
@@ -203,4 +232,9 @@ export interface RtcStack {
   ): ViewerPeer;
   onError(listener: (error: AppError) => void): void;
   close(): Promise<void>;
+}
+
+/** The factory of peers that we offer to; app hands it to egress/. */
+export interface TargetStack {
+  createTarget(listener: ViewerListener, options: TargetOptions): TargetPeer;
 }

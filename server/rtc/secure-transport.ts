@@ -2,8 +2,9 @@ import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import { certificate } from './dtls-certificate.ts';
+import type { OwnCertificate } from './dtls/own-certificate.ts';
 import { DtlsSession, type DtlsKeys } from './dtls/session.ts';
-import { IceAgent, type IceBase, type LocalIceParameters } from './ice-agent.ts';
+import { IceAgent, type IceBase, type IceTarget, type LocalIceParameters } from './ice-agent.ts';
 import { Liveness } from './liveness.ts';
 import type { IceCandidate, PeerState, RtcOptions } from './peers.ts';
 import { SRTP_PROFILES, SrtpReceiver, SrtpSender, type SrtpProfile } from './srtp.ts';
@@ -12,7 +13,7 @@ import type { Address } from './udp-socket.ts';
 
 /**
  * One ICE + DTLS + SRTP path to a peer: routes datagrams between the three and watches that the peer is alive. Sessions
- * above own their RTP and RTCP completely. Always the answerer: the peer offers.
+ * above own their RTP and RTCP completely. The peer offers, unless it is a target: a server that we offer to.
  */
 
 export interface TransportListener {
@@ -45,6 +46,11 @@ interface ConnectTimes {
   mediaMs?: number;
 }
 
+export interface TransportTarget extends IceTarget {
+  /** From the answer until the path is secure. */
+  readonly connectWithinMs: number;
+}
+
 /** What a connection uses of its transport. */
 export interface PeerTransport {
   readonly state: PeerState;
@@ -75,25 +81,29 @@ export class SecureTransport implements PeerTransport {
   readonly #liveness = new Liveness(monotonicUs());
   readonly #beganAtUs = monotonicUs();
   readonly #times: ConnectTimes = { beganAt: new Date().toISOString() };
+  readonly #target: TransportTarget | undefined;
   #connectUntilUs = monotonicUs() + CONNECT_WITHIN_US;
   #state: PeerState = 'connecting';
   #dtls: DtlsSession<SrtpProfile> | undefined;
   #setup: 'active' | 'passive' = 'passive';
-  #fingerprint = '';
+  /** What our description shows. */
+  #certificate: OwnCertificate | undefined;
   #sender: SrtpSender | undefined;
   #receiver: SrtpReceiver | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(options: RtcOptions, listener: TransportListener) {
+  constructor(options: RtcOptions, listener: TransportListener, target?: TransportTarget) {
     this.#listener = listener;
-    this.#ice = new IceAgent(options, {
-      onDatagram: (data, base, from) => this.#onDatagram(data, base, from),
-      onCandidate: (candidate) => listener.onCandidate(candidate),
+    this.#target = target;
+    const events = {
+      onDatagram: (data: Buffer, base: IceBase, from: Address) => this.#onDatagram(data, base, from),
+      onCandidate: (candidate: IceCandidate) => listener.onCandidate(candidate),
       onConnected: () => {
         this.#times.pathMs ??= this.#sinceBeginMs(monotonicUs());
         this.#dtls?.start();
       },
-    });
+    };
+    this.#ice = new IceAgent(options, events, target);
   }
 
   get state(): PeerState {
@@ -116,33 +126,47 @@ export class SecureTransport implements PeerTransport {
   /** Takes the offer's transport, gathers (at most a second) and starts connecting. */
   async accept(remote: RemoteTransportParameters): Promise<LocalTransportParameters> {
     this.#throwIfClosed();
-    const own = certificate();
-    this.#fingerprint = own.sha256Fingerprint;
-    this.#setup = remote.setup === 'passive' ? 'active' : 'passive';
-    try {
-      this.#dtls = new DtlsSession({
-        role: this.#setup === 'passive' ? 'server' : 'client',
-        certificate: own,
-        remoteFingerprints: remote.fingerprints,
-        srtpProfiles: SRTP_PROFILES,
-        send: (datagram) => this.#send(datagram),
-        roundTripMs: () => {
-          const { roundTripUs } = this.#ice;
-          return roundTripUs === undefined ? undefined : roundTripUs / 1000;
-        },
-        listener: {
-          onConnected: (keys) => this.#onSecure(keys),
-          onClosed: () => void this.close(),
-          onFailed: (error) => void this.close(error),
-        },
-      });
-      // A client's first flight needs a path; a server may be asked as soon as a check of the peer is authentic.
-      if (this.#setup === 'passive') this.#dtls.start();
-      return this.#local(await this.#ice.start(remote));
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
+    return this.#closingOnError(() => this.#connect(remote, remote.setup === 'passive' ? 'active' : 'passive'));
+  }
+
+  /** Our side first, of a target; answered() follows. */
+  async offer(): Promise<LocalTransportParameters> {
+    this.#throwIfClosed();
+    return this.#closingOnError(async () => {
+      this.#certificate = certificate();
+      return { ...this.#local(await this.#ice.offer()), setup: 'actpass' };
+    });
+  }
+
+  /** An answer that leaves the roles open although it must not (RFC 5763 section 5) gets a client. */
+  async answered(remote: RemoteTransportParameters): Promise<void> {
+    this.#throwIfClosed();
+    this.#connectUntilUs = monotonicUs() + (this.#target?.connectWithinMs ?? 0) * 1000;
+    await this.#closingOnError(() => this.#connect(remote, remote.setup === 'active' ? 'passive' : 'active'));
+  }
+
+  async #connect(remote: RemoteTransportParameters, setup: 'active' | 'passive'): Promise<LocalTransportParameters> {
+    this.#certificate ??= certificate();
+    this.#setup = setup;
+    this.#dtls = new DtlsSession({
+      role: setup === 'passive' ? 'server' : 'client',
+      certificate: this.#certificate,
+      remoteFingerprints: remote.fingerprints,
+      srtpProfiles: SRTP_PROFILES,
+      send: (datagram) => this.#send(datagram),
+      roundTripMs: () => {
+        const { roundTripUs } = this.#ice;
+        return roundTripUs === undefined ? undefined : roundTripUs / 1000;
+      },
+      listener: {
+        onConnected: (keys) => this.#onSecure(keys),
+        onClosed: () => void this.close(),
+        onFailed: (error) => void this.close(error),
+      },
+    });
+    // A client's first flight needs a path; a server may be asked as soon as a check of the peer is authentic.
+    if (setup === 'passive') this.#dtls.start();
+    return this.#local(await this.#ice.start(remote));
   }
 
   /**
@@ -217,7 +241,16 @@ export class SecureTransport implements PeerTransport {
   }
 
   #local(ice: LocalIceParameters): LocalTransportParameters {
-    return { ...ice, fingerprint: this.#fingerprint, setup: this.#setup };
+    return { ...ice, fingerprint: this.#certificate?.sha256Fingerprint ?? '', setup: this.#setup };
+  }
+
+  async #closingOnError<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   /** RFC 7983: the first byte names the protocol. */

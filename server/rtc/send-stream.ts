@@ -3,7 +3,7 @@ import { NTP_EPOCH_OFFSET_US, buildSenderReport, type ReportBlock } from '../med
 import { buildRtpHeader, low32 } from '../media/rtp.ts';
 import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../media/types.ts';
 import type { PeerTransport } from './secure-transport.ts';
-import { randomSsrc } from './ssrc.ts';
+import { randomSsrcs, type StreamSsrcs } from './ssrc.ts';
 
 /** Packets kept for retransmission: 1 s at 4 Mbit/s, keyframe bursts included. A power of two. */
 const HISTORY_PACKETS = 512;
@@ -66,8 +66,8 @@ const EMPTY = new Uint8Array(0);
  * not real losses, retransmission (RFC 4588) and sender reports.
  */
 export class SendStream {
-  readonly ssrc = randomSsrc();
-  readonly rtxSsrc = randomSsrc();
+  readonly ssrc: number;
+  readonly rtxSsrc: number;
   readonly #transport: RtpSender;
   readonly #clockHz: number;
   readonly #absoluteSendTime: boolean;
@@ -91,7 +91,10 @@ export class SendStream {
   nacksReceived = 0;
   retransmitted = 0;
 
-  constructor(transport: RtpSender, clockHz: number, ids: ExtensionIds) {
+  /** @param ssrcs those that our offer announced; left out, random ones */
+  constructor(transport: RtpSender, clockHz: number, ids: ExtensionIds, ssrcs: StreamSsrcs = randomSsrcs()) {
+    this.ssrc = ssrcs.ssrc;
+    this.rtxSsrc = ssrcs.rtxSsrc;
     this.#transport = transport;
     this.#clockHz = clockHz;
     this.#absoluteSendTime = ids.absoluteSendTimeId !== undefined;

@@ -4,3 +4,13 @@ import { randomInt } from 'node:crypto';
 export function randomSsrc(): number {
   return randomInt(1, 0xffffffff);
 }
+
+/** Of a stream and its retransmissions. */
+export interface StreamSsrcs {
+  readonly ssrc: number;
+  readonly rtxSsrc: number;
+}
+
+export function randomSsrcs(): StreamSsrcs {
+  return { ssrc: randomSsrc(), rtxSsrc: randomSsrc() };
+}

@@ -8,7 +8,7 @@ export interface RemoteTransportParameters {
   readonly usernameFragment: string;
   readonly password: string;
   readonly fingerprints: readonly Fingerprint[];
-  /** Role the offer asks for; `actpass` leaves it to us. */
+  /** Role the peer takes; `actpass` leaves it to us. */
   readonly setup: 'actpass' | 'active' | 'passive';
   readonly iceLite: boolean;
 }
@@ -17,7 +17,8 @@ export interface LocalTransportParameters {
   readonly usernameFragment: string;
   readonly password: string;
   readonly fingerprint: string;
-  readonly setup: 'active' | 'passive';
+  /** `actpass` in our offer. */
+  readonly setup: 'actpass' | 'active' | 'passive';
   /** candidate-attribute values of RFC 8839 section 5.1, without `a=`. */
   readonly candidates: readonly string[];
   readonly gatheringComplete: boolean;

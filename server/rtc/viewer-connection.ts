@@ -12,6 +12,8 @@ import type {
   OutgoingListener,
   PeerState,
   RtcOptions,
+  TargetPeer,
+  TargetVideo,
   ViewerPeer,
   ViewerStats,
 } from './peers.ts';
@@ -19,8 +21,16 @@ import type { PeerOwner } from './publisher-connection.ts';
 import { RateMeter } from './rate-meter.ts';
 import { buildAnswer } from './sdp/answer.ts';
 import { parseOffer, type Offer } from './sdp/offer.ts';
-import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan } from './sdp/viewer-plan.ts';
-import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
+import { buildOffer, offeredTracks, type OfferedTrack } from './sdp/own-offer.ts';
+import { parseAnswer, planTarget } from './sdp/target-plan.ts';
+import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan, type ViewerTrackPlan } from './sdp/viewer-plan.ts';
+import {
+  SecureTransport,
+  type CreateTransport,
+  type PeerTransport,
+  type TransportListener,
+  type TransportTarget,
+} from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
 import { restartIce, type LocalTransportParameters } from './transport-parameters.ts';
 
@@ -34,17 +44,24 @@ export interface ViewerConnectionOptions {
   readonly maxOutput: { readonly width: number; readonly height: number };
   /** What the sections of the offer are for; left out, a page's: result, source, audio. */
   readonly layout?: TrackLayout;
+  /** We offer to it, in place of accept(). */
+  readonly target?: TransportTarget;
   /** For tests without sockets. */
   readonly createTransport?: CreateTransport;
 }
 
-/** A peer that receives from us: a transport, and a track for each section it takes. A later offer may add and remove tracks. */
-export class ViewerConnection implements ViewerPeer {
+/**
+ * A peer that receives from us: a transport, and a track for each section it takes. It offers, and a later offer may add and
+ * remove tracks; or it is a target, and answers our offer.
+ */
+export class ViewerConnection implements ViewerPeer, TargetPeer {
   readonly id = randomUUID();
   readonly #options: ViewerConnectionOptions;
   readonly #listener: OutgoingListener;
   readonly #owner: PeerOwner;
   readonly #transport: PeerTransport;
+  /** The transport, where we offer. */
+  readonly #target: SecureTransport | undefined;
   readonly #bits = new RateMeter();
   readonly #streamId = randomUUID();
   readonly #rtcpSsrc = randomSsrc();
@@ -54,6 +71,8 @@ export class ViewerConnection implements ViewerPeer {
    * timestamps, whatever rendition, codec or publisher they come from, and a page can show them side by side.
    */
   readonly #videoOffset = randomInt(0, 0x7fffffff);
+  /** What our offer has, until it is answered and afterwards. */
+  #offered: readonly OfferedTrack[] | undefined;
   #plan: ViewerPlan | undefined;
   #estimateBps: number | undefined;
   #keyframeRequests = 0;
@@ -66,13 +85,15 @@ export class ViewerConnection implements ViewerPeer {
     this.#options = options;
     this.#listener = listener;
     this.#owner = owner;
-    const create = options.createTransport ?? ((events) => new SecureTransport(options.rtc, events));
-    this.#transport = create({
+    const events: TransportListener = {
       onState: (state, cause) => this.#onState(state, cause),
       onRtp: () => undefined, // a viewer has nothing to send
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
       onCandidate: (candidate) => this.#call(() => listener.onCandidate?.(candidate)),
-    });
+    };
+    const { rtc, target, createTransport = (listening) => new SecureTransport(rtc, listening) } = options;
+    this.#target = target === undefined ? undefined : new SecureTransport(rtc, events, target);
+    this.#transport = this.#target ?? createTransport(events);
   }
 
   get state(): PeerState {
@@ -98,6 +119,30 @@ export class ViewerConnection implements ViewerPeer {
     const local = await this.#transport.accept(plan.transport);
     this.#addCandidates(plan);
     return this.#answer(offer, local);
+  }
+
+  async offer(video: TargetVideo): Promise<string> {
+    if (this.#target === undefined || this.#offered !== undefined) {
+      throw new AppError('request.state', 'This peer is no target, or has got an offer already.');
+    }
+    const tracks = offeredTracks({ ...video, maxOutput: this.#options.maxOutput });
+    this.#offered = tracks;
+    const local = await this.#target.offer();
+    return buildOffer(tracks, local, {
+      sessionId: String(this.#rtcpSsrc),
+      streamId: this.#streamId,
+      cname: this.id,
+    });
+  }
+
+  async acceptAnswer(answerSdp: string): Promise<void> {
+    if (this.#target === undefined || this.#offered === undefined || this.#plan !== undefined) {
+      throw new AppError('request.state', 'This target has no offer that waits for an answer.');
+    }
+    const plan = planTarget(this.#offered, parseAnswer(answerSdp));
+    this.#apply(plan);
+    await this.#target.answered(plan.transport);
+    this.#addCandidates(plan);
   }
 
   /** The tracks and codecs of the session must stay. */
@@ -251,8 +296,13 @@ export class ViewerConnection implements ViewerPeer {
     for (const track of plan.tracks.values()) {
       const known = this.#tracks.get(track.id);
       if (known !== undefined) known.update(track);
-      else this.#tracks.set(track.id, new OutgoingTrack(track, this.#transport, this.#videoOffset));
+      else this.#tracks.set(track.id, this.#createTrack(track));
     }
+  }
+
+  #createTrack(plan: ViewerTrackPlan): OutgoingTrack {
+    const offered = this.#offered?.find(({ id }) => id === plan.id);
+    return new OutgoingTrack(plan, this.#transport, this.#videoOffset, offered?.ssrcs);
   }
 
   /** One MediaStream for all tracks: browsers align only what shares one. */

@@ -18,7 +18,7 @@ import {
  * no timers: datagrams, bases and the time are arguments.
  *
  * What a peer can cause is bounded: MAX_PAIRS pairs; towards an address that has not answered a check, three times the
- * bytes it sent with valid credentials; towards addresses that only a description names, UNSOLICITED_BYTES in the session's
+ * bytes it sent with valid credentials; towards addresses that only a description names, UnsolicitedBounds in the session's
  * life. An error response ends its pair.
  */
 
@@ -40,9 +40,16 @@ export interface CheckCounters {
 
 /** A browser with several networks makes a handful. */
 export const MAX_PAIRS = 16;
-const UNSOLICITED_BYTES = 1024;
-/** For a firewall or NAT on our side that opens by what leaves it; the peer repeats its own checks meanwhile. */
-const UNSOLICITED_SENDS = 2;
+
+/** What addresses that only a description names may be sent before they have sent anything. */
+export interface UnsolicitedBounds {
+  /** In the session's life. */
+  readonly bytes: number;
+  readonly sendsPerPair: number;
+}
+
+/** Of a peer that came to us. For a firewall or NAT on our side that opens by what leaves it; the peer repeats its own checks. */
+const VISITOR_BOUNDS: UnsolicitedBounds = { bytes: 1024, sendsPerPair: 2 };
 /** RFC 8489 section 6.2.1: initial timeout, doubled with each retransmission. */
 const RETRANSMIT_US = 500_000;
 const MAX_SENDS = 4;
@@ -71,6 +78,7 @@ export class ConnectivityChecks {
   /** Last authenticated answer of the peer, which is what consents to receive (RFC 7675 section 5.1). */
   consentedAtUs: MonotonicUs = 0;
   readonly #listener: ChecksListener;
+  readonly #unsolicited: UnsolicitedBounds;
   readonly #tieBreaker = randomBytes(8).readBigUInt64BE();
   readonly #pairs: CandidatePair[] = [];
   #controlling: boolean;
@@ -85,9 +93,10 @@ export class ConnectivityChecks {
   #firstSuccessUs: MonotonicUs | undefined;
   #consentDueUs: MonotonicUs = 0;
 
-  constructor(controlling: boolean, listener: ChecksListener) {
+  constructor(controlling: boolean, listener: ChecksListener, unsolicited = VISITOR_BOUNDS) {
     this.#controlling = controlling;
     this.#listener = listener;
+    this.#unsolicited = unsolicited;
   }
 
   get pairs(): readonly CandidatePair[] {
@@ -312,8 +321,8 @@ export class ConnectivityChecks {
 
   /** An address that a description names gets a few packets before it has sent any; they are counted here. */
   #mayAddress(pair: CandidatePair, bytes: number): boolean {
-    if (pair.receivedBytes > 0 || pair.unsolicited >= UNSOLICITED_SENDS) return false;
-    if (this.#unsolicitedBytes + bytes > UNSOLICITED_BYTES) return false;
+    if (pair.receivedBytes > 0 || pair.unsolicited >= this.#unsolicited.sendsPerPair) return false;
+    if (this.#unsolicitedBytes + bytes > this.#unsolicited.bytes) return false;
     this.#unsolicitedBytes += bytes;
     pair.unsolicited += 1;
     return true;

@@ -1,7 +1,7 @@
 import type { LocalTransportParameters } from '../transport-parameters.ts';
 import type { Offer, OfferedMedia } from './offer.ts';
 
-/** The answer to an offer (RFC 9429 section 5.3, RFC 8866). */
+/** The answer to an offer (RFC 9429 section 5.3, RFC 8866); own-offer.ts makes offers of the same sections. */
 
 /** One accepted section of the answer; anything not accepted is answered with port 0. */
 export interface AnswerMedia {
@@ -53,19 +53,22 @@ export function buildAnswer(
       lines.push(`m=${media.kind} 0 ${media.protocol} ${media.formats.join(' ')}`, 'c=IN IP4 0.0.0.0');
       lines.push('a=inactive', `a=mid:${media.mid}`);
     } else {
-      for (const line of answerLines(media, answer, local, media.mid === mids[0], offer.bundle.includes(media.mid)))
-        lines.push(line);
+      const transport = { local, first: media.mid === mids[0], bundled: offer.bundle.includes(media.mid) };
+      for (const line of mediaLines(media, answer, transport)) lines.push(line);
     }
   });
   return `${lines.join('\r\n')}\r\n`;
 }
 
-function answerLines(
-  media: OfferedMedia,
+/** A section of a description of ours. @param first of its bundle: it has the candidates */
+export function mediaLines(
+  media: Pick<OfferedMedia, 'kind' | 'protocol' | 'mid' | 'rtcpReducedSize'>,
   answer: AnswerMedia,
-  local: LocalTransportParameters,
-  first: boolean,
-  bundled: boolean,
+  {
+    local,
+    first,
+    bundled,
+  }: { readonly local: LocalTransportParameters; readonly first: boolean; readonly bundled: boolean },
 ): string[] {
   const payloadTypes = answer.codecs.map((codec) => codec.payloadType).join(' ');
   const lines = [`m=${media.kind} 9 ${media.protocol} ${payloadTypes}`, 'c=IN IP4 0.0.0.0'];
