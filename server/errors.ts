@@ -67,7 +67,7 @@ export const ERRORS = {
   'sdp.unsupported': entry(
     'request',
     422,
-    'Offer at most one audio track and a video track in H264 or VP8 (VP9 in, H264 or VP8 out).',
+    'Offer at most one audio track and a video track in H264 or VP8 (AV1 and VP9 in, H264 or VP8 out).',
   ),
   'broadcast.nameTaken': entry(
     'request',
@@ -109,7 +109,7 @@ export const ERRORS = {
     500,
     'The frame was skipped and a keyframe was requested; no action is needed if it recovers.',
   ),
-  'media.unsupported': entry('stream', 422, 'Publish H264, VP8 or VP9 at most as large as limits.maxSourcePixels.'),
+  'media.unsupported': entry('stream', 422, 'Publish AV1, H264, VP8 or VP9 at most as large as limits.maxSourcePixels.'),
   'model.notFound': entry(
     'process',
     404,

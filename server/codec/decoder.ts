@@ -8,6 +8,7 @@ import {
   AV_PIX_FMT_YUVJ420P,
   FF_THREAD_SLICE,
   FF_DECODER_H264,
+  FF_DECODER_LIBDAV1D,
   FF_DECODER_VP8,
   FF_DECODER_VP9,
   type FFDecoderCodec,
@@ -38,6 +39,7 @@ const DECODERS: Readonly<Record<SourceCodec, FFDecoderCodec>> = {
   H264: FF_DECODER_H264,
   VP8: FF_DECODER_VP8,
   VP9: FF_DECODER_VP9,
+  AV1: FF_DECODER_LIBDAV1D,
 };
 
 /** Without B-frames: what the decoder adds to a picture's way. */
@@ -107,7 +109,7 @@ export class Decoder {
   }
 
   /**
-   * Pictures that came out, normally one. Hidden VP8/VP9 frames give none.
+   * Pictures that came out, normally one. Hidden frames of VP8 and VP9 give none.
    * @throws AppError media.decode (damaged; ask for a keyframe) | media.unsupported (too large, too small)
    */
   decode(unit: AccessUnit): FramePicture[] {

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { OBU, parseObuHeader, parseSequenceHeader, readLeb128 } from '../media/av1-obu.ts';
 import type { SourceCodec } from '../media/types.ts';
 
 /** Shorter sides than this and no encoder can carry the result. */
@@ -27,8 +28,8 @@ export function checkPictureSize(width: number, height: number, maxPixels: numbe
 
 /**
  * The size a keyframe announces, read before a decoder sees it: libav refuses what is too large without saying what it
- * was. Only what is cheap to read: VP8 (RFC 6386 section 9.1) and VP9 profile 0 (bitstream specification 6.2); H264's
- * decoder reports it by itself.
+ * was. Only what is cheap to read: VP8 (RFC 6386 section 9.1), VP9 profile 0 (bitstream specification 6.2) and AV1's
+ * sequence header; H264's decoder reports it by itself.
  */
 export function keyframeSize(codec: SourceCodec, data: Uint8Array): { width: number; height: number } | undefined {
   switch (codec) {
@@ -36,9 +37,24 @@ export function keyframeSize(codec: SourceCodec, data: Uint8Array): { width: num
       return vp8Size(data);
     case 'VP9':
       return vp9Size(data);
+    case 'AV1':
+      return av1Size(data);
     case 'H264':
       return undefined;
   }
+}
+
+/** Of the sequence header, which a keyframe begins with, behind its temporal delimiter (media/av1.ts). */
+function av1Size(data: Uint8Array): { width: number; height: number } | undefined {
+  for (let at = 0; at < data.length;) {
+    const header = parseObuHeader(data.subarray(at, at + 2));
+    const size = header === undefined ? undefined : readLeb128(data, at + header.bytes);
+    if (header === undefined || size === undefined) return undefined;
+    const begin = at + header.bytes + size.bytes;
+    if (header.type === OBU.sequenceHeader) return parseSequenceHeader(data.subarray(begin, begin + size.value));
+    at = begin + size.value;
+  }
+  return undefined;
 }
 
 function vp8Size(data: Uint8Array): { width: number; height: number } | undefined {

@@ -1,3 +1,4 @@
+import { Av1Depacketizer } from './av1.ts';
 import { MAX_UNIT_BYTES, MAX_UNIT_PACKETS, type Depacketizer } from './depacketizer.ts';
 import { H264Depacketizer } from './h264.ts';
 import { startsPicture } from './picture-start.ts';
@@ -46,6 +47,7 @@ export class FrameAssembler {
     H264: new H264Depacketizer(),
     VP8: new Vp8Depacketizer(),
     VP9: new Vp9Depacketizer(),
+    AV1: new Av1Depacketizer(),
   };
   #codec: SourceCodec | undefined;
   #open: OpenUnit | undefined;

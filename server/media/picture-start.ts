@@ -1,3 +1,4 @@
+import { startsTemporalUnit } from './av1.ts';
 import type { SourceCodec } from './types.ts';
 import { parseVp8Descriptor } from './vp8.ts';
 import { parseVp9Descriptor } from './vp9.ts';
@@ -13,6 +14,7 @@ export function startsPicture(codec: SourceCodec, payload: Uint8Array): boolean 
     return descriptor !== undefined && descriptor.start && descriptor.partition === 0;
   }
   if (codec === 'VP9') return parseVp9Descriptor(payload)?.begins ?? false;
+  if (codec === 'AV1') return startsTemporalUnit(payload);
   const type = (payload[0] ?? 0) & 0x1f;
   if (type === 28) {
     const header = payload[1] ?? 0;

@@ -2,7 +2,7 @@ import type { FrameTrace } from './steps.ts';
 
 /** The currency of the media path: what travels between receive and rewrite. Types and constants only. */
 
-export type SourceCodec = 'H264' | 'VP8' | 'VP9';
+export type SourceCodec = 'H264' | 'VP8' | 'VP9' | 'AV1';
 export type ResultCodec = 'H264' | 'VP8';
 
 /** Ticks of the RTP video clock (RFC 6184 section 8.2.1, RFC 7741 section 6.1). */
@@ -26,7 +26,7 @@ export interface Colour {
   readonly range: 'limited' | 'full';
 }
 
-/** One complete compressed picture of the publisher. H264: Annex B with start codes; VP8, VP9: the bare frame. */
+/** One complete compressed picture of the publisher. H264: Annex B with start codes; VP8, VP9: the bare frame; AV1: a temporal unit in low-overhead format. */
 export interface AccessUnit {
   readonly codec: SourceCodec;
   readonly data: Uint8Array;

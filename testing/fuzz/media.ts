@@ -1,4 +1,6 @@
 import { FrameAssembler } from '../../server/media/assembler.ts';
+import { Av1Depacketizer, parseAv1Payload } from '../../server/media/av1.ts';
+import { OBU, leb128, parseSequenceHeader } from '../../server/media/av1-obu.ts';
 import { MAX_UNIT_BYTES, type Depacketizer } from '../../server/media/depacketizer.ts';
 import { H264Depacketizer, packetizeH264 } from '../../server/media/h264.ts';
 import { JitterBuffer, MAX_MISSING } from '../../server/media/jitter-buffer.ts';
@@ -18,6 +20,7 @@ import { TransportFeedbackBuilder } from '../../server/media/transport-cc.ts';
 import type { SourceCodec } from '../../server/media/types.ts';
 import { Vp8Depacketizer, packetizeVp8, parseVp8Descriptor } from '../../server/media/vp8.ts';
 import { Vp9Depacketizer, parseVp9Descriptor } from '../../server/media/vp9.ts';
+import { packetizeAv1 } from '../av1-packets.ts';
 import { buildBye, buildRemb, parseTransportFeedback } from '../rtcp.ts';
 import { check, type FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
@@ -152,6 +155,30 @@ const VP9 = depacketizerTarget(
   },
 );
 
+/** OBUs of every kind in low-overhead format, as a sender that fragments at any size would send them. */
+function av1Payloads(random: Random): readonly Buffer[] {
+  const obus = Array.from({ length: 1 + random.int(5) }, () => {
+    const type = random.pick([OBU.sequenceHeader, OBU.frame, OBU.frame, random.int(16)]);
+    const body = random.bytes(1 + random.int(type === OBU.frame ? 2000 : 30));
+    if (random.oneIn(2)) body[0] = random.pick([0x10, 0x30, 0x00, 0x08]);
+    return Buffer.concat([Buffer.of((type << 3) | 2), leb128(body.length), body]);
+  });
+  return packetizeAv1(Buffer.concat(obus), { maxBytes: 60 + random.int(1100), lengths: random.oneIn(2), without: [] });
+}
+
+const AV1 = depacketizerTarget(
+  'av1',
+  () => new Av1Depacketizer(),
+  av1Payloads,
+  (payload) => {
+    startsPicture('AV1', payload);
+    const elements = parseAv1Payload(payload)?.elements ?? [];
+    const bytes = elements.reduce((sum, element) => sum + element.length, 0);
+    check(bytes <= payload.length, 'elements are longer than the packet');
+    for (const element of elements) parseSequenceHeader(element);
+  },
+);
+
 const TRANSPORT_CC: FuzzTarget = {
   name: 'transport-cc',
   about: 'arrivals with any sequence numbers and times: at most 16 well-formed packets a build',
@@ -197,7 +224,7 @@ const INGEST: FuzzTarget = {
     return (random) => {
       sequence = nextNumber(random, sequence, 65_536);
       nowUs += random.pick([0, 500, 2000, 100_000]);
-      const codec = random.pick<SourceCodec>(['H264', 'H264', 'VP8', 'VP9']);
+      const codec = random.pick<SourceCodec>(['H264', 'H264', 'VP8', 'VP9', 'AV1']);
       const payload = random.oneIn(10) ? Buffer.alloc(0) : (h264Payloads(random)[0] ?? Buffer.alloc(0));
       const packet = parseRtp(packetOf(random, random.oneIn(2) ? payload : random.mutate(payload), sequence));
       if (packet === undefined) return;
@@ -216,4 +243,4 @@ const INGEST: FuzzTarget = {
   },
 };
 
-export const MEDIA_TARGETS: readonly FuzzTarget[] = [RTP, RTCP, H264, VP8, VP9, TRANSPORT_CC, INGEST];
+export const MEDIA_TARGETS: readonly FuzzTarget[] = [RTP, RTCP, H264, VP8, VP9, AV1, TRANSPORT_CC, INGEST];

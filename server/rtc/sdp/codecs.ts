@@ -37,6 +37,8 @@ function usableAs(offered: OfferedCodec): SourceCodec | undefined {
   if (offered.name === 'VP8') return 'VP8';
   // Profile 0 only: 8 bit 4:2:0 is what decoder and upscaler take.
   if (offered.name === 'VP9') return (offered.parameters.get('profile-id') ?? '0') === '0' ? 'VP9' : undefined;
+  // Profile 0 (main) is the default, 8 or 10 bit 4:2:0 (AV1 RTP specification, section 7.1).
+  if (offered.name === 'AV1') return (offered.parameters.get('profile') ?? '0') === '0' ? 'AV1' : undefined;
   const mode1 = offered.name === 'H264' && offered.parameters.get('packetization-mode') === '1';
   return mode1 && h264Rank(offered) < 4 ? 'H264' : undefined;
 }

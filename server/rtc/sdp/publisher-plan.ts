@@ -95,7 +95,7 @@ function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack {
   }
   const usable = usableVideoCodecs(media);
   if (usable.length === 0) {
-    throw unusable(media, 'H264 (packetization-mode 1), VP8 and VP9 are taken.');
+    throw unusable(media, 'H264 (packetization-mode 1), VP8, VP9 (profile 0) and AV1 (profile 0) are taken.');
   }
   const { codecs, repairs } = answerVideo(media, usable, VIDEO_FEEDBACK, ({ parameters }) =>
     withBitrates(parameters, limits),

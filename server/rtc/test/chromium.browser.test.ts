@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Link } from '../../../testing/link.ts';
+import { Decoder } from '../../codec/decoder.ts';
 import { monotonicUs } from '../../media/clock.ts';
 import { quantile } from '../../media/quantile.ts';
 import { packetize } from '../../media/packetizer.ts';
+import type { Picture } from '../../media/picture.ts';
 import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec } from '../../media/types.ts';
 import type { PublisherPeer, ViewerPeer } from '../peers.ts';
@@ -197,7 +199,7 @@ describe('Chromium', () => {
       onState: () => undefined,
       onAccessUnit: (unit) => {
         units.push(unit);
-        if (unit.codec !== 'VP9') viewer?.sendResult(packetize(asResult(unit, unit.codec)));
+        if (unit.codec === 'VP8' || unit.codec === 'H264') viewer?.sendResult(packetize(asResult(unit, unit.codec)));
       },
       onVideoPacket: (packet, codec) => viewer?.sendSource(packet, codec),
       onAudioPacket: (packet) => {
@@ -300,19 +302,32 @@ describe('Chromium', () => {
     });
   }
 
-  it('publishes VP9, and the forwarded source plays', async () => {
-    await call('publish', { codec: 'VP9', width: 320, height: 180, maxBitrate: 500_000 });
-    await until(() => units.length > 5, 'access units');
-    expect(units[0]).toMatchObject({ codec: 'VP9', keyframe: true });
-    await call('watch', { source: true });
-    expect(viewer?.sourceCodecs).toContain('VP9');
-    await until(
-      async () => (await stats('viewer', 'inbound-rtp', 'video')).some((track) => Number(track['framesDecoded']) >= 10),
-      'ten decoded frames of the source',
-      30_000,
-    );
-    expect(drops).toEqual({});
-  });
+  for (const codec of ['VP9', 'AV1'] as const) {
+    it(`publishes ${codec}, which decodes to its pictures, and the forwarded source plays`, async () => {
+      await call('publish', { codec, width: 320, height: 180, maxBitrate: 500_000 });
+      await until(() => units.length > 5, 'access units');
+      expect(units[0]).toMatchObject({ codec, keyframe: true });
+      const decoder = new Decoder({ codec, maxPixels: 1e6 });
+      try {
+        const decoded = units.flatMap((unit) => decoder.decode(unit));
+        expect(decoded.map(({ width, height }) => [width, height])).toEqual(units.map(() => [320, 180]));
+        // The page's noise: what a broken reference gives is flat or grey.
+        for (const picture of decoded) expect(spread(picture)).toBeGreaterThan(20);
+        for (const picture of decoded) picture.release();
+      } finally {
+        decoder.close();
+      }
+      await call('watch', { source: true });
+      expect(viewer?.sourceCodecs).toContain(codec);
+      await until(
+        async () =>
+          (await stats('viewer', 'inbound-rtp', 'video')).some((track) => Number(track['framesDecoded']) >= 10),
+        'ten decoded frames of the source',
+        30_000,
+      );
+      expect(drops).toEqual({});
+    });
+  }
 
   it('restarts ICE for a viewer, too', async () => {
     await call('publish', { codec: 'VP8', width: 320, height: 180, maxBitrate: 500_000 });
@@ -423,6 +438,21 @@ describe('Chromium', () => {
     return Math.max(0, ...pairs.map((entry) => Number(entry['availableOutgoingBitrate'] ?? 0)));
   }
 });
+
+/** Standard deviation of the luma. */
+function spread({ y, yStride, width, height }: Picture): number {
+  let sum = 0;
+  let squares = 0;
+  for (let row = 0; row < height; row += 1) {
+    for (let column = 0; column < width; column += 1) {
+      const sample = y[row * yStride + column] ?? 0;
+      sum += sample;
+      squares += sample * sample;
+    }
+  }
+  const mean = sum / (width * height);
+  return Math.sqrt(squares / (width * height) - mean * mean);
+}
 
 function asResult(unit: AccessUnit, codec: ResultCodec): EncodedFrame {
   const at = unit.assembledAtUs;

@@ -8,7 +8,7 @@ describe('the answer to a publisher', () => {
   it('takes what Chromium offers and leaves out what werift would echo', () => {
     const { plan, answer } = publish(CHROMIUM_PUBLISH);
     const [audio, video] = plan.tracks;
-    expect([...(video?.codecs.values() ?? [])]).toEqual(expect.arrayContaining(['VP8', 'H264', 'VP9']));
+    expect([...(video?.codecs.values() ?? [])]).toEqual(expect.arrayContaining(['VP8', 'H264', 'VP9', 'AV1']));
     expect(video?.rtx.get(97)).toBe(96);
     expect(video?.transportSequenceId).toBe(3);
     expect(video?.colourSpaceId).toBe(8);
@@ -17,7 +17,14 @@ describe('the answer to a publisher', () => {
     expect(answer).toContain('x-google-start-bitrate=1500');
     expect(answer).toContain('transport-cc');
     expect(answer).toContain('a=setup:passive');
-    for (const absent of ['goog-remb', 'ccm fir', 'video-orientation', 'red/90000', 'AV1', 'ulpfec']) {
+    for (const absent of [
+      'goog-remb',
+      'ccm fir',
+      'video-orientation',
+      'red/90000',
+      'dependency-descriptor',
+      'ulpfec',
+    ]) {
       expect(answer, absent).not.toContain(absent);
     }
   });
@@ -35,6 +42,18 @@ describe('the answer to a publisher', () => {
     expect(h264.length).toBeGreaterThan(0);
     expect(h264.every(({ parameters }) => parameters.get('packetization-mode') === '1')).toBe(true);
     expect(h264[0]?.parameters.get('profile-level-id')).toMatch(/^42e0/);
+  });
+
+  it('takes AV1 of profile 0, which is the default, and answers with its parameters', () => {
+    const parameters = (answer: string) => answer.match(/^a=fmtp:45 .*$/m)?.[0];
+    const only = (fmtp: string) =>
+      CHROMIUM_PUBLISH.replace(/(VP8|VP9|H264)\/90000/g, 'H265/90000').replace(/^a=fmtp:45 .*$/m, fmtp);
+    const { plan, answer } = publish(only('a=fmtp:45 level-idx=5;profile=0;tier=0'));
+    expect([...(plan.tracks[1]?.codecs.values() ?? [])]).toEqual(['AV1']);
+    expect(answer).toContain('a=rtpmap:45 AV1/90000');
+    expect(parameters(answer)).toMatch(/level-idx=5;profile=0;tier=0/);
+    expect([...(publish(only('a=x')).plan.tracks[1]?.codecs.values() ?? [])]).toEqual(['AV1']);
+    expect(codeOf(() => publish(only('a=fmtp:45 profile=1')))).toMatch(/AV1 \(profile 0\) are taken/);
   });
 
   it('is an answer that a strict reader accepts: same sections, same mids, rejected ones with port 0', () => {
@@ -59,8 +78,8 @@ describe('the answer to a publisher', () => {
     const twice =
       CHROMIUM_PUBLISH + CHROMIUM_PUBLISH.slice(CHROMIUM_PUBLISH.indexOf('m=video')).replace('mid:1', 'mid:9');
     expect(codeOf(() => publish(twice))).toMatch(/^sdp\.unsupported: .*2 video tracks/);
-    const av1 = CHROMIUM_PUBLISH.replace(/(VP8|VP9|H264)\/90000/g, 'AV1/90000');
-    expect(codeOf(() => publish(av1))).toMatch(/^sdp\.unsupported: None of the offered video codecs.*AV1/);
+    const h265 = CHROMIUM_PUBLISH.replace(/(VP8|VP9|H264|AV1)\/90000/g, 'H265/90000');
+    expect(codeOf(() => publish(h265))).toMatch(/^sdp\.unsupported: None of the offered video codecs.*H265/);
     const unbundled = CHROMIUM_PUBLISH.replace(/^a=group.*\r\n/m, '');
     expect(codeOf(() => publish(unbundled))).toMatch(/^sdp\.unsupported: .*BUNDLE/);
     const noMux = CHROMIUM_PUBLISH.replace(/^a=rtcp-mux\r\n/gm, '');

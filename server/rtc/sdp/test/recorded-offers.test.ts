@@ -10,7 +10,7 @@ describe('an offer of each client', () => {
     expect(
       plan.tracks
         .flatMap(({ codecs }) => [...codecs.values()])
-        .every((codec) => ['H264', 'VP8', 'VP9', 'opus'].includes(codec)),
+        .every((codec) => ['AV1', 'H264', 'VP8', 'VP9', 'opus'].includes(codec)),
     ).toBe(true);
     const sections = (sdp: string) => sdp.match(/^m=\S+/gm);
     expect(sections(answer)).toEqual(sections(offerText(name)));

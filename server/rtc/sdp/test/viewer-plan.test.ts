@@ -10,7 +10,7 @@ describe('the answer to a viewer', () => {
     const [h264] = result?.codecs ?? [];
     expect(h264?.parameters).toContain('profile-level-id=42e02a'); // 4224 macroblocks at 60 fps: level 4.2
     expect(h264?.feedback).toEqual(['goog-remb', 'nack', 'nack pli']);
-    expect([...(source?.payloadTypes.keys() ?? [])].sort()).toEqual(['H264', 'VP8', 'VP9']);
+    expect([...(source?.payloadTypes.keys() ?? [])].sort()).toEqual(['AV1', 'H264', 'VP8', 'VP9']);
     expect(audio?.codecs[0]?.name).toBe('opus');
     expect(result?.absoluteSendTimeId).toBe(2);
     const uris = (track: typeof source) => track?.extensions.map(({ uri }) => uri.split('/').at(-1));
