@@ -40,7 +40,7 @@ const EXTENSIONS = [
   { id: 2, uri: EXTENSION.colourSpace },
 ] as const;
 
-const PAYLOAD_TYPES: Readonly<Record<SourceCodec, number>> = { H264: 96, VP8: 98, VP9: 100 };
+const PAYLOAD_TYPES: Readonly<Record<SourceCodec, number>> = { H264: 96, VP8: 98, VP9: 100, AV1: 102 };
 const OPUS: AnswerCodec = {
   payloadType: 111,
   name: 'opus',
