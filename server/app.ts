@@ -17,6 +17,7 @@ import { sessionRecorders, type SessionRecorder } from './media/session-recordin
 import { Metrics } from './metrics.ts';
 import { EnginePool } from './pipeline/engine-pool.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
+import { currentIceServers } from './rtc/ice/turn-credentials.ts';
 import type { RtcOptions } from './rtc/peers.ts';
 import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
@@ -132,7 +133,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       return new Pipeline(options, placement.guard(listener), () => placement.release());
     },
   });
-  const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers: config.ice.servers, addressKey });
+  const iceServers = () => currentIceServers(config.ice.servers);
+  const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
   metrics.observe(() => registry.metricsSnapshot());
 
   const http = await createHttpServer({

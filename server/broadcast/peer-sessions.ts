@@ -22,7 +22,8 @@ export interface PeerSessionsOptions {
   readonly rtc: RtcStack;
   readonly metrics: Metrics;
   readonly model: ModelSummary;
-  readonly iceServers: readonly IceServer[];
+  /** At this moment: credentials may be made for each caller. */
+  readonly iceServers: () => readonly IceServer[];
   /** What counts as one address: IPv6 by its network, for example. */
   readonly addressKey: (address: string) => string;
 }
@@ -47,7 +48,7 @@ export class PeerSessions implements SessionService {
   }
 
   welcome(): { model: ModelSummary; iceServers: readonly IceServer[] } {
-    return { model: this.#options.model, iceServers: this.#options.iceServers };
+    return { model: this.#options.model, iceServers: this.#options.iceServers() };
   }
 
   publish(request: PublishRequest, sink: SessionSink): Promise<PublishReply> {

@@ -258,7 +258,7 @@ export class World {
       rtc,
       metrics: this.metrics,
       model: INFO,
-      iceServers: [],
+      iceServers: () => [],
       addressKey: (address) => address,
     });
   }

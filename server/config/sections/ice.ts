@@ -1,20 +1,27 @@
 import { z } from 'zod';
 import { port } from './common.ts';
 
-/** A STUN or TURN server as RTCPeerConnection takes it. */
+/** A STUN or TURN server as RTCPeerConnection takes it, or with the secret that its credentials are made from. */
 const iceServer = z.object({
   urls: z.string(),
   username: z.string().exactOptional(),
   credential: z.string().exactOptional(),
+  secret: z.string().min(1).exactOptional(),
+  lifetimeSeconds: z.number().int().min(60).max(604_800).exactOptional(),
 });
-export type IceServer = Readonly<z.infer<typeof iceServer>>;
+export type IceServerSetting = Readonly<z.infer<typeof iceServer>>;
+/** As a peer gets it. */
+export type IceServer = Pick<IceServerSetting, 'urls' | 'username' | 'credential'>;
 
 export const iceSection = z
   .strictObject({
     servers: z
       .array(iceServer)
       .default([])
-      .describe('STUN and TURN: `[{"urls":"turn:host:3478","username":"u","credential":"p"}]`'),
+      .describe(
+        'STUN and TURN: `[{"urls":"turn:host:3478","username":"u","credential":"p"}]`; instead of `credential` the `secret` of ' +
+          'coturn’s `use-auth-secret` with `lifetimeSeconds` (86400)',
+      ),
     portRange: z
       .tuple([port.min(1024), port.min(1024)])
       .refine(([low, high]) => high >= low, 'the second port must not be below the first')

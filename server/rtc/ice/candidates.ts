@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { parseIceServers } from 'werift';
 import { AppError } from '../../errors.ts';
 import type { RtcOptions } from '../peers.ts';
+import { currentIceServers } from './turn-credentials.ts';
 
 /** ICE candidates as text, and which addresses of this machine they are made from. */
 
@@ -128,16 +129,24 @@ export function bindAddresses({ interfaceAddresses, ipv6 }: RtcOptions): readonl
 /** @throws AppError config.invalid */
 export function readIceServers(options: RtcOptions): ReturnType<typeof parseIceServers> {
   const refuse = (reason: string) => new AppError('config.invalid', `ice.servers: ${reason}`);
-  for (const { urls, username, credential } of options.servers) {
+  for (const { urls, username, credential, secret, lifetimeSeconds } of options.servers) {
     // RFC 7064 and RFC 7065: scheme, host, optional port and transport.
     const match = /^(stun|stuns|turn|turns):(?:\[[\da-f:]+\]|[\w.-]+)(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?$/i.exec(
       urls,
     );
     if (match === null) throw refuse(`"${urls}" is not of the form stun:host:port or turn:host:port?transport=udp.`);
     const relay = match[1]?.toLowerCase().startsWith('turn') === true;
-    if (relay && (username === undefined || credential === undefined)) {
-      throw refuse(`"${urls}" needs a username and a credential.`);
+    if (relay && secret === undefined && (username === undefined || credential === undefined)) {
+      throw refuse(`"${urls}" needs a username and a credential, or a secret.`);
+    }
+    if (secret !== undefined && (!relay || credential !== undefined)) {
+      throw refuse(
+        `"${urls}" has a secret ${relay ? 'and a credential; one of them decides' : 'but is no TURN server'}.`,
+      );
+    }
+    if (lifetimeSeconds !== undefined && secret === undefined) {
+      throw refuse(`"${urls}" has lifetimeSeconds without the secret that it belongs to.`);
     }
   }
-  return parseIceServers(options.servers.map((server) => ({ ...server })));
+  return parseIceServers(currentIceServers(options.servers).map((server) => ({ ...server })));
 }
