@@ -9,6 +9,8 @@ import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
+import { OutputService } from './egress/output-service.ts';
+import { RecordingKind } from './egress/recording.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
 import type { Log } from './log.ts';
@@ -34,6 +36,7 @@ export interface App {
   readonly spec: UpscalerSpec;
   readonly registry: BroadcastRegistry;
   readonly sessions: PeerSessions;
+  readonly outputs: OutputService;
   readonly metrics: Metrics;
   /**
    * Called once on a fatal device failure, after the streams' clients learned of it; the supervisor should restart the
@@ -135,7 +138,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
-  metrics.observe(() => registry.metricsSnapshot());
+  const outputs = new OutputService({ registry, log, metrics, kinds: { recording: new RecordingKind() } });
+  metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
 
   const http = await createHttpServer({
     config,
@@ -151,6 +155,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       residentBytes: process.memoryUsage.rss(),
       model,
       domain: registry,
+      outputs,
       rtc,
       signaling,
       whip,
@@ -178,11 +183,14 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     registry.drain();
+    // Their files are completed while the broadcasts are there.
+    await settled(log, [outputs.close()]);
     await settled(log, [registry.close()]);
     await settled(log, [signaling.close(), http.close()]);
     await settled(log, [rtc.close(), pool.close(), ...(trace === undefined ? [] : [trace.close()])]);
   };
   try {
+    for (const output of config.outputs) outputs.start(output);
     const url = await http.listen();
     return {
       url,
@@ -190,6 +198,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       spec,
       registry,
       sessions,
+      outputs,
       metrics,
       onFatal: (listener) => fatal.listen(listener),
       drain: (withinSeconds) => {

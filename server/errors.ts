@@ -146,6 +146,12 @@ export const ERRORS = {
   'file.unwritable': entry('request', 500, 'Check that the folder exists, is writable and has room.'),
   'file.unreadable': entry('request', 400, 'Check the path and that the file is a video ffmpeg can read.'),
   'job.stopped': entry('request', 499, 'Run the command again.', true),
+  'output.exists': entry('request', 409, 'Stop the output first, or choose another name.'),
+  'output.unknown': entry('request', 404, 'Use a name of the list of outputs.'),
+  'output.unsupported': entry('stream', 422, 'Change the setting of the output that the message names.'),
+  'output.disk': entry('stream', 507, 'Free space, or mount the folder again; it is tried again by itself.', true),
+  'output.target': entry('stream', 502, 'Check the address, the key and the other side; it is tried again.', true),
+  'output.crashed': entry('stream', 500, 'The process that writes the output ended; it is started again.', true),
   'pipeline.crashed': entry('stream', 500, 'The stream was restarted; see the log for the cause.', true),
   internal: entry('process', 500, 'This is a defect: please report it with the log.'),
 } as const satisfies Record<string, CatalogueEntry>;

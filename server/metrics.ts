@@ -78,6 +78,15 @@ export interface MetricsSnapshot {
   readonly bitrateOutBps: number;
   readonly queueDepthFrames: number;
   readonly pipelines: readonly { readonly broadcast: string; readonly rung: number; readonly delayMs: number }[];
+  readonly outputs: readonly OutputSnapshot[];
+}
+
+/** One configured output: on how many broadcasts it is in which state, and what goes out. */
+export interface OutputSnapshot {
+  readonly output: string;
+  readonly type: string;
+  readonly states: Readonly<Record<'connecting' | 'running' | 'failed', number>>;
+  readonly bitrateBps: number;
 }
 
 /**
@@ -94,6 +103,7 @@ export class Metrics {
     bitrateOutBps: 0,
     queueDepthFrames: 0,
     pipelines: [],
+    outputs: [],
   });
 
   readonly #steps: Histogram<'step'>;
@@ -104,6 +114,7 @@ export class Metrics {
   readonly #errors: Counter<'code'>;
   readonly #refused: Counter<'what' | 'why'>;
   readonly #connections: Gauge;
+  readonly #outputFailures: Counter<'output' | 'code'>;
 
   constructor() {
     const registers = [this.registry];
@@ -150,6 +161,33 @@ export class Metrics {
         this.reset();
         for (const { broadcast, delayMs } of snapshot().pipelines) this.set({ broadcast }, delayMs);
       },
+    });
+    new Gauge({
+      name: 'flashvsr_output_runs',
+      help: 'Broadcasts that a configured output is connecting for, running for, or waiting to try again for',
+      labelNames: ['output', 'type', 'state'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { output, type, states } of snapshot().outputs)
+          for (const [state, runs] of Object.entries(states)) this.set({ output, type, state }, runs);
+      },
+    });
+    new Gauge({
+      name: 'flashvsr_output_bits_per_second',
+      help: 'Bit rate of a configured output over the last second',
+      labelNames: ['output', 'type'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { output, type, bitrateBps } of snapshot().outputs) this.set({ output, type }, bitrateBps);
+      },
+    });
+    this.#outputFailures = new Counter({
+      name: 'flashvsr_output_failures_total',
+      help: 'Runs of a configured output that failed, by catalogue code',
+      labelNames: ['output', 'code'],
+      registers,
     });
     this.#steps = new Histogram({
       name: 'flashvsr_step_milliseconds',
@@ -224,6 +262,10 @@ export class Metrics {
 
   error(code: string): void {
     this.#errors.inc({ code });
+  }
+
+  outputFailed(output: string, code: ErrorCode): void {
+    this.#outputFailures.inc({ output, code });
   }
 
   connections(open: number): void {

@@ -1,7 +1,15 @@
 import type { AppError } from '../errors.ts';
 import { BitrateController, type BitrateLimits, type ViewerReport } from '../media/bitrate-controller.ts';
 import { ViewerKeyframeRequests } from '../media/viewer-keyframe-requests.ts';
-import type { DropReason, EncodedFrame, MonotonicUs, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
+import type {
+  AccessUnit,
+  DropReason,
+  EncodedFrame,
+  MonotonicUs,
+  Rendition,
+  ResultCodec,
+  SourceCodec,
+} from '../media/types.ts';
 import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
 import type { BroadcastSettings } from './settings.ts';
@@ -153,6 +161,10 @@ export class Audience {
 
   sendSource(packet: ForwardPacket, codec: SourceCodec): void {
     for (const subscriber of this.#subscribers.values()) subscriber.onSource(packet, codec);
+  }
+
+  sendSourceUnit(unit: AccessUnit): void {
+    for (const subscriber of this.#subscribers.values()) subscriber.onSourceUnit?.(unit);
   }
 
   sendAudio(packet: ForwardPacket): void {

@@ -95,7 +95,7 @@ export class BroadcastRegistry {
     return () => this.#listListeners.delete(listener);
   }
 
-  metricsSnapshot(): MetricsSnapshot {
+  metricsSnapshot(): Omit<MetricsSnapshot, 'outputs'> {
     const broadcasts = [...this.#broadcasts.values()];
     const running = broadcasts.filter(({ hasPipeline }) => hasPipeline);
     return {

@@ -313,6 +313,8 @@ export class Broadcast {
     if (intake.onUnit(unit.assembledAtUs)) this.#startPipeline(intake);
     if (unit.keyframe) this.#audience.onSourceKeyframe();
     else if (!this.#sourceReordered && unit.codec === 'H264' && isBPicture(unit.data)) this.#onBFrames();
+    this.#audience.sendSourceUnit(unit);
+    // It may hand the unit's memory over to the worker.
     this.#link.push(unit);
     if (this.#state !== 'live') this.#refreshState('first picture');
   }

@@ -13,11 +13,11 @@ const LIMITS: EgressQueueLimits = { maxFrames: 120, maxBytes: 16 * 1024 * 1024 }
  * TCP connection. Bounded in frames and bytes. A frame that does not fit is refused (drop reason `egress-slow`), and so is
  * everything until the subscriber's gate opens again with a keyframe, because a decoder could not use it.
  */
-export class EgressQueue {
+export class EgressQueue<Item extends { readonly data: Uint8Array } = EncodedFrame> {
   readonly #limits: EgressQueueLimits;
-  #frames: EncodedFrame[] = [];
+  #frames: Item[] = [];
   #bytes = 0;
-  #waiting: ((frame: EncodedFrame | undefined) => void) | undefined;
+  #waiting: ((frame: Item | undefined) => void) | undefined;
   #closed = false;
 
   constructor(limits: Partial<EgressQueueLimits> = {}) {
@@ -29,7 +29,7 @@ export class EgressQueue {
   }
 
   /** @returns false when there is no room: the frame is dropped */
-  push(frame: EncodedFrame): boolean {
+  push(frame: Item): boolean {
     if (this.#closed) return false;
     if (this.#waiting !== undefined) {
       const resolve = this.#waiting;
@@ -45,7 +45,7 @@ export class EgressQueue {
   }
 
   /** One reader at a time. @returns undefined after close(), when all that was taken in has been read */
-  async next(): Promise<EncodedFrame | undefined> {
+  async next(): Promise<Item | undefined> {
     const frame = this.#frames.shift();
     if (frame !== undefined) {
       this.#bytes -= frame.data.length;

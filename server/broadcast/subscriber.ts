@@ -1,6 +1,6 @@
 import type { AppError } from '../errors.ts';
 import type { ViewerReport } from '../media/bitrate-controller.ts';
-import type { DropReason, EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
+import type { AccessUnit, DropReason, EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
 import type { BroadcastStats, SessionState } from './statistics.ts';
 
@@ -41,6 +41,8 @@ export interface Subscriber {
   /** Every frame of every encoder of the broadcast; which of them it takes is its own decision. */
   onResult(frame: EncodedFrame): void;
   onSource(packet: ForwardPacket, codec: SourceCodec): void;
+  /** Every picture of the source as it came, in decoding order. Its bytes go to the pipeline afterwards: keep a copy. */
+  onSourceUnit?(unit: AccessUnit): void;
   onAudio(packet: ForwardPacket): void;
   /** `ended` is the last call; `error` says why when the subscriber did not ask for it. */
   onState(state: SessionState, reason: string, error?: AppError): void;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { configSchema, sections } from './schema.ts';
+import { sections, topLevel } from './schema.ts';
 
 /** One setting for people: `--help` and docs/operations.md are made from the schemas' descriptions. */
 export interface SettingDescription {
@@ -24,8 +24,7 @@ export function describeSettings(): readonly SectionDescription[] {
     meaning: section.description ?? '',
     settings: settingsOf(section.shape, `${name}.`),
   }));
-  const { drainSeconds } = configSchema.shape;
-  return [...described, { name: '', meaning: 'The whole server', settings: settingsOf({ drainSeconds }, '') }];
+  return [...described, { name: '', meaning: 'The whole server', settings: settingsOf(topLevel, '') }];
 }
 
 function settingsOf(shape: Readonly<Record<string, z.ZodType>>, prefix: string): SettingDescription[] {

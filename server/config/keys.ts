@@ -1,11 +1,11 @@
-import { sections } from './schema.ts';
+import { sections, topLevel } from './schema.ts';
 
 /** Every settable key as a dotted path, for environment names, help, unknown-flag messages and the documentation's test. */
 export function configKeys(): string[] {
   const keys = Object.entries(sections).flatMap(([name, { shape }]) =>
     Object.keys(shape).map((key) => `${name}.${key}`),
   );
-  return [...keys, 'drainSeconds'];
+  return [...keys, ...Object.keys(topLevel)];
 }
 
 /** media.jitterMs -> FLASHVSR_MEDIA_JITTER_MS */

@@ -7,6 +7,7 @@ import { limitsSection } from './sections/limits.ts';
 import { logSection } from './sections/log.ts';
 import { mediaSection } from './sections/media.ts';
 import { modelSection } from './sections/model.ts';
+import { outputsList } from './sections/outputs.ts';
 import { targetsSection } from './sections/targets.ts';
 
 /** Every section with its schema: the one list that the schema, the loader, --help and the documentation's test walk. */
@@ -22,6 +23,14 @@ export const sections = {
   debug: debugSection,
 } as const;
 
+/** What lies in no section. A list's entries are objects: in a flag or the environment it is given whole, as JSON. */
+export const topLevel = {
+  drainSeconds: z.number().min(0).max(600).default(3).describe('how long sessions may go on after SIGTERM'),
+  outputs: outputsList.describe(
+    'recordings and relays (docs/recording-and-relay.md), a list in the configuration file',
+  ),
+} as const;
+
 type Sections = typeof sections;
 
 /** A section that is not given has its defaults. */
@@ -33,9 +42,6 @@ const withDefaults = Object.fromEntries(
  * Everything that can be set. A class takes the slice it reads, `Config['media']` or a Pick of it, never the whole:
  * what it depends on then shows in its constructor, and a test names those settings alone.
  */
-export const configSchema = z.strictObject({
-  ...withDefaults,
-  drainSeconds: z.number().min(0).max(600).default(3).describe('how long sessions may go on after SIGTERM'),
-});
+export const configSchema = z.strictObject({ ...withDefaults, ...topLevel });
 
 export type Config = z.infer<typeof configSchema>;

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { broadcastName } from '../../broadcast/name.ts';
 import { configKeys, environmentName, loadConfig, printableConfig } from '../config.ts';
 
 let folder: string;
@@ -80,4 +81,45 @@ describe('names', () => {
     const config = loadConfig({ argv: ['--ice.servers', '[{"urls":"turn:t","username":"u","credential":"secret"}]'] });
     expect(JSON.stringify(printableConfig(config))).not.toContain('secret');
   });
+});
+
+describe('outputs', () => {
+  const outputs = (...list: object[]) => loadConfig({ argv: ['--outputs', JSON.stringify(list)] }).outputs;
+  const archive = { name: 'archive', broadcast: '*', type: 'recording', folder: 'recordings' };
+
+  it('are a list in the file, or JSON in a flag; what is not said has its default', () => {
+    const path = file('outputs:\n  - { name: archive, broadcast: room/ann, type: recording, folder: recordings }\n');
+    const common = { track: 'result', enabled: true, container: 'auto', rotateSeconds: 3600 };
+    expect(loadConfig({ argv: ['--config', path] }).outputs).toMatchObject([{ broadcast: 'room/ann', ...common }]);
+    expect(outputs(archive)).toMatchObject([{ broadcast: '*', ...common }]);
+    expect(loadConfig({}).outputs).toEqual([]);
+  });
+
+  it.each([
+    [{ ...archive, name: 'a b' }, /outputs\.0\.name: must be 1 to 32 letters/],
+    [{ ...archive, broadcast: '../x' }, /outputs\.0\.broadcast: must be a broadcast's name/],
+    [{ ...archive, type: 'tape' }, /outputs\.0\.type: .*/],
+    [{ ...archive, url: 'x' }, /outputs\.0: unknown key "url"/],
+    [{ ...archive, rotateSeconds: 0 }, /outputs\.0\.rotateSeconds/],
+  ])('%j is refused with a message that names the key', (output, message) => {
+    expect(() => outputs(output)).toThrow(message);
+  });
+
+  it('have one name each', () => {
+    expect(() => outputs(archive, archive)).toThrow('outputs.1.name: "archive" names another output already');
+  });
+
+  it.each(['stage', 'room/ann', 'a..b', '', '/', 'a/b/c', '.a', 'ä', 'x'.repeat(65), `r/${'x'.repeat(64)}`])(
+    'name broadcasts as the domain does: %j',
+    (name) => {
+      const taken = (() => {
+        try {
+          return outputs({ ...archive, broadcast: name }).length === 1;
+        } catch {
+          return false;
+        }
+      })();
+      expect(taken).toBe(broadcastName.safeParse(name).success);
+    },
+  );
 });

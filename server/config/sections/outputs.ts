@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import { broadcastNameText, positive } from './common.ts';
+
+/**
+ * Where broadcasts go besides their viewers: a list, one entry an output. Each kind is an object of its own with a `type`; a new
+ * kind is a new member of the union and a key in OUTPUT_KINDS of app.ts, without which it does not compile.
+ */
+const common = {
+  /** Part of file names, paths and metrics' labels. */
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,31}$/, 'must be 1 to 32 letters, digits and dashes, the first no dash'),
+  broadcast: z.union([z.literal('*'), broadcastNameText], {
+    error: 'must be a broadcast\'s name such as "stage" or "room/participant", or "*" for every broadcast',
+  }),
+  track: z.enum(['result', 'source']).default('result'),
+  enabled: z.boolean().default(true),
+};
+
+const recording = z.strictObject({
+  ...common,
+  type: z.literal('recording'),
+  folder: z.string().min(1),
+  /** `auto`: MP4 where it takes the codec, WebM otherwise. */
+  container: z.enum(['auto', 'mp4', 'webm']).default('auto'),
+  rotateSeconds: positive.max(7 * 86_400).default(3600),
+  rotateBytes: z.number().int().min(1_000_000).default(4_000_000_000),
+});
+
+const output = z.discriminatedUnion('type', [recording]);
+
+export const outputsList = z
+  .array(output)
+  .default([])
+  .superRefine((outputs, context) => {
+    const names = outputs.map(({ name }) => name);
+    names.forEach((name, index) => {
+      if (names.indexOf(name) === index) return;
+      context.addIssue({ code: 'custom', path: [index, 'name'], message: `"${name}" names another output already` });
+    });
+  });
+
+export type OutputConfig = Readonly<z.infer<typeof output>>;
+export type OutputType = OutputConfig['type'];
+export type OutputOf<Type extends OutputType> = Extract<OutputConfig, { readonly type: Type }>;

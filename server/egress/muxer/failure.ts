@@ -1,0 +1,24 @@
+import { libavMessage } from '../../codec/native.ts';
+import { AppError } from '../../errors.ts';
+import { MuxError } from './container-writer.ts';
+import type { MuxTarget } from './messages.ts';
+import { diskError } from './recording-file.ts';
+
+/** AVERROR(errno) is its negative. */
+const ERRNO: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  5: 'EIO',
+  13: 'EACCES',
+  24: 'EMFILE',
+  28: 'ENOSPC',
+  30: 'EROFS',
+  116: 'ESTALE',
+  122: 'EDQUOT',
+};
+
+/** What ended a session, as an error that says what to do. */
+export function failureOf(thrown: unknown, target: MuxTarget): AppError {
+  if (!(thrown instanceof MuxError)) return AppError.from(thrown);
+  return diskError(target.folder, ERRNO[-thrown.code] ?? libavMessage(thrown.code), thrown);
+}
