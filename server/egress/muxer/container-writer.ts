@@ -5,6 +5,7 @@ import {
   AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
   AV_CHANNEL_ORDER_NATIVE,
+  AV_CODEC_ID_AV1,
   AV_CODEC_ID_H264,
   AV_CODEC_ID_OPUS,
   AV_CODEC_ID_VP8,
@@ -21,7 +22,7 @@ export interface VideoParameters {
   readonly codec: SourceCodec;
   readonly width: number;
   readonly height: number;
-  /** H264: SPS and PPS with start codes. */
+  /** H264: SPS and PPS with start codes; AV1: the sequence header. */
   readonly parameterSets: Uint8Array | undefined;
 }
 
@@ -49,6 +50,7 @@ const CODEC_IDS: Readonly<Record<SourceCodec, AVCodecID>> = {
   H264: AV_CODEC_ID_H264,
   VP8: AV_CODEC_ID_VP8,
   VP9: AV_CODEC_ID_VP9,
+  AV1: AV_CODEC_ID_AV1,
 };
 const STEREO = { nbChannels: 2, order: AV_CHANNEL_ORDER_NATIVE, mask: 3n };
 /** A track without packets holds the other one back this long. */

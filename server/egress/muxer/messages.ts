@@ -6,7 +6,7 @@ import type { MediaTime, SourceCodec } from '../../media/types.ts';
 export interface VideoItem {
   readonly type: 'video';
   readonly codec: SourceCodec;
-  /** H264: Annex B; VP8, VP9: the bare frame. */
+  /** As AccessUnit.data. */
   readonly data: Uint8Array;
   /** Of presentation; the order of the items is that of decoding. */
   readonly mediaTime: MediaTime;

@@ -22,14 +22,14 @@ const FORMS: Readonly<Record<'mp4' | 'webm', FileForm>> = {
   mp4: {
     ending: 'mp4',
     muxer: 'mp4',
-    codecs: ['H264', 'VP9'],
+    codecs: ['H264', 'VP9', 'AV1'],
     audio: 'aac',
     options: { movflags: 'hybrid_fragmented+default_base_moof', frag_duration: String(1000 * FRAGMENT_MS) },
   },
   webm: {
     ending: 'webm',
     muxer: 'webm',
-    codecs: ['VP8', 'VP9'],
+    codecs: ['VP8', 'VP9', 'AV1'],
     audio: 'opus',
     options: { cluster_time_limit: String(FRAGMENT_MS) },
   },

@@ -3,6 +3,7 @@ import { AV_CODEC_ID_H264 } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
 import { keyframeSize } from '../../codec/picture-size.ts';
 import { boundDecoder } from '../../codec/untrusted.ts';
+import { OBU, parseObuHeader, readLeb128 } from '../../media/av1-obu.ts';
 import { splitAnnexB } from '../../media/h264.ts';
 import { NAL_PPS, NAL_SPS } from '../../media/h264-parameter-sets.ts';
 import type { VideoParameters } from './container-writer.ts';
@@ -20,7 +21,8 @@ const MAX_REORDER = 16;
 export function streamParameters({ codec, data, size }: VideoItem): StreamParameters | undefined {
   if (codec !== 'H264') {
     const { width, height } = size ?? keyframeSize(codec, data) ?? { width: 0, height: 0 };
-    return width === 0 ? undefined : { codec, width, height, parameterSets: undefined, reorderFrames: 0 };
+    const parameterSets = codec === 'AV1' ? sequenceHeaderOf(data) : undefined;
+    return width === 0 ? undefined : { codec, width, height, parameterSets, reorderFrames: 0 };
   }
   const parameterSets = parameterSetsOf(data);
   if (parameterSets === undefined) return undefined;
@@ -62,6 +64,19 @@ export function sameParameters(a: VideoParameters, b: VideoParameters): boolean 
 
 const EMPTY = Buffer.alloc(0);
 const START_CODE = Buffer.from([0, 0, 0, 1]);
+
+/** The open bitstream unit, header and size included (AV1 section 5.3). */
+function sequenceHeaderOf(data: Uint8Array): Uint8Array | undefined {
+  for (let at = 0; at < data.length;) {
+    const header = parseObuHeader(data.subarray(at, at + 2));
+    const size = header === undefined ? undefined : readLeb128(data, at + header.bytes);
+    if (header === undefined || size === undefined) return undefined;
+    const end = at + header.bytes + size.bytes + size.value;
+    if (header.type === OBU.sequenceHeader) return data.subarray(at, end);
+    at = end;
+  }
+  return undefined;
+}
 
 function parameterSetsOf(data: Uint8Array): Buffer | undefined {
   const sets = splitAnnexB(data).filter((unit) => [NAL_SPS, NAL_PPS].includes((unit[0] ?? 0) & 0x1f));

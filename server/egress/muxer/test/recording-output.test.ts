@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { makeAv1Stream } from '../../../../testing/av1-stream.ts';
 import { makeBFrames } from '../../../../testing/b-frames.ts';
 import { readFilm } from '../../../../testing/film.ts';
 import { LEFT_HZ, RIGHT_HZ, opusTone, readSound } from '../../../../testing/opus-tone.ts';
@@ -122,6 +123,17 @@ it('a source with B-frames keeps its order and its times', async () => {
   const [begin = 0] = film.times;
   film.times.forEach((time, index) => expect(time - begin).toBeCloseTo(index / 30, 3));
   expect([film.width, film.height]).toEqual([160, 96]);
+});
+
+it.each(['mp4', 'webm'] as const)('a source in AV1 becomes %s', async (container) => {
+  const mux = session({ container });
+  for (const { data, mediaTime, keyframe } of makeAv1Stream(160, 96, 20)) {
+    mux.handle({ type: 'video', codec: 'AV1', data, mediaTime, keyframe, size: undefined });
+  }
+  mux.close();
+  const film = await readFilm(file(files()[0] ?? ''));
+  expect([film.width, film.height, film.times.length]).toEqual([160, 96, 20]);
+  expect(film.times.at(-1)).toBeCloseTo(19 / 30, 2);
 });
 
 it('rotates by time and by size at a keyframe that it asks for; no file is ever overwritten', async () => {
