@@ -44,14 +44,20 @@ export function keyframeSize(codec: SourceCodec, data: Uint8Array): { width: num
   }
 }
 
-/** Of the sequence header, which a keyframe begins with, behind its temporal delimiter (media/av1.ts). */
+/**
+ * Of the sequence header, which a keyframe begins with, behind its temporal delimiter (media/av1.ts). With spatial layers it has the size
+ * of the largest, which does not come here.
+ */
 function av1Size(data: Uint8Array): { width: number; height: number } | undefined {
   for (let at = 0; at < data.length;) {
     const header = parseObuHeader(data.subarray(at, at + 2));
     const size = header === undefined ? undefined : readLeb128(data, at + header.bytes);
     if (header === undefined || size === undefined) return undefined;
     const begin = at + header.bytes + size.bytes;
-    if (header.type === OBU.sequenceHeader) return parseSequenceHeader(data.subarray(begin, begin + size.value));
+    if (header.type === OBU.sequenceHeader) {
+      const sequence = parseSequenceHeader(data.subarray(begin, begin + size.value));
+      return sequence?.spatialLayers === false ? sequence : undefined;
+    }
     at = begin + size.value;
   }
   return undefined;

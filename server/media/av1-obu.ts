@@ -90,6 +90,8 @@ export function isShownKeyframe(payload: Uint8Array, stillPictures: boolean): bo
 export interface SequenceHeader {
   /** reduced_still_picture_header */
   readonly stillPictures: boolean;
+  /** Some frames are of another layer than the base layer, and smaller or larger than it. */
+  readonly spatialLayers: boolean;
   /** The most that a frame of the sequence may have; with spatial layers that of the largest. */
   readonly width: number;
   readonly height: number;
@@ -101,15 +103,17 @@ export function parseSequenceHeader(payload: Uint8Array): SequenceHeader | undef
   bits.read(3 + 1); // seq_profile, still_picture
   const stillPictures = bits.read(1) === 1;
   if (stillPictures) bits.read(5);
-  else readOperatingPoints(bits);
+  const idc = stillPictures ? 0 : readOperatingPoints(bits);
   const widthBits = bits.read(4) + 1;
   const heightBits = bits.read(4) + 1;
   const width = bits.read(widthBits) + 1;
   const height = bits.read(heightBits) + 1;
-  return bits.overrun ? undefined : { stillPictures, width, height };
+  // operating_point_idc: bits 8 to 11 are the spatial layers.
+  return bits.overrun ? undefined : { stillPictures, spatialLayers: idc >> 9 !== 0, width, height };
 }
 
-function readOperatingPoints(bits: BitReader): void {
+/** @returns operating_point_idc of all points together */
+function readOperatingPoints(bits: BitReader): number {
   let decoderModel = false;
   let delayBits = 0;
   if (bits.read(1) === 1) {
@@ -123,12 +127,14 @@ function readOperatingPoints(bits: BitReader): void {
   }
   const displayDelay = bits.read(1) === 1;
   const operatingPoints = bits.read(5) + 1;
+  let idc = 0;
   for (let point = 0; point < operatingPoints && !bits.overrun; point += 1) {
-    bits.read(12);
+    idc |= bits.read(12);
     if (bits.read(5) > 7) bits.read(1); // seq_tier exists above level 3.3
     if (decoderModel && bits.read(1) === 1) bits.read(2 * delayBits + 1);
     if (displayDelay && bits.read(1) === 1) bits.read(4);
   }
+  return idc;
 }
 
 class BitReader {

@@ -13,7 +13,10 @@ export function startsPicture(codec: SourceCodec, payload: Uint8Array): boolean 
     const descriptor = parseVp8Descriptor(payload);
     return descriptor !== undefined && descriptor.start && descriptor.partition === 0;
   }
-  if (codec === 'VP9') return parseVp9Descriptor(payload)?.begins ?? false;
+  if (codec === 'VP9') {
+    const descriptor = parseVp9Descriptor(payload);
+    return descriptor !== undefined && descriptor.begins && descriptor.spatialLayer === 0;
+  }
   if (codec === 'AV1') return startsTemporalUnit(payload);
   const type = (payload[0] ?? 0) & 0x1f;
   if (type === 28) {

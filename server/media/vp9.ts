@@ -1,7 +1,7 @@
 import type { DepacketizedUnit, Depacketizer } from './depacketizer.ts';
 import type { RtpPacket } from './rtp.ts';
 
-/** VP9 over RTP (RFC 9628), one spatial layer: what browsers send without SVC. */
+/** VP9 over RTP (RFC 9628). Of spatial layers the base layer is taken, for the reason of AV1 (av1.ts). */
 
 interface Vp9Descriptor {
   readonly interPredicted: boolean;
@@ -71,9 +71,10 @@ export class Vp9Depacketizer implements Depacketizer {
       this.#damaged = true;
       return;
     }
+    if (descriptor.spatialLayer > 0) return;
     if (this.#parts.length === 0) {
       if (!descriptor.begins) this.#damaged = true;
-      this.#keyframe = !descriptor.interPredicted && descriptor.spatialLayer === 0;
+      this.#keyframe = !descriptor.interPredicted;
     }
     this.#parts.push(packet.payload.subarray(descriptor.bytes));
   }

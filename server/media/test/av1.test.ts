@@ -79,12 +79,12 @@ describe('temporal units', () => {
     const delimiter = Buffer.of(0x10);
     const list = Buffer.of(OBU.tileList << 3, 1, 2);
     const padding = Buffer.of(OBU.padding << 3, 0, 0, 0x80);
-    const extended = Buffer.of(0x34, 0x08, 0x30, 7);
+    const extended = Buffer.of(0x34, 0x20, 0x30, 7); // temporal layer 1
     const payload = Buffer.concat([
       Buffer.of(0x00),
       ...[delimiter, list, padding, sized(inter()), extended].map((obu) => element(obu)),
     ]);
-    const kept = Buffer.concat([unit(inter()), Buffer.of(0x36, 0x08, 2, 0x30, 7)]);
+    const kept = Buffer.concat([unit(inter()), Buffer.of(0x36, 0x20, 2, 0x30, 7)]);
     expect(join(payload)).toEqual({ data: kept, keyframe: false });
   });
 
@@ -99,6 +99,13 @@ describe('temporal units', () => {
       data: unit(inter()),
       keyframe: false,
     });
+  });
+
+  it('have the base layer alone of spatial layers', () => {
+    const upper = Buffer.of(0x34, 0x08, 0x30, 7);
+    const payload = Buffer.concat([Buffer.of(0x30 | N), element(SEQUENCE), element(key()), upper]);
+    expect(join(payload)).toEqual({ data: unit(SEQUENCE, key()), keyframe: true });
+    expect(join(Buffer.concat([Buffer.of(0x10), upper])), 'without it').toBe('damaged');
   });
 
   it.each([
@@ -145,7 +152,12 @@ describe('a real stream of SVT-AV1', () => {
   it('says its size in the sequence header', () => {
     const header = splitObus((stream[0] as { data: Uint8Array }).data).find(({ type }) => type === OBU.sequenceHeader);
     const payload = (header?.obu ?? Buffer.alloc(1)).subarray(1);
-    expect(parseSequenceHeader(payload)).toEqual({ width: 160, height: 96, stillPictures: false });
+    expect(parseSequenceHeader(payload)).toEqual({
+      width: 160,
+      height: 96,
+      stillPictures: false,
+      spatialLayers: false,
+    });
     expect(parseSequenceHeader(payload.subarray(0, 4))).toBeUndefined();
   });
 });

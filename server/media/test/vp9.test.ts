@@ -22,6 +22,21 @@ describe('VP9', () => {
     expect(depacketizer.finish(), 'no beginning').toBe('damaged');
   });
 
+  it('takes the base layer of spatial layers, in both modes (RFC 9628 section 4.2: L, SID)', () => {
+    const depacketizer = new Vp9Depacketizer();
+    // Non-flexible: L, B, E; SID 0, TL0PICIDX, then SID 1 with D and without P: a key superframe.
+    depacketizer.add({ payload: Buffer.from([0x2c, 0x00, 0x07, 1, 2]) });
+    depacketizer.add({ payload: Buffer.from([0x2c, 0x03, 0x07, 3]) });
+    expect(depacketizer.finish()).toEqual({ data: Buffer.from([1, 2]), keyframe: true });
+    // Flexible: I, P, L, F, B; SID 0 and one reference; the second packet of the base layer, then SID 1.
+    depacketizer.add({ payload: Buffer.from([0xf8, 0x05, 0x00, 0x02, 4]) });
+    depacketizer.add({ payload: Buffer.from([0xf4, 0x05, 0x00, 0x02, 5]) });
+    depacketizer.add({ payload: Buffer.from([0xfc, 0x05, 0x03, 0x02, 6]) });
+    expect(depacketizer.finish()).toEqual({ data: Buffer.from([4, 5]), keyframe: false });
+    depacketizer.add({ payload: Buffer.from([0xfc, 0x05, 0x03, 0x02, 6]) });
+    expect(depacketizer.finish(), 'an upper layer alone').toBe('damaged');
+  });
+
   it('survives noise', () => {
     for (let round = 0; round < 20_000; round += 1) {
       parseVp9Descriptor(randomBytes(round % 24));

@@ -49,10 +49,12 @@ const PAGE_SCRIPT = `
     }, 1000 / framesPerSecond);
     return canvas.captureStream(framesPerSecond);
   }
-  async function publish({ codec, width, height, maxBitrate, audio }) {
+  async function publish({ codec, width, height, maxBitrate, audio, scalabilityMode }) {
     const peer = peers.publisher = new RTCPeerConnection();
     const stream = noise(width, height, 30);
-    const transceiver = peer.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', streams: [stream] });
+    const transceiver = peer.addTransceiver(stream.getVideoTracks()[0], {
+      direction: 'sendonly', streams: [stream], sendEncodings: [scalabilityMode ? { scalabilityMode } : {}],
+    });
     if (codec !== undefined) {
       const all = RTCRtpSender.getCapabilities('video').codecs;
       transceiver.setCodecPreferences(
@@ -299,6 +301,24 @@ describe('Chromium', () => {
       const median = [...skews].sort((a, b) => a - b)[10] ?? NaN;
       console.log(`${codec}: video - audio at playout, ms: median ${median}, all ${skews.join(' ')}`);
       expect(Math.abs(median)).toBeLessThan(250);
+    });
+  }
+
+  for (const [codec, scalabilityMode] of [
+    ['VP9', 'L2T1_KEY'],
+    ['AV1', 'L2T1'],
+  ] as const) {
+    it(`publishes ${codec} ${scalabilityMode}: every picture is of the base layer`, async () => {
+      await call('publish', { codec, width: 640, height: 360, maxBitrate: 800_000, scalabilityMode });
+      await until(() => units.length > 20, 'access units');
+      const decoder = new Decoder({ codec, maxPixels: 1e6 });
+      try {
+        const decoded = units.flatMap((unit) => decoder.decode(unit));
+        expect(decoded.map((picture) => picture.width)).toEqual(units.map(() => 320));
+        for (const picture of decoded) picture.release();
+      } finally {
+        decoder.close();
+      }
     });
   }
 
