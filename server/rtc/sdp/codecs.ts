@@ -19,12 +19,19 @@ export function h264Rank(codec: OfferedCodec): number {
   return profile.startsWith('64') ? 3 : 4;
 }
 
-/** The codecs we can use of a section, the peer's order kept, H264 only in packetization-mode 1 and by h264Rank(). */
-export function usableVideoCodecs(media: OfferedMedia): UsableCodec[] {
-  const usable = media.codecs.flatMap((offered): UsableCodec[] => {
-    const codec = usableAs(offered);
-    return codec === undefined ? [] : [{ ...offered, codec }];
-  });
+/**
+ * The codecs we can use of a section, the peer's order kept, H264 by h264Rank(). We send H264 in packetization-mode 1 alone
+ * and receive mode 0, which is a part of it, where nothing else is offered.
+ */
+export function usableVideoCodecs(media: OfferedMedia, direction: 'send' | 'receive' = 'send'): UsableCodec[] {
+  const inMode = (mode: string) =>
+    media.codecs.flatMap((offered): UsableCodec[] => {
+      const codec = usableAs(offered, mode);
+      return codec === undefined ? [] : [{ ...offered, codec }];
+    });
+  const mode1 = inMode('1');
+  const single = direction === 'receive' && mode1.every(({ codec }) => codec !== 'H264');
+  const usable = single ? inMode('0') : mode1;
   const h264 = usable.filter(({ codec }) => codec === 'H264').sort((a, b) => h264Rank(a) - h264Rank(b));
   let next = 0;
   return usable.map((codec) => (codec.codec === 'H264' ? (h264[next++] as UsableCodec) : codec));
@@ -32,15 +39,16 @@ export function usableVideoCodecs(media: OfferedMedia): UsableCodec[] {
 
 export type UsableCodec = OfferedCodec & { readonly codec: SourceCodec };
 
-function usableAs(offered: OfferedCodec): SourceCodec | undefined {
+function usableAs(offered: OfferedCodec, packetizationMode: string): SourceCodec | undefined {
   if (offered.clockRate !== 90_000) return undefined;
   if (offered.name === 'VP8') return 'VP8';
   // Profile 0 only: 8 bit 4:2:0 is what decoder and upscaler take.
   if (offered.name === 'VP9') return (offered.parameters.get('profile-id') ?? '0') === '0' ? 'VP9' : undefined;
   // Profile 0 (main) is the default, 8 or 10 bit 4:2:0 (AV1 RTP specification, section 7.1).
   if (offered.name === 'AV1') return (offered.parameters.get('profile') ?? '0') === '0' ? 'AV1' : undefined;
-  const mode1 = offered.name === 'H264' && offered.parameters.get('packetization-mode') === '1';
-  return mode1 && h264Rank(offered) < 4 ? 'H264' : undefined;
+  if (offered.name !== 'H264') return undefined;
+  const mode = offered.parameters.get('packetization-mode') ?? '0'; // RFC 6184 section 8.1
+  return mode === packetizationMode && h264Rank(offered) < 4 ? 'H264' : undefined;
 }
 
 /** Back to SDP: VP8 has no parameters, and an empty a=fmtp would be malformed. */

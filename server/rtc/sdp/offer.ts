@@ -34,6 +34,8 @@ export interface OfferedMedia {
   readonly candidates: readonly string[];
   /** Of a=ssrc lines (RFC 5576), each once; RTX included. */
   readonly ssrcs: readonly number[];
+  /** MediaStreams that the track belongs to (a=msid, RFC 8830); empty: none, or none is named. */
+  readonly streams: readonly string[];
   /** RIDs of the encodings that are sent (RFC 8853 section 5), in the order of the sender's preference; empty without simulcast. */
   readonly sendRids: readonly string[];
   readonly bundleOnly: boolean;
@@ -99,6 +101,7 @@ function parseMedia(section: SdpSection, session: SdpSection, index: number): Of
     ssrcs: [...new Set(section.all('ssrc').map((value) => Number.parseInt(value, 10)))].filter(
       (ssrc) => ssrc > 0 && ssrc <= 0xffffffff,
     ),
+    streams: parseStreams(section),
     sendRids: parseSendRids(section),
     bundleOnly: section.has('bundle-only'),
     rtcpMux: section.has('rtcp-mux') || section.has('rtcp-mux-only'),
@@ -202,6 +205,12 @@ function parseSendRids(section: SdpSection): readonly string[] {
   const declared = new Set(section.all('rid').map((value) => /^([\w-]{1,32}) send\b/.exec(value)?.[1]));
   const rids = (list ?? '').split(';').map((entry) => entry.split(',')[0]?.replace(/^~/, '') ?? '');
   return [...new Set(rids)].filter((rid) => declared.has(rid)).slice(0, MAX_ENCODINGS);
+}
+
+/** `-` stands for no MediaStream. */
+function parseStreams(section: SdpSection): readonly string[] {
+  const ids = section.all('msid').map((value) => value.trim().split(' ')[0] ?? '');
+  return [...new Set(ids)].filter((id) => id !== '' && id !== '-');
 }
 
 function parseExtensions(section: SdpSection): ReadonlyMap<string, number> {

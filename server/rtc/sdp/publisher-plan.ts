@@ -53,6 +53,7 @@ export function planPublisher(offer: Offer, limits: PublisherLimits): PublisherP
   refuseMore(video.length, maxVideoTracks, 'video');
   refuseMore(audio.length, maxAudioTracks, 'audio');
   if (video.length === 0) throw new AppError('sdp.unsupported', 'The offer sends no video track.');
+  if (maxVideoTracks === 1 && maxAudioTracks === 1) refuseSecondStream(offer, [...video, ...audio]);
   const answer = new Map<number, AnswerMedia>();
   const tracks: IncomingTrackPlan[] = [];
   for (const index of [...video, ...audio].sort((a, b) => a - b)) {
@@ -76,6 +77,15 @@ function refuseMore(count: number, maximum: number, kind: string): void {
   throw new AppError('sdp.unsupported', `The offer sends ${count} ${kind} tracks; ${taken}.`);
 }
 
+/** RFC 9725 section 4.4.2: picture and sound are of one MediaStream. @throws AppError */
+function refuseSecondStream(offer: Offer, indices: readonly number[]): void {
+  const streams = new Set(indices.flatMap((index) => offer.media[index]?.streams ?? []));
+  if (streams.size <= 1) return;
+  throw new AppError('sdp.unsupported', `The offer sends ${streams.size} MediaStreams (a=msid); a broadcast is one.`, {
+    remedy: 'Put video and audio into one MediaStream.',
+  });
+}
+
 interface PlannedTrack {
   readonly plan: IncomingTrackPlan;
   readonly answer: AnswerMedia;
@@ -93,9 +103,9 @@ function planTrack({ media }: Section, limits: PublisherLimits): PlannedTrack {
       answer: { direction: 'recvonly', codecs: [answerOpus(opus, ['transport-cc'])], extensions },
     };
   }
-  const usable = usableVideoCodecs(media);
+  const usable = usableVideoCodecs(media, 'receive');
   if (usable.length === 0) {
-    throw unusable(media, 'H264 (packetization-mode 1), VP8, VP9 (profile 0) and AV1 (profile 0) are taken.');
+    throw unusable(media, 'H264 (packetization-mode 0 or 1), VP8, VP9 (profile 0) and AV1 (profile 0) are taken.');
   }
   const { codecs, repairs } = answerVideo(media, usable, VIDEO_FEEDBACK, ({ parameters }) =>
     withBitrates(parameters, limits),

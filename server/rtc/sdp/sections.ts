@@ -14,6 +14,7 @@ const MAX_SECTIONS = 32;
 const MAX_ATTRIBUTE_LINES: ReadonlyMap<string, number> = new Map([
   ['group', 8],
   ['mid', 1],
+  ['msid', 16],
   ['sendonly', 1],
   ['recvonly', 1],
   ['sendrecv', 1],

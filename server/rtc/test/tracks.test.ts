@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { testRtcOptions } from '../../../testing/rtc-options.ts';
+import { parseRtcp } from '../../media/rtcp.ts';
 import { packetize } from '../../media/packetizer.ts';
 import { traceAt } from '../../media/steps.ts';
 import type { AccessUnit, EncodedFrame } from '../../media/types.ts';
@@ -19,6 +20,9 @@ class FakeTransport implements PeerTransport {
   updates = 0;
   refuses: Error | undefined;
   peer: FakeTransport | undefined;
+  /** Ordinals of packets that the link keeps; they lie in `kept`. */
+  loses: readonly number[] = [];
+  readonly kept: Buffer[] = [];
   readonly rtcp: Buffer[] = [];
 
   constructor(listener: TransportListener) {
@@ -39,7 +43,9 @@ class FakeTransport implements PeerTransport {
   }
   sendRtp(header: Buffer, payload: Uint8Array): number {
     this.counters.packetsSent += 1;
-    this.peer?.listener.onRtp(Buffer.concat([header, payload]), 0);
+    const packet = Buffer.concat([header, payload]);
+    if (this.loses.includes(this.counters.packetsSent)) this.kept.push(packet);
+    else this.peer?.listener.onRtp(packet, 0);
     return header.length + payload.length;
   }
   sendRtcp(...compound: Buffer[]): void {
@@ -197,6 +203,24 @@ describe('connections with several tracks', () => {
     expect(sending.rtcp).toEqual([]);
     sender.tick(2_000_000);
     expect(sending.rtcp.length).toBe(6); // a sender report and a source description for each
+  });
+
+  it('a lost packet that comes again with its own SSRC and number, as OBS sends it, completes its frame; repetitions change nothing', async () => {
+    const { receiver, receiving, sending, send, texts, drops } = await connect(['x']);
+    receiving.peer = undefined; // a sender without RTX: what it repeats is delivered below
+    sending.loses = [2];
+    send('x', 0);
+    expect(texts()).toEqual([]);
+    receiver.tick(10_000);
+    const [nack] = receiving.rtcp.flatMap((packet) => parseRtcp(packet));
+    expect(nack).toMatchObject({ kind: 'nack' });
+    for (const packet of sending.kept)
+      for (let times = 0; times < 3; times += 1) receiving.listener.onRtp(packet, 11_000);
+    send('x', 1);
+    for (const packet of sending.kept) receiving.listener.onRtp(packet, 12_000);
+    expect(texts()).toEqual(['x: x/0', 'x: x/1']);
+    expect(drops).toEqual([]);
+    expect(receiver.getStats().packetsLost).toBe(0);
   });
 
   it('a transport that refuses a description leaves the tracks as they are', async () => {

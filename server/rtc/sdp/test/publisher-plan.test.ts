@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CHROMIUM_PUBLISH, CHROMIUM_WATCH } from '../../../../testing/offers.ts';
+import { CHROMIUM_PUBLISH, CHROMIUM_WATCH, offerText } from '../../../../testing/offers.ts';
 import { usableVideoCodecs } from '../codecs.ts';
 import { parseOffer } from '../offer.ts';
 import { codeOf, publish } from './material.ts';
@@ -43,6 +43,18 @@ describe('the answer to a publisher', () => {
     expect(h264.every(({ parameters }) => parameters.get('packetization-mode') === '1')).toBe(true);
     expect(h264[0]?.parameters.get('profile-level-id')).toMatch(/^42e0/);
   });
+
+  it.each(['packetization-mode=0;', ''])(
+    'takes H264 with "%s" where it is all there is (RFC 6184 section 8.1)',
+    (mode) => {
+      const { plan, answer } = publish(offerText('whip-obs32.2.2').replace('packetization-mode=1;', mode));
+      expect([...(plan.tracks[1]?.codecs ?? [])]).toEqual([[96, 'H264']]);
+      expect(answer).toMatch(/^a=rtpmap:96 H264\/90000\r$/m);
+      expect(answer).not.toContain('packetization-mode=1');
+      const browser = publish(CHROMIUM_PUBLISH.replace(/VP8|VP9|AV1/g, 'H265')).answer;
+      expect(browser).not.toContain('packetization-mode=0');
+    },
+  );
 
   it('takes AV1 of profile 0, which is the default, and answers with its parameters', () => {
     const parameters = (answer: string) => answer.match(/^a=fmtp:45 .*$/m)?.[0];

@@ -29,6 +29,33 @@ describe('what clients refuse an answer for', () => {
   });
 });
 
+describe('one video, one audio, one MediaStream (RFC 9725 section 4.4.2)', () => {
+  const OBS = offerText('whip-obs32.2.2');
+  const more = (kind: 'audio' | 'video') => {
+    const section = OBS.split(/(?=^m=)/m).find((part) => part.startsWith(`m=${kind}`)) ?? '';
+    return OBS.replace('BUNDLE 0 1', 'BUNDLE 0 1 2') + section.replace(/^a=mid:.*$/m, 'a=mid:2');
+  };
+
+  it.each(['audio', 'video'] as const)('two %s tracks refuse the offer', (kind) => {
+    expect(codeOf(() => publish(more(kind)))).toMatch(
+      new RegExp(`^sdp\\.unsupported: The offer sends 2 ${kind} tracks`),
+    );
+  });
+
+  it('two MediaStreams refuse it', () => {
+    const two = OBS.replace(/^a=msid:\S+ (\S+-video)/m, 'a=msid:another $1');
+    expect(codeOf(() => publish(two))).toMatch(/^sdp\.unsupported: The offer sends 2 MediaStreams/);
+  });
+
+  it.each([
+    ['no MediaStream', OBS.replace(/^a=msid:\S+/gm, 'a=msid:-')],
+    ['no a=msid', OBS.replace(/^a=msid:.*\r\n/gm, '')],
+    ['a section that sends nothing beside them', more('video').replace(/a=sendonly(?![^]*a=sendonly)/, 'a=inactive')],
+  ])('%s is taken', (_what, offer) => {
+    expect(publish(offer).plan.tracks).toHaveLength(2);
+  });
+});
+
 describe('stereo', () => {
   it('is answered when it is offered (OBS), and not otherwise', () => {
     const opusOf = (answer: string) => /^a=fmtp:111 (.*)\r$/m.exec(answer)?.[1];
