@@ -10,7 +10,9 @@ import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
 import { OutputService } from './egress/output-service.ts';
+import { RecordingLibrary } from './egress/recording-library.ts';
 import { RecordingKind } from './egress/recording.ts';
+import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
 import type { Log } from './log.ts';
@@ -161,6 +163,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       whip,
     }),
   });
+  registerRecordings(http.app, new RecordingLibrary(outputs));
   const whip = registerWhip(http.app, {
     sessions,
     config,

@@ -97,6 +97,15 @@ export class OutputService {
     });
   }
 
+  recordings(): OutputOf<'recording'>[] {
+    return [...this.#outputs.values()].flatMap(({ config }) => (config.type === 'recording' ? [config] : []));
+  }
+
+  openFiles(): Set<string> {
+    const runs = this.list().flatMap((output) => (output.type === 'recording' ? output.runs : []));
+    return new Set(runs.filter(({ state }) => state === 'running').map(({ target }) => target));
+  }
+
   snapshot(): OutputSnapshot[] {
     return this.list().map(({ name, type, runs }) => {
       const states = { connecting: 0, running: 0, failed: 0 };

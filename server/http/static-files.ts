@@ -49,21 +49,34 @@ export type StaticAnswer =
   | { readonly status: 304 }
   | { readonly status: 416; readonly contentRange: string };
 
+export function answerStatic({ body, etag }: StaticFile, headers: ConditionalHeaders): StaticAnswer {
+  const part = selectPart(headers, etag, body.length);
+  if (part.status === 200) return { status: 200, body };
+  if (part.status !== 206) return part;
+  return { status: 206, body: body.subarray(part.first, part.last + 1), contentRange: part.contentRange };
+}
+
+/** Which bytes of a file answer a request; `first` and `last` inclusive. */
+export type SelectedPart =
+  | { readonly status: 200 }
+  | { readonly status: 304 }
+  | { readonly status: 206; readonly first: number; readonly last: number; readonly contentRange: string }
+  | { readonly status: 416; readonly contentRange: string };
+
 /**
  * RFC 9110 sections 13.2.2 and 14.2: validators first, then one byte range. Several ranges in one request are answered with
  * the whole file, which the section allows, so that a request never costs more than the file.
  */
-export function answerStatic({ body, etag }: StaticFile, headers: ConditionalHeaders): StaticAnswer {
+export function selectPart(headers: ConditionalHeaders, etag: string, size: number): SelectedPart {
   if (matches(headers['if-none-match'], etag)) return { status: 304 };
   const ifRange = headers['if-range'];
-  if (headers.range === undefined || (ifRange !== undefined && ifRange !== etag)) return { status: 200, body };
+  if (headers.range === undefined || (ifRange !== undefined && ifRange !== etag)) return { status: 200 };
   const range = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(headers.range.replaceAll(' ', ''));
   // Another unit, several ranges or none: a server may ignore the header (section 14.2).
-  if (range === null || (range[1] === '' && range[2] === '')) return { status: 200, body };
-  const size = body.length;
+  if (range === null || (range[1] === '' && range[2] === '')) return { status: 200 };
   const [first, last] = boundsOf(range[1] ?? '', range[2] ?? '', size);
   if (first >= size || last < first) return { status: 416, contentRange: `bytes */${size}` };
-  return { status: 206, body: body.subarray(first, last + 1), contentRange: `bytes ${first}-${last}/${size}` };
+  return { status: 206, first, last, contentRange: `bytes ${first}-${last}/${size}` };
 }
 
 /** `4-7`, `4-` (to the end) or `-4` (the last four), inclusive. */
