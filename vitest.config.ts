@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 // Limits for what hangs, not for what is slow: a busy machine may take ten times as long.
 const common = {
   pool: 'forks' as const,
+  globalSetup: 'testing/unpack-golden.ts',
   testTimeout: 120_000,
   hookTimeout: 120_000,
   expect: { poll: { timeout: 60_000 } },

@@ -8,6 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build/gpu}
 LIBRARY=$BUILD/backend/cuda/libflashvsr_cuda.so
+scripts/unpack-golden.sh # with NO_BUILD=1 nothing else does it
 parts=("$@")
 [ ${#parts[@]} -eq 0 ] && parts=(kernels sanitize parity official streams)
 failed=()
