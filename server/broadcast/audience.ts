@@ -58,9 +58,10 @@ export class Audience {
   get size(): number {
     return this.#subscribers.size;
   }
+  /** Without the publisher's own page. */
   get viewerCount(): number {
     let viewers = 0;
-    for (const { kind } of this.#subscribers.values()) if (kind === 'viewer') viewers += 1;
+    for (const { kind, own } of this.#subscribers.values()) if (kind === 'viewer' && own !== true) viewers += 1;
     return viewers;
   }
   get bitrateBps(): number {

@@ -11,6 +11,7 @@ import type {
   PublishRequest,
   SessionService,
   SessionSink,
+  ShownPictures,
   WatchReply,
   WatchRequest,
 } from './sessions.ts';
@@ -88,7 +89,7 @@ export class PeerSessions implements SessionService {
 
   async #watch(broadcast: Broadcast, request: WatchRequest, sink: SessionSink): Promise<WatchReply> {
     const { rtc, metrics, addressKey } = this.#options;
-    const { tracks, waits } = request;
+    const { tracks, waits, show, own } = request;
     if (!waits && !broadcast.onAir) {
       throw new AppError('broadcast.notLive', `"${broadcast.name}" is not live.`, {
         context: { name: broadcast.name },
@@ -104,7 +105,15 @@ export class PeerSessions implements SessionService {
     // Subscribed before the answer is made: the peer may report `connected` before accept() resolves.
     const viewer = broadcast.subscribe(
       (subscription) =>
-        new Viewer(session, rtc, { maxOutput: broadcast.outputSize, tracks }, sink, subscription, onClosed, address),
+        new Viewer(
+          session,
+          rtc,
+          { maxOutput: broadcast.outputSize, tracks, show, own },
+          sink,
+          subscription,
+          onClosed,
+          address,
+        ),
     );
     try {
       const sdp = await viewer.peer.accept(request.sdp);
@@ -118,6 +127,14 @@ export class PeerSessions implements SessionService {
       await broadcast.unsubscribe(session);
       throw error;
     }
+  }
+
+  show(session: string, shown: ShownPictures): void {
+    const known = this.#sessions.get(session);
+    if (known?.role !== 'viewer') {
+      throw new AppError('request.unknownSession', 'This session has ended, or it does not watch.');
+    }
+    known.viewer.show(shown);
   }
 
   async restart(session: string, offerSdp: string): Promise<string> {

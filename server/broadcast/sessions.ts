@@ -27,6 +27,9 @@ export interface SessionService {
    */
   watch(request: WatchRequest, sink: SessionSink): Promise<WatchReply>;
 
+  /** Which pictures a viewer's session shows from now on. @throws AppError request.unknownSession */
+  show(session: string, shown: ShownPictures): void;
+
   /** ICE restart or renegotiation of the same session. @returns the answer. @throws AppError request.unknownSession | sdp.* */
   restart(session: string, offerSdp: string): Promise<string>;
 
@@ -75,7 +78,17 @@ export interface WatchRequest {
   readonly tracks: WatchedTracks;
   /** It takes a broadcast that is not live yet. */
   readonly waits: boolean;
+  /** Left out: all that it offers to take. */
+  readonly show?: ShownPictures;
+  /** The publisher watches itself: it is no viewer for those who count them. */
+  readonly own?: boolean;
   readonly remoteAddress: string;
+}
+
+/** Pictures that a viewer does not show are not sent to it, and an encoder that serves no one else stops. */
+export interface ShownPictures {
+  readonly result: boolean;
+  readonly source: boolean;
 }
 
 export interface WatchReply {

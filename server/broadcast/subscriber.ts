@@ -23,6 +23,8 @@ export type SubscriberState =
 export interface Subscriber {
   readonly id: string;
   readonly kind: 'viewer' | 'recorder' | 'relay';
+  /** The publisher watches itself; not counted. */
+  readonly own?: boolean;
   readonly state: SubscriberState;
   /** What goes out to it now, bit/s. */
   readonly bitrateBps: number;

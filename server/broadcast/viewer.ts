@@ -1,10 +1,11 @@
 import { AppError } from '../errors.ts';
 import { packetize } from '../media/packetizer.ts';
 import type { ViewerReport } from '../media/bitrate-controller.ts';
+import { startsKeyframe } from '../media/picture-start.ts';
 import type { EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PeerState, RtcStack, ViewerPeer, WatchedTracks } from '../rtc/peers.ts';
 import { KeyframeGate } from './keyframe-gate.ts';
-import type { SessionSink } from './sessions.ts';
+import type { SessionSink, ShownPictures } from './sessions.ts';
 import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
 import type { Subscriber, SubscriberState, Subscription } from './subscriber.ts';
 
@@ -12,18 +13,24 @@ export interface ViewerRequest {
   /** The result's size, so that the answer offers a sufficient H264 level. */
   readonly maxOutput: { readonly width: number; readonly height: number };
   readonly tracks: WatchedTracks;
+  readonly show?: ShownPictures | undefined;
+  readonly own?: boolean | undefined;
 }
 
 /** The subscriber behind a WebRTC peer: the gate decides, the peer writes. */
 export class Viewer implements Subscriber {
   readonly id: string;
   readonly kind = 'viewer';
+  readonly own: boolean;
   readonly peer: ViewerPeer;
   readonly #sink: SessionSink;
   readonly #subscription: Subscription;
   readonly #gate = new KeyframeGate();
   readonly #onClosed: () => void;
   readonly #voter: string;
+  #shown: ShownPictures;
+  /** Packets of the source were held back: it goes on with a keyframe. */
+  #sourceHeld = false;
   #sessionState: SessionState | undefined;
   #closed = false;
 
@@ -34,13 +41,15 @@ export class Viewer implements Subscriber {
   constructor(
     id: string,
     rtc: RtcStack,
-    { maxOutput, tracks }: ViewerRequest,
+    { maxOutput, tracks, show, own }: ViewerRequest,
     sink: SessionSink,
     subscription: Subscription,
     onClosed: () => void,
     voter: string,
   ) {
     this.id = id;
+    this.own = own ?? false;
+    this.#shown = show ?? { result: true, source: true };
     this.#voter = voter;
     this.#onClosed = onClosed;
     this.#sink = sink;
@@ -66,19 +75,35 @@ export class Viewer implements Subscriber {
     return this.peer.resultCodec;
   }
   get renditions(): readonly Rendition[] {
-    return this.peer.takesResult ? this.#gate.renditions : [];
+    return this.#showsResult ? this.#gate.renditions : [];
   }
   get wantsSource(): boolean {
-    return this.peer.sourceCodecs.length > 0;
+    return this.#shown.source && this.peer.sourceCodecs.length > 0;
+  }
+  get #showsResult(): boolean {
+    return this.#shown.result && this.peer.takesResult;
+  }
+
+  /** What is shown again begins with a keyframe. */
+  show(shown: ShownPictures): void {
+    const before = this.#shown;
+    this.#shown = shown;
+    if (!this.#gate.open) return;
+    if (shown.result !== before.result) {
+      this.#gate.restart();
+      if (shown.result) this.#subscription.started();
+      else this.#subscription.interrupted();
+    }
+    if (shown.source && !before.source) this.#subscription.requestKeyframe('source');
   }
 
   report(): ViewerReport | undefined {
-    if (!this.#gate.open || !this.peer.takesResult) return undefined;
+    if (!this.#gate.open || !this.#showsResult) return undefined;
     return { ...this.peer.getStats(), voter: this.#voter };
   }
 
   want(rendition: Rendition): boolean {
-    return this.peer.takesResult && this.#gate.want(rendition);
+    return this.#showsResult && this.#gate.want(rendition);
   }
 
   restart(): void {
@@ -86,12 +111,19 @@ export class Viewer implements Subscriber {
   }
 
   onResult(frame: EncodedFrame): void {
-    if (this.#gate.open && frame.codec === this.codec && this.#gate.admits(frame))
-      this.peer.sendResult(packetize(frame));
+    if (!this.#gate.open || !this.#showsResult || frame.codec !== this.codec) return;
+    if (this.#gate.admits(frame)) this.peer.sendResult(packetize(frame));
   }
 
   onSource(packet: ForwardPacket, codec: SourceCodec): void {
-    if (this.#gate.open && this.peer.sourceCodecs.includes(codec)) this.peer.sendSource(packet, codec);
+    if (!this.#gate.open || !this.peer.sourceCodecs.includes(codec)) return;
+    if (!this.#shown.source || (this.#sourceHeld && !startsKeyframe(codec, packet.payload))) {
+      this.#sourceHeld = true;
+      return;
+    }
+    if (this.#sourceHeld) this.peer.joinSource();
+    this.#sourceHeld = false;
+    this.peer.sendSource(packet, codec);
   }
 
   onAudio(packet: ForwardPacket): void {
@@ -140,6 +172,8 @@ export class Viewer implements Subscriber {
       state: this.#gate.state,
       codec: accepted ? this.codec : undefined,
       sourceCodecs: this.peer.sourceCodecs,
+      shown: this.#shown,
+      own: this.own,
       stats: this.peer.getStats(),
     };
   }

@@ -59,6 +59,13 @@ export function startsTemporalUnit(payload: Uint8Array): boolean {
   return header !== undefined && header.type !== OBU.tileGroup && header.spatialLayer === 0;
 }
 
+/** A packet that begins with a sequence header, as those of keyframes do; N (section 4.4) is not set by every sender. */
+export function startsCodedSequence(payload: Uint8Array): boolean {
+  const parsed = parseAv1Payload(payload);
+  if (parsed === undefined || parsed.continues) return false;
+  return parsed.elements.some((element) => parseObuHeader(element)?.type === OBU.sequenceHeader);
+}
+
 /**
  * Collects the packets of one temporal unit; the result is the low-overhead format (AV1 section 5.2): a temporal delimiter, then each
  * OBU with its size. Of spatial layers the base layer is taken: encoders leave out frames of the upper ones whenever the rate

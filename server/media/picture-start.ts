@@ -1,4 +1,5 @@
-import { startsTemporalUnit } from './av1.ts';
+import { startsCodedSequence, startsTemporalUnit } from './av1.ts';
+import { NAL_IDR, NAL_SPS } from './h264-parameter-sets.ts';
 import type { SourceCodec } from './types.ts';
 import { parseVp8Descriptor } from './vp8.ts';
 import { parseVp9Descriptor } from './vp9.ts';
@@ -30,4 +31,28 @@ export function startsPicture(codec: SourceCodec, payload: Uint8Array): boolean 
 function startsWithUnit(type: number, next: number | undefined): boolean {
   if (type === 1 || type === 5) return next !== undefined && (next & 0x80) !== 0;
   return type >= 6 && type <= 9;
+}
+
+/**
+ * Whether a packet begins a keyframe: a stream that was held back can go on here. H264: a parameter set in front of an IDR, or its
+ * first slice. Linear in the payload.
+ */
+export function startsKeyframe(codec: SourceCodec, payload: Uint8Array): boolean {
+  switch (codec) {
+    case 'VP8': {
+      const descriptor = parseVp8Descriptor(payload);
+      const tag = descriptor === undefined ? undefined : payload[descriptor.bytes];
+      return startsPicture(codec, payload) && tag !== undefined && (tag & 1) === 0;
+    }
+    case 'VP9':
+      return startsPicture(codec, payload) && parseVp9Descriptor(payload)?.interPredicted === false;
+    case 'AV1':
+      return startsCodedSequence(payload);
+    case 'H264': {
+      if (!startsPicture(codec, payload)) return false;
+      const type = (payload[0] ?? 0) & 0x1f;
+      const unit = type === 28 ? payload[1] : type === 24 ? payload[3] : type;
+      return [NAL_IDR, NAL_SPS].includes((unit ?? 0) & 0x1f);
+    }
+  }
 }

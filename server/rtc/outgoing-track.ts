@@ -119,6 +119,11 @@ export class OutgoingTrack {
     );
   }
 
+  /** The next forwarded packet follows the last one without a gap, as that of another stream. */
+  join(): void {
+    this.#forwarded = undefined;
+  }
+
   /** Answers a generic NACK. @returns bytes */
   resend(sequenceNumbers: readonly number[], nowUs: MonotonicUs): number {
     return this.#stream.resend(sequenceNumbers, nowUs);

@@ -173,6 +173,8 @@ export interface ViewerPeer {
    */
   sendResult(frame: PacketizedFrame): void;
   sendSource(packet: ForwardPacket, codec: SourceCodec): void;
+  /** The next packets of the source follow the last one sent without a gap: those between were not meant for this viewer. */
+  joinSource(): void;
   sendAudio(packet: ForwardPacket): void;
   getStats(): ViewerStats;
   close(): Promise<void>;

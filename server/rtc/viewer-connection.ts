@@ -190,6 +190,10 @@ export class ViewerConnection implements ViewerPeer, TargetPeer {
     this.forward('source', packet, codec);
   }
 
+  joinSource(): void {
+    this.#tracks.get('source')?.join();
+  }
+
   sendAudio(packet: ForwardPacket): void {
     this.forward('audio', packet, 'opus');
   }

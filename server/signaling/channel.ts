@@ -19,11 +19,14 @@ type State =
 /** The way from the domain to the client of one session. */
 export class SessionChannel implements SessionSink {
   readonly role: 'publish' | 'watch';
+  /** Of the broadcast. */
+  readonly name: string;
   readonly #host: ChannelHost;
   #state: State = { kind: 'early', waiting: [] };
 
-  constructor(role: 'publish' | 'watch', host: ChannelHost) {
+  constructor(role: 'publish' | 'watch', name: string, host: ChannelHost) {
     this.role = role;
+    this.name = name;
     this.#host = host;
   }
 

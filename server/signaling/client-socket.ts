@@ -191,6 +191,10 @@ export class ClientSocket {
           return await this.#publish(message);
         case 'watch':
           return await this.#watch(message);
+        case 'show':
+          this.#own(message.session);
+          this.#options.sessions.show(message.session, { result: message.result, source: message.source });
+          return this.#reply({ type: 'ok', re: message.id });
         case 'restart': {
           this.#own(message.session);
           const sdp = await this.#options.sessions.restart(message.session, message.sdp);
@@ -249,7 +253,7 @@ export class ClientSocket {
       });
     }
     const { sessions, remoteAddress } = this.#options;
-    const channel = new SessionChannel('publish', this.#channelHost);
+    const channel = new SessionChannel('publish', name, this.#channelHost);
     const reply = await this.#whilePending(
       'publish',
       channel,
@@ -260,14 +264,16 @@ export class ClientSocket {
     channel.open(reply.session);
   }
 
-  async #watch({ id, name, sdp }: Request<'watch'>): Promise<void> {
+  async #watch({ id, name, sdp, show }: Request<'watch'>): Promise<void> {
     const watching = [...this.#sessions.values()].filter((channel) => channel.role === 'watch').length;
     if (watching + this.#pending.watch >= MAX_WATCHES_PER_SOCKET) {
       throw new AppError('request.tooMany', `One connection may watch ${MAX_WATCHES_PER_SOCKET} broadcasts.`);
     }
     const { sessions, remoteAddress } = this.#options;
-    const channel = new SessionChannel('watch', this.#channelHost);
-    const request = { name, sdp, tracks: 'page', waits: true, remoteAddress } as const;
+    const channel = new SessionChannel('watch', name, this.#channelHost);
+    const own = [...this.#sessions.values()].some((other) => other.role === 'publish' && other.name === name);
+    const shown = show === undefined ? {} : { show };
+    const request = { name, sdp, tracks: 'page', waits: true, remoteAddress, own, ...shown } as const;
     const reply = await this.#whilePending('watch', channel, sessions.watch(request, channel));
     if (reply === undefined) return;
     this.#reply({ type: 'watching', re: id, name, ...reply });

@@ -41,6 +41,8 @@ const sdp = z
   .min(1)
   .max(64 * 1024);
 const session = z.string().min(1).max(64);
+/** Pictures that are not shown are not sent. */
+const shown = { result: z.boolean(), source: z.boolean() };
 
 /** An ICE candidate as RTCIceCandidate.toJSON() gives it; an empty `candidate` string means end of candidates. */
 export const candidate = z.object({
@@ -59,8 +61,15 @@ export const clientMessage = z.discriminatedUnion('type', [
     ),
   // m-lines: rtc/peers.ts, ViewerPeer.accept.
   z
-    .object({ type: z.literal('watch'), id, name: broadcastName, sdp })
-    .describe('Offers to receive. Possible before the publisher is there: the session is then in state `waiting`.'),
+    .object({ type: z.literal('watch'), id, name: broadcastName, sdp, show: z.object(shown).optional() })
+    .describe(
+      'Offers to receive. Possible before the publisher is there: the session is then in state `waiting`. `show` begins with less than is offered.',
+    ),
+  z
+    .object({ type: z.literal('show'), id, session, ...shown })
+    .describe(
+      'Which of the offered pictures the viewer shows from now on: the others are not sent, and begin again with a keyframe.',
+    ),
   z.object({ type: z.literal('restart'), id, session, sdp }).describe('A new offer of a session: ICE restart.'),
   z.object({ type: z.literal('candidate'), id, session, candidate }).describe('A trickled ICE candidate (RFC 8838).'),
   z.object({ type: z.literal('leave'), id, session }).describe('Ends a session of this socket.'),
@@ -102,6 +111,7 @@ export const REPLIES = {
   hello: 'welcome',
   publish: 'published',
   watch: 'watching',
+  show: 'ok',
   restart: 'restarted',
   candidate: 'ok',
   leave: 'ok',

@@ -6,6 +6,7 @@ import type {
   PublishRequest,
   SessionSink,
   SessionService,
+  ShownPictures,
   WatchReply,
   WatchRequest,
 } from '../../server/broadcast/sessions.ts';
@@ -17,6 +18,7 @@ export class FakeSessions implements SessionService {
   readonly sinks = new Map<string, SessionSink>();
   readonly left: { session: string; cause: LeaveCause }[] = [];
   readonly candidates: { session: string; candidate: IceCandidate }[] = [];
+  readonly shown: ({ session: string } & ShownPictures)[] = [];
   readonly requests: (PublishRequest | WatchRequest)[] = [];
   readonly #listeners = new Set<() => void>();
   readonly #names = new Map<string, string>();
@@ -56,6 +58,10 @@ export class FakeSessions implements SessionService {
     this.requests.push(request);
     await this.beforeReply(sink);
     return { session: this.#open(sink), sdp: this.answer, state: this.#names.has(request.name) ? 'live' : 'waiting' };
+  }
+
+  show(session: string, shown: ShownPictures): void {
+    this.shown.push({ session, ...shown });
   }
 
   async restart(session: string, offerSdp: string): Promise<string> {

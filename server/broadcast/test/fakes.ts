@@ -15,7 +15,7 @@ import type {
   ViewerListener,
   ViewerPeer,
 } from '../../rtc/peers.ts';
-import type { SessionSink } from '../sessions.ts';
+import type { SessionSink, WatchRequest } from '../sessions.ts';
 import type { PipelineListener, PipelinePort } from '../ports.ts';
 import { BroadcastRegistry } from '../broadcast-registry.ts';
 import { PeerSessions } from '../peer-sessions.ts';
@@ -88,6 +88,7 @@ export class FakeViewer implements ViewerPeer {
   readonly results: EncodedFrame[] = [];
   readonly sources: ForwardPacket[] = [];
   readonly audio: ForwardPacket[] = [];
+  sourceJoins = 0;
   closed = 0;
   estimateBps: number | undefined;
   readonly listener: ViewerListener;
@@ -112,6 +113,9 @@ export class FakeViewer implements ViewerPeer {
   }
   sendSource(packet: ForwardPacket): void {
     this.sources.push(packet);
+  }
+  joinSource(): void {
+    this.sourceJoins += 1;
   }
   sendAudio(packet: ForwardPacket): void {
     this.audio.push(packet);
@@ -280,8 +284,15 @@ export class World {
     return reply;
   }
 
-  async watch(name: string, sdp = 'H264', sink = recordingSink(), waits = true) {
-    const reply = await this.sessions.watch({ name, sdp, tracks: 'page', waits, remoteAddress: '127.0.0.1' }, sink);
+  async watch(
+    name: string,
+    sdp = 'H264',
+    sink = recordingSink(),
+    waits = true,
+    more: Partial<Pick<WatchRequest, 'show' | 'own'>> = {},
+  ) {
+    const request = { name, sdp, tracks: 'page', waits, remoteAddress: '127.0.0.1', ...more } as const;
+    const reply = await this.sessions.watch(request, sink);
     const peer = this.viewers.at(-1);
     if (peer === undefined) throw new Error('no viewer peer was made');
     return { ...reply, peer, sink };

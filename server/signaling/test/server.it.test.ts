@@ -61,7 +61,17 @@ describe('requests and replies', () => {
     expect(sessions.requests[0]).toMatchObject({ name: 'stage', remoteAddress: '127.0.0.1' });
 
     client.send({ type: 'watch', id: 3, name: 'stage', sdp: 'offer' });
-    expect(await client.get('watching')).toMatchObject({ re: 3, state: 'live' });
+    const watching = await client.get('watching');
+    expect(watching).toMatchObject({ re: 3, state: 'live' });
+    expect(sessions.requests[1], 'the publisher’s own page').toMatchObject({ own: true });
+    client.send({ type: 'show', id: 31, session: watching.session, result: true, source: false });
+    await client.get('ok', (ok) => ok.re === 31);
+    expect(sessions.shown).toEqual([{ session: watching.session, result: true, source: false }]);
+    client.send({ type: 'show', id: 32, session: 'of another', result: true, source: false });
+    expect(await client.get('error', (error) => error.re === 32)).toMatchObject({ code: 'request.unknownSession' });
+    client.send({ type: 'watch', id: 33, name: 'other', sdp: 'offer', show: { result: true, source: false } });
+    await client.get('watching', (reply) => reply.re === 33);
+    expect(sessions.requests[2]).toMatchObject({ own: false, show: { result: true, source: false } });
 
     client.send({ type: 'restart', id: 4, session: published.session, sdp: 'again' });
     expect((await client.get('restarted')).sdp).toBe(`answer of ${published.session} to again`);
