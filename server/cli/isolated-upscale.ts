@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { STANDARD, inputLabel } from '../codec/standard-streams.ts';
 import { AppError, type AppErrorJson } from '../errors.ts';
 import type { Progress } from './progress.ts';
+import { withKept } from './kept-folder.ts';
 import { claimResult } from './result-pictures.ts';
 import { StopSignals, isStopSignal, stopped, type StopSignal } from './stop-signals.ts';
 import type { UpscaleOptions, UpscaleResult, UpscaleTarget } from './upscale-file.ts';
@@ -21,6 +22,7 @@ export interface UpscaleJobMessage {
 export type FromUpscaleChild =
   | { readonly type: 'total'; readonly frames: number | undefined }
   | { readonly type: 'update' | 'finish'; readonly frames: number }
+  | { readonly type: 'kept'; readonly frames: number; readonly before: number }
   | { readonly type: 'done'; readonly result: UpscaleResult }
   | { readonly type: 'failed'; readonly error: AppErrorJson };
 
@@ -39,7 +41,7 @@ interface IsolatedOptions {
 /**
  * As upscaleFile(), from a child process.
  * @throws AppError as upscaleFile; file.unreadable with the file's name when its process crashes; job.stopped after a signal.
- *   Nothing of the result is left then
+ *   Of the result nothing is left then but frames that are worth going on from (kept-folder.ts)
  */
 export async function upscaleIsolated(
   input: string,
@@ -50,15 +52,18 @@ export async function upscaleIsolated(
   const { progress, overwrite, ...rest } = options;
   const signals = isolated.signals ?? new StopSignals();
   try {
-    const file = claimResult(input, output, { overwrite });
+    const file = claimResult(input, output, { overwrite, resume: options.resume });
     const removeDiscard = signals.add((_signal, force) => {
       if (force) file.discard();
     });
     try {
-      const job = { input, target: { name: output, part: file.part }, options: rest };
-      const result = await runChild(job, progress, signals, isolated);
+      const target = { name: output, part: file.part, keep: file.keep };
+      const result = await runChild({ input, target, options: rest }, progress, signals, isolated);
       file.publish();
-      return result;
+      return { ...result, notices: [...file.notices, ...result.notices] };
+    } catch (error) {
+      file.discard();
+      throw withKept(error, file.keptFrames);
     } finally {
       file.discard();
       removeDiscard();
@@ -111,6 +116,9 @@ function answer(
         case 'finish':
           shown?.[message.type](message.frames);
           break;
+        case 'kept':
+          shown?.kept(message.frames, message.before);
+          break;
         case 'done':
           answered = () => resolve(message.result);
           break;
@@ -144,7 +152,6 @@ function ended(
   const how = signal ?? `exit code ${code}`;
   return new AppError('file.unreadable', `Reading ${input} crashed the process that decodes it (${how}).`, {
     context: { file: input, exitCode: code, signal },
-    remedy:
-      'The file is damaged, or made to attack FFmpeg: do not open it with other programs. Nothing of the result was kept.',
+    remedy: 'The file is damaged, or made to attack FFmpeg: do not open it with other programs.',
   });
 }

@@ -4,6 +4,8 @@ import type { StepProgress } from '../models/import.ts';
 /** How far a long job is: a bar on a terminal, a line every few seconds elsewhere (logs, pipes). */
 export interface Progress {
   update(done: number): void;
+  /** As update(), for what was there before: rates and times count from the last of them. @param before how many of them */
+  kept(done: number, before: number): void;
   /** @param done replaces the total, which may have been an estimate */
   finish(done: number): void;
   /** The job ended before its end: leaves the terminal as it was. Idempotent, and without effect after finish(). */
@@ -43,10 +45,14 @@ function barProgress(
   const rate = rateMeter();
   bar.start(total ?? 0, 0, { rate: '0', note: note(0) });
   return {
-    update: (done) => bar.update(done, { rate: rate(done), note: note(shareOf(done, total)) }),
+    update: (done) => bar.update(done, { rate: rate.of(done), note: note(shareOf(done, total)) }),
+    kept: (done, before) => {
+      rate.from(before);
+      bar.update(done, { rate: '0', note: '' });
+    },
     finish: (done) => {
       bar.setTotal(done);
-      bar.update(done, { rate: rate(done), note: note(1) });
+      bar.update(done, { rate: rate.of(done), note: note(1) });
       bar.stop();
     },
     stop: () => bar.stop(),
@@ -58,7 +64,7 @@ function lineProgress({ title, total, unit, note = noNote }: ProgressOptions, st
   let lastMs = performance.now();
   const line = (done: number, of: number | undefined): void => {
     const share = of === undefined || of === 0 ? '' : ` of ${of} (${Math.min(100, Math.floor((100 * done) / of))} %)`;
-    const perSecond = rate(done);
+    const perSecond = rate.of(done);
     const left = of === undefined || of <= done || Number(perSecond) <= 0 ? undefined : (of - done) / Number(perSecond);
     const time = left === undefined ? '' : `, ${durationText(left)} left`;
     stream.write(
@@ -71,6 +77,7 @@ function lineProgress({ title, total, unit, note = noNote }: ProgressOptions, st
       lastMs = performance.now();
       line(done, total);
     },
+    kept: (_done, before) => rate.from(before),
     finish: (done) => line(done, done),
     stop: () => undefined,
   };
@@ -90,9 +97,16 @@ export function durationText(seconds: number): string {
   return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-function rateMeter(): (done: number) => string {
-  const startMs = performance.now();
-  return (done) => (done / Math.max(0.001, (performance.now() - startMs) / 1000)).toFixed(1);
+function rateMeter(): { of: (done: number) => string; from: (before: number) => void } {
+  let startMs = performance.now();
+  let start = 0;
+  return {
+    of: (done) => ((done - start) / Math.max(0.001, (performance.now() - startMs) / 1000)).toFixed(1),
+    from: (before) => {
+      start = before;
+      startMs = performance.now();
+    },
+  };
 }
 
 /** The steps of getting a model that take long enough for a bar. */

@@ -20,6 +20,7 @@ import path from 'node:path';
 import { STANDARD } from '../codec/standard-streams.ts';
 import { AppError } from '../errors.ts';
 import { isAddress } from './input-name.ts';
+import { checkKept, keepPlace, settle, type KeepPlace } from './kept-folder.ts';
 import { hiddenName, ResultLock } from './result-lock.ts';
 
 /** What a result may at least need; a folder with less is full. */
@@ -29,6 +30,8 @@ const TRIAL_BYTES = 64 * 1024;
 
 export interface ResultOptions {
   readonly overwrite: boolean;
+  /** What a run that was stopped has finished is used. */
+  readonly resume?: boolean | undefined;
   /** For tests: bytes free in a folder. */
   readonly freeBytes?: (folder: string) => number;
 }
@@ -43,15 +46,26 @@ export class ResultFile {
   readonly file: string;
   /** Exists, empty, from the start. */
   readonly part: string;
+  readonly keep: KeepPlace;
+  readonly notices: readonly string[];
+  /** Finished frames that stay for another run; 0 before discard() and after publish(). */
+  keptFrames = 0;
   readonly #asked: string;
   readonly #lock: ResultLock;
   readonly #overwrite: boolean;
   #ended = false;
 
-  private constructor(asked: string, file: string, part: string, lock: ResultLock, overwrite: boolean) {
+  private constructor(
+    asked: string,
+    { file, part, keep, notices }: Pick<ResultFile, 'file' | 'part' | 'keep' | 'notices'>,
+    lock: ResultLock,
+    overwrite: boolean,
+  ) {
     this.#asked = asked;
     this.file = file;
     this.part = part;
+    this.keep = keep;
+    this.notices = notices;
     this.#lock = lock;
     this.#overwrite = overwrite;
   }
@@ -67,9 +81,12 @@ export class ResultFile {
     checkRoom(output, path.dirname(file), options);
     const lock = attempt(output, () => ResultLock.take(file));
     const part = hiddenName(file, `-${randomBytes(6).toString('hex')}.part`);
+    const keep = keepPlace(file, options.resume);
+    let notices: readonly string[] = [];
     try {
       attempt(output, () => {
         removeLeftovers(file);
+        notices = checkKept(output, keep, options);
         createEmpty(part);
       });
     } catch (error) {
@@ -77,23 +94,25 @@ export class ResultFile {
       lock.release();
       throw error;
     }
-    return new ResultFile(output, file, part, lock, options.overwrite);
+    return new ResultFile(output, { file, part, keep, notices }, lock, options.overwrite);
   }
 
   /** The finished part becomes the result, in one step. @throws AppError file.unwritable; nothing is left behind */
   publish(): void {
     try {
       attempt(this.#asked, () => this.#put());
+      rmSync(this.keep.folder, { recursive: true, force: true });
     } finally {
       this.discard();
     }
   }
 
-  /** Removes what is not finished. Idempotent, and without effect after publish(). */
+  /** Removes what is not finished, and finished frames that are not worth another run. Idempotent, and without effect after publish(). */
   discard(): void {
     if (this.#ended) return;
     this.#ended = true;
     rmSync(this.part, { force: true });
+    this.keptFrames = settle(this.keep);
     this.#lock.release();
   }
 

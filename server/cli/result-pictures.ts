@@ -1,24 +1,23 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { STANDARD } from '../codec/standard-streams.ts';
+import { stillFormatOf } from '../codec/still-format.ts';
 import { inputOf, resultOf, type Input, type Result } from './file-names.ts';
-import {
-  ResultFile,
-  attempt,
-  checkFolder,
-  checkRoom,
-  existsAlready,
-  removeLeftovers,
-  unwritable,
-} from './result-file.ts';
+import { checkKept, keepPlace, settle, type KeepPlace } from './kept-folder.ts';
+import { ResultFile, attempt, checkFolder, checkRoom, existsAlready, unwritable } from './result-file.ts';
 import type { ResultOptions } from './result-file.ts';
-import { ResultLock, hiddenName } from './result-lock.ts';
+import { ResultLock } from './result-lock.ts';
 
 /** A result that is not complete yet. */
 export interface ClaimedResult {
   /** Where the job writes: a file, for pictures a folder. */
   readonly part: string;
+  /** Absent for standard output. */
+  readonly keep?: KeepPlace;
+  /** What the user should know of what was there. */
+  readonly notices: readonly string[];
+  /** Finished frames that stay for another run; 0 before discard() and after publish(). */
+  readonly keptFrames: number;
   /** In one step; of pictures, one step each. Nothing is left behind when it fails. */
   publish(): void;
   /** Idempotent, and without effect after publish(). */
@@ -28,7 +27,9 @@ export interface ClaimedResult {
 /** Everything about the names is checked here, before any work. @throws AppError file.unreadable | file.unwritable */
 export function claimResult(inputName: string, output: string, options: ResultOptions): ClaimedResult {
   const input = inputOf(inputName);
-  if (output === STANDARD) return { part: STANDARD, publish: () => undefined, discard: () => undefined };
+  if (output === STANDARD) {
+    return { part: STANDARD, notices: [], keptFrames: 0, publish: () => undefined, discard: () => undefined };
+  }
   // A folder or the input itself as the result gets its own sentence; a wrong ending is said after that.
   if (input.kind === 'file') ResultFile.check(inputName, output, options.overwrite);
   const result = resultOf(output, input);
@@ -37,9 +38,24 @@ export function claimResult(inputName: string, output: string, options: ResultOp
   return ResultFile.claim(first, output, options);
 }
 
-/** Pictures grow in a hidden folder beside their place. */
+/**
+ * With --resume a result that is there is complete, as results appear in one step: nothing is to be done, which is said. Of pictures
+ * each one is looked for by itself.
+ */
+export function isComplete(inputName: string, output: string, { resume }: Pick<ResultOptions, 'resume'>): boolean {
+  if (resume !== true || output === STANDARD || !existsSync(output)) return false;
+  if (resultOf(output, inputOf(inputName)).kind === 'pictures') return false;
+  ResultFile.check(inputName, output, true);
+  process.stderr.write(`${output} is complete already.\n`);
+  return true;
+}
+
+/** Pictures grow in a hidden folder beside their place, and are moved when all are there. */
 class ResultPictures implements ClaimedResult {
   readonly part: string;
+  readonly keep: KeepPlace;
+  readonly notices: readonly string[];
+  keptFrames = 0;
   readonly #result: Extract<Result, { kind: 'pictures' }>;
   readonly #overwrite: boolean;
   readonly #lock: ResultLock;
@@ -47,12 +63,14 @@ class ResultPictures implements ClaimedResult {
 
   private constructor(
     result: Extract<Result, { kind: 'pictures' }>,
-    part: string,
+    { keep, notices }: Pick<ResultPictures, 'keep' | 'notices'>,
     lock: ResultLock,
     overwrite: boolean,
   ) {
     this.#result = result;
-    this.part = part;
+    this.part = keep.folder;
+    this.keep = keep;
+    this.notices = notices;
     this.#lock = lock;
     this.#overwrite = overwrite;
   }
@@ -65,20 +83,21 @@ class ResultPictures implements ClaimedResult {
     try {
       checkFolder(path.join(folder, 'x'), label);
       checkRoom(label, folder, options);
-      checkPictures(input, result, options.overwrite);
+      checkPictures(input, result, options.overwrite || options.resume === true);
       const place = path.join(folder, path.basename(label));
       const lock = attempt(label, () => ResultLock.take(place));
-      const part = hiddenName(place, `-${randomBytes(6).toString('hex')}.part`);
+      const keep = keepPlace(place, options.resume);
+      let notices: readonly string[] = [];
       try {
         attempt(label, () => {
-          removeLeftovers(place);
-          mkdirSync(part);
+          notices = checkKept(label, keep, options);
+          mkdirSync(keep.folder, { recursive: true });
         });
       } catch (error) {
         lock.release();
         throw error;
       }
-      return new ResultPictures(result, part, lock, options.overwrite);
+      return new ResultPictures(result, { keep, notices }, lock, options.overwrite);
     } catch (error) {
       if (isNew) rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -88,7 +107,8 @@ class ResultPictures implements ClaimedResult {
   publish(): void {
     try {
       attempt(this.#result.label, () => {
-        for (const name of readdirSync(this.part)) this.#put(name);
+        for (const name of readdirSync(this.part)) if (stillFormatOf(name) !== undefined) this.#put(name);
+        rmSync(this.part, { recursive: true, force: true });
       });
     } finally {
       this.discard();
@@ -98,7 +118,7 @@ class ResultPictures implements ClaimedResult {
   discard(): void {
     if (this.#ended) return;
     this.#ended = true;
-    rmSync(this.part, { recursive: true, force: true });
+    this.keptFrames = settle(this.keep);
     this.#lock.release();
   }
 

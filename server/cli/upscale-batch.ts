@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts';
 import { upscaleIsolated } from './isolated-upscale.ts';
 import { createProgress, durationText, type Progress } from './progress.ts';
 import { StopSignals, stopped } from './stop-signals.ts';
+import { isComplete } from './result-pictures.ts';
 import type { UpscaleOptions, UpscaleResult } from './upscale-file.ts';
 
 /** Several inputs into one folder. One that fails is listed at the end, and the others go on. */
@@ -57,14 +58,16 @@ export async function upscaleBatch(
         if (taken.has(item.output)) throw twice(item);
         taken.add(item.output);
         mkdirSync(path.dirname(item.output), { recursive: true });
+        if (isComplete(item.input, item.output, options)) continue;
         report(item, await upscale(item.input, item.output, { ...options, progress }, { signals }));
       } catch (thrown) {
         const error = AppError.from(thrown);
         if (error.code === 'job.stopped') throw error;
         failures.push({ item, error });
         process.stderr.write(`[${index + 1}/${items.length}] ${item.input} failed: ${error.message}\n`);
+      } finally {
+        clock.done(item);
       }
-      clock.done(item);
     }
     return failures;
   } finally {

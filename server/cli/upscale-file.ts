@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { FileCodec, StreamFormat } from '../codec/containers.ts';
@@ -14,6 +15,8 @@ import { createUpscaler } from '../upscalers/create-upscaler.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
 import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
 import { inputOf, onePictureOnly, resultOf, type Input, type Result } from './file-names.ts';
+import { openKept, type KeptWork } from './kept-work.ts';
+import { UNFINISHED, withKept, type KeepPlace } from './kept-folder.ts';
 import type { Progress } from './progress.ts';
 import { claimResult } from './result-pictures.ts';
 import { UpscaleJob } from './upscale-job.ts';
@@ -35,6 +38,8 @@ export interface UpscaleOptions {
   /** The user named the scale, so that a result of another one needs a word. */
   readonly scaleAsked?: boolean | undefined;
   readonly overwrite: boolean;
+  /** Frames that a stopped run has finished are used, and this run's are kept whatever it is stopped by; absent: false. */
+  readonly resume?: boolean | undefined;
   /** Interlaced pictures stay interlaced; otherwise they are deinterlaced. */
   readonly keepInterlaced?: boolean;
   /** Absent: no progress. */
@@ -43,6 +48,8 @@ export interface UpscaleOptions {
 
 export interface UpscaleResult {
   readonly frames: number;
+  /** Of them, those that were there already. */
+  readonly keptFrames: number;
   readonly damagedPackets: number;
   /** What the user should know about the input: a line each. */
   readonly notices: readonly string[];
@@ -58,6 +65,8 @@ export interface UpscaleTarget {
   readonly name: string;
   /** A file, for pictures a folder, that exists already; the caller renames or removes it. `-`: standard output. */
   readonly part: string;
+  /** A folder for frames that are finished before the result is: made if need be. Absent: none are kept. */
+  readonly keep?: KeepPlace | undefined;
 }
 
 /**
@@ -68,9 +77,12 @@ export interface UpscaleTarget {
 export async function upscaleFile(input: string, output: string, options: UpscaleOptions): Promise<UpscaleResult> {
   const file = claimResult(input, output, options);
   try {
-    const result = await upscaleInto(input, { name: output, part: file.part }, options);
+    const result = await upscaleInto(input, { name: output, part: file.part, keep: file.keep }, options);
     file.publish();
-    return result;
+    return { ...result, notices: [...file.notices, ...result.notices] };
+  } catch (error) {
+    file.discard();
+    throw withKept(error, file.keptFrames);
   } finally {
     file.discard();
   }
@@ -85,16 +97,24 @@ export async function upscaleInto(
   const startedAt = performance.now();
   const input = inputOf(inputName);
   const result = resultOf(target.name, input);
-  const upscaler = await createUpscaler(forFiles(await resolveModel({ model: options.model })));
+  const spec = forFiles(await resolveModel({ model: options.model }));
+  const kept = await openKept(result.kind === 'picture' ? undefined : target.keep, {
+    input,
+    output: target.name,
+    spec,
+    options,
+  });
+  const upscaler = await createUpscaler(spec);
   let sources: readonly FilmSource[] = [];
   try {
     sources = trimmed(await openSources(input, result, upscaler, options), options);
-    const run = new Run(sources, upscaler, result, target, options);
+    const run = new Run(sources, upscaler, result, target, options, kept);
     const written = await run.run();
     return { ...written, label: upscaler.info.label, seconds: (performance.now() - startedAt) / 1000 };
   } finally {
     for (const source of sources) await source.close();
     await upscaler.close();
+    await kept?.segments.close();
   }
 }
 
@@ -146,6 +166,7 @@ class Run {
   readonly #result: Result;
   readonly #target: UpscaleTarget;
   readonly #options: Omit<UpscaleOptions, 'overwrite'>;
+  readonly #kept: KeptWork | undefined;
   #writer: FilmWriter | undefined;
 
   constructor(
@@ -154,7 +175,9 @@ class Run {
     result: Result,
     target: UpscaleTarget,
     options: Omit<UpscaleOptions, 'overwrite'>,
+    kept: KeptWork | undefined,
   ) {
+    this.#kept = kept;
     this.#sources = sources;
     this.#upscaler = upscaler;
     this.#result = result;
@@ -167,15 +190,26 @@ class Run {
     const total = estimates.includes(undefined) ? undefined : estimates.reduce<number>((sum, n) => sum + (n ?? 0), 0);
     const progress = this.#options.progress?.(total);
     let frames = 0;
-    const onWritten = (): void => {
-      frames += 1;
-      progress?.update(frames);
+    let keptFrames = 0;
+    const events = {
+      onWritten: () => {
+        frames += 1;
+        progress?.update(frames);
+      },
+      onKept: () => {
+        frames += 1;
+        keptFrames += 1;
+        progress?.kept(frames, keptFrames);
+      },
     };
     try {
       for (const source of this.#sources) {
         const openWriter = async (stream: UpscalerStream): Promise<FilmWriter> =>
           (this.#writer ??= await this.#openWriter(source, stream));
-        await new UpscaleJob(source, this.#upscaler, openWriter, onWritten).run();
+        await new UpscaleJob(source, this.#upscaler, openWriter, events, {
+          firstIndex: frames,
+          isKept: this.#isKept(),
+        }).run();
       }
       await this.#writer?.finish();
     } finally {
@@ -185,7 +219,16 @@ class Run {
     const { width = 0, height = 0, notices = [], damagedPackets = 0 } = this.#writer ?? {};
     const damaged = this.#sources.reduce((sum, source) => sum + source.damagedPackets, damagedPackets);
     const words = [...this.#sources.flatMap((source) => source.notices), ...notices, ...this.#scaleNotices(width)];
-    return { frames, width, height, notices: words, damagedPackets: damaged };
+    if (keptFrames > 0) words.push(`${keptFrames} of the ${frames} frames were there already.`);
+    return { frames, keptFrames, width, height, notices: words, damagedPackets: damaged };
+  }
+
+  #isKept(): (index: number) => boolean {
+    const { part } = this.#target;
+    const result = this.#result;
+    if (result.kind === 'film') return (index) => index < (this.#kept?.segments.keptFrames ?? 0);
+    if (result.kind === 'picture' || this.#options.resume !== true) return () => false;
+    return (index) => [part, result.folder].some((folder) => existsSync(path.join(folder, result.name(index))));
   }
 
   async #openWriter(source: FilmSource, stream: UpscalerStream): Promise<FilmWriter> {
@@ -195,7 +238,11 @@ class Run {
       case 'picture':
         return new PictureWriter(name, onlyOne({ file: part, name }, source), pictureNotices(source));
       case 'pictures': {
-        const fileOf = (index: number) => ({ file: path.join(part, result.name(index)), name: result.name(index) });
+        const fileOf = (index: number) => ({
+          file: path.join(part, result.name(index)),
+          name: result.name(index),
+          temporary: path.join(part, UNFINISHED),
+        });
         return new PictureWriter(name, fileOf, pictureNotices(source));
       }
       case 'film':
@@ -204,10 +251,11 @@ class Run {
           height: stream.outputHeight,
           crf: this.#options.crf,
           preset: this.#options.preset,
-          threads: availableParallelism(),
+          threads: this.#kept?.threads ?? availableParallelism(),
           codec: this.#options.codec,
           sound: this.#options.sound ?? true,
           streamFormat: this.#options.format,
+          store: this.#kept?.segments,
         });
     }
   }

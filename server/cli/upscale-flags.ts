@@ -29,6 +29,7 @@ interface Flags {
   readonly trim?: string;
   readonly keepInterlaced?: boolean;
   readonly overwrite?: boolean;
+  readonly resume?: boolean;
 }
 
 const AUTO_CODEC = 'h264, above its level 5.2 hevc, in .webm av1';
@@ -66,12 +67,18 @@ export function addUpscaleFlags(command: Command): Command {
     .option('--crf <quality>', '0 lossless, 18 close to the pictures of the model, 51 smallest', '18')
     .addOption(new Option('--preset <preset>', `speed against size, ${presets}`).choices(PRESETS).default('fast'))
     .option('--no-audio', 'leave the sound out (default: keep it)')
-    .option('--overwrite', 'replace a result that exists (default: refuse)');
+    .option('--overwrite', 'replace a result that exists, start again where a run was stopped (default: refuse)')
+    .option(
+      '--resume',
+      'go on where a run was stopped; complete results stay as they are (default: from the beginning)',
+    );
 }
 
 /** @throws AppError config.invalid with the flag's name */
 export function upscaleOptions(command: Command): UpscaleOptions {
   const flags = command.opts<Flags>();
+  if (flags.resume === true && flags.overwrite === true)
+    throw invalid('--resume goes on with a stopped run and --overwrite starts again: one of the two.');
   return {
     model: modelConfig(flags),
     crf: number('crf', flags.crf, 0, 51),
@@ -83,6 +90,7 @@ export function upscaleOptions(command: Command): UpscaleOptions {
     trim: flags.trim === undefined ? undefined : trimOf(flags.trim),
     keepInterlaced: flags.keepInterlaced ?? false,
     overwrite: flags.overwrite ?? false,
+    resume: flags.resume ?? false,
     scaleAsked: command.getOptionValueSource('scale') === 'cli',
   };
 }

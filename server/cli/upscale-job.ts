@@ -1,12 +1,26 @@
-import type { FilmWriter } from '../codec/film-writer.ts';
+import type { FilmWriter, PictureTiming } from '../codec/film-writer.ts';
 import { TICKS_PER_PICTURE, type FilmSource } from '../codec/video-reader.ts';
 import { AppError } from '../errors.ts';
 import type { Picture } from '../media/picture.ts';
-import type { Upscaler, UpscalerStream } from '../upscalers/upscaler.ts';
+import type { Upscaler, UpscalerInfo, UpscalerStream } from '../upscalers/upscaler.ts';
 
-interface Timing {
-  readonly pts: bigint;
-  readonly duration: bigint;
+interface Timing extends PictureTiming {
+  /** Made by a run before, and given to the model only for what it remembers of it. */
+  readonly isKept: boolean;
+}
+
+export interface JobPlace {
+  /** Of the job's first picture in the result: what other jobs have written. */
+  readonly firstIndex: number;
+  /** Whether a run before has made a picture of the result, so that it needs no model. */
+  readonly isKept: (index: number) => boolean;
+}
+
+export interface JobEvents {
+  /** A picture is written. */
+  onWritten(): void;
+  /** A picture of a run before was passed. */
+  onKept(): void;
 }
 
 /** Pictures of one size through one stream of a model, in order, into a writer. */
@@ -14,37 +28,42 @@ export class UpscaleJob {
   readonly #reader: FilmSource;
   readonly #upscaler: Upscaler;
   readonly #openWriter: (stream: UpscalerStream) => Promise<FilmWriter>;
-  readonly #onWritten: () => void;
+  readonly #events: JobEvents;
+  readonly #place: JobPlace;
   readonly #timings = new Map<number, Timing>();
   /** Results not yet written, in order. */
   readonly #results: Picture[] = [];
   #writer: FilmWriter | undefined;
   #stream: UpscalerStream | undefined;
   #failure: AppError | undefined;
-  #written = 0;
+  #returned = 0;
+  #passed = 0;
+  readonly #modelBegins: number;
   #wake: (() => void) | undefined;
 
   /**
    * @param openWriter is called when the first item has come, so that everything about the source is known
-   * @param onWritten after each picture
    */
   constructor(
     reader: FilmSource,
     upscaler: Upscaler,
     openWriter: (stream: UpscalerStream) => Promise<FilmWriter>,
-    onWritten: () => void,
+    events: JobEvents,
+    place: JobPlace = { firstIndex: 0, isKept: () => false },
   ) {
     this.#reader = reader;
     this.#upscaler = upscaler;
     this.#openWriter = openWriter;
-    this.#onWritten = onWritten;
+    this.#events = events;
+    this.#place = place;
+    this.#modelBegins = modelBegins(place, upscaler.info);
   }
 
   /** The writer stays open. @returns the number of pictures */
   async run(): Promise<number> {
     const { info } = this.#reader;
     this.#stream = await this.#upscaler.openStream(
-      { sourceWidth: info.width, sourceHeight: info.height },
+      { sourceWidth: info.width, sourceHeight: info.height, startFrame: this.#modelBegins - this.#place.firstIndex },
       {
         onPicture: (picture) => {
           this.#results.push(picture);
@@ -60,10 +79,10 @@ export class UpscaleJob {
       const pushed = await this.#readAll(this.#stream);
       const flushed = this.#stream.flush();
       await this.#writeUntil(flushed);
-      if (this.#written !== pushed) {
-        throw new AppError('model.run', `The model returned ${this.#written} of ${pushed} frames.`);
+      if (this.#returned !== pushed) {
+        throw new AppError('model.run', `The model returned ${this.#returned} of ${pushed} frames.`);
       }
-      return this.#written;
+      return this.#passed;
     } finally {
       await this.#stream.close();
     }
@@ -78,8 +97,20 @@ export class UpscaleJob {
         continue;
       }
       const { picture, pts, duration } = item;
-      this.#timings.set(picture.mediaTime, { pts, duration });
-      await this.#writerFor();
+      const writer = await this.#writerFor();
+      const index = this.#place.firstIndex + this.#passed;
+      const timing = { index, pts, duration, isKept: this.#place.isKept(index) };
+      this.#passed += 1;
+      if (timing.isKept) {
+        await writer.passKept(timing);
+        this.#events.onKept();
+      }
+      const isRemembered = index >= this.#modelBegins && this.#upscaler.info.warmUpFrames !== undefined;
+      if (timing.isKept && !isRemembered) {
+        picture.release();
+        continue;
+      }
+      this.#timings.set(picture.mediaTime, timing);
       while (!stream.ready && this.#failure === undefined) {
         await this.#waitForResult();
         // The next picture goes in first; the result is written while the model works on it.
@@ -134,12 +165,25 @@ export class UpscaleJob {
       this.#timings.delete(picture.mediaTime);
       if (timing === undefined)
         throw new AppError('model.run', `The model returned frame ${picture.mediaTime / TICKS_PER_PICTURE} twice.`);
-      const writer = await this.#writerFor();
-      await writer.write(picture, timing.pts, timing.duration);
+      this.#returned += 1;
+      if (!timing.isKept) {
+        const writer = await this.#writerFor();
+        await writer.write(picture, timing);
+        this.#events.onWritten();
+      }
       picture.release?.();
-      this.#written += 1;
-      this.#onWritten();
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
+}
+
+/**
+ * A model that remembers begins with kept pictures in front of the first one that is missing, at the place of one of its chunks, so
+ * that it makes of that one what it would have made in a run that was not stopped.
+ */
+function modelBegins({ firstIndex, isKept }: JobPlace, { warmUpFrames = 0, chunkFrames }: UpscalerInfo): number {
+  let missing = firstIndex;
+  while (isKept(missing)) missing += 1;
+  const chunks = Math.floor((missing - firstIndex - warmUpFrames) / chunkFrames);
+  return firstIndex + Math.max(0, chunks) * chunkFrames;
 }

@@ -5,6 +5,7 @@ import { STANDARD, inputLabel, outputLabel } from '../codec/standard-streams.ts'
 import { AppError } from '../errors.ts';
 import { upscaleIsolated } from './isolated-upscale.ts';
 import { createProgress } from './progress.ts';
+import { isComplete } from './result-pictures.ts';
 import { batchItems, upscaleBatch } from './upscale-batch.ts';
 import { addUpscaleFlags, upscaleOptions } from './upscale-flags.ts';
 import type { UpscaleOptions, UpscaleResult } from './upscale-file.ts';
@@ -17,6 +18,7 @@ Examples:
   upscale folder/ other/                      the pictures of a folder
   upscale in/*.mp4 out/                       several files; one that fails is listed, the others go on
   upscale - out.mp4 < in.mkv                  standard input; upscale in.mp4 - --format mpegts | player -: output
+  upscale in.mp4 out.mp4 --resume             goes on where the same command was stopped
   upscale -- -in.mp4 out.mp4                  names that begin with a dash
 `;
 
@@ -42,6 +44,7 @@ async function run(files: readonly string[], command: Command): Promise<void> {
   const options = upscaleOptions(command);
   checkStandardStreams(inputs, output, options);
   if (inputs.length === 1 && (!/[/\\]$/.test(output) || isFolder(input))) {
+    if (isComplete(input, output, options)) return;
     const progress = (total: number | undefined) => createProgress({ total, unit: 'frames' });
     print(input, output, await upscaleIsolated(input, output, { ...options, progress }));
     return;
@@ -55,8 +58,8 @@ async function run(files: readonly string[], command: Command): Promise<void> {
 }
 
 function print(input: string, output: string, result: UpscaleResult): void {
-  const { frames, width, height, label, seconds, damagedPackets, notices } = result;
-  const rate = (frames / seconds).toFixed(1);
+  const { frames, keptFrames, width, height, label, seconds, damagedPackets, notices } = result;
+  const rate = ((frames - keptFrames) / seconds).toFixed(1);
   const words = output === STANDARD ? process.stderr : process.stdout;
   words.write(`${outputLabel(output)}: ${frames} frames of ${width}x${height} by ${label}, ${rate} fps\n`);
   for (const notice of notices) process.stderr.write(`${notice}\n`);

@@ -1,13 +1,22 @@
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { Codec, CodecContext, Packet, Rational, type Frame, type SoftwareScaleContext } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import type { Picture } from '../media/picture.ts';
 import { setFrameColour, setFrameRgb } from './colour.ts';
-import type { FilmWriter } from './film-writer.ts';
+import type { FilmWriter, PictureTiming } from './film-writer.ts';
 import { FramePool, allocateFrame, frameOf } from './frame-picture.ts';
 import { check } from './native.ts';
 import { openScaleContext } from './scaler.ts';
 import { stillFormatOf, type StillFormat } from './still-format.ts';
+
+/** Where a picture goes. */
+export interface PicturePlace {
+  readonly file: string;
+  /** Its ending chooses the format. */
+  readonly name: string;
+  /** Written first, then renamed, so that a file of the picture's name is complete whatever ends the process. */
+  readonly temporary?: string;
+}
 
 /** Writes each picture as a file (.png, .jpg, …), each complete before the next one comes. */
 export class PictureWriter implements FilmWriter {
@@ -16,34 +25,33 @@ export class PictureWriter implements FilmWriter {
   width = 0;
   height = 0;
   readonly #label: string;
-  readonly #fileOf: (index: number) => { readonly file: string; readonly name: string };
+  readonly #fileOf: (index: number) => PicturePlace;
   readonly #scaler: SoftwareScaleContext = openScaleContext('bicubic', 1, true);
   readonly #packet = new Packet();
   #encoder:
     | { readonly context: CodecContext; readonly format: StillFormat; readonly deep: boolean; readonly frame: Frame }
     | undefined;
   #pool: FramePool | undefined;
-  #written = 0;
   #closed = false;
 
   /**
    * @param label the result as the user named it, for messages
-   * @param fileOf where the picture of a number (from 0) goes, and the name whose ending chooses the format
+   * @param fileOf by the picture's number, from 0
    */
-  constructor(
-    label: string,
-    fileOf: (index: number) => { readonly file: string; readonly name: string },
-    notices: readonly string[] = [],
-  ) {
+  constructor(label: string, fileOf: (index: number) => PicturePlace, notices: readonly string[] = []) {
     this.#label = label;
     this.#fileOf = fileOf;
     this.notices = notices;
     this.#packet.alloc();
   }
 
+  passKept(): Promise<void> {
+    return Promise.resolve();
+  }
+
   /** The picture stays the caller's. @throws AppError file.unwritable */
-  async write(picture: Picture): Promise<void> {
-    const { file, name } = this.#fileOf(this.#written);
+  async write(picture: Picture, { index }: PictureTiming): Promise<void> {
+    const { file, name, temporary } = this.#fileOf(index);
     const format = stillFormatOf(name);
     if (format === undefined) throw new AppError('internal', `${name} is no picture.`);
     const { context, frame } = this.#encoderFor(picture, format);
@@ -56,19 +64,19 @@ export class PictureWriter implements FilmWriter {
     } finally {
       source.done();
     }
-    frame.pts = BigInt(this.#written);
+    frame.pts = BigInt(index);
     check(context.sendFrameSync(frame), `Encoding ${name}`, 'internal');
     check(context.receivePacketSync(this.#packet), `Encoding ${name}`, 'internal');
     const data = Buffer.from(this.#packet.data ?? '');
     this.#packet.unref();
     try {
-      await writeFile(file, data);
+      await writeFile(temporary ?? file, data);
+      if (temporary !== undefined) await rename(temporary, file);
     } catch (cause) {
       throw new AppError('file.unwritable', `${this.#label} cannot be written: ${(cause as Error).message}.`, {
         cause,
       });
     }
-    this.#written += 1;
   }
 
   /** Pictures have no other tracks. */

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { AVERROR_EAGAIN, AVERROR_EOF, AVERROR_EPIPE, AVFMT_GLOBALHEADER, AV_CODEC_ID_HEVC } from 'node-av/constants';
-import { Dictionary, FormatContext, Packet, Rational, type CodecContext, type Stream } from 'node-av/lib';
+import { AVERROR_EPIPE, AVFMT_GLOBALHEADER, AV_CODEC_ID_HEVC } from 'node-av/constants';
+import { Dictionary, FormatContext, Rational, type CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import type { Picture } from '../media/picture.ts';
 import {
@@ -14,9 +14,11 @@ import {
 } from './containers.ts';
 import { describeStream } from './encoder-look.ts';
 import { chooseCodec, openFileEncoder } from './file-encoder.ts';
-import type { FilmWriter } from './film-writer.ts';
+import { FilmEncoder } from './film-encoder.ts';
+import type { FilmWriter, PictureTiming } from './film-writer.ts';
 import { FramePool, frameOf } from './frame-picture.ts';
 import { check, libavMessage } from './native.ts';
+import { SEGMENT_FRAMES, type SegmentStore } from './segment-store.ts';
 import { STANDARD, outputLabel } from './standard-streams.ts';
 import { keptMetadata } from './tracks/metadata.ts';
 import { Tracks } from './tracks/tracks.ts';
@@ -35,6 +37,8 @@ export interface VideoWriterOptions {
   readonly sound: boolean;
   /** Of standard output, which has no ending; absent: DEFAULT_STREAM_FORMAT. */
   readonly streamFormat?: StreamFormat | undefined;
+  /** Of frames that a run before has finished, and where this one's go; the caller's. Absent: none are kept. */
+  readonly store?: SegmentStore | undefined;
 }
 
 export interface WriteTarget {
@@ -52,37 +56,33 @@ export class VideoWriter implements FilmWriter {
   readonly file: string;
   readonly width: number;
   readonly height: number;
-  /** Sentences for the user: what was chosen, converted or left out. */
-  readonly notices: readonly string[];
+  readonly #notices: readonly string[];
+  readonly #store: SegmentStore | undefined;
   readonly #format: FormatContext;
-  readonly #encoder: CodecContext;
-  readonly #video: Stream;
+  readonly #encoder: FilmEncoder;
   readonly #tracks: Tracks;
-  readonly #source: FilmSource;
-  readonly #packet: Packet;
-  /** By pts, of pictures inside the encoder, which does not carry durations through. */
-  readonly #durations = new Map<bigint, bigint>();
   #pool: FramePool | undefined;
   #closed = false;
 
   private constructor(
     file: string,
-    source: FilmSource,
     format: FormatContext,
-    encoder: CodecContext,
-    { video, tracks, notices }: { video: Stream; tracks: Tracks; notices: readonly string[] },
+    encoder: FilmEncoder,
+    { tracks, notices, store }: { tracks: Tracks; notices: readonly string[]; store: SegmentStore | undefined },
   ) {
     this.file = file;
-    this.width = encoder.width;
-    this.height = encoder.height;
-    this.notices = notices;
-    this.#source = source;
+    this.width = encoder.context.width;
+    this.height = encoder.context.height;
+    this.#notices = notices;
+    this.#store = store;
     this.#format = format;
     this.#encoder = encoder;
-    this.#video = video;
     this.#tracks = tracks;
-    this.#packet = new Packet();
-    this.#packet.alloc();
+  }
+
+  /** Sentences for the user: what was chosen, converted or left out. */
+  get notices(): readonly string[] {
+    return [...this.#notices, ...(this.#store?.notices ?? [])];
   }
 
   /** Packets of tracks that could be neither copied nor converted. */
@@ -105,37 +105,39 @@ export class VideoWriter implements FilmWriter {
     const allocated = format.allocOutputContext2(null, container.muxer, url);
     check(allocated, `Opening the ${container.muxer} format`, 'internal');
     const globalHeader = format.oformat?.hasFlags(AVFMT_GLOBALHEADER) === true;
-    let encoder: CodecContext | undefined;
+    let encoder: FilmEncoder | undefined;
     let tracks: Tracks | undefined;
     try {
       const { timeBase } = source.info;
       const { look } = source;
-      encoder = openFileEncoder(file, {
-        ...options,
-        codec,
-        timeBase,
-        framesPerSecond,
-        look,
-        globalHeader,
-      });
-      const video = addVideo(format, encoder, source, container);
+      const open = (): CodecContext =>
+        openFileEncoder(file, { ...options, codec, timeBase, framesPerSecond, look, globalHeader });
+      const written: { video?: Stream } = {};
+      const write = async (packet: Packet): Promise<void> => {
+        const { video } = written;
+        if (video === undefined) throw new AppError('internal', 'A packet came before its stream.');
+        packet.rescaleTs(rational(timeBase), video.timeBase);
+        packet.streamIndex = video.index;
+        checkWritten(file, await format.interleavedWriteFrame(packet));
+      };
+      encoder = new FilmEncoder({ file, open, write, store: options.store, segmentFrames: SEGMENT_FRAMES[codec] });
+      written.video = addVideo(format, encoder.context, source, container);
       tracks = new Tracks(format, container, source, { ...options, ending, globalHeader });
       const metadata = keptMetadata(source.metadata);
       if (metadata !== undefined) format.metadata = metadata;
       await writeHeader(file, format, tracks, isStream ? container.streamOptions : undefined);
       const notices = [...(notice === undefined ? [] : [notice]), ...tracks.notices];
-      return new VideoWriter(file, source, format, encoder, { video, tracks, notices });
+      return new VideoWriter(file, format, encoder, { tracks, notices, store: options.store });
     } catch (error) {
       tracks?.close();
-      encoder?.freeContext();
+      await encoder?.close();
       await format.closeOutput();
       format.freeContext();
       throw error;
     }
   }
 
-  /** @param pts in the source's time base, later than the last one's; the picture stays the caller's */
-  async write(picture: Picture, pts: bigint, duration: bigint): Promise<void> {
+  async write(picture: Picture, { pts, duration }: PictureTiming): Promise<void> {
     const { frame, done } = frameOf(picture, () => this.#framePool(picture));
     const view = frame.clone();
     if (view === null) throw new AppError('internal', 'No memory for a frame reference.');
@@ -143,27 +145,27 @@ export class VideoWriter implements FilmWriter {
       view.width = this.width;
       view.height = this.height;
       view.pts = pts;
-      this.#durations.set(pts, duration);
-      const code = await this.#encoder.sendFrame(view);
-      if (code < 0) throw unwritable(this.file, libavMessage(code));
+      await this.#encoder.encode(view, duration);
     } finally {
       view.free();
       done();
     }
-    await this.#drain();
+  }
+
+  passKept({ pts }: PictureTiming): Promise<void> {
+    return this.#encoder.passKept(pts);
   }
 
   /** Takes a packet of one of the source's other streams and frees it. */
   async copy(packet: Packet, from: Stream): Promise<void> {
-    this.#check(await this.#tracks.push(packet, from, this.#write));
+    checkWritten(this.file, await this.#tracks.push(packet, from, this.#write));
   }
 
   /** Encodes what is inside and completes the file. */
   async finish(): Promise<void> {
-    await this.#encoder.sendFrame(null);
-    await this.#drain();
-    this.#check(await this.#tracks.finish(this.#write));
-    this.#check(await this.#format.writeTrailer());
+    await this.#encoder.finish();
+    checkWritten(this.file, await this.#tracks.finish(this.#write));
+    checkWritten(this.file, await this.#format.writeTrailer());
     await this.close();
   }
 
@@ -171,36 +173,14 @@ export class VideoWriter implements FilmWriter {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#encoder.freeContext();
+    await this.#encoder.close();
     this.#tracks.close();
-    this.#packet.free();
     this.#pool?.close();
     await this.#format.closeOutput();
     this.#format.freeContext();
   }
 
-  async #drain(): Promise<void> {
-    const packet = this.#packet;
-    for (;;) {
-      const code = await this.#encoder.receivePacket(packet);
-      if (code === AVERROR_EAGAIN || code === AVERROR_EOF) return;
-      if (code < 0) throw unwritable(this.file, libavMessage(code));
-      // Without it the last picture would last no time at all.
-      packet.duration = this.#durations.get(packet.pts) ?? 0n;
-      this.#durations.delete(packet.pts);
-      packet.rescaleTs(rational(this.#source.info.timeBase), this.#video.timeBase);
-      packet.streamIndex = this.#video.index;
-      this.#check(await this.#write(packet));
-      packet.unref();
-    }
-  }
-
   readonly #write = (packet: Packet): Promise<number> => this.#format.interleavedWriteFrame(packet);
-
-  #check(code: number): void {
-    if (code === AVERROR_EPIPE) throw readerGone(this.file);
-    if (code < 0) throw unwritable(this.file, libavMessage(code));
-  }
 
   #framePool({ width, height }: Picture): FramePool {
     if (this.#pool?.width !== width || this.#pool.height !== height) {
@@ -257,6 +237,11 @@ async function writeHeader(
   }
   const begun = await tracks.begin((packet) => format.interleavedWriteFrame(packet));
   if (begun < 0) throw unwritable(file, libavMessage(begun));
+}
+
+function checkWritten(file: string, code: number): void {
+  if (code === AVERROR_EPIPE) throw readerGone(file);
+  if (code < 0) throw unwritable(file, libavMessage(code));
 }
 
 /** The program behind the pipe ended, or closed it: `| head`, a player that was closed. */

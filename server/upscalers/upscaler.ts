@@ -33,6 +33,11 @@ export interface UpscalerInfo {
   readonly maxBitDepth?: 8 | 10;
   /** Scales the fields of interlaced pictures apart. Absent: pictures must be progressive. */
   readonly takesFields?: boolean;
+  /**
+   * A stream that begins this many frames earlier (rounded to whole chunks) makes of a frame what one makes that began before that:
+   * how far back the model remembers. Absent: each picture is made by itself.
+   */
+  readonly warmUpFrames?: number;
   /** All streams of the process share one engine: their loads add up. */
   readonly shared?: boolean;
 }
@@ -42,6 +47,11 @@ export interface StreamFormat {
   readonly sourceHeight: number;
   /** Upper bound on output pixels, for upscalers that can choose their scale. Absent: the kind's own bound. */
   readonly maxResultPixels?: number;
+  /**
+   * Place of the stream's first frame in a film that another stream has begun, whole chunks; what depends on the place (FlashVSR's
+   * noise and angles) is as it was there. Absent: 0.
+   */
+  readonly startFrame?: number;
 }
 
 export interface UpscalerListener {

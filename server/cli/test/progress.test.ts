@@ -24,6 +24,15 @@ describe('progress into a pipe', () => {
     ]);
   });
 
+  it('counts the rate from what was there before', () => {
+    const progress = createProgress({ total: 100, unit: 'frames', stream: pipe });
+    vi.advanceTimersByTime(2000);
+    progress.kept(50, 50);
+    vi.advanceTimersByTime(5000);
+    progress.update(60);
+    expect(written).toEqual(['60 of 100 (60 %) frames, 2.0 frames/s, 20 s left\n']);
+  });
+
   it('adds a note that follows the share done', () => {
     const note = (share: number): string => `; ${share}`;
     const progress = createProgress({ title: '[1/2] a', total: 100, unit: 'frames', stream: pipe, note });

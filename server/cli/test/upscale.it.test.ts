@@ -178,6 +178,7 @@ it('does the whole job in a separate process, with progress, and reports its err
     steps.push(total ?? 0);
     return {
       update: (done: number) => void steps.push(done),
+      kept: () => undefined,
       finish: (done: number) => void steps.push(done),
       stop: () => undefined,
     };
@@ -205,6 +206,7 @@ it('survives a file that crashes the decoder: an error with the name of the file
   // The same in the middle of the real program's work.
   const progress = () => ({
     update: () => void child?.kill('SIGSEGV'),
+    kept: () => undefined,
     finish: () => undefined,
     stop: () => undefined,
   });

@@ -68,7 +68,7 @@ async function writeMp4(file: string): Promise<void> {
     for await (const item of reader.read()) {
       if (item.type !== 'picture') continue;
       writer ??= await VideoWriter.open({ name: file, part: file }, reader, options);
-      await writer.write(item.picture, item.pts, item.duration);
+      await writer.write(item.picture, { index: 0, pts: item.pts, duration: item.duration });
       item.picture.release();
     }
     await writer?.finish();

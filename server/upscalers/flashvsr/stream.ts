@@ -23,6 +23,8 @@ export interface FlashVsrStreamOptions {
 
 /** Live pictures from the decoder are always this (see Picture). */
 const LIVE_COLOUR: Colour = { matrix: 'bt601', range: 'limited' };
+/** The causal VAE's: latent 0 is frame 0, latent n frames 4n-3 to 4n. */
+const FRAMES_PER_LATENT = 4;
 /**
  * Frame times of queueing for a chunk that waits for the device and is worked on, besides the chunk that gathers and its look-ahead.
  * More would only be delay: at 97 % load of an H100 by two streams, a bound of 28 frames inside stayed full and every frame was late.
@@ -263,6 +265,7 @@ async function openNative(
       matrix,
       range,
       settings: settingsOf(options, rung),
+      startPosition: (format.startFrame ?? 0) / FRAMES_PER_LATENT,
       ...(coldStartFrames === undefined ? {} : { coldStartFrames }),
       ...(gatherDeadlineMs === undefined ? {} : { gatherDeadlineMs }),
       ...(recordPath === undefined ? {} : { recordPath: recordingFile(recordPath) }),

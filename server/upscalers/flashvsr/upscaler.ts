@@ -55,6 +55,10 @@ export async function createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscal
 /** Frames of a chunk, those that must follow its last, and real frames before the first picture: as the engine says. */
 type Rhythm = Pick<MemoryPlan, 'chunkFrames' | 'lookAheadFrames' | 'firstChunkFrames'>;
 
+/** The key/value ring holds some three chunks and the decoder one frame; what they hold depends on earlier ones
+ * ever less: with the micro weights no sample differs after 96 frames, by 90 dB after 64. */
+const WARM_UP_FRAMES = 96;
+
 /** FlashVSR in chunks: 5 frames until the first picture, then 8 for 8 with a look-ahead of 4. */
 export class FlashVsrUpscaler implements Upscaler {
   readonly info: UpscalerInfo;
@@ -75,6 +79,7 @@ export class FlashVsrUpscaler implements Upscaler {
       lookAheadFrames: rhythm.lookAheadFrames,
       chunkFrames: rhythm.chunkFrames,
       firstChunkFrames: spec.coldStartFrames ?? rhythm.firstChunkFrames,
+      warmUpFrames: WARM_UP_FRAMES,
       rungs: sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`),
       shared: true,
     };

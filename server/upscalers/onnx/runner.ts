@@ -110,6 +110,10 @@ export class OnnxRunner {
     return this.#placed.turns !== undefined;
   }
 
+  get remembers(): boolean {
+    return this.#graph.states.length > 0;
+  }
+
   get layout(): OnnxLayout {
     return this.#graph.layout;
   }

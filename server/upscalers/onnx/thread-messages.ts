@@ -30,6 +30,8 @@ export interface LoadedModel {
   readonly fixedWidth: number | undefined;
   readonly fixedHeight: number | undefined;
   readonly onGpu: boolean;
+  /** It has recurrent state. */
+  readonly remembers: boolean;
   /** Why it does not run where it should: its work is the next model's. */
   readonly lost?: AppErrorJson;
 }

@@ -77,9 +77,9 @@ async function load(): Promise<void> {
   for (const [index, model] of models.entries()) await loadOne(model, index);
   post({
     type: 'loaded',
-    models: runners.map(({ layout, scale, fixedWidth, fixedHeight, onGpu }, index) => {
+    models: runners.map(({ layout, scale, fixedWidth, fixedHeight, onGpu, remembers }, index) => {
       const lost = losses.get(index)?.toJSON();
-      return { layout, scale, fixedWidth, fixedHeight, onGpu, ...(lost === undefined ? {} : { lost }) };
+      return { layout, scale, fixedWidth, fixedHeight, onGpu, remembers, ...(lost === undefined ? {} : { lost }) };
     }),
   });
 }
