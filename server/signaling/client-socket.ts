@@ -6,6 +6,7 @@ import { RateLimit } from '../access/limits.ts';
 import { SessionChannel } from './channel.ts';
 import type { LeaveCause, SessionService } from '../broadcast/sessions.ts';
 import { CLOSE_CODES, PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
+import { findRequestId } from './request-id.ts';
 import { wireError } from '../wire-error.ts';
 
 /** A page may show a wall of broadcasts; one socket must not hold every viewer's place. */
@@ -151,24 +152,26 @@ export class ClientSocket {
         return;
       }
       const most = this.#options.maxMessagesPerSecond;
-      this.#fail(new AppError('request.tooMany', `More than ${most} messages a second; this one was not read.`));
+      const what = `More than ${most} messages a second; this one was not handled.`;
+      this.#fail(new AppError('request.tooMany', what), isBinary ? undefined : findRequestId(bytesOf(data)));
       return;
     }
     if (isBinary) {
       this.#fail(new AppError('request.malformed', 'Binary frame: messages are JSON text.'));
       return;
     }
-    const bytes = byteLength(data);
-    if (bytes > this.#options.maxMessageBytes) {
+    const bytes = bytesOf(data);
+    if (bytes.length > this.#options.maxMessageBytes) {
       const most = this.#options.maxMessageBytes;
-      this.#fail(new AppError('request.tooLarge', `Message of ${bytes} bytes; the most is ${most}.`));
+      const what = `Message of ${bytes.length} bytes; the most is ${most}.`;
+      this.#fail(new AppError('request.tooLarge', what), findRequestId(bytes));
       return;
     }
     let json: unknown;
     try {
-      json = parseBoundedJson(text(data));
+      json = parseBoundedJson(bytes.toString('utf8'));
     } catch (thrown) {
-      this.#fail(AppError.from(thrown));
+      this.#fail(AppError.from(thrown), findRequestId(bytes));
       return;
     }
     const parsed = clientMessage.safeParse(json);
@@ -358,13 +361,10 @@ export class ClientSocket {
   }
 }
 
-function byteLength(data: RawData): number {
-  return Array.isArray(data) ? data.reduce((sum, part) => sum + part.byteLength, 0) : data.byteLength;
-}
-
 /** ws gives text frames as one Buffer (binaryType nodebuffer). */
-function text(data: RawData): string {
-  return (Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)).toString('utf8');
+function bytesOf(data: RawData): Buffer {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return Buffer.isBuffer(data) ? data : Buffer.from(data);
 }
 
 function requestId(json: unknown): number | undefined {

@@ -27,7 +27,7 @@ export type {
  *
  * - A client sends requests with an `id` it chooses. Each request gets exactly one message with `re` = that id: its
  *   reply (REPLIES) or an `error`. Pushes have no `re`.
- * - A bad message gets an error, and the socket stays usable.
+ * - A bad message gets an error, with `re` where an `id` can be read in it, and the socket stays usable.
  * - One socket publishes at most one broadcast and watches up to 16. Closing it ends its sessions. The publisher's name stays
  *   reserved for `broadcast.resumeSeconds`; the resume token claims it again.
  * - JSON nests at most 32 levels. Size and rate: `limits.maxMessageBytes`, `limits.maxMessagesPerSecond`.
@@ -96,7 +96,7 @@ export type ServerMessage =
   | { type: 'ok'; re: number }
   | { type: 'pong'; re: number }
   | ({ type: 'broadcasts'; re?: number } & BroadcastList)
-  /** Without `re` when the message was not readable enough to have an id. */
+  /** Without `re` when no id can be read in the message. */
   | ({ type: 'error'; re?: number } & WireError)
   // pushes
   /** The server stops within this many seconds and takes no new sessions; those that run go on until then. */

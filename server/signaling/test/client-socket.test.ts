@@ -11,13 +11,15 @@ class FakeSocket extends EventEmitter {
   readyState = 1;
   bufferedAmount = 0;
   readonly sent: ServerMessage['type'][] = [];
+  last: ServerMessage | undefined;
   terminated = false;
   closeCode: number | undefined;
   close(code: number): void {
     this.closeCode = code;
   }
   send(text: string): void {
-    this.sent.push((JSON.parse(text) as ServerMessage).type);
+    this.last = JSON.parse(text) as ServerMessage;
+    this.sent.push(this.last.type);
   }
   ping(): void {}
   terminate(): void {
@@ -91,6 +93,20 @@ describe('a defect while one frame is handled', () => {
     expect(() => socket.emit('message', Buffer.from('not json'), false)).not.toThrow();
     expect(errors).toEqual(['request.malformed', 'internal']);
     expect(socket.closeCode).toBe(1011);
+  });
+});
+
+describe('a message above the rate', () => {
+  it('is answered with an error of its id, without being parsed; a binary frame has none', async () => {
+    await watching();
+    const flood = (frame: Buffer, isBinary: boolean) => {
+      socket.sent.length = 0;
+      for (let sent = 0; sent < 1000 && !socket.sent.includes('error'); sent += 1)
+        socket.emit('message', frame, isBinary);
+      return socket.last;
+    };
+    expect(flood(Buffer.from('{"type":"ping","id":77}'), false)).toMatchObject({ code: 'request.tooMany', re: 77 });
+    expect(flood(Buffer.from('{"type":"ping","id":78}'), true)).not.toHaveProperty('re');
   });
 });
 

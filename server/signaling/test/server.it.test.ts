@@ -161,13 +161,17 @@ describe('bad input: an error with a code, and the socket stays usable', () => {
     expect(error.message).toContain('name: letters, digits');
     client.send({ type: 'dance', id: 10 });
     expect((await client.get('error', ({ re }) => re === 10)).message).toContain('hello, publish, watch');
+    client.send('{"id":11,"type":');
+    expect((await client.get('error', ({ re }) => re === 11)).message).toContain('not JSON');
+    client.send(`{"type":"ping","a":${'['.repeat(33)}${']'.repeat(33)},"id":12}`);
+    expect((await client.get('error', ({ re }) => re === 12)).message).toContain('nests deeper');
   });
 
   it('refuses an oversize message but reads the next one', async () => {
     await restartWith({ maxMessageBytes: 2000 });
     const client = await TestClient.greeted(url);
-    client.send({ type: 'watch', id: 1, name: 'a', sdp: 'x'.repeat(3000) });
-    expect(await client.get('error')).toMatchObject({ code: 'request.tooLarge' });
+    client.send({ type: 'watch', name: 'a', sdp: 'x'.repeat(3000), id: 1 });
+    expect(await client.get('error')).toMatchObject({ re: 1, code: 'request.tooLarge' });
     await client.stillUsable();
   });
 
