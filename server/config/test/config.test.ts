@@ -87,7 +87,7 @@ describe('outputs', () => {
   const outputs = (...list: object[]) => loadConfig({ argv: ['--outputs', JSON.stringify(list)] }).outputs;
   const archive = { name: 'archive', broadcast: '*', type: 'recording', folder: 'recordings' };
 
-  it('are a list in the file, or JSON in a flag; what is not said has its default', () => {
+  it('are a list in the file, or JSON in a flag; missing keys have their defaults', () => {
     const path = file('outputs:\n  - { name: archive, broadcast: room/ann, type: recording, folder: recordings }\n');
     const common = { track: 'result', enabled: true, container: 'auto', rotateSeconds: 3600 };
     expect(loadConfig({ argv: ['--config', path] }).outputs).toMatchObject([{ broadcast: 'room/ann', ...common }]);

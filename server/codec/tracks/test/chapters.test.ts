@@ -96,7 +96,7 @@ describe('anything else', () => {
     expect(countChapters(folder)).toBe(0);
   });
 
-  it('ends at once with sizes that lie, and with elements without an end', () => {
+  it('stops at once at false sizes and at elements without an end', () => {
     const whole = Buffer.concat([header, ebml('18538067', [seekHead(60), chapters])]);
     for (let length = 0; length < whole.length; length += 1) expect(count(whole.subarray(0, length))).toBeLessThan(4);
     // A million boxes of eight bytes.
