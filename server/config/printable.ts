@@ -1,6 +1,6 @@
 import type { Config } from './schema.ts';
 
-const SECRET = /credential|secret|password|token/i;
+const SECRET = /credential|secret|password|token|bearer/i;
 
 /** For the boot log: the configuration without secrets, wherever a section keeps one. */
 export function printableConfig(config: Config): Config {
@@ -12,8 +12,16 @@ function masked(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
-      const secret = SECRET.test(key) && typeof inner === 'string';
-      return [key, secret ? '***' : masked(inner)];
+      if (typeof inner !== 'string') return [key, masked(inner)];
+      if (key === 'url') return [key, withoutKey(inner)];
+      return [key, SECRET.test(key) ? '***' : inner];
     }),
   );
+}
+
+/** Of an output's or a source's address: user, password, path and query may be keys. */
+function withoutKey(text: string): string {
+  if (!URL.canParse(text)) return '***';
+  const { protocol, host } = new URL(text);
+  return `${protocol}//${host}/***`;
 }

@@ -105,6 +105,27 @@ describe('outputs', () => {
     expect(() => outputs(output)).toThrow(message);
   });
 
+  it('show neither user nor key of their addresses in the log', () => {
+    const config = loadConfig({
+      argv: [
+        '--outputs',
+        JSON.stringify([{ ...archive, ...{ folder: undefined, type: 'rtmp' }, url: 'rtmp://u:p@h/live/KEY?x=y' }]),
+      ],
+    });
+    expect(printableConfig(config).outputs).toMatchObject([{ name: 'archive', url: 'rtmp://h/***' }]);
+  });
+
+  it.each([
+    ['rtmp', 'http://example.org/x'],
+    ['srt', 'rtmp://example.org/x'],
+    ['rtsp', 'no address'],
+    ['rtsp', 'rtsp:///no-host'],
+  ])('%s does not go to %s', (type, url) => {
+    expect(() => outputs({ name: 'a', broadcast: '*', type, url })).toThrow(
+      `must be an address that begins with ${type}://`,
+    );
+  });
+
   it('have one name each', () => {
     expect(() => outputs(archive, archive)).toThrow('outputs.1.name: "archive" names another output already');
   });
