@@ -10,6 +10,7 @@ export class PictureSequence implements FilmSource {
   readonly file: string;
   readonly info: VideoInfo;
   readonly covers: ReadonlyMap<number, Buffer> = new Map();
+  readonly chapters = [];
   readonly notices: string[] = [];
   damagedPackets = 0;
   readonly #files: readonly string[];

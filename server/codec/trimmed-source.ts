@@ -1,5 +1,6 @@
 import type { Stream } from 'node-av/lib';
 import { unreadable } from './file-input.ts';
+import { movedChapters, type Chapter } from './tracks/chapters.ts';
 import type { FilmSource, ReadItem } from './video-reader.ts';
 
 /** A part of a film, whose clock starts at 0 again. What lies in front of it is decoded and thrown away. */
@@ -36,6 +37,10 @@ export class TrimmedSource implements FilmSource {
 
   get metadata(): FilmSource['metadata'] {
     return this.#source.metadata;
+  }
+
+  get chapters(): readonly Chapter[] {
+    return movedChapters(this.#source.chapters, -this.#startSeconds, this.#endSeconds - this.#startSeconds);
   }
 
   get look(): FilmSource['look'] {

@@ -23,8 +23,7 @@ import { FilePictures, type PictureItem, type PictureLook, type PictureOptions }
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
 import { inputLabel } from './standard-streams.ts';
-import { countChapters } from './tracks/chapters.ts';
-import { protocolsFor } from './untrusted.ts';
+import { movedChapters, readChapters, type Chapter } from './tracks/chapters.ts';
 import type { Colour } from '../media/types.ts';
 
 export type { TimeBase, VideoInfo } from './file-input.ts';
@@ -44,6 +43,8 @@ export interface FilmSource {
   readonly streams: readonly Stream[];
   readonly covers: ReadonlyMap<number, Buffer>;
   readonly metadata: Dictionary | null;
+  /** On the film's clock; certain with the first item of read(). */
+  readonly chapters: readonly Chapter[];
   /** Certain with the first item of read(). */
   readonly look: PictureLook;
   readonly damagedPackets: number;
@@ -95,6 +96,7 @@ export class VideoReader implements FilmSource {
   #endSeconds = -Infinity;
   /** End of a packet that says "the picture stays", in the video's ticks. */
   #repeatedUntil = -1n;
+  #chapters: readonly Chapter[] = [];
   #closed = false;
 
   private constructor(name: string, input: FileInput, options: PictureOptions) {
@@ -121,9 +123,13 @@ export class VideoReader implements FilmSource {
    */
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
     const reader = new VideoReader(file, await openFileInput(file, threads), options);
-    const chapters = protocolsFor(file)?.[0] === 'file' ? countChapters(file) : 0;
-    if (chapters > 0) reader.notices.push(`Chapters are not kept: ${file} has ${chapters}.`);
+    if (!reader.isStill) reader.#chapters = await readChapters(reader.#format);
     return reader;
+  }
+
+  /** On the film's clock; certain with the first item of read(). */
+  get chapters(): readonly Chapter[] {
+    return this.#chapters;
   }
 
   /** A file of one picture (.png, .jpg, …), not a film of one frame. */
@@ -164,6 +170,7 @@ export class VideoReader implements FilmSource {
         if (item.type === 'packet') heldBytes += item.packet.size;
         if (item.type === 'packet' && heldBytes < MAX_HELD_BYTES && held.length < MAX_HELD_PACKETS) continue;
         origin = this.#originOf(held);
+        this.#chapters = movedChapters(this.#chapters, -origin);
         for (let first = held.shift(); first !== undefined; first = held.shift()) yield this.#moved(first, -origin);
       }
     } finally {

@@ -20,6 +20,8 @@ import { FramePool, frameOf } from './frame-picture.ts';
 import { check, libavMessage } from './native.ts';
 import { SEGMENT_FRAMES, type SegmentStore } from './segment-store.ts';
 import { STANDARD, outputLabel } from './standard-streams.ts';
+import { writeChapters } from './tracks/chapter-writer.ts';
+import type { Chapter } from './tracks/chapters.ts';
 import { keptMetadata } from './tracks/metadata.ts';
 import { Tracks } from './tracks/tracks.ts';
 import type { FilmSource } from './video-reader.ts';
@@ -48,6 +50,15 @@ export interface WriteTarget {
   readonly part: string;
 }
 
+interface Parts {
+  readonly tracks: Tracks;
+  readonly notices: string[];
+  readonly store: SegmentStore | undefined;
+  /** Absent: there are none, or the container takes none. */
+  readonly chapters:
+    { readonly part: string; readonly form: 'matroska' | 'mp4'; readonly all: readonly Chapter[] } | undefined;
+}
+
 /**
  * Writes a film with the times, display matrix, sample aspect, description and tracks (tracks/tracks.ts) of a source file. Odd sides
  * lose their last column or row, as in live encoding (encoder.ts).
@@ -56,11 +67,12 @@ export class VideoWriter implements FilmWriter {
   readonly file: string;
   readonly width: number;
   readonly height: number;
-  readonly #notices: readonly string[];
+  readonly #notices: string[];
   readonly #store: SegmentStore | undefined;
   readonly #format: FormatContext;
   readonly #encoder: FilmEncoder;
   readonly #tracks: Tracks;
+  readonly #chapters: Parts['chapters'];
   #pool: FramePool | undefined;
   #closed = false;
 
@@ -68,8 +80,9 @@ export class VideoWriter implements FilmWriter {
     file: string,
     format: FormatContext,
     encoder: FilmEncoder,
-    { tracks, notices, store }: { tracks: Tracks; notices: readonly string[]; store: SegmentStore | undefined },
+    { tracks, notices, store, chapters }: Parts,
   ) {
+    this.#chapters = chapters;
     this.file = file;
     this.width = encoder.context.width;
     this.height = encoder.context.height;
@@ -127,7 +140,13 @@ export class VideoWriter implements FilmWriter {
       if (metadata !== undefined) format.metadata = metadata;
       await writeHeader(file, format, tracks, isStream ? container.streamOptions : undefined);
       const notices = [...(notice === undefined ? [] : [notice]), ...tracks.notices];
-      return new VideoWriter(file, format, encoder, { tracks, notices, store: options.store });
+      const form = isStream ? undefined : container.chapters;
+      const all = source.chapters;
+      const chapters = form === undefined || all.length === 0 ? undefined : { part: target.part, form, all };
+      if (chapters === undefined && all.length > 0) {
+        notices.push(`Left out, as ${isStream ? 'a stream' : ending} does not take them: ${all.length} chapters.`);
+      }
+      return new VideoWriter(file, format, encoder, { tracks, notices, store: options.store, chapters });
     } catch (error) {
       tracks?.close();
       await encoder?.close();
@@ -167,6 +186,7 @@ export class VideoWriter implements FilmWriter {
     checkWritten(this.file, await this.#tracks.finish(this.#write));
     checkWritten(this.file, await this.#format.writeTrailer());
     await this.close();
+    await this.#writeChapters();
   }
 
   /** Idempotent; without finish() before it the file is incomplete. */
@@ -178,6 +198,18 @@ export class VideoWriter implements FilmWriter {
     this.#pool?.close();
     await this.#format.closeOutput();
     this.#format.freeContext();
+  }
+
+  async #writeChapters(): Promise<void> {
+    if (this.#chapters === undefined) return;
+    const { part, form, all } = this.#chapters;
+    try {
+      const kept = await writeChapters(part, form, all);
+      if (kept < all.length)
+        this.#notices.push(`${all.length - kept} of ${all.length} chapters had no room in the result.`);
+    } catch (error) {
+      throw unwritable(this.file, (error as Error).message);
+    }
   }
 
   readonly #write = (packet: Packet): Promise<number> => this.#format.interleavedWriteFrame(packet);

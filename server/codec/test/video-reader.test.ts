@@ -1,11 +1,10 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AVERROR_EIO } from 'node-av/constants';
 import { FormatContext } from 'node-av/lib';
 import { afterAll, afterEach, expect, it, vi } from 'vitest';
 import { VideoReader } from '../video-reader.ts';
-import { VideoWriter } from '../video-writer.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'video-reader-'));
 const film = path.join(folder, 'film.y4m');
@@ -57,42 +56,4 @@ it.each([0, 4, 9])('a disk that fails after %i packets is an error, not the end 
     code: 'file.unreadable',
     message: `${film} cannot be read as a video: reading stopped in the middle (Input/output error).`,
   });
-});
-
-/** The film above as an MP4. */
-async function writeMp4(file: string): Promise<void> {
-  const reader = await VideoReader.open(film, 1);
-  const options = { width: 64, height: 48, crf: 18, preset: 'ultrafast', threads: 1, sound: true };
-  let writer: VideoWriter | undefined;
-  try {
-    for await (const item of reader.read()) {
-      if (item.type !== 'picture') continue;
-      writer ??= await VideoWriter.open({ name: file, part: file }, reader, options);
-      await writer.write(item.picture, { index: 0, pts: item.pts, duration: item.duration });
-      item.picture.release();
-    }
-    await writer?.finish();
-  } finally {
-    await writer?.close();
-    await reader.close();
-  }
-}
-
-it('a line names chapters, which are not kept', async () => {
-  const file = path.join(folder, 'chapters.mp4');
-  await writeMp4(file);
-  const noticesOf = async (): Promise<readonly string[]> => {
-    const reader = await VideoReader.open(file, 1);
-    await reader.close();
-    return reader.notices;
-  };
-  expect(await noticesOf()).toEqual([]);
-  // `udta` with a list (`chpl`, version 0) of two titles of one letter at 0 and 0.2 s, in units of 100 ns.
-  const title = (at: number): number[] => [0, 0, 0, 0, ...[at >> 24, at >> 16, at >> 8, at], 1, 0x61];
-  const list = [...Buffer.from('chpl'), 0, 0, 0, 0, 2, ...title(0), ...title(2_000_000)];
-  appendFileSync(
-    file,
-    Buffer.from([0, 0, 0, list.length + 12, ...Buffer.from('udta'), 0, 0, 0, list.length + 4, ...list]),
-  );
-  expect(await noticesOf()).toEqual([`Chapters are not kept: ${file} has 2.`]);
 });
