@@ -83,6 +83,25 @@ export class BroadcastRegistry {
     }
   }
 
+  /**
+   * The name belongs to the source with this token until the returned function is called.
+   * @throws AppError server.draining | broadcast.nameTaken
+   */
+  keepFor(name: string, token: string): () => void {
+    this.refuseWhenDraining();
+    const broadcast = this.#open(name);
+    try {
+      const end = broadcast.keepFor(token);
+      return () => {
+        end();
+        this.forgetIdle(broadcast);
+      };
+    } catch (error) {
+      this.forgetIdle(broadcast);
+      throw error;
+    }
+  }
+
   list(): BroadcastList {
     const broadcasts = [...this.#broadcasts.values()]
       .filter(({ owned }) => owned)

@@ -148,9 +148,9 @@ export class Broadcast {
   get idlePipelineUntilUs(): MonotonicUs | undefined {
     return this.#link.open ? this.#ownership.reservedUntilUs : undefined;
   }
-  /** A source is there, or the name is reserved for one. */
+  /** A source is there, or the name is reserved or kept for one. */
   get owned(): boolean {
-    return this.#ownership.kind !== 'free';
+    return this.#ownership.kind !== 'free' || this.#ownership.kept;
   }
   /** No source, no subscriber and no reservation: it can be forgotten. */
   get idle(): boolean {
@@ -207,6 +207,22 @@ export class Broadcast {
     return () => {
       if (held) this.#holds -= 1;
       held = false;
+    };
+  }
+
+  /**
+   * Keeps the name for the source with this token, however long it is away: a pulled source that is configured.
+   * @returns the end of that
+   * @throws AppError broadcast.nameTaken
+   */
+  keepFor(token: string): () => void {
+    this.#ownership.keepFor(token);
+    const release = this.hold();
+    this.#deps.onChange();
+    return () => {
+      this.#ownership.keepFor(undefined);
+      release();
+      this.#deps.onChange();
     };
   }
 

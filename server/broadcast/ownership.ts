@@ -34,6 +34,8 @@ type Owner =
 export class Ownership {
   readonly #name: string;
   #owner: Owner = { kind: 'free' };
+  /** Token of the pulled source that the name belongs to without a time limit. */
+  #keptFor: string | undefined;
 
   constructor(name: string) {
     this.#name = name;
@@ -49,10 +51,27 @@ export class Ownership {
     return this.#owner.kind === 'reserved' ? this.#owner.untilUs : undefined;
   }
 
+  get kept(): boolean {
+    return this.#keptFor !== undefined;
+  }
+
+  /**
+   * The name belongs to this token's owner from now on, whether its source is there or not.
+   * @param token undefined: no longer
+   * @throws AppError broadcast.nameTaken
+   */
+  keepFor(token: string | undefined): void {
+    if (token !== undefined) this.check(token);
+    this.#keptFor = token;
+  }
+
   /** @throws AppError broadcast.nameTaken */
   check(token: string | undefined): void {
     const owner = this.#owner;
-    if (owner.kind === 'free' || (token !== undefined && equal(owner.token, token))) return;
+    const kept = this.#keptFor;
+    const mayTake = kept === undefined || (token !== undefined && equal(kept, token));
+    const mayReplace = owner.kind === 'free' || (token !== undefined && equal(owner.token, token));
+    if (mayTake && mayReplace) return;
     throw new AppError('broadcast.nameTaken', `The name "${this.#name}" belongs to another publisher.`, {
       context: { name: this.#name },
     });
