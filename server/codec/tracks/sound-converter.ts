@@ -32,6 +32,12 @@ const LONGEST_SILENCE_SECONDS = 60;
 /** What the sound becomes. */
 export type SoundTarget = 'aac' | 'libopus' | 'flac' | 'pcm_s16le' | 'pcm_s24le';
 
+export interface SoundOptions {
+  readonly globalHeader?: boolean;
+  readonly maxChannels?: number;
+  readonly live?: boolean;
+}
+
 /**
  * Sound that a container does not take as it is: decoded, brought to one rate, layout and sample format, and encoded. Parameters that
  * change in the middle are resampled to the first ones.
@@ -53,9 +59,11 @@ export class SoundConverter {
   /** Samples put into the fifo. */
   #filled = 0;
   readonly #from: Stream;
+  readonly #live: boolean;
 
-  private constructor(from: Stream, decoder: CodecContext, encoder: CodecContext) {
+  private constructor(from: Stream, decoder: CodecContext, encoder: CodecContext, live: boolean) {
     this.#from = from;
+    this.#live = live;
     this.#decoder = decoder;
     this.encoder = encoder;
     this.#channels = encoder.channelLayout.nbChannels;
@@ -63,8 +71,16 @@ export class SoundConverter {
     this.#fifo.alloc(encoder.sampleFormat, this.#channels, 4 * this.#frameSamples);
   }
 
-  /** @returns undefined where this FFmpeg cannot decode the sound, or is not allowed to */
-  static open(from: Stream, target: SoundTarget, globalHeader: boolean): SoundConverter | undefined {
+  /**
+   * @param options globalHeader: parameters stand in the container, not in the packets; maxChannels: more are mixed down;
+   *   live: sound that comes too fast for its clock is left out, so that it never falls behind
+   * @returns undefined where this FFmpeg cannot decode the sound, or is not allowed to
+   */
+  static open(
+    from: Stream,
+    target: SoundTarget,
+    { globalHeader = false, maxChannels = Infinity, live = false }: SoundOptions,
+  ): SoundConverter | undefined {
     const { codecId, sampleRate, channelLayout } = from.codecpar;
     const decoderCodec = Codec.findDecoder(codecId);
     const encoderCodec = Codec.findEncoderByName(target as never);
@@ -81,7 +97,7 @@ export class SoundConverter {
     encoder.allocContext3(encoderCodec);
     encoder.sampleFormat = sampleFormatOf(encoderCodec, target, decoder.sampleFormat);
     encoder.sampleRate = rateOf(encoderCodec, sampleRate);
-    encoder.channelLayout = layoutOf(channelLayout);
+    encoder.channelLayout = atMost(maxChannels, layoutOf(channelLayout));
     encoder.timeBase = new Rational(1, encoder.sampleRate);
     const channels = encoder.channelLayout.nbChannels;
     if (target === 'aac' || target === 'libopus') encoder.bitRate = BigInt(64_000 * Math.max(2, channels) + 32_000);
@@ -91,7 +107,7 @@ export class SoundConverter {
       decoder.freeContext();
       return undefined;
     }
-    return new SoundConverter(from, decoder, encoder);
+    return new SoundConverter(from, decoder, encoder, live);
   }
 
   /** @param packet null: the end @returns packets by the encoder's time base, the caller's to free */
@@ -135,25 +151,31 @@ export class SoundConverter {
 
   #take(frame: Frame): void {
     if (frame.nbSamples === 0) return;
-    this.#fillGap(frame);
+    const missing = this.#missingBefore(frame);
+    if (this.#live && missing < -GAP_SECONDS * this.encoder.sampleRate) return;
+    this.#fillGap(missing);
     const out = this.#resample(frame);
     if (out === undefined) return;
     this.#put(out);
     out.free();
   }
 
-  /** Silence where the sound's clock steps ahead, so that sound stays with the pictures. */
-  #fillGap(frame: Frame): void {
-    const { sampleRate } = this.encoder;
+  /** Samples between what has been queued and this frame, by the source's clock; negative: it comes too early. */
+  #missingBefore(frame: Frame): number {
     const { bestEffortTimestamp } = frame;
     const { num, den } = this.#from.timeBase;
     if (bestEffortTimestamp === AV_NOPTS_VALUE) {
       this.#startSamples ??= 0;
-      return;
+      return 0;
     }
-    const at = Math.round((Number(bestEffortTimestamp) * num * sampleRate) / den);
+    const at = Math.round((Number(bestEffortTimestamp) * num * this.encoder.sampleRate) / den);
     this.#startSamples ??= at;
-    const missing = at - this.#startSamples - this.#filled;
+    return at - this.#startSamples - this.#filled;
+  }
+
+  /** Silence where the sound's clock steps ahead, so that sound stays with the pictures. */
+  #fillGap(missing: number): void {
+    const { sampleRate } = this.encoder;
     if (missing < GAP_SECONDS * sampleRate || missing > LONGEST_SILENCE_SECONDS * sampleRate) return;
     this.#silence(missing);
   }
@@ -280,6 +302,11 @@ type ChannelLayout = CodecContext['channelLayout'];
 
 /** Masks of libav for 1 to 8 channels where a file names none. */
 const USUAL_MASKS = [0x4n, 0x3n, 0x7n, 0x107n, 0x37n, 0x3fn, 0x70fn, 0x63fn];
+
+function atMost(channels: number, layout: ChannelLayout): ChannelLayout {
+  if (layout.nbChannels <= channels) return layout;
+  return { nbChannels: channels, order: AV_CHANNEL_ORDER_NATIVE, mask: USUAL_MASKS[channels - 1] ?? 0n };
+}
 
 function layoutOf(layout: ChannelLayout): ChannelLayout {
   if (layout.mask !== 0n) return layout;

@@ -182,7 +182,7 @@ export class Tracks {
       return;
     }
     const target = this.#soundTarget(from, codec);
-    const converter = SoundConverter.open(from, target, this.#options.globalHeader);
+    const converter = SoundConverter.open(from, target, { globalHeader: this.#options.globalHeader });
     if (converter === undefined) {
       this.#leftOut.push(described('sound', from));
       return;

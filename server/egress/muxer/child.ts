@@ -2,8 +2,6 @@ import { AppError } from '../../errors.ts';
 import { failureOf } from './failure.ts';
 import type { FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
 import { MuxSession } from './mux-session.ts';
-import { HlsOutput } from './hls-output.ts';
-import { PushOutput } from './push-output.ts';
 import { RecordingOutput } from './recording-output.ts';
 
 /** The process that muxes (muxer-process.ts): sessions come by message, and what becomes of them goes back. */
@@ -14,24 +12,12 @@ interface Session {
 }
 
 const sessions = new Map<number, Session>();
-/** The server may be gone: then 'disconnect' says so. */
-const send = (message: FromMuxer): void => void process.send?.(message, undefined, {}, () => undefined);
-
-function outputOf(target: MuxTarget): RecordingOutput | HlsOutput | PushOutput {
-  switch (target.kind) {
-    case 'recording':
-      return new RecordingOutput(target);
-    case 'hls':
-      return new HlsOutput(target);
-    case 'push':
-      return new PushOutput(target);
-  }
-}
+const send = (message: FromMuxer): void => void process.send?.(message);
 
 function open(id: number, target: MuxTarget): void {
-  const output = outputOf(target);
+  const output = new RecordingOutput(target);
   const mux = new MuxSession(output, {
-    onRunning: () => send({ type: 'running', session: id, target: output.label }),
+    onRunning: () => send({ type: 'running', session: id, target: output.name }),
     onNeedKeyframe: () => send({ type: 'needKeyframe', session: id }),
   });
   sessions.set(id, { target, mux });

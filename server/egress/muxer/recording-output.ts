@@ -38,7 +38,6 @@ const FORMS: Readonly<Record<'mp4' | 'webm', FileForm>> = {
 /** Files in a folder, one after the other. */
 export class RecordingOutput implements MuxOutput {
   readonly fixedParameters = true;
-  readonly keyframeTicks = Infinity;
   readonly #target: RecordingTarget;
   readonly #now: () => Date;
   #file: RecordingFile | undefined;
@@ -49,7 +48,7 @@ export class RecordingOutput implements MuxOutput {
   }
 
   /** The present file's name. */
-  get label(): string {
+  get name(): string {
     return this.#file?.name ?? '';
   }
 
