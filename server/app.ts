@@ -9,16 +9,13 @@ import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
-import { HlsFiles } from './egress/hls-files.ts';
-import { HlsKind } from './egress/hls.ts';
-import { OutputService, type OutputKinds } from './egress/output-service.ts';
+import { OutputService } from './egress/output-service.ts';
 import { RecordingLibrary } from './egress/recording-library.ts';
 import { RecordingKind } from './egress/recording.ts';
-import { StreamPushKind } from './egress/stream-push.ts';
-import { registerHls } from './http/hls.ts';
 import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
+import { SourceService } from './ingress/source-service.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { sessionRecorders, type SessionRecorder } from './media/session-recording.ts';
@@ -30,7 +27,6 @@ import type { RtcOptions } from './rtc/peers.ts';
 import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { addressKey } from './access/limits.ts';
-import { TargetPolicy } from './access/target-policy.ts';
 import { isLoopbackHost } from './access/address.ts';
 import { TraceFile } from './trace-file.ts';
 import { VERSION } from './version.ts';
@@ -44,6 +40,7 @@ export interface App {
   readonly registry: BroadcastRegistry;
   readonly sessions: PeerSessions;
   readonly outputs: OutputService;
+  readonly sources: SourceService;
   readonly metrics: Metrics;
   /**
    * Called once on a fatal device failure, after the streams' clients learned of it; the supervisor should restart the
@@ -145,10 +142,12 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
-  const push = new StreamPushKind(new TargetPolicy(config.targets));
-  const kinds: OutputKinds = { recording: new RecordingKind(), hls: new HlsKind(), rtmp: push, srt: push, rtsp: push };
-  const outputs = new OutputService({ registry, log, metrics, kinds });
+  const outputs = new OutputService({ registry, log, metrics, kinds: { recording: new RecordingKind() } });
   metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
+  const sources = new SourceService({
+    ...{ registry, log, metrics, nowUs: monotonicUs },
+    ...{ allow: config.targets.allow, maxPixels: limits.maxSourcePixels },
+  });
 
   const http = await createHttpServer({
     config,
@@ -165,13 +164,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       model,
       domain: registry,
       outputs,
+      sources,
       rtc,
       signaling,
       whip,
     }),
   });
   registerRecordings(http.app, new RecordingLibrary(outputs));
-  registerHls(http.app, new HlsFiles(() => outputs.configsOf('hls')));
   const whip = registerWhip(http.app, {
     sessions,
     config,
@@ -196,6 +195,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     registry.drain();
     // Their files are completed while the broadcasts are there.
     await settled(log, [outputs.close()]);
+    await settled(log, [sources.close()]);
     await settled(log, [registry.close()]);
     await settled(log, [signaling.close(), http.close()]);
     await settled(log, [rtc.close(), pool.close(), ...(trace === undefined ? [] : [trace.close()])]);
@@ -203,6 +203,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   try {
     for (const output of config.outputs) outputs.start(output);
     const url = await http.listen();
+    for (const source of config.sources) sources.start(source);
     return {
       url,
       model,
@@ -210,6 +211,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       registry,
       sessions,
       outputs,
+      sources,
       metrics,
       onFatal: (listener) => fatal.listen(listener),
       drain: (withinSeconds) => {

@@ -104,12 +104,22 @@ export const ERRORS = {
     'Check the name, address and port of the target, and that it runs; the server tries again.',
     true,
   ),
+  'target.answer': entry(
+    'stream',
+    502,
+    'Check that the address is a stream of the kind its scheme says; the server tries again.',
+    true,
+  ),
   'media.decode': entry(
     'frame',
     500,
     'The frame was skipped and a keyframe was requested; no action is needed if it recovers.',
   ),
-  'media.unsupported': entry('stream', 422, 'Publish AV1, H264, VP8 or VP9 at most as large as limits.maxSourcePixels.'),
+  'media.unsupported': entry(
+    'stream',
+    422,
+    'Publish AV1, H264, VP8 or VP9 at most as large as limits.maxSourcePixels.',
+  ),
   'model.notFound': entry(
     'process',
     404,

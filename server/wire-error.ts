@@ -27,6 +27,7 @@ const FOR_CLIENTS: Partial<Record<ErrorCode, string>> = {
   'file.unreadable': 'The server cannot read a file.',
   'target.refused': 'The server may not connect to the target.',
   'target.unreachable': 'The server cannot reach the target.',
+  'target.answer': 'The target sends something that the server cannot use.',
   'pipeline.crashed': "The stream's worker ended unexpectedly.",
 };
 

@@ -87,6 +87,7 @@ const DROP_REASONS = /** @type {Record<string, string>} */ ({
   stale: 'skipped to keep the delay low',
   'queue-full': 'skipped for a newer picture',
   'pace-late': 'ready too late to be shown',
+  'ingest-slow': 'the pulled stream came faster than it could be read',
   'egress-slow': 'a recording or relay could not keep up',
   phase: 'first pictures, skipped to fit between other broadcasts',
 });

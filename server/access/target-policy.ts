@@ -23,6 +23,8 @@ const SPECIAL_IPV6 = networkList(['2001::/23', '2001:db8::/32', '2002::/16', '3f
 /** A resolver that does not answer keeps a source or an output waiting this long. */
 const RESOLVE_WITHIN_MS = 5000;
 const MAX_REDIRECTS = 5;
+/** Schemes over TLS. */
+const PROTECTED = ['https:', 'wss:', 'rtsps:', 'rtmps:'];
 
 /** All addresses of a name; the system's resolver unless a test brings another. */
 export type Resolver = (host: string) => Promise<readonly { readonly address: string }[]>;
@@ -80,8 +82,8 @@ export class TargetPolicy {
     if (from.redirects >= MAX_REDIRECTS) throw refused(from.url, `it redirects more than ${MAX_REDIRECTS} times`);
     if (!URL.canParse(location, from.url.href)) throw refused(from.url, 'it redirects to something that is no URL');
     const next = new URL(location, from.url);
-    if (from.url.protocol === 'https:' && next.protocol === 'http:') {
-      throw refused(from.url, 'it redirects from https to http');
+    if (PROTECTED.includes(from.url.protocol) && !PROTECTED.includes(next.protocol)) {
+      throw refused(from.url, `it redirects from ${from.url.protocol} to ${next.protocol}, which is not encrypted`);
     }
     return this.#check(next, schemes, from.redirects + 1);
   }

@@ -8,6 +8,7 @@ import { logSection } from './sections/log.ts';
 import { mediaSection } from './sections/media.ts';
 import { modelSection } from './sections/model.ts';
 import { outputsList } from './sections/outputs.ts';
+import { sourcesList } from './sections/sources.ts';
 import { targetsSection } from './sections/targets.ts';
 
 /** Every section with its schema: the one list that the schema, the loader, --help and the documentation's test walk. */
@@ -26,6 +27,9 @@ export const sections = {
 /** What lies in no section. A list's entries are objects: in a flag or the environment it is given whole, as JSON. */
 export const topLevel = {
   drainSeconds: z.number().min(0).max(600).default(3).describe('how long sessions may go on after SIGTERM'),
+  sources: sourcesList.describe(
+    'streams that the server fetches itself (docs/pull-sources.md), a list in the configuration file',
+  ),
   outputs: outputsList.describe(
     'recordings and relays (docs/recording-and-relay.md), a list in the configuration file',
   ),

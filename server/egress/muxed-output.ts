@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import type { AppError } from '../errors.ts';
 import { EgressQueue, type EgressQueueLimits } from '../broadcast/egress-queue.ts';
 import { KeyframeGate } from '../broadcast/keyframe-gate.ts';
 import type { BroadcastStats } from '../broadcast/statistics.ts';
@@ -17,8 +17,7 @@ export interface MuxedOutputOptions {
   /** Of the result, which the container takes. */
   readonly codec: ResultCodec;
   readonly process: MuxerProcess;
-  /** Where to; a name is looked up and checked first. */
-  readonly target: MuxTarget | Promise<MuxTarget>;
+  readonly target: MuxTarget;
   readonly queue?: Partial<EgressQueueLimits>;
 }
 
@@ -39,9 +38,8 @@ export class MuxedOutput implements OutputRun {
   readonly #events: RunEvents;
   readonly #gate = new KeyframeGate();
   readonly #queue: EgressQueue<MediaItem>;
-  readonly #process: MuxerProcess;
-  readonly #working: Promise<void>;
-  #session: MuxerSession | undefined;
+  readonly #session: MuxerSession;
+  readonly #writing: Promise<void>;
   #target = '';
   #soundExpected: boolean | undefined;
   #frames = 0;
@@ -59,8 +57,17 @@ export class MuxedOutput implements OutputRun {
     this.#subscription = subscription;
     this.#events = events;
     this.#queue = new EgressQueue({ ...QUEUE, ...options.queue });
-    this.#process = options.process;
-    this.#working = this.#work(options.target);
+    this.#session = options.process.open(options.target, {
+      onRunning: (target) => {
+        this.#target = target;
+        events.running();
+      },
+      onNeedKeyframe: () => subscription.requestKeyframe(this.#track),
+      onFailed: (error) => this.#onFailed(error),
+    });
+    this.#writing = this.#write();
+    // The broadcast counts it when the constructor has returned.
+    queueMicrotask(() => this.#begin());
   }
 
   get state(): SubscriberState {
@@ -117,7 +124,7 @@ export class MuxedOutput implements OutputRun {
     this.#bytesBefore = this.#bytes;
     if (audio.present === this.#soundExpected) return;
     this.#soundExpected = audio.present;
-    this.#session?.expectSound(audio.present);
+    this.#session.expectSound(audio.present);
   }
 
   /** Resolves when everything that was taken is written and the file is complete. */
@@ -131,28 +138,10 @@ export class MuxedOutput implements OutputRun {
     return { kind, state, ...progress, queued: this.#queue.frames, session: this.#session };
   }
 
-  /** Never throws: what goes wrong is reported. */
-  async #work(target: MuxTarget | Promise<MuxTarget>): Promise<void> {
-    try {
-      // At the earliest when the constructor has returned: the broadcast counts the subscriber only then.
-      const checked = await target;
-      if (this.#closing !== undefined) return;
-      const session = this.#process.open(checked, {
-        onRunning: (label) => {
-          this.#target = label;
-          this.#events.running();
-        },
-        onNeedKeyframe: () => this.#subscription.requestKeyframe(this.#track),
-        onFailed: (error) => this.#onFailed(error),
-      });
-      this.#session = session;
-      if (this.#soundExpected === true) session.expectSound(true);
-      if (this.#gate.connected()) this.#subscription.started();
-      if (this.#track === 'source') this.#subscription.requestKeyframe('source');
-      await this.#write(session);
-    } catch (thrown) {
-      this.#onFailed(AppError.from(thrown));
-    }
+  #begin(): void {
+    if (!this.#gate.connected()) return;
+    this.#subscription.started();
+    if (this.#track === 'source') this.#subscription.requestKeyframe('source');
   }
 
   #offer(item: MediaItem): void {
@@ -163,10 +152,10 @@ export class MuxedOutput implements OutputRun {
     this.#subscription.requestKeyframe(this.#track);
   }
 
-  async #write(session: MuxerSession): Promise<void> {
+  async #write(): Promise<void> {
     for (let item = await this.#queue.next(); item !== undefined; item = await this.#queue.next()) {
-      if (!(await session.ready())) return;
-      session.send(item);
+      if (!(await this.#session.ready())) return;
+      this.#session.send(item);
       this.#bytes += item.data.length;
       if (item.type === 'video') this.#frames += 1;
     }
@@ -183,8 +172,8 @@ export class MuxedOutput implements OutputRun {
     this.#queue.close();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, DRAIN_MS)));
-    await Promise.race([this.#working, late]);
+    await Promise.race([this.#writing, late]);
     clearTimeout(timer);
-    await this.#session?.close();
+    await this.#session.close();
   }
 }

@@ -97,10 +97,8 @@ export class OutputService {
     });
   }
 
-  /** Stopped ones included. */
-  configsOf<Type extends OutputType>(type: Type): OutputOf<Type>[] {
-    const isOf = (config: OutputConfig): config is OutputOf<Type> => config.type === type;
-    return [...this.#outputs.values()].map(({ config }) => config).filter(isOf);
+  recordings(): OutputOf<'recording'>[] {
+    return [...this.#outputs.values()].flatMap(({ config }) => (config.type === 'recording' ? [config] : []));
   }
 
   openFiles(): Set<string> {

@@ -1,22 +1,46 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { AppError } from '../errors.ts';
 import { MuxedOutput } from './muxed-output.ts';
+import { MuxerProcess } from './muxer/muxer-process.ts';
 import type { OutputKind, OutputRun, RunRequest } from './output-kind.ts';
 import { recordingStem, type RecordingConfig } from './recording-name.ts';
-import { makeFolder, ProcessByOutput } from './shared-process.ts';
 
-/** Recordings: files in a folder. */
+/** Recordings: files in a folder. All broadcasts of one output share a process, because they share a disk. */
 export class RecordingKind implements OutputKind<RecordingConfig> {
-  readonly #processes = new ProcessByOutput();
+  readonly #processes = new Map<string, MuxerProcess>();
 
-  prepare(output: RecordingConfig): void {
-    makeFolder(output);
+  /** Makes the folder, once: one that vanishes later was a disk, and the space under it is another's. */
+  prepare({ name, folder }: RecordingConfig): void {
+    try {
+      mkdirSync(path.resolve(folder), { recursive: true });
+    } catch (cause) {
+      const reason = (cause as Error).message;
+      throw new AppError('config.invalid', `The folder ${folder} of the output "${name}" cannot be made: ${reason}.`, {
+        cause,
+      });
+    }
   }
 
   open({ id, output, broadcast, subscription, events }: RunRequest<RecordingConfig>): OutputRun {
     const { name, folder, container, rotateSeconds, rotateBytes, track } = output;
-    const process = this.#processes.of(name, `the recording "${name}"`);
+    let process = this.#processes.get(name);
+    if (process === undefined) {
+      process = new MuxerProcess({ label: `the recording "${name}"` });
+      this.#processes.set(name, process);
+    }
     const stem = recordingStem(broadcast, name);
-    const target = { kind: 'recording', folder, stem, container, rotateSeconds, rotateBytes } as const;
-    const codec = container === 'webm' ? 'VP8' : 'H264';
-    return new MuxedOutput({ id, kind: 'recorder', track, codec, process, target }, subscription, events);
+    return new MuxedOutput(
+      {
+        id,
+        kind: 'recorder',
+        track,
+        codec: container === 'webm' ? 'VP8' : 'H264',
+        process,
+        target: { kind: 'recording', folder, stem, container, rotateSeconds, rotateBytes },
+      },
+      subscription,
+      events,
+    );
   }
 }

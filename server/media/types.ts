@@ -60,6 +60,7 @@ export interface EncodedFrame {
 
 /** Where frames may be dropped, and why. The strings are label values of `flashvsr_frames_dropped_total`. */
 export type DropReason =
+  | 'ingest-slow' // a pulled stream came faster than the server read it from its process
   | 'incomplete' // packets missing for longer than the jitter buffer waits
   | 'oversize' // more bytes or packets than any real picture
   | 'awaiting-keyframe' // not decodable until the next keyframe

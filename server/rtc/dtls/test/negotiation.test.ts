@@ -183,7 +183,7 @@ describe('as client', () => {
     return edit(({ extensions }) => ({ extensions: { ...extensions, useSrtp } }));
   }
 
-  it('makes an offer that our server reads', () => {
+  it('offers what the server of ours reads', () => {
     const pair = new Pair();
     pair.client.session.start();
     const [datagram] = pair.client.sent as [Buffer];

@@ -1,0 +1,106 @@
+import { request as requestPlain, type IncomingMessage } from 'node:http';
+import { request as requestSecure } from 'node:https';
+import { isIP } from 'node:net';
+import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '../../access/target-policy.ts';
+import { AppError } from '../../errors.ts';
+import { unreachable } from './relay.ts';
+
+export const WEB_SCHEMES = ['https:', 'http:'];
+
+export interface HttpAnswer {
+  /** After redirects: what relative addresses of the answer refer to. */
+  readonly target: CheckedTarget;
+  readonly body: AsyncIterable<Buffer>;
+}
+
+export interface HttpGetOptions {
+  readonly policy: TargetPolicy;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Part of the resource: first byte and number of bytes. */
+  readonly range?: { readonly from: number; readonly length: number } | undefined;
+  /** User and password go to this origin alone. */
+  readonly credentialsFor: URL;
+}
+
+/**
+ * GET with every hop checked by the policy, on a connection of its own to the checked address. The certificate is checked by Node.
+ * @throws AppError target.refused | target.unreachable | target.answer
+ */
+export async function httpGet(url: string | URL, options: HttpGetOptions): Promise<HttpAnswer> {
+  let target = await options.policy.resolve(url, WEB_SCHEMES);
+  for (;;) {
+    const answer = await send(target, options);
+    const { statusCode = 0, headers } = answer;
+    if (isRedirect(statusCode)) {
+      answer.destroy();
+      target = await options.policy.redirect(target, headers.location ?? '', WEB_SCHEMES);
+      continue;
+    }
+    if (statusCode !== 200 && !(statusCode === 206 && options.range !== undefined)) {
+      answer.destroy();
+      throw new AppError('target.answer', `${shownTarget(target.url)} answers with status ${statusCode}.`, {
+        context: { status: statusCode },
+      });
+    }
+    if (options.range !== undefined && statusCode === 200) {
+      answer.destroy();
+      throw new AppError('target.answer', `${shownTarget(target.url)} does not give parts of a resource.`);
+    }
+    return { target, body: bodyOf(answer, target) };
+  }
+}
+
+function send(target: CheckedTarget, options: HttpGetOptions): Promise<IncomingMessage> {
+  const { url, lookup, addresses } = target;
+  const { timeoutMs, signal, range, credentialsFor } = options;
+  const request = url.protocol === 'https:' ? requestSecure : requestPlain;
+  const name = url.hostname.replace(/^\[|\]$/g, '');
+  const { username, password } = credentialsFor;
+  const own = url.origin === credentialsFor.origin && username !== '';
+  return new Promise((resolve, reject) => {
+    const sent = request({
+      host: isIP(name) === 0 ? name : addresses[0],
+      port: url.port === '' ? undefined : Number(url.port),
+      path: url.pathname + url.search,
+      lookup,
+      agent: false,
+      signal,
+      timeout: timeoutMs,
+      ...(own ? { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` } : {}),
+      headers: {
+        host: url.host,
+        'user-agent': 'FlashVSR Live',
+        ...(range === undefined ? {} : { range: `bytes=${range.from}-${range.from + range.length - 1}` }),
+      },
+    });
+    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
+    sent.on('response', resolve);
+    sent.on('error', (cause) => reject(unreachable(target, cause)));
+    sent.end();
+  });
+}
+
+async function* bodyOf(answer: IncomingMessage, target: CheckedTarget): AsyncGenerator<Buffer, void, undefined> {
+  try {
+    for await (const chunk of answer) yield chunk as Buffer;
+  } catch (cause) {
+    throw unreachable(target, cause as Error);
+  } finally {
+    answer.destroy();
+  }
+}
+
+/** @throws AppError target.answer when there is more */
+export async function wholeBody({ body, target }: HttpAnswer, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      throw new AppError('target.answer', `${shownTarget(target.url)} answers with more than ${maxBytes} bytes.`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes);
+}
