@@ -9,9 +9,13 @@ import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
-import { OutputService } from './egress/output-service.ts';
+import { HlsFiles } from './egress/hls-files.ts';
+import { HlsKind } from './egress/hls.ts';
+import { OutputService, type OutputKinds } from './egress/output-service.ts';
 import { RecordingLibrary } from './egress/recording-library.ts';
 import { RecordingKind } from './egress/recording.ts';
+import { StreamPushKind } from './egress/stream-push.ts';
+import { registerHls } from './http/hls.ts';
 import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
@@ -27,6 +31,7 @@ import type { RtcOptions } from './rtc/peers.ts';
 import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { addressKey } from './access/limits.ts';
+import { TargetPolicy } from './access/target-policy.ts';
 import { isLoopbackHost } from './access/address.ts';
 import { TraceFile } from './trace-file.ts';
 import { VERSION } from './version.ts';
@@ -142,7 +147,9 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
-  const outputs = new OutputService({ registry, log, metrics, kinds: { recording: new RecordingKind() } });
+  const push = new StreamPushKind(new TargetPolicy(config.targets));
+  const kinds: OutputKinds = { recording: new RecordingKind(), hls: new HlsKind(), rtmp: push, srt: push, rtsp: push };
+  const outputs = new OutputService({ registry, log, metrics, kinds });
   metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
   const sources = new SourceService({
     ...{ registry, log, metrics, nowUs: monotonicUs },
@@ -171,6 +178,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     }),
   });
   registerRecordings(http.app, new RecordingLibrary(outputs));
+  registerHls(http.app, new HlsFiles(() => outputs.configsOf('hls')));
   const whip = registerWhip(http.app, {
     sessions,
     config,

@@ -51,7 +51,7 @@ async function figure(page: Page, key: string): Promise<number> {
 }
 
 describe('publishing and watching', () => {
-  it('publishes the sample clip to a watcher who was there before, shows both pictures and what is saved', async () => {
+  it('publishes the sample clip to a watcher who was there before, shows both pictures and the saving', async () => {
     const watcher = await open(`${app.url}/watch/stage`);
     await overlay(watcher.page).getByText('“stage” is not live').waitFor();
 

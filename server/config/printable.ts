@@ -1,6 +1,6 @@
 import type { Config } from './schema.ts';
 
-const SECRET = /credential|secret|password|token/i;
+const SECRET = /credential|secret|password|token|bearer/i;
 
 /** For the boot log: the configuration without secrets, wherever a section keeps one. */
 export function printableConfig(config: Config): Config {
@@ -8,20 +8,20 @@ export function printableConfig(config: Config): Config {
 }
 
 function masked(value: unknown): unknown {
-  if (typeof value === 'string') return withoutCredentials(value);
   if (Array.isArray(value)) return value.map(masked);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
-      const secret = SECRET.test(key) && typeof inner === 'string';
-      return [key, secret ? '***' : masked(inner)];
+      if (typeof inner !== 'string') return [key, masked(inner)];
+      if (key === 'url') return [key, withoutKey(inner)];
+      return [key, SECRET.test(key) ? '***' : inner];
     }),
   );
 }
 
-/** An address with a host: user, password and query may be secrets (a camera's, a stream key). */
-function withoutCredentials(text: string): string {
-  return text
-    .replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1***@')
-    .replace(/^([a-z][a-z0-9+.-]*:\/\/[^?#]*)[?#].*$/is, '$1?***');
+/** Of an output's or a source's address: user, password, path and query may be keys. */
+function withoutKey(text: string): string {
+  if (!URL.canParse(text)) return '***';
+  const { protocol, host } = new URL(text);
+  return `${protocol}//${host}/***`;
 }

@@ -1,4 +1,4 @@
-import type { AppError } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import { EgressQueue, type EgressQueueLimits } from '../broadcast/egress-queue.ts';
 import { KeyframeGate } from '../broadcast/keyframe-gate.ts';
 import type { BroadcastStats } from '../broadcast/statistics.ts';
@@ -17,7 +17,8 @@ export interface MuxedOutputOptions {
   /** Of the result, which the container takes. */
   readonly codec: ResultCodec;
   readonly process: MuxerProcess;
-  readonly target: MuxTarget;
+  /** Where to; a name is looked up and checked first. */
+  readonly target: MuxTarget | Promise<MuxTarget>;
   readonly queue?: Partial<EgressQueueLimits>;
 }
 
@@ -38,8 +39,9 @@ export class MuxedOutput implements OutputRun {
   readonly #events: RunEvents;
   readonly #gate = new KeyframeGate();
   readonly #queue: EgressQueue<MediaItem>;
-  readonly #session: MuxerSession;
-  readonly #writing: Promise<void>;
+  readonly #process: MuxerProcess;
+  readonly #working: Promise<void>;
+  #session: MuxerSession | undefined;
   #target = '';
   #soundExpected: boolean | undefined;
   #frames = 0;
@@ -57,17 +59,8 @@ export class MuxedOutput implements OutputRun {
     this.#subscription = subscription;
     this.#events = events;
     this.#queue = new EgressQueue({ ...QUEUE, ...options.queue });
-    this.#session = options.process.open(options.target, {
-      onRunning: (target) => {
-        this.#target = target;
-        events.running();
-      },
-      onNeedKeyframe: () => subscription.requestKeyframe(this.#track),
-      onFailed: (error) => this.#onFailed(error),
-    });
-    this.#writing = this.#write();
-    // The broadcast counts it when the constructor has returned.
-    queueMicrotask(() => this.#begin());
+    this.#process = options.process;
+    this.#working = this.#work(options.target);
   }
 
   get state(): SubscriberState {
@@ -124,7 +117,7 @@ export class MuxedOutput implements OutputRun {
     this.#bytesBefore = this.#bytes;
     if (audio.present === this.#soundExpected) return;
     this.#soundExpected = audio.present;
-    this.#session.expectSound(audio.present);
+    this.#session?.expectSound(audio.present);
   }
 
   /** Resolves when everything that was taken is written and the file is complete. */
@@ -138,10 +131,28 @@ export class MuxedOutput implements OutputRun {
     return { kind, state, ...progress, queued: this.#queue.frames, session: this.#session };
   }
 
-  #begin(): void {
-    if (!this.#gate.connected()) return;
-    this.#subscription.started();
-    if (this.#track === 'source') this.#subscription.requestKeyframe('source');
+  /** Never throws: what goes wrong is reported. */
+  async #work(target: MuxTarget | Promise<MuxTarget>): Promise<void> {
+    try {
+      // At the earliest when the constructor has returned: the broadcast counts the subscriber only then.
+      const checked = await target;
+      if (this.#closing !== undefined) return;
+      const session = this.#process.open(checked, {
+        onRunning: (label) => {
+          this.#target = label;
+          this.#events.running();
+        },
+        onNeedKeyframe: () => this.#subscription.requestKeyframe(this.#track),
+        onFailed: (error) => this.#onFailed(error),
+      });
+      this.#session = session;
+      if (this.#soundExpected === true) session.expectSound(true);
+      if (this.#gate.connected()) this.#subscription.started();
+      if (this.#track === 'source') this.#subscription.requestKeyframe('source');
+      await this.#write(session);
+    } catch (thrown) {
+      this.#onFailed(AppError.from(thrown));
+    }
   }
 
   #offer(item: MediaItem): void {
@@ -152,10 +163,10 @@ export class MuxedOutput implements OutputRun {
     this.#subscription.requestKeyframe(this.#track);
   }
 
-  async #write(): Promise<void> {
+  async #write(session: MuxerSession): Promise<void> {
     for (let item = await this.#queue.next(); item !== undefined; item = await this.#queue.next()) {
-      if (!(await this.#session.ready())) return;
-      this.#session.send(item);
+      if (!(await session.ready())) return;
+      session.send(item);
       this.#bytes += item.data.length;
       if (item.type === 'video') this.#frames += 1;
     }
@@ -172,8 +183,8 @@ export class MuxedOutput implements OutputRun {
     this.#queue.close();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, DRAIN_MS)));
-    await Promise.race([this.#writing, late]);
+    await Promise.race([this.#working, late]);
     clearTimeout(timer);
-    await this.#session.close();
+    await this.#session?.close();
   }
 }

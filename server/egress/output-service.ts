@@ -97,8 +97,10 @@ export class OutputService {
     });
   }
 
-  recordings(): OutputOf<'recording'>[] {
-    return [...this.#outputs.values()].flatMap(({ config }) => (config.type === 'recording' ? [config] : []));
+  /** Stopped ones included. */
+  configsOf<Type extends OutputType>(type: Type): OutputOf<Type>[] {
+    const isOf = (config: OutputConfig): config is OutputOf<Type> => config.type === type;
+    return [...this.#outputs.values()].map(({ config }) => config).filter(isOf);
   }
 
   openFiles(): Set<string> {

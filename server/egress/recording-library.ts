@@ -13,8 +13,8 @@ export interface Recording extends RecordingName {
 
 /** What the library needs of OutputService. */
 export interface RecordingOutputs {
-  /** Of all recordings, stopped ones included. */
-  recordings(): readonly RecordingConfig[];
+  /** Stopped ones included. */
+  configsOf(type: 'recording'): readonly RecordingConfig[];
   /** File names that are being written. */
   openFiles(): ReadonlySet<string>;
 }
@@ -33,7 +33,7 @@ export class RecordingLibrary {
   /** Newest first. A folder that cannot be read has none. */
   async list(): Promise<Recording[]> {
     const open = this.#outputs.openFiles();
-    const found = await Promise.all(this.#outputs.recordings().map((output) => named(output)));
+    const found = await Promise.all(this.#outputs.configsOf('recording').map((output) => named(output)));
     const newest = found
       .flat()
       .sort((a, b) => b.name.startedAt.localeCompare(a.name.startedAt) || b.file.localeCompare(a.file))
@@ -51,7 +51,7 @@ export class RecordingLibrary {
   /** @returns the path of a recording; undefined when its name is none, or no output of that name writes to a folder with it */
   async find(file: string): Promise<string | undefined> {
     const name = parseRecordingName(file);
-    const output = this.#outputs.recordings().find((each) => each.name === name?.output);
+    const output = this.#outputs.configsOf('recording').find((each) => each.name === name?.output);
     if (output === undefined) return undefined;
     const full = path.join(path.resolve(output.folder), file);
     return (await sizeOf(full)) === undefined ? undefined : full;

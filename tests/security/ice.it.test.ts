@@ -256,7 +256,7 @@ describe('datagrams of strangers', () => {
 });
 
 describe('consent (RFC 7675)', () => {
-  it('ends with the peer’s silence, whatever strangers send (ice-03)', { timeout: 240_000 }, async () => {
+  it('ends with the peer’s silence, even while strangers send (ice-03)', { timeout: 240_000 }, async () => {
     const silent = await SrtpPeer.connect(server.url, 'watch');
     const consenting = await SrtpPeer.connect(server.url, 'watch');
     ends.push(

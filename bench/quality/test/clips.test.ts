@@ -139,7 +139,7 @@ describe('clips', () => {
     expect(clip?.frames[0]?.truth.data[0]).toBeCloseTo(16 + (219 * 200) / 255, 2);
   });
 
-  it('names what is missing; an empty folder is missing too', () => {
+  it('names missing inputs; an empty folder is missing, too', () => {
     mkdirSync(join(folder, 'test/Set14'), { recursive: true });
     expect(missingIn(folder, ['test/Set5', 'test/Set14', 'webcam/man.mp4'])).toEqual(['test/Set14', 'webcam/man.mp4']);
   });

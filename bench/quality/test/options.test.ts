@@ -40,7 +40,7 @@ it('without --data it names what it needs and what needs nothing', () => {
   });
 });
 
-it('nothing is left out in silence: what is missing ends the run, or is listed with --allow-missing', () => {
+it('nothing is skipped silently: a missing input ends the run, or is listed with --allow-missing', () => {
   const message = complaint('--data', data, '--parts', 'stills,vid4', '--methods', 'bicubic,ESPCN,FSRCNN');
   expect(message).toContain('  test/vid4/walk\n');
   expect(message).toContain('  models/opencv_pb/FSRCNN_x4.pb\n');

@@ -38,7 +38,7 @@ describe('settings of one broadcast', () => {
     expect(world.registry.list().broadcasts).toEqual([]);
   });
 
-  it('are refused with the name of what is wrong, and then nothing has changed', async () => {
+  it('are refused by name, and change nothing', async () => {
     const world = new World();
     await world.publish('a');
     const broadcast = world.registry.get('a');

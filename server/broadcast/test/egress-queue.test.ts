@@ -25,7 +25,7 @@ it('gives frames in order, at once when a reader waits', async () => {
   ]);
 });
 
-it('refuses what is beyond its bound of frames, and takes more when one was read', async () => {
+it('refuses frames beyond its bound, and takes more when one was read', async () => {
   const queue = new EgressQueue({ maxFrames: 2 });
   expect([1, 2, 3].map((time) => queue.push(frame(time)))).toEqual([true, true, false]);
   await queue.next();
@@ -33,7 +33,7 @@ it('refuses what is beyond its bound of frames, and takes more when one was read
   expect(queue.frames).toBe(2);
 });
 
-it('refuses what is beyond its bound of bytes', async () => {
+it('refuses frames beyond its bound of bytes', async () => {
   const queue = new EgressQueue({ maxBytes: 100 });
   expect([60, 60, 40].map((bytes) => queue.push(frame(bytes, bytes)))).toEqual([true, false, true]);
   await queue.next();

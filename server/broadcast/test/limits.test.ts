@@ -175,7 +175,7 @@ describe('viewer places', () => {
     expect(results.filter((result) => result === 'in')).toHaveLength(5);
   });
 
-  it('come back whatever ended the viewer: a bad offer, leaving, a lost connection', async () => {
+  it('come back however the viewer ended: by a bad offer, leaving, a lost connection', async () => {
     const world = new World({ argv: ['--limits.maxViewers', '1'] });
     await expect(world.watch('a', 'bad')).rejects.toThrow('bad sdp');
     const { session } = await world.watch('a');

@@ -94,7 +94,7 @@ it('Ctrl-C while the job starts: the same', async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it('a second Ctrl-C ends the process at once, whatever its child does, and leaves nothing', async () => {
+it('a second Ctrl-C ends the process at once, even with a child that goes on, and leaves nothing', async () => {
   writeFileSync(at('in.mp4'), '');
   const { child, ended, errors } = start('server/cli/test/programs/with-stubborn-child.mjs', at('in.mp4'), at('x.mp4'));
   await until(() => errors().includes('at work') || child.exitCode !== null);

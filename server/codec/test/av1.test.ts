@@ -36,7 +36,7 @@ it('refuses AV1 above the limit by the size of its sequence header', () => {
   expect(() => decoder?.decode(large)).toThrow(/640x360; at most 61440/);
 });
 
-it('is as new after a damaged unit, and goes on with a keyframe', () => {
+it('recovers from a damaged unit with the next keyframe', () => {
   decoder = new Decoder({ codec: 'AV1', maxPixels: 1e6 });
   const [first, second, third] = makeAv1Stream(320, 180, 3, 2) as [AccessUnit, AccessUnit, AccessUnit];
   expect(third.keyframe, 'a keyframe every two').toBe(true);

@@ -205,7 +205,7 @@ describe.each([
     expect(decoder.reordering.frames).toBe(0);
   });
 
-  it('learns the depth from the stream when the SPS does not say it; what came too late for its place is counted', () => {
+  it('learns the depth from the stream when the SPS does not give it, and counts pictures that came too late for their place', () => {
     const units = stream({ ...shape, frames: 48, profile: 'main' }).map((unit) => ({
       ...unit,
       data: withoutVui(unit.data),

@@ -139,7 +139,7 @@ describe.each(['H264', 'VP8'] as const)('%s', (codec) => {
     expect(lumaDifference(pictures[0] as FramePicture, makePicture(320, 180, 0, movingBar(0, 320)))).toBeLessThan(4);
   });
 
-  it('answers nothing after close, and closes twice', () => {
+  it('returns nothing after close, and may be closed twice', () => {
     const decoder = decoderFor(codec);
     const [unit] = makeStream({ codec, width: 320, height: 180, frames: 1 });
     decoder.close();

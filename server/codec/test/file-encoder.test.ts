@@ -38,7 +38,7 @@ describe('the codec of a result', () => {
     );
   });
 
-  it('knows endings whatever their case', () => {
+  it('recognises file endings in upper and lower case', () => {
     for (const ending of VIDEO_ENDINGS) expect(containerOf(`X${ending.toUpperCase()}`)).toBe(containerOf(`x${ending}`));
     for (const other of ['x', 'x.', 'x.png', 'mp4', 'x.mp4.yuv']) expect(containerOf(other)).toBeUndefined();
   });

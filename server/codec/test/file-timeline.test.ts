@@ -65,7 +65,7 @@ it('moves both streams on where one of them was longer', () => {
   expect(run(timeline, both(1, 2))).toEqual([1.24, 1.24, 1.28, 1.28]);
 });
 
-it('leaves sound out that repeats a long time already covered', () => {
+it('drops sound that repeats a long stretch already covered', () => {
   const timeline = new FileTimeline(true);
   run(timeline, [
     ...both(1, 5),

@@ -66,7 +66,7 @@ it('refuses VP9 above the limit by its size', () => {
   decoder.close();
 });
 
-it('follows another size with every picture, and is as new after one that is too large', () => {
+it('follows a new size with every picture, and recovers after one that is too large', () => {
   const decoder = new Decoder({ codec: 'VP9', maxPixels: 640 * 360 });
   const sizes = [
     [320, 180],

@@ -27,7 +27,44 @@ const recording = z.strictObject({
   rotateBytes: z.number().int().min(1_000_000).default(4_000_000_000),
 });
 
-const output = z.discriminatedUnion('type', [recording]);
+/** An address of one of these schemes; the message shows neither user nor key. */
+function targetUrl(...schemes: readonly string[]) {
+  return z.string().superRefine((text, context) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url !== undefined && url.hostname !== '' && schemes.includes(url.protocol)) return;
+    const names = schemes.map((scheme) => `${scheme}//`).join(' or ');
+    context.addIssue({ code: 'custom', message: `must be an address that begins with ${names} and names a host` });
+  });
+}
+
+const rtmp = z.strictObject({
+  ...common,
+  type: z.literal('rtmp'),
+  url: targetUrl('rtmp:', 'rtmps:'),
+  /** PEM file with the certificates that rtmps trusts; without it those that Node brings. */
+  caFile: z.string().min(1).exactOptional(),
+});
+
+const srt = z.strictObject({ ...common, type: z.literal('srt'), url: targetUrl('srt:') });
+
+const rtsp = z.strictObject({
+  ...common,
+  type: z.literal('rtsp'),
+  url: targetUrl('rtsp:'),
+  transport: z.enum(['tcp', 'udp']).default('tcp'),
+});
+
+const hls = z.strictObject({
+  ...common,
+  type: z.literal('hls'),
+  folder: z.string().min(1),
+  /** Each begins with a keyframe, which is asked for; a subscriber gets one every three seconds. */
+  segmentSeconds: z.number().min(3).max(60).default(4),
+  /** Segments in the playlist. */
+  window: z.number().int().min(3).max(100).default(6),
+});
+
+const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls]);
 
 export const outputsList = z
   .array(output)

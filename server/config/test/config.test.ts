@@ -82,13 +82,13 @@ describe('names', () => {
     expect(JSON.stringify(printableConfig(config))).not.toContain('secret');
   });
 
-  it('prints addresses of sources without user, password and query', () => {
+  it('prints addresses of sources without user, password, path and query', () => {
     const list = [
       { name: 'cam', url: 'rtsp://user:secret@10.0.0.9/live?key=secret' },
       { name: 'b', url: 'srt://h:1#!::r=secret' },
     ];
     const printed = printableConfig(loadConfig({ argv: ['--sources', JSON.stringify(list)] }));
-    expect(printed.sources.map(({ url }) => url)).toEqual(['rtsp://***@10.0.0.9/live?***', 'srt://h:1?***']);
+    expect(printed.sources.map(({ url }) => url)).toEqual(['rtsp://10.0.0.9/***', 'srt://h:1/***']);
   });
 
   it.each([
@@ -114,7 +114,7 @@ describe('outputs', () => {
   const outputs = (...list: object[]) => loadConfig({ argv: ['--outputs', JSON.stringify(list)] }).outputs;
   const archive = { name: 'archive', broadcast: '*', type: 'recording', folder: 'recordings' };
 
-  it('are a list in the file, or JSON in a flag; what is not said has its default', () => {
+  it('are a list in the file, or JSON in a flag; missing keys have their defaults', () => {
     const path = file('outputs:\n  - { name: archive, broadcast: room/ann, type: recording, folder: recordings }\n');
     const common = { track: 'result', enabled: true, container: 'auto', rotateSeconds: 3600 };
     expect(loadConfig({ argv: ['--config', path] }).outputs).toMatchObject([{ broadcast: 'room/ann', ...common }]);
@@ -130,6 +130,27 @@ describe('outputs', () => {
     [{ ...archive, rotateSeconds: 0 }, /outputs\.0\.rotateSeconds/],
   ])('%j is refused with a message that names the key', (output, message) => {
     expect(() => outputs(output)).toThrow(message);
+  });
+
+  it('show neither user nor key of their addresses in the log', () => {
+    const config = loadConfig({
+      argv: [
+        '--outputs',
+        JSON.stringify([{ ...archive, ...{ folder: undefined, type: 'rtmp' }, url: 'rtmp://u:p@h/live/KEY?x=y' }]),
+      ],
+    });
+    expect(printableConfig(config).outputs).toMatchObject([{ name: 'archive', url: 'rtmp://h/***' }]);
+  });
+
+  it.each([
+    ['rtmp', 'http://example.org/x'],
+    ['srt', 'rtmp://example.org/x'],
+    ['rtsp', 'no address'],
+    ['rtsp', 'rtsp:///no-host'],
+  ])('%s does not go to %s', (type, url) => {
+    expect(() => outputs({ name: 'a', broadcast: '*', type, url })).toThrow(
+      `must be an address that begins with ${type}://`,
+    );
   });
 
   it('have one name each', () => {

@@ -2,6 +2,8 @@ import { AppError } from '../../errors.ts';
 import { failureOf } from './failure.ts';
 import type { FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
 import { MuxSession } from './mux-session.ts';
+import { HlsOutput } from './hls-output.ts';
+import { PushOutput } from './push-output.ts';
 import { RecordingOutput } from './recording-output.ts';
 
 /** The process that muxes (muxer-process.ts): sessions come by message, and what becomes of them goes back. */
@@ -12,12 +14,24 @@ interface Session {
 }
 
 const sessions = new Map<number, Session>();
-const send = (message: FromMuxer): void => void process.send?.(message);
+/** The server may be gone: then 'disconnect' says so. */
+const send = (message: FromMuxer): void => void process.send?.(message, undefined, {}, () => undefined);
+
+function outputOf(target: MuxTarget): RecordingOutput | HlsOutput | PushOutput {
+  switch (target.kind) {
+    case 'recording':
+      return new RecordingOutput(target);
+    case 'hls':
+      return new HlsOutput(target);
+    case 'push':
+      return new PushOutput(target);
+  }
+}
 
 function open(id: number, target: MuxTarget): void {
-  const output = new RecordingOutput(target);
+  const output = outputOf(target);
   const mux = new MuxSession(output, {
-    onRunning: () => send({ type: 'running', session: id, target: output.name }),
+    onRunning: () => send({ type: 'running', session: id, target: output.label }),
     onNeedKeyframe: () => send({ type: 'needKeyframe', session: id }),
   });
   sessions.set(id, { target, mux });

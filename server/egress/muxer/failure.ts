@@ -20,5 +20,18 @@ const ERRNO: Readonly<Record<number, string>> = {
 /** What ended a session, as an error that says what to do. */
 export function failureOf(thrown: unknown, target: MuxTarget): AppError {
   if (!(thrown instanceof MuxError)) return AppError.from(thrown);
+  if (target.kind === 'push') return pushError(thrown, target.label);
   return diskError(target.folder, ERRNO[-thrown.code] ?? libavMessage(thrown.code), thrown);
+}
+
+const STEPS: Readonly<Record<MuxError['step'], string>> = {
+  open: 'cannot be reached',
+  header: 'cannot be reached or does not take the stream',
+  write: 'was lost',
+  trailer: 'was lost at the end',
+};
+
+function pushError(cause: MuxError, label: string): AppError {
+  const reason = libavMessage(cause.code);
+  return new AppError('output.target', `${label} ${STEPS[cause.step]}: ${reason}.`, { cause, context: { reason } });
 }

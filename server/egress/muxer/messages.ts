@@ -37,7 +37,30 @@ export interface RecordingTarget {
   readonly rotateBytes: number;
 }
 
-export type MuxTarget = RecordingTarget;
+export interface HlsTarget {
+  readonly kind: 'hls';
+  /** Of this broadcast alone. */
+  readonly folder: string;
+  readonly segmentSeconds: number;
+  readonly window: number;
+}
+
+/** A server that takes a stream. */
+export interface PushTarget {
+  readonly kind: 'push';
+  readonly muxer: 'flv' | 'mpegts' | 'rtsp';
+  /** With the address that was checked in place of the host's name. */
+  readonly url: string;
+  /** For people: without user, password, path and query. */
+  readonly label: string;
+  readonly codecs: readonly SourceCodec[];
+  readonly audio: AudioForm;
+  /** Of the protocol; only with `flv`, whose muxer is then wrapped (push-output.ts). */
+  readonly protocolOptions: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export type MuxTarget = RecordingTarget | HlsTarget | PushTarget;
 
 export type ToMuxer =
   | { readonly type: 'open'; readonly session: number; readonly target: MuxTarget }

@@ -13,6 +13,8 @@ export interface MuxOutput {
   open(video: StreamParameters, hasAudio: boolean): ContainerWriter;
   /** Whether the container is to be followed by another one at the next keyframe. */
   full(writer: ContainerWriter, ticks: number): boolean;
+  /** Pictures without a keyframe that are too many, 1/90000 s. */
+  readonly keyframeTicks: number;
   /** About once a second of media time. @throws AppError */
   check(): void;
 }
@@ -56,6 +58,7 @@ export class MuxSession {
   #newest: MediaTime = -Infinity;
   #checkedAt: MediaTime = -Infinity;
   #askedAt: MediaTime = -Infinity;
+  #keyframeAt: MediaTime = -Infinity;
 
   constructor(output: MuxOutput, listener: MuxListener) {
     this.#output = output;
@@ -96,6 +99,7 @@ export class MuxSession {
 
   #onVideo(item: VideoItem): void {
     this.#newest = Math.max(this.#newest, item.mediaTime);
+    if (item.keyframe) this.#keyframeAt = item.mediaTime;
     if (this.#open !== undefined) {
       if (item.keyframe && this.#mustChange(this.#open, item)) this.#end();
       else {
@@ -164,7 +168,8 @@ export class MuxSession {
       this.#checkedAt = this.#newest;
       this.#output.check();
     }
-    if (this.#wantsAnother(open)) this.#ask();
+    const late = this.#newest - this.#keyframeAt >= this.#output.keyframeTicks;
+    if (late || this.#wantsAnother(open)) this.#ask();
   }
 
   #ask(): void {

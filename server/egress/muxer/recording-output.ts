@@ -38,6 +38,7 @@ const FORMS: Readonly<Record<'mp4' | 'webm', FileForm>> = {
 /** Files in a folder, one after the other. */
 export class RecordingOutput implements MuxOutput {
   readonly fixedParameters = true;
+  readonly keyframeTicks = Infinity;
   readonly #target: RecordingTarget;
   readonly #now: () => Date;
   #file: RecordingFile | undefined;
@@ -48,7 +49,7 @@ export class RecordingOutput implements MuxOutput {
   }
 
   /** The present file's name. */
-  get name(): string {
+  get label(): string {
     return this.#file?.name ?? '';
   }
 

@@ -6,7 +6,7 @@ import { AppError } from '../../errors.ts';
 import { createLog } from '../../log.ts';
 import { Metrics } from '../../metrics.ts';
 import type { OutputKind, OutputRun, RunRequest } from '../output-kind.ts';
-import { OutputService } from '../output-service.ts';
+import { OutputService, type OutputKinds } from '../output-service.ts';
 
 /** The service over a list of broadcasts and a kind of output that the test drives; time is vitest's. */
 
@@ -105,7 +105,9 @@ beforeEach(() => {
   kind = new FakeKind();
   metrics = new Metrics();
   const log = createLog({ ...loadConfig({}).log, level: 'silent' });
-  service = new OutputService({ registry, log, metrics, kinds: { recording: kind } });
+  // No test has an output of another type.
+  const kinds: Partial<OutputKinds> = { recording: kind };
+  service = new OutputService({ registry, log, metrics, kinds: kinds as OutputKinds });
 });
 afterEach(async () => {
   vi.useRealTimers();

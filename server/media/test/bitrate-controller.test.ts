@@ -48,7 +48,7 @@ it('believes what the link has carried before an estimate that started too low, 
   expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);
 });
 
-it('takes what arrives of too much for the rate, and grows by 8 % a second from there', () => {
+it('takes the delivered rate of an overloaded link for its rate, and grows by 8 % a second from there', () => {
   const controller = new BitrateController(limits);
   run(controller, { a: undefined }, 0, 2);
   expect(controller.fullBps).toBe(2_500_000);

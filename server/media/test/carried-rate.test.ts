@@ -30,7 +30,7 @@ it('forgets everything with loss, with a growing queue, and without fresh report
   }
 });
 
-it('takes jitter for none, and a longer path for good after a while', () => {
+it('does not take jitter for a queue, and accepts a longer path for good after a while', () => {
   const carried = new CarriedRate();
   expect(run(carried, [{}, { roundTripMs: 60 }]).at(-1)).toBe(2_500_000);
   const longer = run(carried, Array(60).fill({ roundTripMs: 110 }), 3);

@@ -10,7 +10,7 @@ describe('the color-space header extension', () => {
     expect(parseColourSpace(Uint8Array.of(1, 13, 1, 0x20))).toEqual(BT709_FULL);
   });
 
-  it('reads every matrix a browser sends, in both ranges, whatever the siting bits say', () => {
+  it('reads every matrix a browser sends, in both ranges, with any siting bits', () => {
     const expected = { 1: 'bt709', 4: 'bt601', 5: 'bt601', 6: 'bt601', 7: 'bt709', 9: 'bt2020', 10: 'bt2020' };
     for (const [code, matrix] of Object.entries(expected)) {
       for (const siting of [0, 0b0101, 0b1010, 0b11000000]) {
@@ -21,13 +21,13 @@ describe('the color-space header extension', () => {
     }
   });
 
-  it('reads the form with HDR metadata, of which it needs nothing', () => {
+  it('reads the form with HDR metadata, and ignores the metadata', () => {
     const value = new Uint8Array(28).fill(0xff);
     value.set([9, 16, 9, 0x10]);
     expect(parseColourSpace(value)).toEqual({ matrix: 'bt2020', range: 'limited' });
   });
 
-  it('fills what is left open with WebRTC’s default, and says nothing when both are', () => {
+  it('fills an unspecified value with WebRTC’s default, and gives nothing when both are unspecified', () => {
     expect(parseColourSpace(Uint8Array.of(2, 2, 2, 0x20))).toEqual({ matrix: 'bt601', range: 'full' });
     expect(parseColourSpace(Uint8Array.of(1, 1, 1, 0x00))).toEqual({ matrix: 'bt709', range: 'limited' });
     expect(parseColourSpace(Uint8Array.of(1, 1, 1, 0x30))).toEqual({ matrix: 'bt709', range: 'limited' });

@@ -17,13 +17,13 @@ function bursts(finder: DelayFinder, needsMs: readonly number[], fromUs = 0): nu
 }
 const times = (count: number, needMs: number): number[] => Array.from({ length: count }, () => needMs);
 
-it('rises with the second late burst, by what is missing and no more', () => {
+it('rises with the second late burst, by the missing time and no more', () => {
   const finder = new DelayFinder(500);
   expect(bursts(finder, [600])).toEqual([]);
   expect(bursts(finder, [600], CHUNK_US)).toEqual([608]);
 });
 
-it('falls within the seconds it remembers, to what is needed', () => {
+it('falls within the seconds it remembers, to the delay that is needed', () => {
   const finder = new DelayFinder(500);
   bursts(finder, times(20, 800));
   expect(finder.delayMs).toBe(808);

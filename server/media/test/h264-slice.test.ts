@@ -16,7 +16,7 @@ describe('isBPicture', () => {
   );
 });
 
-it('spsOf gives the parameter set of a keyframe, whatever stands before it', () => {
+it('spsOf gives the parameter set of a keyframe, behind any other units', () => {
   const [keyframe, next] = makeBFrames({ frames: 3, bFrames: 0 });
   const sps = spsOf(keyframe?.data ?? new Uint8Array());
   expect((sps?.[0] ?? 0) & 0x1f).toBe(7);

@@ -13,7 +13,7 @@ describe('RtpClock', () => {
     }
   });
 
-  it('goes on by wall time when another stream takes over, whatever its timestamps', () => {
+  it('goes on by wall time when another stream takes over, with any timestamps', () => {
     const clock = new RtpClock();
     const last = clock.map('a', 4_000_000_000, 10 * SECOND);
     const first = clock.map('b', 17, 12 * SECOND);

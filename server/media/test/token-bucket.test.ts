@@ -3,7 +3,7 @@ import { TokenBucket } from '../token-bucket.ts';
 
 const SECOND = 1_000_000;
 
-it('gives its burst at once and then so many a second', () => {
+it('gives its burst at once and then its rate', () => {
   const bucket = new TokenBucket({ burst: 3, perSecond: 2 });
   expect([1, 2, 3, 4].map(() => bucket.take(0))).toEqual([true, true, true, false]);
   expect(bucket.availableAtUs(0)).toBe(SECOND / 2);

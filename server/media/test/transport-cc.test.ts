@@ -84,7 +84,7 @@ describe('TransportFeedbackBuilder', () => {
     ]);
   });
 
-  it('says what is lost between two feedbacks, and corrects it when it arrives late', () => {
+  it('reports packets lost between two feedbacks, and corrects that when they arrive late', () => {
     const builder = new TransportFeedbackBuilder();
     builder.onPacket(10, 1_000_000);
     const first = parseTransportFeedback(builder.build(SENDER, MEDIA)[0] as Buffer);
@@ -155,7 +155,7 @@ describe('what a hostile sender can make TransportFeedbackBuilder do', () => {
     }
   });
 
-  it('reports the last 400 losses of an outage, and what came after it', () => {
+  it('reports the last 400 losses of an outage, and the packets after it', () => {
     const builder = new TransportFeedbackBuilder();
     builder.onPacket(1, 1_000_000);
     builder.build(SENDER, MEDIA);

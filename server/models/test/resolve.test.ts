@@ -250,7 +250,7 @@ describe('GPU models', () => {
     expect(leftOut).toHaveLength(1);
   });
 
-  it('device gpu asks for the GPU, whatever the model; files of others go there by themselves when it is faster', async () => {
+  it('device gpu asks for the GPU with every model; files of others go there by themselves when it is faster', async () => {
     expect(await on('slow', { device: 'gpu' })).toMatchObject({ model: { label: 'midi', gpu: 'required' } });
     const file = path.join(gpuRoot, 'other.onnx');
     expect(await on('slow', { name: file, device: 'gpu' })).toMatchObject({ model: { gpu: 'required' } });

@@ -147,7 +147,7 @@ it('feeds a chunked upscaler and takes a chunk of pictures while it works', asyn
   await stage.close();
 });
 
-it('delivers what is inside when the publisher goes, and starts a new sequence for the next', async () => {
+it('delivers the pictures inside when the publisher leaves, and starts a new sequence for the next', async () => {
   const { upscaler, stage, results, drops } = bench();
   stage.push(frame(0));
   await turn();
@@ -238,7 +238,7 @@ it('reports a stream that cannot be opened once a second, not once a frame', asy
   await stage.close();
 });
 
-it('opens a new stream after one failed, and lets a lost frame be', async () => {
+it('opens a new stream after one failed, and ignores a lost frame', async () => {
   const { upscaler, stage, errors } = bench();
   stage.push(frame(0));
   await turn();

@@ -70,7 +70,7 @@ it('puts each pipeline on the engine with the fewest, with the spec of its devic
   expect([pool.place().engine, pool.place().engine, pool.place().engine]).toEqual([0, 0, 1]);
 });
 
-it('loses an engine with its own streams only: the other goes on and takes what comes', async () => {
+it('loses an engine with its own streams only: the other goes on and takes new ones', async () => {
   const { pool } = await poolOf(2);
   const streams = [pool.place(), pool.place(), pool.place(), pool.place()].map((placement) => {
     const { listener, errors } = recorder();

@@ -24,7 +24,7 @@ it('counts drops as overload only while busy', () => {
   expect(seconds(ladder, 2, 0.8, 3)).toEqual([1]);
 });
 
-it('says why', () => {
+it('gives the reason of a step', () => {
   const ladder = new Ladder(2);
   ladder.sample({ load: 0.9, drops: 5 });
   expect(ladder.sample({ load: 0.9, drops: 5 })?.reason).toBe(

@@ -16,7 +16,7 @@ function queueOf(capacity: number, maxAgeUs: number): { queue: PictureQueue; dro
   return { queue, drops };
 }
 
-it('lets the oldest go when it is full and keeps the order of the rest', () => {
+it('drops the oldest when it is full and keeps the order of the rest', () => {
   const { queue, drops } = queueOf(2, 1e6);
   [1, 2, 3, 4].forEach((number) => queue.push(at(number, 0)));
   expect(drops).toEqual([

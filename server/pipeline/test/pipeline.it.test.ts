@@ -165,7 +165,7 @@ it('makes a larger result for a source that has grown for good, from a keyframe 
   expect(recorder.formats.at(-1)).toMatchObject({ sourceWidth: 160, outputWidth: 1280, outputHeight: 720 });
 });
 
-it('works on the newest of what has gathered, and its statistics go on while it is behind', async () => {
+it('works on the newest picture that has gathered, and its statistics go on while it is behind', async () => {
   const { pipeline, recorder } = await start({ maxQueueMs: 2000 });
   pipeline.setEncoders([H264_FULL]);
   const units = makeStream({ codec: 'VP8', width: 640, height: 360, frames: 150 });
@@ -275,7 +275,7 @@ it('plays on after the publisher went and came back with another codec', async (
   expect(recorder.frames.filter((frame) => frame.keyframe)).toHaveLength(1);
 });
 
-it('starts a worker that died again, with its encoders, and says so', async () => {
+it('restarts a worker that died, with its encoders, and reports it', async () => {
   const { pipeline, recorder } = await start();
   pipeline.setEncoders([H264_FULL]);
   const units = makeStream({ codec: 'H264', width: 320, height: 180, frames: 4 });

@@ -15,7 +15,7 @@ function open(): {
   return { window, sent, push };
 }
 
-it('keeps what comes while the thread loads, from the last keyframe on', () => {
+it('keeps units that arrive while the thread loads, from the last keyframe on', () => {
   const { window, sent, push } = open();
   push(0, 20, true);
   push(1, 10);
@@ -68,7 +68,7 @@ it('holds one unit when every one is a keyframe', () => {
   expect(sent).toEqual([99]);
 });
 
-it('forgets what waits when the source is gone', () => {
+it('forgets waiting units when the source is gone', () => {
   const { window, sent, push } = open();
   push(0, 10, true);
   window.clear();

@@ -60,7 +60,7 @@ it.each([
   expect(calls).toEqual([]);
 });
 
-it('asks once, before the transport is used; what the asking throws refuses the offer', async () => {
+it('asks for admission once, before the transport is used; its error refuses the offer', async () => {
   const { peer, calls, admit } = publisher();
   await peer.accept(plainOffer(), admit);
   expect(calls).toEqual(['admit', 'transport']);

@@ -22,7 +22,7 @@ describe('Liveness', () => {
     expect(liveness.state(30 * S)).toBe('gone');
   });
 
-  it('does not count the time in which the process was stopped, whatever is read first afterwards', () => {
+  it('does not count the time in which the process was stopped', () => {
     const liveness = new Liveness(0);
     run(liveness, 0, 3);
     expect(liveness.tick(28 * S)).toBe(25 * S + 10_000);

@@ -254,7 +254,7 @@ describe('peers', () => {
     }
   });
 
-  it('write every frame they are given, in order, whatever its rendition: the domain has chosen', async () => {
+  it('write every frame they are given, in order, of any rendition: the domain has chosen', async () => {
     await publish({ clip: clip('VP8') });
     const { node, viewer } = await watch({ codecs: ['VP8'] });
     await node.waitForFrames(5);
@@ -455,7 +455,7 @@ describe('peers', () => {
     await started;
   });
 
-  it('bound what a viewer that asks for everything again can cause', async () => {
+  it('bound the retransmissions of a viewer that asks for every packet again', async () => {
     await publish({ clip: clip('VP8') });
     const { viewer, node } = await watch({ codecs: ['VP8'] });
     await node.waitForFrames(30);

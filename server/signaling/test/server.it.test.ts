@@ -175,7 +175,7 @@ describe('bad input: an error with a code, and the socket stays usable', () => {
     await client.stillUsable();
   });
 
-  it('closes with 1009 what is far beyond the limit, without reading it', async () => {
+  it('closes the socket with 1009 at a message far beyond the limit, without reading it', async () => {
     await restartWith({ maxMessageBytes: 2000 });
     const client = await TestClient.greeted(url);
     client.send('x'.repeat(9000));
@@ -309,7 +309,7 @@ describe('the log', () => {
 });
 
 describe('pushes', () => {
-  it('delivers what came before the reply after it, then stats, states and the end', async () => {
+  it('delivers early pushes after the reply, then stats, states and the end', async () => {
     sessions.beforeReply = async (sink) => {
       sink.onCandidate({ candidate: 'early' });
       sink.onState('live', 'early');

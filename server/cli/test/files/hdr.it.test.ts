@@ -66,7 +66,7 @@ it.each([
   expect(Math.max(red, green, blue) - Math.min(red, green, blue)).toBeLessThan(8);
 });
 
-it('H ten bits of SDR stay ten with --model resize, and become eight for models, with a word', async () => {
+it('H ten bits of SDR stay ten with --model resize, and become eight for models, with a notice', async () => {
   await make('ten.mkv', ...GREY, '-c:v', 'ffv1', '-pix_fmt', 'yuv422p10le');
   const kept = await bench.upscale('ten.mkv');
   expect(kept.film.pixelFormat).toBe('yuv420p10le');

@@ -204,7 +204,7 @@ describe('--trim', () => {
   });
 });
 
-it('U a scale that the model does not make gets a word', async () => {
+it('U a scale that the model does not make gets a notice', async () => {
   await make('small.mp4', ...PICTURES, ...X264);
   const model = { ...OPTIONS.model, scale: 3 };
   const asked = await upscale('small.mp4', 'asked.mp4', { model, scaleAsked: true });

@@ -125,7 +125,7 @@ it('a model that remembers sees frames in front of the first one it makes, so th
   expect(difference(250)).toBeLessThan(6);
 });
 
-it('without --resume a left-over is named and stays; --overwrite removes it with a word', async () => {
+it('without --resume a left-over is named and stays; --overwrite removes it with a notice', async () => {
   const output = inFolder('x.mp4');
   await stopped(output, 260);
   const error = await refusal(output, { ...RESUME, resume: false });

@@ -196,7 +196,7 @@ describe('pictures that move', () => {
     );
   });
 
-  it('in a folder of pictures: the first frame, with a word', async () => {
+  it('in a folder of pictures: the first frame, with a notice', async () => {
     mkdirSync(at('moving'));
     await make('moving/a.png', ...film, '-f', 'apng');
     const { notices } = await upscaleFile(at('moving'), at('moving-out/'), OPTIONS);

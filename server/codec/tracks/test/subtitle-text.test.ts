@@ -33,7 +33,7 @@ describe('text subtitles in another form', () => {
     expect(long).toHaveLength(0xffff + 2);
   });
 
-  it('shows nothing for packets that say nothing, or are cut off', () => {
+  it('shows nothing for empty or truncated packets', () => {
     for (const [data, from] of [
       ['', 'subrip'],
       [' \n', 'webvtt'],

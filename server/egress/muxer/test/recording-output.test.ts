@@ -196,7 +196,7 @@ it('a full disk is an error that says so', () => {
   const full = (video: StreamParameters): ContainerWriter =>
     new ContainerWriter({ muxer: 'matroska', url: '/dev/full', options: {}, video, audio: undefined });
   const mux = new MuxSession(
-    { fixedParameters: true, open: full, full: () => false, check: () => undefined },
+    { fixedParameters: true, keyframeTicks: Infinity, open: full, full: () => false, check: () => undefined },
     { onRunning: () => undefined, onNeedKeyframe: () => undefined },
   );
   let thrown: unknown;

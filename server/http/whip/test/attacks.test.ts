@@ -38,7 +38,7 @@ describe("another's session", () => {
     expect([whip.table.size, whip.sessions.left]).toEqual([1, []]);
   });
 
-  it('takes nothing from a client with its address and a wrong token, whatever the form', async () => {
+  it('accepts no wrong token in any form, not even from its own address', async () => {
     const { url, etag } = await opened('whip', { authorization: 'Bearer right-token' });
     const forms: readonly (readonly [string | undefined, number])[] = [
       [undefined, 401],

@@ -120,7 +120,7 @@ describe('reassembly', () => {
     expect(reassembly.peek()?.body).toEqual(Buffer.alloc(8, 7));
   });
 
-  it('holds no more than its limits, whatever comes (fragment bomb)', () => {
+  it('stays within its limits under a fragment bomb', () => {
     const reassembly = new Reassembly(0);
     let most = 0;
     for (let n = 0; n < 20_000; n++) {
@@ -132,7 +132,7 @@ describe('reassembly', () => {
     expect(add(reassembly, { length: 1, sequence: MAX_FUTURE_MESSAGES }, Buffer.from([1]))).toEqual(['refused']);
   });
 
-  it('gives the message that is due room, at the cost of later ones', () => {
+  it('makes room for the message that is due by dropping later ones', () => {
     const reassembly = new Reassembly(0);
     for (const sequence of [1, 2, 3]) {
       add(reassembly, { length: MAX_CERTIFICATE_MESSAGE_BYTES, sequence }, Buffer.from([1]));
@@ -143,7 +143,7 @@ describe('reassembly', () => {
     expect(reassembly.bufferedBytes).toBeLessThanOrEqual(MAX_BUFFERED_BYTES);
   });
 
-  it('counts what was taken as old', () => {
+  it('counts a repeated message that was taken already as old', () => {
     const reassembly = new Reassembly(0);
     add(reassembly, { length: 1 }, Buffer.from([1]));
     reassembly.take();

@@ -183,7 +183,7 @@ describe('as client', () => {
     return edit(({ extensions }) => ({ extensions: { ...extensions, useSrtp } }));
   }
 
-  it('offers what the server of ours reads', () => {
+  it('makes an offer that our server reads', () => {
     const pair = new Pair();
     pair.client.session.start();
     const [datagram] = pair.client.sent as [Buffer];

@@ -193,7 +193,7 @@ describe('floods', () => {
     expect(session.counters.asymmetricOperations).toBe(2 * MAX_HANDSHAKES);
   });
 
-  it('a cookie of another ClientHello, or a made-up one, is none', () => {
+  it('a cookie of another ClientHello, or an invented one, is refused', () => {
     const pair = new Pair();
     const { session, sent } = pair.server;
     session.start();

@@ -70,7 +70,7 @@ describe.each(['client', 'server'] as const)('werift as %s', (role) => {
     end.session.close();
   });
 
-  it('with the certificate of another is refused', async () => {
+  it('with another peer’s certificate is refused', async () => {
     const { end } = connect(role, A.certPem, B.keyPem);
     await expect.poll(() => end.events).toEqual(['failed']);
     expect(end.reason).toBe(role === 'client' ? 'badCertificateVerify' : 'badServerKeyExchange');

@@ -216,7 +216,7 @@ describe('ConnectivityChecks', () => {
     expect(checks.pairs[0]).toMatchObject({ state: 'succeeded', validated: true });
   });
 
-  describe('cannot be used as a weapon', () => {
+  describe('bounds on what others can make it send', () => {
     it.each([401, 487, 400])('an error %d ends the pair: no check follows', (code) => {
       const { network, request, answer, messages, checks } = alone();
       request();
@@ -239,7 +239,7 @@ describe('ConnectivityChecks', () => {
       });
     });
 
-    it('keeps 16 pairs, whatever the number of sources', () => {
+    it('keeps at most 16 pairs for any number of sources', () => {
       const { checks, request, network } = alone();
       for (let source = 0; source < 6000; source += 1) request(['198.51.100.7', 1 + source]);
       network.run(100);
@@ -291,7 +291,7 @@ describe('ConnectivityChecks', () => {
       expect(network.bytesTo(PEER)).toBe(before);
     });
 
-    it('changes its role once, whatever the peer says', () => {
+    it('changes its role at most once', () => {
       const { request, messages, network } = alone();
       for (let round = 0; round < 100; round += 1) {
         request(PEER, { controlling: round % 2 === 0, tieBreaker: round % 4 < 2 ? 0n : 2n ** 64n - 1n });

@@ -16,7 +16,7 @@ describe('temporary TURN credentials', () => {
     expect(currentIceServers([server], NOW_MS)).toEqual([{ urls: URLS, username, credential }]);
   });
 
-  it('end after the lifetime that is configured, and are others a second later', () => {
+  it('expire after the configured lifetime, and differ a second later', () => {
     const server = { urls: URLS, secret: 'north', lifetimeSeconds: 60 };
     const [first] = currentIceServers([server], NOW_MS);
     expect(first?.username).toBe(String(NOW_MS / 1000 + 60));

@@ -1,13 +1,15 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { loadConfig } from '../../config/config.ts';
+import { HlsFiles } from '../../egress/hls-files.ts';
 import { RecordingLibrary } from '../../egress/recording-library.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
+import { registerHls } from '../hls.ts';
 import { registerRecordings } from '../recordings.ts';
 
-/** The list of recordings and their download, over real files. */
+/** What outputs wrote, over HTTP: the list of recordings and their download, HLS. */
 const NEW = 'room~ann_archive_20261130T180557Z.mp4';
 const OLD = 'stage_archive_20261129T000000Z-2.webm';
 
@@ -24,11 +26,13 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'stage_other_20261130T180557Z.mp4'), 'of another output');
   symlinkSync('/etc/passwd', join(folder, 'link_archive_20261130T180558Z.mp4'));
   const entry = { name: 'archive', broadcast: '*', type: 'recording', folder };
-  const {
-    outputs,
-    http: settings,
-    limits,
-  } = loadConfig({ argv: ['--port', '0', '--outputs', JSON.stringify([entry])] });
+  const hls = { name: 'web', broadcast: '*', type: 'hls', folder };
+  mkdirSync(join(folder, 'room~ann'));
+  writeFileSync(join(folder, 'room~ann', 'index.m3u8'), '#EXTM3U');
+  writeFileSync(join(folder, 'room~ann', '1764526000.ts'), 'segment');
+  writeFileSync(join(folder, 'room~ann', 'notes.txt'), 'private');
+  const argv = ['--port', '0', '--outputs', JSON.stringify([entry, hls])];
+  const { outputs, http: settings, limits } = loadConfig({ argv });
   http = await createHttpServer({
     config: { http: settings, limits },
     log: { info: () => {}, warn: () => {}, error: () => {} },
@@ -36,10 +40,11 @@ beforeAll(async () => {
     metrics: () => Promise.resolve({ contentType: '', body: '' }),
   });
   const library = new RecordingLibrary({
-    recordings: () => outputs.filter(({ type }) => type === 'recording'),
+    configsOf: () => outputs.flatMap((output) => (output.type === 'recording' ? [output] : [])),
     openFiles: () => new Set([NEW]),
   });
   registerRecordings(http.app, library);
+  registerHls(http.app, new HlsFiles(() => outputs.flatMap((output) => (output.type === 'hls' ? [output] : []))));
   url = (await http.listen()).replace('localhost', '127.0.0.1');
 });
 afterAll(async () => {
@@ -91,8 +96,25 @@ it.each([
 });
 
 it('answers programs on this machine alone', async () => {
-  for (const path of ['/recordings', `/recordings/${NEW}`]) {
+  for (const path of ['/recordings', `/recordings/${NEW}`, '/hls/web/room/ann/index.m3u8']) {
     const response = await fetch(url + path, { headers: { 'x-forwarded-for': '203.0.113.5' } });
     expect([response.status, await response.json()]).toMatchObject([403, { code: 'request.forbidden' }]);
   }
 });
+
+it('offers playlists, which a cache may not keep, and segments', async () => {
+  const playlist = await fetch(`${url}/hls/web/room/ann/index.m3u8`);
+  expect([playlist.status, await playlist.text()]).toEqual([200, '#EXTM3U']);
+  expect(playlist.headers.get('content-type')).toBe('application/vnd.apple.mpegurl');
+  expect(playlist.headers.get('cache-control')).toBe('no-cache');
+  const segment = await fetch(`${url}/hls/web/room/ann/1764526000.ts`);
+  expect([await segment.text(), segment.headers.get('content-type')]).toEqual(['segment', 'video/mp2t']);
+});
+
+it.each([
+  'web/room/ann/notes.txt',
+  'web/room/ben/index.m3u8',
+  'other/room/ann/index.m3u8',
+  'web/index.m3u8',
+  'web/..%2Froom/ann/index.m3u8',
+])('HLS: %s is not there', async (path) => expect((await fetch(`${url}/hls/${path}`)).status).toBe(404));
