@@ -107,9 +107,15 @@ export const ERRORS = {
   'target.answer': entry(
     'stream',
     502,
-    'Check that the address is a stream of the kind its scheme says; the server tries again.',
+    'Check that the address is a stream of the kind its scheme says, or a WHIP endpoint; the server tries again.',
     true,
   ),
+  'target.rejected': entry(
+    'stream',
+    502,
+    'Correct the address, the bearer token or the codecs; the server tries again.',
+  ),
+  'target.busy': entry('stream', 502, 'The server tries again by itself, when the target asks for it.', true),
   'media.decode': entry(
     'frame',
     500,

@@ -22,6 +22,21 @@ const ADAPTER: readonly string[] = [
   'errors',
 ];
 
+/** What connects to others on its own account. */
+const INGRESS_OR_EGRESS: readonly string[] = [
+  'room',
+  'broadcast',
+  'rtc',
+  'codec',
+  'whip-client',
+  'log',
+  'metrics',
+  'config',
+  'access',
+  'media',
+  'errors',
+];
+
 /**
  * Rooms of server/ from the outside in, each with the rooms it may import. A room may import only rooms that stand below it, so
  * the table cannot contain a circle. `server/main.ts` is the room `main`; rooms within a room carry its name: `models/hub`.
@@ -50,8 +65,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   // Adapters: each translates between the domain and one protocol, and knows no other adapter.
   signaling: ADAPTER,
   http: ADAPTER,
-  ingress: ['room', 'broadcast', 'rtc', 'codec', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
-  egress: ['room', 'broadcast', 'rtc', 'codec', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
+  ingress: INGRESS_OR_EGRESS,
+  egress: INGRESS_OR_EGRESS,
   // The domain owns the types it speaks: sessions, sinks, statistics, summaries.
   room: ['broadcast', 'rtc', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   broadcast: ['pipeline', 'rtc', 'upscalers', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
@@ -63,6 +78,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   exit: ['upscalers', 'errors'],
   upscalers: ['codec', 'media', 'errors'],
   codec: ['media', 'errors'],
+  // HTTP of a WHIP or WHEP client: SDP is text here.
+  'whip-client': ['access', 'errors'],
   'trace-file': ['media', 'errors'],
   log: ['config', 'errors'],
   metrics: ['media', 'errors'],

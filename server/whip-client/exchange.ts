@@ -1,0 +1,87 @@
+import { request as requestHttp, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { shownTarget, type CheckedTarget } from '../access/target-policy.ts';
+import { AppError } from '../errors.ts';
+
+/** The longest answer of SDP at hand has 12 kB. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+export interface ExchangeRequest {
+  readonly method: 'POST' | 'DELETE';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** From the connection to the last byte of the answer. */
+  readonly withinMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Exchanged {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/**
+ * One HTTP request on a connection of its own to an address that was checked; nothing is followed, nothing is kept open.
+ * @throws AppError target.unreachable | target.answer
+ */
+export async function exchange(target: CheckedTarget, request: ExchangeRequest): Promise<Exchanged> {
+  const limit = AbortSignal.timeout(request.withinMs);
+  const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
+  try {
+    const response = await send(target, request, signal);
+    return { status: response.statusCode ?? 0, headers: response.headers, body: await bodyOf(response, target) };
+  } catch (thrown) {
+    if (thrown instanceof AppError) throw thrown;
+    const name = shownTarget(target.url);
+    const why = limit.aborted ? `it did not answer within ${request.withinMs / 1000} s` : reasonOf(thrown);
+    throw new AppError('target.unreachable', `${name} cannot be reached: ${why}.`, {
+      cause: thrown,
+      context: { target: name },
+    });
+  }
+}
+
+function send(
+  { url, lookup }: CheckedTarget,
+  { method, headers, body }: ExchangeRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const options: RequestOptions = {
+    method,
+    // User and password of the URL are left out: a redirect may bring them.
+    hostname: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port,
+    path: `${url.pathname}${url.search}`,
+    headers: { 'content-length': String(Buffer.byteLength(body ?? '')), ...headers },
+    lookup,
+    // A pooled connection would have been checked for another request.
+    agent: false,
+    signal,
+  };
+  return new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(options, resolve);
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+async function bodyOf(response: IncomingMessage, { url }: CheckedTarget): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) {
+      response.destroy();
+      throw new AppError('target.answer', `${shownTarget(url)} answered with more than ${MAX_BODY_BYTES} bytes.`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Of a name with several addresses Node reports all that failed. */
+function reasonOf(thrown: unknown): string {
+  const [first = thrown] = thrown instanceof AggregateError ? (thrown.errors as unknown[]) : [];
+  return first instanceof Error ? first.message : String(first);
+}
