@@ -17,6 +17,7 @@ import { RecordingKind } from './egress/recording.ts';
 import { StreamPushKind } from './egress/stream-push.ts';
 import { registerHls } from './http/hls.ts';
 import { registerRecordings } from './http/recordings.ts';
+import { WhipKind } from './egress/whip.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
 import { SourceService } from './ingress/source-service.ts';
@@ -147,8 +148,17 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   });
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
-  const push = new StreamPushKind(new TargetPolicy(config.targets));
-  const kinds: OutputKinds = { recording: new RecordingKind(), hls: new HlsKind(), rtmp: push, srt: push, rtsp: push };
+  const policy = new TargetPolicy(config.targets);
+  const { interfaceAddresses } = config.ice;
+  const push = new StreamPushKind(policy);
+  const kinds: OutputKinds = {
+    recording: new RecordingKind(),
+    hls: new HlsKind(),
+    rtmp: push,
+    srt: push,
+    rtsp: push,
+    whip: new WhipKind({ rtc, policy, registry, interfaceAddresses, log }),
+  };
   const outputs = new OutputService({ registry, log, metrics, kinds });
   metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
   const sources = new SourceService({

@@ -190,7 +190,7 @@ export interface TargetVideo {
 /** A server that takes a broadcast from us: we offer, it answers (WHIP). Otherwise as a viewer. */
 export interface TargetPeer extends Omit<
   ViewerPeer,
-  'accept' | 'restart' | 'restartIce' | 'addCandidate' | 'takesResult'
+  'accept' | 'restart' | 'restartIce' | 'addCandidate' | 'takesResult' | 'joinSource'
 > {
   /** One video and one audio track, our candidates included. @throws AppError peer.connection */
   offer(video: TargetVideo): Promise<string>;

@@ -8,7 +8,8 @@ import { refusalOf } from './refusal.ts';
  * that says nothing of PATCH, or has `*` as entity tag, is as good as any.
  */
 
-const SCHEMES = ['https:', 'http:'] as const;
+/** Of addresses that take WHIP or WHEP. */
+export const WHIP_SCHEMES = ['https:', 'http:'] as const;
 const SDP = 'application/sdp';
 /** OBS gives up after 8 s. */
 const POST_WITHIN_MS = 10_000;
@@ -66,7 +67,7 @@ export class WhipSession {
 
   async #end(withinMs: number): Promise<void> {
     if (this.#url === undefined) return;
-    const target = await this.#sender.policy.resolve(this.#url, SCHEMES);
+    const target = await this.#sender.policy.resolve(this.#url, WHIP_SCHEMES);
     const { answered, url, bearerWithheld } = await follow(target, this.#sender, (at, authorization) =>
       exchange(at, { method: 'DELETE', headers: authorization, withinMs }),
     );
@@ -80,7 +81,7 @@ export class WhipSession {
 export async function postOffer(request: PostRequest): Promise<WhipSession> {
   const { url, offer, bearer, policy, signal, withinMs = POST_WITHIN_MS } = request;
   try {
-    const first = await policy.resolve(url, SCHEMES);
+    const first = await policy.resolve(url, WHIP_SCHEMES);
     const sender: Sender = { policy, bearer, origin: first.url.origin };
     const headers = { 'content-type': SDP, accept: SDP };
     const followed = await follow(first, sender, (target, authorization) =>
@@ -121,7 +122,7 @@ async function follow(
     if (answered.status === 303) throw atFault(url, 'answered 303, which is not for WHIP');
     const { location } = answered.headers;
     if (location === undefined) throw atFault(url, `answered ${answered.status} without Location`);
-    target = await policy.redirect(target, location, SCHEMES);
+    target = await policy.redirect(target, location, WHIP_SCHEMES);
   }
 }
 

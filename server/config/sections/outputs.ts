@@ -64,7 +64,21 @@ const hls = z.strictObject({
   window: z.number().int().min(3).max(100).default(6),
 });
 
-const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls]);
+/** What `Authorization: Bearer` can carry (RFC 6750 section 2.1). */
+const bearer = z.string().regex(/^[\w\-.~+/]{1,4096}=*$/, 'must be one token of letters, digits and -._~+/=');
+
+const whip = z.strictObject({
+  ...common,
+  type: z.literal('whip'),
+  url: targetUrl('https:', 'http:').refine(
+    (url) => !URL.canParse(url) || new URL(url).username === '',
+    'must not have a user; use "bearer"',
+  ),
+  /** For the origin of `url` alone. */
+  bearer: bearer.optional(),
+});
+
+const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip]);
 
 export const outputsList = z
   .array(output)

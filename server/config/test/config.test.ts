@@ -153,6 +153,28 @@ describe('outputs', () => {
     );
   });
 
+  const push = { name: 'far', broadcast: 'stage', type: 'whip', url: 'https://far.example/whip/streamkey' };
+
+  it('push to a WHIP endpoint with a bearer token, of which no log has anything', () => {
+    const [whip] = outputs({ ...push, bearer: 'abc.def-7==' });
+    expect(whip).toEqual({ ...push, bearer: 'abc.def-7==', track: 'result', enabled: true });
+    const config = loadConfig({ argv: ['--outputs', JSON.stringify([{ ...push, bearer: 'abc.def-7==' }])] });
+    const printed = JSON.stringify(printableConfig(config));
+    expect(printed).toContain('https://far.example/***');
+    expect(printed).not.toMatch(/abc\.def|streamkey/);
+  });
+
+  it.each([
+    [{ ...push, url: 'far.example' }, /outputs\.0\.url: must be an address that begins with https/],
+    [{ ...push, url: 'rtmp://far.example/x' }, /outputs\.0\.url: must be an address that begins with https/],
+    [{ ...push, url: 'https://me:pass@far.example/' }, /outputs\.0\.url: must not have a user/],
+    [{ ...push, bearer: 'two words' }, /outputs\.0\.bearer: must be one token/],
+    [{ ...push, bearer: 'a\r\nX-Evil: 1' }, /outputs\.0\.bearer: must be one token/],
+    [{ ...push, folder: 'x' }, /outputs\.0: unknown key "folder"/],
+  ])('that push are refused: %j', (output, message) => {
+    expect(() => outputs(output)).toThrow(message);
+  });
+
   it('have one name each', () => {
     expect(() => outputs(archive, archive)).toThrow('outputs.1.name: "archive" names another output already');
   });
