@@ -3,6 +3,7 @@
 import { h, setText } from './dom.js';
 import { formatSize, isSuperResolution, rungNote } from './format.js';
 import { icon } from './icons.js';
+import { Listeners } from './listeners.js';
 import { Loupe } from './loupe.js';
 import { PlayerBar } from './player-bar.js';
 import { TrackSync } from './track-sync.js';
@@ -38,7 +39,11 @@ export class CompareView {
   #mode;
   /** @type {StageContent} */
   #content = 'empty';
+  /** The source's picture is there. */
   #hasSource = false;
+  /** The server would send it. */
+  #sourceOffered = false;
+  #loupeAwaited = false;
   #superResolution = false;
   #actualSize = false;
   /** @type {HTMLImageElement[]} */
@@ -49,6 +54,9 @@ export class CompareView {
   #next;
   /** @type {MediaStream | undefined} */
   #source;
+
+  /** Whether the mode shows the source, which is sent only then. @type {Listeners<boolean>} */
+  onShowsSource = new Listeners();
 
   /** @param {HTMLElement} root @param {{mode?: CompareMode}} [options] the mode to begin with */
   constructor(root, { mode = 'wipe' } = {}) {
@@ -84,10 +92,7 @@ export class CompareView {
     this.#bar = new PlayerBar(root, this.videos, mode, {
       captions: () => [this.#originalCaption.textContent ?? '', this.#resultCaption.textContent ?? ''],
     });
-    this.#bar.onMode.add((chosen) => {
-      this.#mode = chosen;
-      this.#update();
-    });
+    this.#bar.onMode.add((chosen) => this.#choose(chosen));
     this.#bar.onLoupe.add(() => this.#toggleLoupe());
     this.#bar.onActualSize.add((on) => {
       this.#actualSize = on;
@@ -99,6 +104,7 @@ export class CompareView {
       if (this.#source === undefined || this.#original.srcObject !== this.#source) return;
       this.#hasSource = true;
       this.#update();
+      if (this.#loupeAwaited) this.#toggleLoupe();
     });
     for (const element of [this.#original, this.#result]) {
       element.addEventListener('resize', () => this.#updateSize());
@@ -116,6 +122,10 @@ export class CompareView {
   /** The player's controls. */
   get bar() {
     return this.#bar;
+  }
+
+  get showsSource() {
+    return this.#mode !== 'result';
   }
 
   /** How far apart the two pictures are shown, in ms, measured; undefined while it is not. */
@@ -170,11 +180,10 @@ export class CompareView {
     this.#content = 'live';
     // The source may come later than the result: until then the result stands alone instead of beside black.
     this.#source = tracks.source;
-    if (tracks.source === undefined) this.#original.srcObject = null;
-    else play(this.#original, tracks.source);
-    if (tracks.sourceReceiver !== undefined) {
-      this.#sync = new TrackSync(this.#original, this.#result, tracks.sourceReceiver);
-    }
+    this.#sourceOffered = true;
+    this.#original.srcObject = null;
+    if (this.showsSource) play(this.#original, tracks.source);
+    this.#sync = new TrackSync(this.#original, this.#result, tracks.sourceReceiver);
     this.#update();
   }
 
@@ -225,8 +234,9 @@ export class CompareView {
     setText(this.#note, note ?? '');
     setText(this.#originalCaption, named('Original', source.width, source.height));
     // A source with B-frames is not forwarded: what is there of it stands still.
-    if (!source.forwarded && this.#hasSource) {
-      this.#hasSource = false;
+    if (source.forwarded !== this.#sourceOffered) {
+      this.#sourceOffered = source.forwarded;
+      if (!source.forwarded) this.#hasSource = false;
       this.#update();
     }
     // What is shown counts, not what was meant: a viewer on a thin line gets the picture at the source's size.
@@ -251,6 +261,8 @@ export class CompareView {
     this.#sync = undefined;
     this.#source = undefined;
     this.#hasSource = false;
+    this.#sourceOffered = false;
+    this.#loupeAwaited = false;
     for (const still of this.#stills.splice(0)) still.remove();
     for (const caption of [this.#originalCaption, this.#resultCaption]) setText(caption, '');
     this.#note.hidden = true;
@@ -267,7 +279,7 @@ export class CompareView {
     this.#root.toggleAttribute('data-actual-size', live && this.#actualSize);
     this.#range.disabled = mode !== 'wipe';
     if (mode === 'split' || !live || !this.#hasSource) this.#loupe.setActive(false);
-    this.#bar.setContent({ live, hasSource: this.#hasSource, loupe: this.#loupe.active });
+    this.#bar.setContent({ live, hasSource: this.#sourceOffered, loupe: this.#loupe.active });
     this.#updateSize();
   }
 
@@ -299,11 +311,29 @@ export class CompareView {
     this.#loupe.move(...step);
   }
 
-  #toggleLoupe() {
-    if (!this.#loupe.active && this.#mode === 'split') {
-      this.#mode = 'wipe';
-      this.#bar.setMode('wipe');
+  /** The source begins again with its first picture: an old one would stand still beside the result. @param {CompareMode} mode */
+  #choose(mode) {
+    const before = this.showsSource;
+    this.#mode = mode;
+    if (this.showsSource !== before) {
+      this.#hasSource = false;
+      if (this.#source !== undefined) {
+        if (this.showsSource) play(this.#original, this.#source);
+        else this.#original.srcObject = null;
+      }
+      this.onShowsSource.emit(this.showsSource);
     }
+    this.#update();
+  }
+
+  /** It compares both pictures in one place. */
+  #toggleLoupe() {
+    if (!this.#loupe.active && (this.#mode === 'split' || this.#mode === 'result')) {
+      this.#bar.setMode('wipe');
+      this.#choose('wipe');
+    }
+    this.#loupeAwaited = !this.#loupe.active && !this.#hasSource;
+    if (this.#loupeAwaited) return;
     this.#loupe.setActive(!this.#loupe.active);
     this.#update();
     if (this.#loupe.active) this.#range.focus({ preventScroll: true });

@@ -14,7 +14,6 @@ import {
   isSuperResolution,
   realDrops,
 } from './format.js';
-import { estimateSavings } from './savings.js';
 
 /** @typedef {{value: HTMLElement, note: HTMLElement, tile: HTMLElement}} Tile */
 /**
@@ -58,7 +57,7 @@ export class StatsPanel {
       { class: 'tiles' },
       this.#tile('uplink', role === 'publisher' ? 'You send' : 'Sent to the server'),
       this.#tile('result', role === 'publisher' ? 'Viewers get' : 'You receive'),
-      this.#tile('saved', 'Uplink saved', 'accent'),
+      this.#tile('viewers', 'Viewers'),
       this.#tile('latency', 'Added latency'),
       this.#tile('load', 'Upscaler load'),
       this.#tile('drops', 'Skipped frames'),
@@ -95,12 +94,12 @@ export class StatsPanel {
           h(
             'dl',
             { class: 'rows' },
+            this.#row('received', 'This page receives'),
             this.#row('roundTrip', 'Round trip'),
             this.#row('buffer', 'Browser’s buffer'),
             this.#row('lost', 'Packets lost'),
             this.#row('estimate', 'Bandwidth estimate'),
             this.#row('lag', 'Result behind original'),
-            this.#row('viewers', 'Viewers'),
             this.#row('audio', 'Sound'),
             this.#row('reorder', 'B-frames'),
           ),
@@ -206,12 +205,6 @@ export class StatsPanel {
       formatBitrate(shown?.bitrateBps ?? resultBps),
       `${shownSize}, ${shownFps}${resultCodec && `, ${resultCodec}`}`,
     );
-    const savings = estimateSavings(sentBps, resultBps);
-    if (savings === undefined) this.#setTile('saved', '–', 'estimate');
-    else {
-      const note = `about ${formatBitrate(savings.savedBps)} less than sending ${resultSize} (estimate)`;
-      this.#setTile('saved', formatPercent(savings.ratio), note);
-    }
   }
 
   /** @param {BroadcastStats} broadcast */
@@ -243,6 +236,7 @@ export class StatsPanel {
     this.#setRow('device', formatDevice(model.device));
     this.#setRow('scale', `×${model.scale}`);
     this.#setRow('rung', model.rungLabel === '' ? String(model.rung) : model.rungLabel);
+    this.#setRow('received', downlink === undefined ? '–' : formatBitrate(downlink.bitrateBps));
     this.#setRow('roundTrip', formatMs(uplink?.roundTripMs ?? downlink?.roundTripMs ?? viewer?.roundTripMs));
     this.#setRow('buffer', formatMs(downlink?.bufferMs));
     const clock = source.timestampsReplaced > 0 ? `; ${source.timestampsReplaced} unusable timestamps` : '';
@@ -251,7 +245,7 @@ export class StatsPanel {
     const low = viewer?.rendition === 'low' ? ', so you get the small picture' : '';
     this.#setRow('estimate', estimate === null ? '–' : `${formatBitrate(estimate)}${low}`);
     this.#setRow('lag', lagMs === undefined ? '–' : `${Math.round(lagMs)} ms`);
-    this.#setRow('viewers', String(viewers));
+    this.#setTile('viewers', String(viewers), uplink === undefined ? 'you included' : 'without this page');
     this.#setRow('audio', audio.present ? `on, delayed by ${formatMs(audio.delayMs)} to match the lips` : 'none');
     const held = `pictures wait ${formatMs(source.reorderMs)} for their order; the original is not forwarded`;
     this.#setRow('reorder', source.reorderMs > 0 && !source.forwarded ? held : 'none');

@@ -6,17 +6,24 @@ import { PeerLink } from './peer-link.js';
 import { RtpRates } from './rtp-rates.js';
 
 /**
- * @typedef {object} Tracks
- * @property {MediaStream} result the server's picture, and the sound
- * @property {MediaStream | undefined} source the picture as it was sent
- * @property {RTCRtpReceiver} resultReceiver
- * @property {RTCRtpReceiver | undefined} sourceReceiver
+ * @typedef {{result: boolean, source: boolean}} Shown which pictures the page shows
  */
 
-/** Watches one broadcast: the result, the sound and, if wanted, the source beside it. Waits for a publisher to come. */
+/**
+ * @typedef {object} Tracks
+ * @property {MediaStream} result the server's picture, and the sound
+ * @property {MediaStream} source the picture as it was sent; silent while it is not shown
+ * @property {RTCRtpReceiver} resultReceiver
+ * @property {RTCRtpReceiver} sourceReceiver
+ */
+
+/** Watches one broadcast: the result, the sound and, while it is shown, the source beside it. Waits for a publisher to come. */
 export class Viewer {
   #link;
-  #wantsSource;
+  #shown;
+  /** What the server knows of the present session. */
+  #asked;
+  #signaling;
   #rates = new RtpRates();
   /** @type {Tracks | undefined} */
   #tracks;
@@ -31,17 +38,23 @@ export class Viewer {
    * @param {object} options
    * @param {SignalingClient} options.signaling
    * @param {string} options.name
-   * @param {boolean} options.source also receive the untouched source
+   * @param {Shown} options.shown the server sends nothing else
    */
-  constructor({ signaling, name, source }) {
-    this.#wantsSource = source;
+  constructor({ signaling, name, shown }) {
+    this.#signaling = signaling;
+    this.#shown = shown;
+    this.#asked = shown;
     this.#link = new PeerLink(signaling, {
       failFast: false,
       setup: (pc) => this.#addTracks(pc),
-      request: (sdp) => signaling.request({ type: 'watch', name, sdp }),
+      request: (sdp) => {
+        this.#asked = this.#shown;
+        return signaling.request({ type: 'watch', name, sdp, show: this.#asked });
+      },
     });
     this.#link.onState.add(({ kind }) => {
       if (kind === 'connecting' && this.#tracks !== undefined) this.onTracks.emit(this.#tracks);
+      this.#ask();
     });
     this.#timer = setInterval(() => void this.#everySecond(), 1000);
   }
@@ -64,6 +77,17 @@ export class Viewer {
     return this.#link.onStats;
   }
 
+  /** The tracks of the present connection. */
+  get tracks() {
+    return this.#tracks;
+  }
+
+  /** Pictures that the page does not show are not sent. @param {Shown} shown */
+  show(shown) {
+    this.#shown = shown;
+    this.#ask();
+  }
+
   start() {
     this.#link.start();
   }
@@ -73,18 +97,27 @@ export class Viewer {
     this.#link.close();
   }
 
-  /** m-lines as server/rtc/peers.ts asks: result, source if wanted, audio. @param {RTCPeerConnection} pc */
+  /** m-lines as server/rtc/peers.ts asks: result, source, audio. @param {RTCPeerConnection} pc */
   #addTracks(pc) {
     const result = pc.addTransceiver('video', { direction: 'recvonly' });
     preferH264(result);
-    const source = this.#wantsSource ? pc.addTransceiver('video', { direction: 'recvonly' }) : undefined;
+    const source = pc.addTransceiver('video', { direction: 'recvonly' });
     const audio = pc.addTransceiver('audio', { direction: 'recvonly' });
     this.#tracks = {
       result: new MediaStream([result.receiver.track, audio.receiver.track]),
-      source: source && new MediaStream([source.receiver.track]),
+      source: new MediaStream([source.receiver.track]),
       resultReceiver: result.receiver,
-      sourceReceiver: source?.receiver,
+      sourceReceiver: source.receiver,
     };
+  }
+
+  #ask() {
+    const { state } = this.#link;
+    const { result, source } = this.#shown;
+    if (!('session' in state) || (result === this.#asked.result && source === this.#asked.source)) return;
+    this.#asked = this.#shown;
+    // A session that has ended meanwhile is replaced by one that asks for the same.
+    this.#signaling.request({ type: 'show', session: state.session, result, source }).catch(() => {});
   }
 
   async #everySecond() {

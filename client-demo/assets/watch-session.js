@@ -25,6 +25,7 @@ export class WatchSession {
   #wasPlaying = false;
   #waitingSinceMs = Date.now();
   #own;
+  #detach;
   #timer;
 
   /** True while a moving picture of the server is shown. @type {Listeners<boolean>} */
@@ -47,7 +48,8 @@ export class WatchSession {
     this.#name = name;
     this.#view = view;
     this.#stats = stats;
-    this.#viewer = new Viewer({ signaling, name, source: true });
+    this.#viewer = new Viewer({ signaling, name, shown: { result: true, source: view.showsSource } });
+    this.#detach = view.onShowsSource.add((source) => this.#viewer.show({ result: true, source }));
     this.#viewer.onTracks.add((tracks) => {
       this.#playing = false;
       view.prepareTracks(tracks);
@@ -89,6 +91,7 @@ export class WatchSession {
 
   close() {
     clearInterval(this.#timer);
+    this.#detach();
     this.#viewer.close();
     this.#clearFigures();
     this.#view.setOverlay(undefined);

@@ -15,7 +15,6 @@ import {
 import { loudness } from '../assets/level-meter.js';
 import { isLocalAddress } from '../assets/live-card.js';
 import { RtpRates } from '../assets/rtp-rates.js';
-import { estimateSavings } from '../assets/savings.js';
 import { PageStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
 import { TrackSync } from '../assets/track-sync.js';
@@ -27,17 +26,6 @@ describe('backoffMs', () => {
     expect([1, 2, 3, 4].map((attempt) => backoffMs(attempt, 0))).toEqual([500, 1000, 2000, 4000]);
     expect(backoffMs(50, 0)).toBe(15_000);
     expect(backoffMs(50, 1)).toBe(20_000);
-  });
-});
-
-describe('estimateSavings', () => {
-  it('compares the uplink with the result of the server', () => {
-    expect(estimateSavings(300_000, 2_400_000)).toEqual({ savedBps: 2_100_000, ratio: 0.875 });
-  });
-  it('does not claim anything before both are measured, nor a negative saving', () => {
-    expect(estimateSavings(0, 2_400_000)).toBeUndefined();
-    expect(estimateSavings(300_000, 0)).toBeUndefined();
-    expect(estimateSavings(500_000, 250_000)).toEqual({ savedBps: 0, ratio: 0 });
   });
 });
 

@@ -162,6 +162,7 @@ describe('a viewer', () => {
     await expect.poll(() => state()).toEqual({ muted: false, volume: 90, paused: false });
     await page.getByRole('slider', { name: 'Volume' }).waitFor();
     await choose(page, 'Side by side');
+    await page.locator('.stage[data-mode=split]').waitFor();
     const [original, other] = [await box(page, '.picture-original'), await box(page, '.picture-result')];
     expect(original.right).toBeLessThanOrEqual(other.x);
     await page.getByRole('button', { name: 'Leave full screen' }).click();

@@ -44,6 +44,14 @@ const open = (url: string, from = browser, viewport?: { width: number; height: n
 
 const tile = (page: Page, key: string) => page.locator(`.tile[data-key=${key}]`);
 
+/** What the server sends to the viewers of a broadcast, or to its publisher's own page. */
+function shown(name: string, own: boolean): unknown[] {
+  const state = JSON.parse(JSON.stringify(app.registry.get(name))) as {
+    audience: { subscribers: { own: boolean; shown: unknown }[] };
+  };
+  return state.audience.subscribers.filter((each) => each.own === own).map((each) => each.shown);
+}
+
 /** Figures arrive once a second; a number above zero means that media is measured. */
 async function figure(page: Page, key: string): Promise<number> {
   const text = await tile(page, key).locator('.tile-value').innerText();
@@ -51,7 +59,7 @@ async function figure(page: Page, key: string): Promise<number> {
 }
 
 describe('publishing and watching', () => {
-  it('publishes the sample clip to a watcher who was there before, shows both pictures and the saving', async () => {
+  it('publishes the sample clip to a watcher who was there before, shows both pictures and the rates', async () => {
     const watcher = await open(`${app.url}/watch/stage`);
     await overlay(watcher.page).getByText('“stage” is not live').waitFor();
 
@@ -63,14 +71,23 @@ describe('publishing and watching', () => {
 
     for (const { page } of [studio, watcher]) {
       const original = page.locator('.picture-original video');
+      if (page === watcher.page) {
+        // A viewer lands in the result, and the original is not sent to it until a mode shows it.
+        expect(await original.evaluate((video: HTMLVideoElement) => video.videoWidth)).toBe(0);
+        expect(shown('stage', false)).toEqual([{ result: true, source: false }]);
+        await choose(page, 'Slider');
+      }
+      await page.locator('.stage[data-mode=wipe]').waitFor();
+      expect(shown('stage', page === studio.page)).toEqual([{ result: true, source: true }]);
       expect(await original.evaluate((video: HTMLVideoElement) => [video.videoWidth, video.videoHeight])).toEqual([
         320, 180,
       ]);
       // The first second's figures are of less than a second.
       await until(async () => {
-        const [saved, uplink] = [await figure(page, 'saved'), await figure(page, 'uplink')];
-        return saved > 0 && uplink > 30 && (await figure(page, 'result')) > uplink;
+        const uplink = await figure(page, 'uplink');
+        return uplink > 30 && (await figure(page, 'result')) > uplink;
       });
+      expect(await tile(page, 'viewers').locator('.tile-value').innerText()).toBe('1');
       // A resize is called one, here and everywhere.
       expect(await page.locator('.tag-result').innerText()).toBe('Plain resize 1280×720');
       const text = await page.locator('body').innerText();
@@ -215,6 +232,7 @@ describe('comparing', () => {
     await choose(page, 'Result');
     expect(await page.locator('.picture-original').isVisible()).toBe(false);
     await choose(page, 'Original');
+    await page.locator('.stage[data-mode=original]').waitFor();
     expect(await page.locator('.picture-result').isVisible()).toBe(false);
     await page.getByRole('button', { name: 'Loupe' }).isEnabled();
   });
