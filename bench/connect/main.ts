@@ -1,7 +1,6 @@
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
-import { cleanup } from 'node-datachannel';
 import { quantile } from '../../server/media/quantile.ts';
 import { ServerProcess, sleep } from '../../testing/server-process.ts';
 import { provenance } from '../machine.ts';
@@ -116,7 +115,6 @@ for (const peer of peers) {
   }
 }
 close();
-cleanup();
 const { date, commit, machine, node } = provenance('npm run bench:connect');
 console.log(`ms from POST; ${machine}, Node ${node}, ${commit}, ${date}\n\n${markdownTable(rows)}`);
 process.exit(0);

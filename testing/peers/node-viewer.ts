@@ -38,7 +38,7 @@ export interface NodeViewerOptions extends PeerNetwork {
   readonly source?: boolean;
   readonly audio?: boolean;
   readonly onFrame?: (frame: ViewedFrame, track: 'result' | 'source') => void;
-  readonly onAudioPacket?: (sequenceNumber: number, timestamp: number, receivedAtMs: number) => void;
+  readonly onAudioPacket?: (sequenceNumber: number, timestamp: number, receivedAtMs: number, payload: Buffer) => void;
   /** Every packet of the result as it arrives, retransmitted ones under their first numbers. */
   readonly onResultPacket?: (sequenceNumber: number, ssrc: number) => void;
   /** Between two requests for a keyframe; 500 by default. */
@@ -102,8 +102,8 @@ export class NodeViewer {
     }
     if (options.audio === true) {
       this.#peer.addTransceiver('audio', { direction: 'recvonly' }).onTrack.subscribe((track) => {
-        track.onReceiveRtp.subscribe(({ header }) => {
-          options.onAudioPacket?.(header.sequenceNumber, header.timestamp, performance.now());
+        track.onReceiveRtp.subscribe(({ header, payload }) => {
+          options.onAudioPacket?.(header.sequenceNumber, header.timestamp, performance.now(), payload);
         });
       });
     }

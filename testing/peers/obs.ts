@@ -16,7 +16,8 @@ const STREAM = 'XLnDTvNJVCcdmAmX';
 
 /**
  * OBS Studio 32's WHIP output: its library (libdatachannel), its offer line for line (testdata/sdp/whip-obs32.2.2.sdp), no
- * candidates in it and none later, its packetizer and its reports. Nothing in it listens to a PLI.
+ * candidates in it and none later, its packetizer and its reports. Nothing in it listens to a PLI. cleanup() of node-datachannel
+ * 0.33.4 crashes or hangs after a peer with media handlers, and is not needed: the process ends without it.
  */
 export class ObsPeer {
   readonly #peer = new PeerConnection('obs', { iceServers: [], bindAddress: '127.0.0.1' });
@@ -55,8 +56,7 @@ export class ObsPeer {
   /** @param signal gets the offer, as OBS sends it without waiting for candidates. Resolves when both tracks may send. */
   async start(signal: (offer: string) => Promise<string>): Promise<void> {
     this.#peer.setLocalDescription('offer');
-    const offer = (this.#peer.localDescription()?.sdp ?? '').replace(/^a=(candidate:.*|end-of-candidates)\r\n/gm, '');
-    this.#peer.setRemoteDescription(await signal(offer), 'answer');
+    this.#peer.setRemoteDescription(await signal(asObsWrites(this.#peer.localDescription()?.sdp ?? '')), 'answer');
     await this.#open;
   }
 
@@ -75,4 +75,14 @@ export class ObsPeer {
   close(): void {
     this.#peer.close();
   }
+}
+
+/** OBS's version of the library differs in these lines, and has gathered nothing when it offers. Its a=extmap cannot be set. */
+function asObsWrites(offer: string): string {
+  return offer
+    .replace(/^a=(candidate:.*|end-of-candidates)\r\n/gm, '')
+    .replace(/^(m=\w+) \d+/gm, '$1 9')
+    .replace(/^c=.*\r$/gm, 'c=IN IP4 0.0.0.0\r')
+    .replace(/^a=ice-options:.*\r$/gm, 'a=ice-options:ice2,trickle trickle\r')
+    .replace(/^(a=rtcp-fb:\d+) nack pli\r$/gm, '$1 nack pli\r\n$1 ccm fir\r');
 }
