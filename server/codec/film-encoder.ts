@@ -6,6 +6,9 @@ import { libavMessage } from './native.ts';
 import type { KeptPacket } from './segment-file.ts';
 import type { SegmentStore } from './segment-store.ts';
 
+/** Places that x265's pictures are moved by. */
+const MAX_REORDERED = 2n;
+
 export interface FilmEncoderOptions {
   /** The result's name, for messages. */
   readonly file: string;
@@ -32,6 +35,8 @@ export class FilmEncoder {
   #current: CodecContext | undefined;
   #inSegment = 0;
   #lastDts: bigint | undefined;
+  /** Times of the first and the last picture that the current encoder got. */
+  #span: readonly [first: bigint, last: bigint] = [0n, 0n];
   readonly #kept: AsyncGenerator<KeptPacket, void, undefined> | undefined;
   /** Times of kept pictures of the source without their packet, and of packets without their picture. */
   readonly #unmatched = new Set<bigint>();
@@ -75,6 +80,7 @@ export class FilmEncoder {
   async encode(frame: Frame, duration: bigint): Promise<void> {
     this.#current ??= this.#options.open();
     this.#durations.set(frame.pts, duration);
+    this.#span = [this.#inSegment === 0 ? frame.pts : this.#span[0], frame.pts];
     const code = await this.#current.sendFrame(frame);
     if (code < 0) throw this.#unwritable(code);
     await this.#drain(this.#current);
@@ -116,13 +122,22 @@ export class FilmEncoder {
       // Without it the last picture would last no time at all.
       packet.duration = this.#durations.get(packet.pts) ?? 0n;
       this.#durations.delete(packet.pts);
-      // A new encoder's first decoding times may lie before the last one's where the pictures are unevenly spaced.
-      if (this.#lastDts !== undefined && packet.dts <= this.#lastDts) packet.dts = this.#lastDts + 1n;
-      this.#lastDts = packet.dts;
+      packet.dts = this.#lastDts = this.#dtsOf(packet);
       await this.#options.store?.add(packet);
       await this.#options.write(packet);
       packet.unref();
     }
+  }
+
+  /**
+   * The encoder's decoding time where it is one: x265 makes up the one of a film (a segment) with fewer pictures than it reorders. And a
+   * new encoder's first ones may lie before the last one's where the pictures are unevenly spaced.
+   */
+  #dtsOf({ pts, dts }: Packet): bigint {
+    const [first, last] = this.#span;
+    const isPossible = dts <= pts && dts >= first - (last - first);
+    if (this.#lastDts === undefined) return isPossible ? dts : pts - MAX_REORDERED;
+    return isPossible && dts > this.#lastDts ? dts : this.#lastDts + 1n;
   }
 
   #otherFilm(): AppError {

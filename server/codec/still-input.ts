@@ -1,9 +1,11 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { InputFormat } from 'node-av/lib';
 import { stillFormatOf } from './still-format.ts';
 
 /** Enough for the chunks of a PNG in front of its picture. */
 const HEAD_BYTES = 64 * 2 ** 10;
+const START_OF_SCAN = 0xda;
+const END_OF_IMAGE = Buffer.of(0xff, 0xd9);
 /** First bytes of a picture, and the demuxer that reads one such file and opens no other. */
 const BEGINNINGS: readonly (readonly [begin: string, demuxer: string])[] = [
   ['\x89PNG', 'png_pipe'],
@@ -25,6 +27,21 @@ export function stillDemuxer(file: string): InputFormat | null {
   const [, still] = BEGINNINGS.find(([bytes]) => begin.startsWith(bytes)) ?? [];
   const name = isAnimatedPng(head) ? 'apng' : isAnimatedWebp(head) ? 'webp_anim' : still;
   return name === undefined ? null : InputFormat.findInputFormat(name);
+}
+
+/**
+ * Whether a JPEG ends within its picture, whose missing part a decoder fills with grey; of other pictures it says so itself. In the
+ * picture's data the end marker cannot occur (ITU-T T.81 section B.1.1.5), in front of it, in a preview, it does.
+ */
+export function isCutJpeg(file: string): boolean {
+  if (firstBytes(file, 3).toString('latin1') !== '\xff\xd8\xff') return false;
+  const data = readFileSync(file);
+  let at = 2;
+  for (; at + 4 <= data.length && data[at] === 0xff && data[at + 1] !== START_OF_SCAN;) {
+    // A fill byte in front of the marker, or a segment with its length.
+    at += data[at + 1] === 0xff ? 1 : 2 + data.readUInt16BE(at + 2);
+  }
+  return data.indexOf(END_OF_IMAGE, at) < 0;
 }
 
 /** The chunk acTL stands in front of the first IDAT; other chunks there are short, apart from a colour profile. */

@@ -23,7 +23,9 @@ import { FilePictures, type PictureItem, type PictureLook, type PictureOptions }
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
 import { inputLabel } from './standard-streams.ts';
+import { isCutJpeg } from './still-input.ts';
 import { movedChapters, readChapters, type Chapter } from './tracks/chapters.ts';
+import { protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
 
 export type { TimeBase, VideoInfo } from './file-input.ts';
@@ -124,6 +126,8 @@ export class VideoReader implements FilmSource {
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
     const reader = new VideoReader(file, await openFileInput(file, threads), options);
     if (!reader.isStill) reader.#chapters = await readChapters(reader.#format);
+    else if (protocolsFor(file)?.[0] === 'file' && isCutJpeg(file))
+      reader.notices.push(`${file} is cut off: the end of its picture is missing. What is there was upscaled.`);
     return reader;
   }
 
@@ -221,7 +225,7 @@ export class VideoReader implements FilmSource {
     let last: PictureItem | undefined;
     const onPictures = function* (pictures: readonly PictureItem[]): Generator<ReadItem, void, undefined> {
       for (const picture of pictures) {
-        if (last !== undefined) yield last;
+        if (last !== undefined) yield last.duration > 0n ? last : { ...last, duration: picture.pts - last.pts };
         last = picture;
       }
     };
@@ -243,7 +247,9 @@ export class VideoReader implements FilmSource {
     yield* onPictures(await this.#decode(null));
     if (last === undefined) return;
     const end = this.#repeatedUntil - last.pts;
-    yield end > last.duration ? { ...last, duration: end } : last;
+    // FLV, ASF and others do not say how long a picture lasts; without it an MP4 ends where its last picture begins, and loses it.
+    const duration = last.duration > 0n ? last.duration : this.#intervalTicks();
+    yield { ...last, duration: end > duration ? end : duration };
   }
 
   /** The next packet with its times on the one clock. */

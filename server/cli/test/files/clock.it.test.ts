@@ -113,3 +113,16 @@ it('a start within a group of pictures: what cannot be decoded in front is left 
   near(film.times[0] ?? 1, 0, 0.001);
   expect(film.times.length).toBeGreaterThan(30);
 });
+
+it.each([
+  ['last.flv', ['-c:v', 'flv']],
+  ['last.wmv', ['-c:v', 'wmv1']],
+])('%s does not say how long its pictures last: the last one stays, of all and of a part', async (name, codec) => {
+  await make(name, ...pictures(1), ...codec);
+  const whole = await bench.upscale(name);
+  expect(whole.film.times.length).toBe(25);
+  expect(whole.film.video.end).toBeCloseTo(1, 2);
+  const part = await bench.upscale(name, { trim: { startSeconds: 0.2, endSeconds: 0.6 } });
+  expect(part.film.times.length).toBe(10);
+  expect(part.film.video.end).toBeCloseTo(0.4, 2);
+});

@@ -272,3 +272,16 @@ it.each([
   const { film } = await bench.upscale('thin.png', { ending: '.png' });
   expect(nameAt(film, 0.5, 0.5)).toBe('red');
 });
+
+it('G a JPEG cut off within its picture: what is there, and a warning; a whole one has none', async () => {
+  await make('plain.jpg', '-f', 'lavfi', '-i', 'testsrc=size=320x240', '-frames:v', '1', '-q:v', '2');
+  // The preview of a camera has an end marker of its own.
+  const preview = Buffer.concat([exif(1, 'II'), readFileSync(at('plain.jpg'))]);
+  const whole = jpegWithExif(readFileSync(at('plain.jpg')), preview);
+  put('whole.jpg', whole);
+  put('cut.jpg', whole.subarray(0, Math.floor(0.7 * whole.length)));
+  expect((await bench.run('whole.jpg', { ending: '.png' })).result.notices).toEqual([]);
+  expect((await bench.run('cut.jpg', { ending: '.png' })).result.notices).toEqual([
+    `${at('cut.jpg')} is cut off: the end of its picture is missing. What is there was upscaled.`,
+  ]);
+});
