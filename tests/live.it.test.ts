@@ -17,10 +17,11 @@ const cleanup: (() => unknown)[] = [];
 
 beforeAll(async () => {
   const config = loadConfig({
-    // A lost packet has a second to come again: on a busy machine a retransmission takes longer than the default.
+    // A lost packet has a second to come again: on a busy machine a retransmission takes longer than the default. And the result
+    // never grows: two seconds of a larger source last longer than the three that it would take.
     argv: [
       ...['--port', '0', '--model', 'resize', '--log-level', 'silent'],
-      ...['--limits.maxBroadcasts', '3', '--media.jitterMs', '1000'],
+      ...['--limits.maxBroadcasts', '3', '--media.jitterMs', '1000', '--media.growAfterMs', '0'],
     ],
   });
   app = await startApp(config, createLog(config.log));
