@@ -74,6 +74,13 @@ function recorders({ debug, media }: Config, log: Log): (() => SessionRecorder) 
   return sessionRecorders(debug.recordFolder, header, { maxBytes: debug.recordMaxBytes, onStopped });
 }
 
+/** debug.traceFile: the steps of every frame into a file. */
+function traceFile({ debug }: Config, log: Log): TraceFile | undefined {
+  const file = debug.traceFile;
+  if (file === undefined) return undefined;
+  return new TraceFile(file, (reason) => log.warn({ file, reason }, 'trace.stopped'));
+}
+
 /** The first fatal error, for a listener that may come later than the error. */
 class FirstError {
   readonly #onFirst: () => void;
@@ -95,6 +102,39 @@ class FirstError {
     this.#listener = listener;
     if (this.#error !== undefined) listener(this.#error);
   }
+}
+
+interface RegistryParts {
+  readonly log: Log;
+  readonly spec: UpscalerSpec;
+  readonly pool: EnginePool;
+  readonly model: ModelSummary;
+  readonly metrics: Metrics;
+  readonly trace: TraceFile | undefined;
+  readonly fatal: FirstError;
+}
+
+/** The broadcasts; each one's pipeline is placed on an engine of the pool. */
+function createRegistry(config: Config, parts: RegistryParts): BroadcastRegistry {
+  const { media, limits } = config;
+  const { log, spec, pool, model, metrics, trace, fatal } = parts;
+  return new BroadcastRegistry({
+    settings: broadcastSettings(config),
+    limits,
+    log,
+    metrics,
+    model,
+    nowUs: monotonicUs,
+    capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
+    onEngineFailed: (error) => fatal.report(error),
+    onFrameSent: trace && ((name, frame, stamps) => trace.frame(name, frame, stamps)),
+    createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
+      const placement = pool.place();
+      const { spec: upscaler, slot: engineSlot } = placement;
+      const options = { name, upscaler, engineSlot, ...media, ...limits, keyframeIntervalSeconds, ladder };
+      return new Pipeline(options, placement.guard(listener), () => placement.release());
+    },
+  });
 }
 
 /** What cannot be closed is logged and does not keep the rest open. */
@@ -122,30 +162,9 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     log.warn({ code: error.code, reason: error.message }, 'rtc.error');
   });
 
-  const { media, limits, debug } = config;
-  const { traceFile } = debug;
-  const trace =
-    traceFile === undefined
-      ? undefined
-      : new TraceFile(traceFile, (reason) => log.warn({ file: traceFile, reason }, 'trace.stopped'));
+  const trace = traceFile(config, log);
   const fatal = new FirstError(() => registry.drain());
-  const registry = new BroadcastRegistry({
-    settings: broadcastSettings(config),
-    limits,
-    log,
-    metrics,
-    model,
-    nowUs: monotonicUs,
-    capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
-    onEngineFailed: (error) => fatal.report(error),
-    onFrameSent: trace && ((name, frame, stamps) => trace.frame(name, frame, stamps)),
-    createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
-      const placement = pool.place();
-      const { spec: upscaler, slot: engineSlot } = placement;
-      const options = { name, upscaler, engineSlot, ...media, ...limits, keyframeIntervalSeconds, ladder };
-      return new Pipeline(options, placement.guard(listener), () => placement.release());
-    },
-  });
+  const registry = createRegistry(config, { log, spec, pool, model, metrics, trace, fatal });
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
   const policy = new TargetPolicy(config.targets);
@@ -163,7 +182,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
   const sources = new SourceService({
     ...{ registry, log, metrics, nowUs: monotonicUs },
-    ...{ allow: config.targets.allow, maxPixels: limits.maxSourcePixels },
+    ...{ allow: config.targets.allow, maxPixels: config.limits.maxSourcePixels },
   });
 
   const http = await createHttpServer({
