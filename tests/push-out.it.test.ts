@@ -57,8 +57,12 @@ async function publish(name: string): Promise<NodePublisher> {
   return publisher;
 }
 
-/** An output of the broadcast of the same name. */
-function push(name: string, url: string, more: { bearer?: string; track?: 'result' | 'source' } = {}): void {
+/** An output of the broadcast of the same name, unless it says another. */
+function push(
+  name: string,
+  url: string,
+  more: { bearer?: string; track?: 'result' | 'source'; broadcast?: string } = {},
+): void {
   const output: OutputConfig = { name, broadcast: name, type: 'whip', track: 'result', enabled: true, url, ...more };
   near.app.outputs.start(output);
   cleanup.push(() => near.app.outputs.stop(name));
@@ -167,13 +171,13 @@ it('into a second server: a broadcast like any other there, and its name is free
   const far = await WhipServer.start();
   cleanup.push(() => far.close());
   await publish('home');
-  push('home', `${far.url}/whip/room/away`, { bearer: 'far-secret' });
-  const stats = () => far.stats('room/away');
+  push('home', `${far.url}/whip/away/{broadcast}`, { bearer: 'far-secret', broadcast: '*' });
+  const stats = () => far.stats('away/home');
   await until(() => stats()?.source.width === 640 && stats()?.audio.present === true, 'its pictures and its sound');
   expect(stats()).toMatchObject({ source: { height: 360, codec: 'H264' } });
-  expect(JSON.stringify([near.app.registry, near.app.outputs])).not.toMatch(/far-secret|room\/away/);
+  expect(JSON.stringify([near.app.registry, near.app.outputs])).not.toMatch(/far-secret|away\/home/);
   await near.app.outputs.stop('home');
-  expect(far.app.registry.get('room/away')).toBeUndefined();
+  expect(far.app.registry.get('away/home')).toBeUndefined();
   expect(near.app.registry.get('home')?.state).toBe('live');
 });
 

@@ -170,6 +170,7 @@ export class WhipRelay implements OutputRun {
     );
     this.#peer = peer;
     const offer = await peer.offer({ track, codecs });
+    if (this.#over) return;
     this.#session = await postOffer({ url, offer, bearer, policy, signal: this.#cancel.signal });
     // close() ends what was made meanwhile.
     if (this.#over) return;

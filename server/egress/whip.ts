@@ -1,6 +1,6 @@
 import type { TargetPolicy } from '../access/target-policy.ts';
 import type { Broadcast } from '../broadcast/broadcast.ts';
-import type { OutputOf } from '../config/config.ts';
+import { BROADCAST_PLACE, type OutputOf } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { TargetStack } from '../rtc/peers.ts';
@@ -29,7 +29,9 @@ export class WhipKind implements OutputKind<WhipConfig> {
   open({ id, output, broadcast: name, subscription, events }: RunRequest<WhipConfig>): OutputRun {
     const broadcast = this.#options.registry.get(name);
     if (broadcast === undefined) throw new AppError('broadcast.notLive', `"${name}" is not live.`);
-    const { url, bearer, track } = output;
+    const { bearer, track } = output;
+    // Names are letters, digits and -._ in one or two parts: nothing of them means anything in a URL but the slash.
+    const url = output.url.replaceAll(BROADCAST_PLACE, name);
     return new WhipRelay(
       { ...this.#options, id, name: output.name, url, bearer, track, broadcast },
       subscription,

@@ -78,12 +78,27 @@ const whip = z.strictObject({
   bearer: bearer.optional(),
 });
 
+/** Where an address has the broadcast's name. A publisher chooses that: it must not choose the host. */
+export const BROADCAST_PLACE = '{broadcast}';
+
+function placeProblem(url: string, broadcast: string): string | undefined {
+  const [, host = '', path = ''] = /^[a-z]+:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
+  if (host.includes(BROADCAST_PLACE)) return `may have ${BROADCAST_PLACE} behind its host alone`;
+  if (broadcast !== '*' || path.includes(BROADCAST_PLACE)) return undefined;
+  return `must have ${BROADCAST_PLACE} in its path when "broadcast" is "*": one address takes one broadcast`;
+}
+
 const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip]);
 
 export const outputsList = z
   .array(output)
   .default([])
   .superRefine((outputs, context) => {
+    outputs.forEach((each, index) => {
+      if (each.type !== 'whip') return;
+      const message = placeProblem(each.url, each.broadcast);
+      if (message !== undefined) context.addIssue({ code: 'custom', path: [index, 'url'], message });
+    });
     const names = outputs.map(({ name }) => name);
     names.forEach((name, index) => {
       if (names.indexOf(name) === index) return;

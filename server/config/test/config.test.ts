@@ -158,6 +158,7 @@ describe('outputs', () => {
   it('push to a WHIP endpoint with a bearer token, of which no log has anything', () => {
     const [whip] = outputs({ ...push, bearer: 'abc.def-7==' });
     expect(whip).toEqual({ ...push, bearer: 'abc.def-7==', track: 'result', enabled: true });
+    expect(outputs({ ...push, broadcast: '*', url: 'https://far.example/{broadcast}/whip' })).toHaveLength(1);
     const config = loadConfig({ argv: ['--outputs', JSON.stringify([{ ...push, bearer: 'abc.def-7==' }])] });
     const printed = JSON.stringify(printableConfig(config));
     expect(printed).toContain('https://far.example/***');
@@ -168,6 +169,8 @@ describe('outputs', () => {
     [{ ...push, url: 'far.example' }, /outputs\.0\.url: must be an address that begins with https/],
     [{ ...push, url: 'rtmp://far.example/x' }, /outputs\.0\.url: must be an address that begins with https/],
     [{ ...push, url: 'https://me:pass@far.example/' }, /outputs\.0\.url: must not have a user/],
+    [{ ...push, broadcast: '*' }, /outputs\.0\.url: must have \{broadcast\} in its path/],
+    [{ ...push, url: 'https://{broadcast}.example/' }, /outputs\.0\.url: /],
     [{ ...push, bearer: 'two words' }, /outputs\.0\.bearer: must be one token/],
     [{ ...push, bearer: 'a\r\nX-Evil: 1' }, /outputs\.0\.bearer: must be one token/],
     [{ ...push, folder: 'x' }, /outputs\.0: unknown key "folder"/],
