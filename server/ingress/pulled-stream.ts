@@ -147,7 +147,7 @@ class Forwarded {
   }
 }
 
-/** VP9 has no packetizer here: viewers get its result alone. */
+/** VP9 and AV1 have no packetizer here: viewers get their result alone. */
 function payloadsOf(codec: SourceCodec, data: Uint8Array): readonly Uint8Array[] {
   if (codec === 'H264') return packetizeH264(data, MAX_PAYLOAD_BYTES);
   return codec === 'VP8' ? packetizeVp8(data, undefined, MAX_PAYLOAD_BYTES) : [];

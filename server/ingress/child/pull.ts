@@ -35,7 +35,9 @@ export async function pull(
     const beganAt = timeline.endSeconds;
     if (pass > 0) timeline.join(startOf(input));
     try {
-      const options = { out, timeline, pacer: input.paced ? pacer : undefined, onPacket, failure: input.failure };
+      const { maxPixels } = job;
+      const { failure, paced } = input;
+      const options = { out, timeline, pacer: paced ? pacer : undefined, maxPixels, onPacket, failure };
       await play(
         input,
         options,

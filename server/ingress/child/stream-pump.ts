@@ -15,13 +15,16 @@ import { openAudioTrack, type AudioTrack, type OpusPacket } from './audio-track.
 import type { Pacer } from './pacer.ts';
 import type { RecordWriter } from './record-writer.ts';
 import type { Timeline } from './timeline.ts';
-import { openVideoTrack, type VideoTrack } from './video-track.ts';
+import type { VideoTrack } from './coded-picture.ts';
+import { openVideoTrack } from './video-track.ts';
 
 export interface PumpOptions {
   readonly out: Pick<RecordWriter, 'video' | 'audio'>;
   readonly timeline: Timeline;
   /** Absent: packets leave as they come. */
   readonly pacer: Pacer | undefined;
+  /** limits.maxSourcePixels */
+  readonly maxPixels: number;
   /** Something has come. */
   readonly onPacket: () => void;
   /** Why reading has failed, when the input knows more than libav. */
@@ -48,7 +51,7 @@ export class StreamPump {
     this.#name = name;
     this.#options = options;
     const video = wanted.video ? bestVideo(format) : undefined;
-    this.#video = video && { stream: video, track: openVideoTrack(video) };
+    this.#video = video && { stream: video, track: openVideoTrack(video, options.maxPixels) };
     const audio = wanted.audio ? bestAudio(format) : undefined;
     const track = audio && openAudioTrack(audio);
     if (typeof track === 'string') this.notices.push(track);
@@ -106,13 +109,14 @@ export class StreamPump {
     const duration = Math.min(1, (Number(packet.duration) * num) / den);
     const offset = timeline.place(`${this.#name}:${packet.streamIndex}`, seconds, duration);
     await this.#pace(pacer?.waitMs(seconds + offset, performance.now()) ?? 0);
+    const ticks = BigInt(Math.round((offset * den) / num));
+    packet.pts += ticks;
     if (known === this.#video) {
-      const timestamp = Math.round(((Number(packet.pts) * num) / den + offset) * VIDEO_CLOCK_HZ);
+      packet.dts = dts + ticks;
+      const timestamp = Math.round((Number(packet.pts) * num * VIDEO_CLOCK_HZ) / den);
       for (const picture of this.#video.track.convert(packet)) out.video({ kind: 'video', timestamp, ...picture });
       return;
     }
-    const ticks = BigInt(Math.round((offset * den) / num));
-    packet.pts += ticks;
     packet.dts = packet.pts;
     this.#sendAudio(this.#audio?.track.convert(packet) ?? []);
   }

@@ -27,7 +27,7 @@ export class Timeline {
   place(stream: string, seconds: number, durationSeconds: number): number {
     const expected = this.#expected.get(stream);
     const offset = this.#offsetFor(expected, seconds);
-    this.#expected.set(stream, Math.max(seconds + offset + durationSeconds, expected ?? 0));
+    this.#expected.set(stream, Math.max(seconds + offset + durationSeconds, expected ?? -Infinity));
     return offset;
   }
 

@@ -8,21 +8,12 @@ import {
 } from 'node-av/constants';
 import { BitStreamFilter, BitStreamFilterContext, Codec, Packet, type Stream } from 'node-av/lib';
 import { libavMessage } from '../../codec/native.ts';
+import { allowedDecoder } from '../../codec/untrusted.ts';
 import { AppError } from '../../errors.ts';
 import { splitAnnexB } from '../../media/h264.ts';
 import type { SourceCodec } from '../../media/types.ts';
-
-export interface CodedPicture {
-  readonly codec: SourceCodec;
-  readonly data: Buffer;
-  readonly keyframe: boolean;
-}
-
-/** A container's video packets as access units. */
-export interface VideoTrack {
-  convert(packet: Packet): CodedPicture[];
-  close(): void;
-}
+import type { CodedPicture, VideoTrack } from './coded-picture.ts';
+import { TranscodedTrack } from './transcoded-track.ts';
 
 const PASSED: ReadonlyMap<number, SourceCodec> = new Map<number, SourceCodec>([
   [AV_CODEC_ID_H264, 'H264'],
@@ -32,18 +23,17 @@ const PASSED: ReadonlyMap<number, SourceCodec> = new Map<number, SourceCodec>([
 ]);
 
 /** @throws AppError media.unsupported with the codec's name */
-export function openVideoTrack(stream: Stream): VideoTrack {
+export function openVideoTrack(stream: Stream, maxPixels: number): VideoTrack {
   const { codecId, extradata } = stream.codecpar;
   const codec = PASSED.get(codecId);
   if (codec === undefined) {
-    const name = Codec.findDecoder(codecId)?.name ?? `codec ${codecId}`;
-    throw new AppError(
-      'media.unsupported',
-      `The source's video is ${name}; sources are taken in H264, VP8, VP9 and AV1.`,
-      {
-        context: { codec: name },
-      },
-    );
+    const decoder = Codec.findDecoder(codecId);
+    const name = decoder?.name ?? `codec ${codecId}`;
+    if (decoder !== null && allowedDecoder(name)) return new TranscodedTrack(stream, decoder, maxPixels);
+    throw new AppError('media.unsupported', `The source's video, ${name}, is not one of the codecs that are taken.`, {
+      context: { codec: name },
+      remedy: 'See docs/pull-sources.md for the codecs.',
+    });
   }
   if (codec !== 'H264') return new PassedTrack(codec);
   // ISO 14496-15: configurationVersion is 1; Annex B begins with a start code.

@@ -72,7 +72,8 @@ describe('a file', () => {
     ['is not there', 'none.mp4', 'file.unreadable', 'cannot be read'],
     ['is no video', 'text.mp4', 'file.unreadable', 'cannot be read'],
     ['has no video', 'sound.wav', 'media.unsupported', 'no video'],
-    ['has a codec that is not taken', 'mpeg2.ts', 'media.unsupported', 'mpeg2video'],
+    ['has a codec that is not taken', 'snow.mkv', 'media.unsupported', 'snow'],
+    ['has pictures that are too large', 'mpeg2.ts', 'media.unsupported', '256x144'],
     ['is a playlist of other files', 'list.m3u8', 'file.unreadable', 'cannot be read'],
     ['is too short for a loop', 'short.mp4', 'file.unreadable', 'cannot be looped'],
   ])('that %s ends with a reason', async (_what, name, code, message) => {
@@ -81,8 +82,10 @@ describe('a file', () => {
     if (name === 'list.m3u8') await writeFile(file, `#EXTM3U\n#EXTINF:1,\nfile://${clip}\n`);
     if (name === 'sound.wav') await runFfmpeg('-f', 'lavfi', '-i', 'sine', '-t', '1', file);
     if (name === 'mpeg2.ts') await runFfmpeg('-i', clip, '-t', '1', '-c:v', 'mpeg2video', '-an', file);
+    if (name === 'snow.mkv')
+      await runFfmpeg('-i', clip, '-frames:v', '5', '-c:v', 'snow', '-strict', '-2', '-an', file);
     if (name === 'short.mp4') await runFfmpeg('-i', clip, '-frames:v', '2', '-c:v', 'libx264', '-an', file);
-    const error = await failure(pathToFileURL(file).href);
+    const error = await failure(pathToFileURL(file).href, name === 'mpeg2.ts' ? { maxPixels: 1000 } : {});
     expect(error).toMatchObject({ code });
     expect(error.message).toContain(message);
   });

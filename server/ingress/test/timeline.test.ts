@@ -17,6 +17,13 @@ describe('Timeline', () => {
     expect(run(timeline, 'video', 5001, 1)).toEqual([expect.closeTo(1)]);
   });
 
+  it('keeps a stream that begins before the first one of the source on the same clock', () => {
+    const timeline = new Timeline();
+    run(timeline, 'video', 1.4, 1);
+    const audio = run(timeline, 'audio', 0, 30);
+    for (const [index, seconds] of audio.entries()) expect(seconds).toBeCloseTo(index * 0.04 - 1.4);
+  });
+
   it.each([-4990, 4000])('a clock that jumps by %i s goes on, for the stream that jumps later too', (jump) => {
     const timeline = new Timeline();
     run(timeline, 'video', 5000, 25);
