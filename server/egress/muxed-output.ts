@@ -26,7 +26,7 @@ export interface MuxedOutputOptions {
 const QUEUE: EgressQueueLimits = { maxFrames: 440, maxBytes: 32 * 1024 * 1024 };
 
 /** What waits when the run ends is written within this time, or not at all. */
-const DRAIN_MS = 5_000;
+const DRAIN_MS = 1_000;
 
 /** A subscriber whose frames a muxer's process writes. Between the two stands a bounded queue, so that it never waits. */
 export class MuxedOutput implements OutputRun {
