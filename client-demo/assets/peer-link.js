@@ -94,13 +94,21 @@ export class PeerLink {
   }
 
   async #negotiate() {
-    const welcome = this.#signaling.state;
-    if (welcome.kind !== 'open') return;
-    this.#setState({ kind: 'negotiating' });
-    const pc = new RTCPeerConnection({
-      iceServers: welcome.welcome.iceServers.map((server) => ({ ...server })),
-      bundlePolicy: 'max-bundle',
-    });
+    if (this.#signaling.state.kind !== 'open') return;
+    /** @type {LinkState} */
+    const negotiating = { kind: 'negotiating' };
+    this.#setState(negotiating);
+    /** @type {RTCConfiguration} */
+    let configuration;
+    try {
+      configuration = await this.#configuration();
+    } catch (thrown) {
+      if (this.#state === negotiating) this.#retry(toLiveError(thrown));
+      return;
+    }
+    // Closed, offline or started again meanwhile.
+    if (this.#state !== negotiating) return;
+    const pc = new RTCPeerConnection(configuration);
     this.#pc = pc;
     /** Candidates found before the session has an id. @type {RTCIceCandidate[]} */
     const early = [];
@@ -140,6 +148,12 @@ export class PeerLink {
     }
   }
 
+  /** @returns {Promise<RTCConfiguration>} */
+  async #configuration() {
+    const iceServers = await this.#signaling.iceServers();
+    return { iceServers: iceServers.map((server) => ({ ...server })), bundlePolicy: 'max-bundle' };
+  }
+
   /** @param {RTCPeerConnection} pc @param {string} session */
   #onConnection(pc, session) {
     switch (pc.connectionState) {
@@ -170,6 +184,7 @@ export class PeerLink {
     this.#setState({ kind: 'interrupted', session });
     this.#deadline(pc, CONNECT_TIMEOUT_MS);
     try {
+      pc.setConfiguration(await this.#configuration());
       pc.restartIce();
       await pc.setLocalDescription();
       const sdp = pc.localDescription?.sdp ?? '';

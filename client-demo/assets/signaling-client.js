@@ -5,6 +5,8 @@ import { Listeners } from './listeners.js';
 
 const PROTOCOL_VERSION = 1;
 const REQUEST_TIMEOUT_MS = 15_000;
+/** TURN credentials end (`lifetimeSeconds`, an hour or a day in practice): older ones are not used for a new connection. */
+const FRESH_MS = 600_000;
 /** Browsers hide WebSocket ping frames from pages, so a dead line is noticed by asking. */
 const PING_EVERY_MS = 10_000;
 const PING_TIMEOUT_MS = 6_000;
@@ -27,6 +29,7 @@ export class SignalingClient {
   #state = { kind: 'idle' };
   /** @type {WebSocket | undefined} */
   #socket;
+  #welcomedMs = 0;
   #nextId = 1;
   #attempt = 0;
   /** @type {Map<number, {resolve: (message: ServerMessage) => void, reject: (error: LiveError) => void, timer: number}>} */
@@ -100,6 +103,23 @@ export class SignalingClient {
   }
 
   /**
+   * STUN and TURN servers for a connection that begins or looks for a new path now.
+   * @returns {Promise<Welcome['iceServers']>}
+   * @throws {LiveError}
+   */
+  async iceServers() {
+    const state = this.#state;
+    if (state.kind !== 'open') throw disconnected();
+    const { iceServers } = state.welcome;
+    const fresh = Date.now() - this.#welcomedMs < FRESH_MS;
+    if (fresh || iceServers.every(({ credential }) => credential === undefined)) return iceServers;
+    const welcome = await this.request({ type: 'hello', version: PROTOCOL_VERSION });
+    this.#welcomedMs = Date.now();
+    state.welcome = welcome;
+    return welcome.iceServers;
+  }
+
+  /**
    * Pushes of one session go to `handler`.
    * @param {string} session
    * @param {(push: SessionPush) => void} handler
@@ -131,6 +151,7 @@ export class SignalingClient {
       if (socket !== this.#socket) return;
       this.#attempt = 0;
       this.#lastError = undefined;
+      this.#welcomedMs = Date.now();
       this.#setState({ kind: 'open', welcome });
       this.onList.emit(await this.request({ type: 'list', subscribe: true }));
       this.#pingTimer = setInterval(() => void this.#ping(socket), PING_EVERY_MS);
