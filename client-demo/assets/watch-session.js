@@ -1,9 +1,10 @@
-/** @import {CompareView, Overlay} from './compare-view.js' */
+/** @import {Overlay} from './compare-view.js' */
 /** @import {LinkState} from './peer-link.js' */
 /** @import {SignalingClient} from './signaling-client.js' */
+/** @import {BroadcastStats, SessionState} from '../../server/signaling/protocol.ts' */
 /** @import {ServerStatus} from './server-status.js' */
 /** @import {StatsPanel} from './stats-panel.js' */
-/** @import {SessionState} from '../../server/signaling/protocol.ts' */
+/** @import {Tracks} from './viewer.js' */
 import { h } from './dom.js';
 import { Listeners } from './listeners.js';
 import { Viewer } from './viewer.js';
@@ -11,6 +12,20 @@ import { Viewer } from './viewer.js';
 /** On air already: what is missing is the way back to this page. */
 const LOADING = 'Loading what viewers see';
 const AUTOMATIC = 'No action needed; reconnecting automatically.';
+
+/**
+ * Where the picture is shown: the comparing player, or the bare one of an embedded page.
+ * @typedef {object} WatchView
+ * @property {{result: HTMLVideoElement}} videos
+ * @property {number | undefined} lagMs
+ * @property {boolean} showsSource
+ * @property {Listeners<boolean>} onShowsSource
+ * @property {(tracks: Tracks) => void} prepareTracks
+ * @property {() => void} startLive
+ * @property {(overlay: Overlay | undefined) => void} setOverlay
+ * @property {(source: BroadcastStats['source'], output: BroadcastStats['output'], model: BroadcastStats['model'], addedMs: number) => void} setFacts
+ * @property {(present: boolean) => void} setAudioPresent
+ */
 
 /** One watched broadcast on a page: brings a Viewer's news into the stage and the figures. */
 export class WatchSession {
@@ -25,6 +40,7 @@ export class WatchSession {
   #wasPlaying = false;
   #waitingSinceMs = Date.now();
   #own;
+  #alone;
   #detach;
   #timer;
 
@@ -32,18 +48,22 @@ export class WatchSession {
   onPlaying = new Listeners();
   /** @type {Listeners<SessionState>} */
   onBroadcast = new Listeners();
+  /** What the server adds to the way of a picture, ms, once a second while live. @type {Listeners<number>} */
+  onAddedMs = new Listeners();
 
   /**
    * @param {object} options
    * @param {SignalingClient} options.signaling
    * @param {string} options.name
-   * @param {CompareView} options.view
-   * @param {StatsPanel} options.stats
-   * @param {ServerStatus} options.status
+   * @param {WatchView} options.view
+   * @param {StatsPanel} [options.stats]
+   * @param {ServerStatus} [options.status]
    * @param {boolean} [options.own] the broadcast of this page
+   * @param {boolean} [options.alone] a page that leads nowhere else
    */
-  constructor({ signaling, name, view, stats, status, own = false }) {
+  constructor({ signaling, name, view, stats, status, own = false, alone = false }) {
     this.#own = own;
+    this.#alone = alone;
     this.#status = status;
     this.#name = name;
     this.#view = view;
@@ -68,15 +88,17 @@ export class WatchSession {
     });
     this.#viewer.onStats.add(({ broadcast, viewer }) => {
       if (this.#broadcast !== 'live') return;
-      stats.update({ broadcast, ...(viewer === undefined ? {} : { viewer }) });
+      stats?.update({ broadcast, ...(viewer === undefined ? {} : { viewer }) });
       view.setFacts(broadcast.source, broadcast.output, broadcast.model, broadcast.addedLatencyMs.p50);
       view.setAudioPresent(broadcast.audio.present);
-      if (broadcast.output.width > 0) status.showModel(broadcast.model);
+      if (broadcast.output.width === 0) return;
+      status?.showModel(broadcast.model);
+      this.onAddedMs.emit(broadcast.addedLatencyMs.p50);
     });
     this.#viewer.onDownlink.add((downlink) => {
       if (this.#broadcast !== 'live') return;
       const lagMs = view.lagMs;
-      stats.update({ downlink, ...(lagMs === undefined ? {} : { lagMs }) });
+      stats?.update({ downlink, ...(lagMs === undefined ? {} : { lagMs }) });
     });
     // "Trying again in 3 s" counts down.
     this.#timer = setInterval(() => {
@@ -99,8 +121,8 @@ export class WatchSession {
 
   /** Old figures would look like present ones. */
   #clearFigures() {
-    this.#stats.clear();
-    this.#status.showModel(undefined);
+    this.#stats?.clear();
+    this.#status?.showModel(undefined);
   }
 
   /** @param {MediaStream} stream the picture counts as playing once a frame of it was shown */
@@ -156,8 +178,9 @@ export class WatchSession {
     if (this.#broadcast === 'waiting' && !this.#own) {
       const title = this.#wasPlaying ? `“${this.#name}” has gone off air` : `“${this.#name}” is not live`;
       const since = new Date(this.#waitingSinceMs).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-      const extra = h('a', { class: 'link-button', href: '/' }, 'See what is live');
-      return { title, text: `Waiting since ${since}. The picture starts here by itself.`, extra };
+      const text = `Waiting since ${since}. The picture starts here by itself.`;
+      if (this.#alone) return { title, text };
+      return { title, text, extra: h('a', { class: 'link-button', href: '/' }, 'See what is live') };
     }
     return this.#playing ? undefined : { title: this.#own ? LOADING : 'Waiting for the first picture', busy: true };
   }

@@ -109,7 +109,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
 
   registerOperations(app, { readiness, metrics, mayRead: http.metrics, trustProxy: http.trustProxy });
   registerDebug(app, () => ({ connections, requests: turns, ...options.state?.() }));
-  registerPage(app, http.trustProxy);
+  registerPage(app, http);
 
   return {
     server: nodeServer,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { network, port } from './common.ts';
+import { port } from './common.ts';
+import { network } from './network.ts';
 
 /** An http(s) address without user, query and fragment, which ends in no slash. */
 const webUrl = z.string().superRefine((text, context) => {
@@ -8,6 +9,16 @@ const webUrl = z.string().superRefine((text, context) => {
   if (plain && ['http:', 'https:'].includes(url.protocol)) return;
   context.addIssue({ code: 'custom', message: 'must be an http or https address such as https://live.example.org' });
 });
+
+/** One http(s) origin as browsers write it, `https://example.org`: no path, no slash at the end, no default port. */
+const webOrigin = z.string().refine((text) => isWebOrigin(text), {
+  error: 'must be an origin such as https://example.org (scheme, host and port only), or *',
+});
+
+function isWebOrigin(text: string): boolean {
+  if (text === '*') return true;
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+}
 
 export const httpSection = z
   .strictObject({
@@ -23,6 +34,12 @@ export const httpSection = z
       .array(z.string())
       .default([])
       .describe('other origins that may open a WebSocket or use WHIP and WHEP (`https://example.org`), `*` for all'),
+    embedOrigins: z
+      .array(webOrigin)
+      .default([])
+      .describe(
+        'sites that may show `/watch/NAME?embed=1` in a frame, besides this server and `http.allowedOrigins` (`https://example.org`), `*` for all',
+      ),
     publicUrl: webUrl
       .optional()
       .describe(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { network } from './common.ts';
+import { network } from './network.ts';
 
 export const targetsSection = z
   .strictObject({

@@ -63,7 +63,7 @@ describe('the page', () => {
 
   it('loads nothing by an address that is not its own, and every file it names is there', async () => {
     const url = await start();
-    for (const path of ['/', '/watch/stage']) {
+    for (const path of ['/', '/watch/stage', '/watch/stage?embed=1']) {
       const html = await (await fetch(url + path)).text();
       const addresses = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? '');
       expect(addresses.length).toBeGreaterThan(2);
@@ -82,6 +82,39 @@ describe('the page', () => {
       expect([name, (await fetch(`${url}/watch/${name}`)).status]).toEqual([name, 404]);
     }
   });
+
+  it('lets other sites frame the embedded player alone, and those sites only that the settings name', async () => {
+    const site = 'https://site.example';
+    const listed = {
+      embedOrigins: [site],
+      allowedOrigins: ['http://app.example:8000', "x; script-src 'unsafe-inline'"],
+    };
+    const ancestors = async (url: string, path: string): Promise<string | undefined> => {
+      const policy = (await fetch(url + path)).headers.get('content-security-policy') ?? '';
+      expect(policy).not.toContain('unsafe');
+      return /frame-ancestors ([^;]+)/.exec(policy)?.[1];
+    };
+    const url = await start(listed);
+    expect(await ancestors(url, '/watch/stage?embed=1')).toBe(`'self' http://app.example:8000 ${site}`);
+    expect(await ancestors(url, '/watch/room/anna?embed=1&fit=pixel&sound=1')).toContain(site);
+    for (const path of ['/', '/watch/stage', '/watch/stage?embed=0']) {
+      expect([path, await ancestors(url, path)]).toEqual([path, "'self'"]);
+    }
+    await http.close(0);
+    expect(await ancestors(await start({ embedOrigins: ['*'] }), '/watch/stage?embed=1')).toBe('*');
+  });
+
+  it.each(['embed=2', 'embed=1&embed=0', 'embed=1&fit=cover', 'embed=1&sound=loud'])(
+    'refuses /watch/stage?%s with the values that there are',
+    async (query) => {
+      const response = await fetch(`${await start()}/watch/stage?${query}`);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({
+        code: 'request.malformed',
+        message: expect.stringMatching(/^(embed|fit|sound) is "/) as string,
+      });
+    },
+  );
 
   it('serves the sample clip in ranges, as players ask for it', async () => {
     const url = await start();
