@@ -7,7 +7,8 @@ import type { Intake } from './intake.ts';
 export interface Right {
   readonly token: string | undefined;
   /**
-   * `issued`: a free name gets a token of the server's. `own`: the publisher's own secret (WHIP's bearer token) is the name's;
+   * `issued`: a free name gets a token of the server's; one that the publisher has from an earlier time, or made in that form,
+   * stays its own, so that a program that was given it can go on using it. `own`: the publisher's own secret (WHIP's bearer token) is the name's;
    * without one nothing could prove that the same publisher comes back, so the name is not kept for it.
    */
   readonly kind: 'issued' | 'own';
@@ -29,6 +30,9 @@ type Owner =
     }
   /** The source is gone; the name and the pipeline are kept for its return. */
   | { readonly kind: 'reserved'; readonly token: string; readonly untilUs: MonotonicUs };
+
+/** 24 random bytes in base64url: the length keeps a page from choosing a token that can be guessed. */
+const ISSUED_FORM = /^[\w-]{32}$/;
 
 /** Who may bring frames under a broadcast's name, and for how long it is kept. */
 export class Ownership {
@@ -90,8 +94,8 @@ export class Ownership {
     readonly replaced: Intake | undefined;
   } {
     const before = this.#owner;
-    const own = right.kind === 'own' ? right.token : undefined;
-    const token = before.kind === 'free' ? (own ?? randomBytes(24).toString('base64url')) : before.token;
+    const brought = right.kind === 'own' || ISSUED_FORM.test(right.token ?? '') ? right.token : undefined;
+    const token = before.kind === 'free' ? (brought ?? randomBytes(24).toString('base64url')) : before.token;
     const proven = before.kind === 'reserved' || (before.kind === 'publishing' && before.proven);
     const returns = right.kind === 'issued' || right.token !== undefined;
     this.#owner = { kind: 'publishing', token, intake, proven, returns };

@@ -57,7 +57,7 @@ export const clientMessage = z.discriminatedUnion('type', [
   z
     .object({ type: z.literal('publish'), id, name: broadcastName, sdp, resumeToken: z.string().max(128).optional() })
     .describe(
-      'Offers video and at most one audio track. The resume token of an earlier `published` takes the name over.',
+      'Offers video and at most one audio track. The resume token of an earlier `published` takes the name over; for a free name it, or another token of 32 characters of base64url, is the name’s again.',
     ),
   // m-lines: rtc/peers.ts, ViewerPeer.accept.
   z

@@ -32,6 +32,17 @@ describe('a name', () => {
     await world.publish('a');
   });
 
+  it('has the token again that its publisher brings in the server’s own form, and never one that could be guessed', async () => {
+    const world = new World();
+    const { session, resumeToken } = await world.publish('a');
+    await world.sessions.leave(session, 'request');
+    const again = await world.publish('a', recordingSink(), resumeToken);
+    expect(again.resumeToken).toBe(resumeToken);
+    const weak = await world.publish('b', recordingSink(), 'secret');
+    expect(weak.resumeToken).toMatch(/^[\w-]{32}$/);
+    await expect(world.publish('b', recordingSink(), 'secret')).rejects.toMatchObject({ code: 'broadcast.nameTaken' });
+  });
+
   it('is free at once after the publisher left on purpose', async () => {
     const world = new World();
     const { session } = await world.publish('a');
