@@ -12,8 +12,8 @@ export class LibdatachannelPeer {
   received = 0;
   #sequence = 0;
 
-  constructor(direction: 'SendOnly' | 'RecvOnly') {
-    this.#peer = new PeerConnection('peer', { iceServers: [], bindAddress: '127.0.0.1' });
+  constructor(direction: 'SendOnly' | 'RecvOnly', address = '127.0.0.1') {
+    this.#peer = new PeerConnection('peer', { iceServers: [], bindAddress: address });
     const video = new Video('0', direction);
     video.addVP8Codec(PAYLOAD_TYPE);
     if (direction === 'SendOnly') video.addSSRC(SSRC, 'cname', 'stream', 'track');
