@@ -1,3 +1,4 @@
+/** @import {BroadcastSummary} from '../../server/signaling/protocol.ts' */
 /** @import {Notice} from './notice.js' */
 /** @import {PublishForm} from './publish-form.js' */
 /** @import {PageStore} from './settings.js' */
@@ -39,14 +40,23 @@ export class ChannelName {
     this.#store.save(settings, { keepName: settings.name !== this.#substitute });
   }
 
-  /** Once: the server holds this browser's name for its return. @param {readonly string[]} names in the server's list */
-  greet(names) {
+  /**
+   * Once: the server holds this browser's name for its return, or a program publishes under it.
+   * @param {readonly BroadcastSummary[]} broadcasts the server's list
+   */
+  greet(broadcasts) {
     const { name } = this.#form.settings;
     if (this.#greeted) return;
     this.#greeted = true;
-    if (!names.includes(name) || this.#store.resumeToken(name) === undefined) return;
-    const text = 'Go live again and your viewers carry on under the same link.';
-    this.#notice.show({ tone: 'info', title: `You were live as “${name}”.`, text });
+    const own = broadcasts.find((each) => each.name === name);
+    if (own === undefined) return;
+    if (this.#store.resumeToken(name) !== undefined) {
+      const text = 'Go live again and your viewers carry on under the same link.';
+      this.#notice.show({ tone: 'info', title: `You were live as “${name}”.`, text });
+    } else if (this.#store.streamKey(name) !== undefined && own.state === 'live') {
+      const text = 'If your own program publishes it, “Go live” takes over from there and your viewers carry on.';
+      this.#notice.show({ tone: 'info', title: `“${name}” is live.`, text });
+    }
   }
 }
 

@@ -68,6 +68,18 @@ export function copyOnClick(button, text) {
   });
 }
 
+/** What lies over the page goes by Escape or a click beside it. @param {HTMLDetailsElement} details */
+export function closeFromOutside(details) {
+  details.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !details.open) return;
+    details.open = false;
+    details.querySelector('summary')?.focus();
+  });
+  document.addEventListener('pointerdown', (event) => {
+    if (event.target instanceof Node && !details.contains(event.target)) details.open = false;
+  });
+}
+
 /** The clipboard API exists in secure pages only; the old way works everywhere. @param {string} text */
 async function writeClipboard(text) {
   try {

@@ -7,6 +7,12 @@ export function formatBitrate(bps) {
   return `${(bps / 1_000_000).toFixed(bps < 10_000_000 ? 2 : 1)} Mbit/s`;
 }
 
+/** @param {number} bytes */
+export function formatBytes(bytes) {
+  if (bytes < 1_000_000) return `${Math.ceil(bytes / 1000)} kB`;
+  return bytes < 1_000_000_000 ? `${(bytes / 1_000_000).toFixed(1)} MB` : `${(bytes / 1_000_000_000).toFixed(2)} GB`;
+}
+
 /** @param {number} width @param {number} height */
 export function formatSize(width, height) {
   return width > 0 && height > 0 ? `${width}×${height}` : '–';

@@ -1,13 +1,8 @@
 import { watchUrl } from './broadcast-list.js';
 import { byId, copyOnClick, setText } from './dom.js';
 import { formatDuration } from './format.js';
-
-const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
-
-/** Whether only this computer can open the page's address. @param {string} [hostname] */
-export function isLocalAddress(hostname = location.hostname) {
-  return LOCAL.test(hostname) || hostname.endsWith('.localhost');
-}
+import { isLocalAddress } from './local-address.js';
+import { SharePanel } from './share-panel.js';
 
 /** "On air": since when, under which link, and who can open it. */
 export class LiveCard {
@@ -16,6 +11,7 @@ export class LiveCard {
   #text = byId('live-text', HTMLElement);
   #link = byId('live-link', HTMLInputElement);
   #clock = byId('live-clock', HTMLElement);
+  #share = new SharePanel(byId('live-share', HTMLElement));
   #sinceMs = 0;
   #onAir = false;
 
@@ -32,6 +28,7 @@ export class LiveCard {
     this.#card.hidden = false;
     this.#link.value = watchUrl(name);
     byId('live-open', HTMLAnchorElement).href = watchUrl(name);
+    this.#share.show(name);
     this.#set(true, 'On air');
     document.title = `Live: ${name} · FlashVSR Live`;
   }
@@ -40,6 +37,11 @@ export class LiveCard {
   interrupt() {
     this.#set(false, 'Off air, reconnecting');
     document.title = 'FlashVSR Live';
+  }
+
+  /** @param {number} ms what the server adds */
+  showDelay(ms) {
+    this.#share.showDelay(ms);
   }
 
   hide() {

@@ -16,6 +16,7 @@ const MODES = [
 
 /** The controls below the picture, and over it in full screen: the same elements, so that focus stays where it is. */
 export class PlayerBar {
+  #player;
   #videos;
   #mode;
   #fullScreen;
@@ -28,6 +29,7 @@ export class PlayerBar {
   #actual;
   #snapshot;
   #picture;
+  #soundPresent = false;
   #live = false;
   #covered = false;
   #hasSource = false;
@@ -48,6 +50,7 @@ export class PlayerBar {
    * @param {{captions: () => [string, string]}} options
    */
   constructor(player, videos, mode, { captions }) {
+    this.#player = player;
     this.#videos = videos;
     this.#mode = mode;
     const modes = this.#modeControl();
@@ -104,8 +107,28 @@ export class PlayerBar {
     for (const [each, input] of this.#modeInputs) input.checked = each === mode;
   }
 
+  get videos() {
+    return this.#videos;
+  }
+
+  /** The broadcast has sound. */
+  get soundPresent() {
+    return this.#soundPresent;
+  }
+
+  /** A further control, before those of the window. @param {HTMLButtonElement} control */
+  add(control) {
+    this.#picture.before(control);
+  }
+
+  /** A line under the picture. @param {HTMLElement} note */
+  addNote(note) {
+    this.#player.querySelector('.stage-bar')?.before(note);
+  }
+
   /** @param {boolean} present */
   setSoundPresent(present) {
+    this.#soundPresent = present;
     this.#sound.hidden = !present;
     this.#volume.hidden = !present || this.#videos.result.muted;
   }

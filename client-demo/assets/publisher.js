@@ -47,7 +47,7 @@ export class Publisher {
       failFast: true,
       setup: (pc) => this.#addTracks(pc),
       request: async (sdp) => {
-        const resumeToken = store.resumeToken(name);
+        const resumeToken = store.resumeToken(name) ?? store.streamKey(name);
         const reply = await signaling.request({ type: 'publish', name, sdp, resumeToken });
         store.keepResumeToken(name, reply.resumeToken);
         return reply;

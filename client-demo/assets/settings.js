@@ -13,6 +13,7 @@ export const BITRATE_CAPS_BPS = [150_000, 300_000, 500_000, 800_000, 1_200_000, 
 
 const KEY = 'flashvsr-live.publish';
 const TOKEN_KEY = 'flashvsr-live.token.';
+const STREAM_KEY = 'flashvsr-live.key.';
 
 const FIRST = [
   'amber',
@@ -113,6 +114,31 @@ export class PageStore {
   forgetResumeToken(name) {
     this.#tokens?.removeItem(TOKEN_KEY + name);
   }
+
+  /**
+   * The token that programs of this person publish with under the name. It stays when a broadcast ends: it is written into their
+   * settings.
+   * @param {string} name
+   * @returns {string | undefined}
+   */
+  streamKey(name) {
+    return this.#browser?.getItem(STREAM_KEY + name) ?? undefined;
+  }
+
+  /** @param {string} name @returns {string} the one that there is, or a new one */
+  makeStreamKey(name) {
+    const key = this.streamKey(name) ?? this.resumeToken(name) ?? randomToken();
+    write(this.#browser, STREAM_KEY + name, key);
+    return key;
+  }
+}
+
+/** 32 characters of base64url, the form of the server's own tokens. */
+function randomToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_');
 }
 
 /** @param {Storage | undefined} from @returns {Partial<PublishSettings>} */

@@ -13,8 +13,10 @@ import { LiveCard } from './live-card.js';
 import { LiveControls } from './live-controls.js';
 import { LiveLock, locksWork } from './live-lock.js';
 import { Notice } from './notice.js';
+import { ProgramPanel } from './program-panel.js';
 import { PublishForm } from './publish-form.js';
 import { Publisher } from './publisher.js';
+import { RecordingsList } from './recordings-list.js';
 import { ScaledPreview } from './scaled-preview.js';
 import { ServerStatus } from './server-status.js';
 import { PageStore } from './settings.js';
@@ -49,6 +51,8 @@ class Studio {
   #channel = new ChannelName(this.#store, this.#form, this.#notice);
   #list = new BroadcastListView(byId('broadcasts', HTMLElement), byId('capacity', HTMLElement));
   #card = new LiveCard();
+  #programs = new ProgramPanel(byId('program', HTMLDetailsElement), this.#store);
+  #recordings = new RecordingsList(byId('recordings', HTMLDetailsElement));
   #controls = new LiveControls(byId('live-controls', HTMLElement));
   #status = new ServerStatus(byId('status', HTMLElement), this.#signaling);
   #lock = new LiveLock();
@@ -67,6 +71,7 @@ class Studio {
     this.#form.onSource.add(() => void this.#changeSource());
     this.#form.onChange.add((settings) => {
       this.#channel.save();
+      this.#programs.show(settings);
       this.#preview?.setHeight(settings.height);
       if (this.#state.kind === 'publishing') void this.#state.publisher.setQuality(settings);
       else if (this.#state.kind === 'preview') void this.#state.capture.setHeight(settings.height);
@@ -76,7 +81,8 @@ class Studio {
     this.#view.bar.onSound.add((on) => this.#warnOfFeedback(on));
     this.#signaling.onList.add((list) => {
       this.#list.show(list);
-      if (this.#state.kind === 'idle') this.#channel.greet(list.broadcasts.map(({ name }) => name));
+      void this.#recordings.refresh();
+      if (this.#state.kind === 'idle') this.#channel.greet(list.broadcasts);
     });
     this.#signaling.onState.add((state) => this.#onSignaling(state));
     this.#signaling.onDraining.add(() => this.#notice.show(drainNotice()));
@@ -87,7 +93,10 @@ class Studio {
     });
     if (!isSecureContext && this.#form.settings.kind !== 'file') this.#form.choose('sample');
     this.#showFirstScreen();
-    void this.#channel.claim().then(() => this.#signaling.connect());
+    void this.#channel.claim().then(() => {
+      this.#programs.show(this.#form.settings);
+      this.#signaling.connect();
+    });
   }
 
   async #goLive() {
@@ -301,6 +310,7 @@ class Studio {
     });
     state.watch = watch;
     watch.onPlaying.add((playing) => playing && this.#endPreview());
+    watch.onAddedMs.add((ms) => this.#card.showDelay(ms));
     watch.onBroadcast.add((broadcast) => {
       if (broadcast === 'live') this.#card.show(name);
     });
@@ -338,7 +348,8 @@ class Studio {
     this.#stop();
     if (keep !== undefined && token !== undefined && !taken) this.#store.keepResumeToken(keep, token);
     if (taken && wasLive) {
-      this.#notice.show({ tone: 'info', title: 'This broadcast moved to another tab.', text: 'It is live there.' });
+      const title = 'This broadcast moved to another tab or program.';
+      this.#notice.show({ tone: 'info', title, text: 'It is live there.' });
     } else if (taken) this.#form.setNameError('This name is in use. Choose another name.');
     else this.#notice.show({ tone: 'error', title: error.message, text: error.remedy });
   }

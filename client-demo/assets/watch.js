@@ -1,21 +1,29 @@
 import { watchUrl } from './broadcast-list.js';
 import { nameOfPath } from './broadcast-name.js';
 import { CompareView } from './compare-view.js';
-import { byId, copyButton } from './dom.js';
+import { byId, closeFromOutside, copyButton } from './dom.js';
 import { drainNotice } from './errors.js';
+import { drawIcons } from './icons.js';
 import { Notice } from './notice.js';
+import { RecordButton } from './record-button.js';
 import { ServerStatus } from './server-status.js';
+import { SharePanel } from './share-panel.js';
 import { SignalingClient } from './signaling-client.js';
 import { StatsPanel } from './stats-panel.js';
 import { WakeLock } from './wake-lock.js';
 import { WatchSession } from './watch-session.js';
+
+drawIcons();
 
 /** The watch-only page: /watch/<name>. The server serves it under possible names only. */
 const name = nameOfPath(location.pathname);
 const title = `${name} · FlashVSR Live`;
 document.title = title;
 byId('title', HTMLElement).textContent = name;
-byId('actions', HTMLElement).append(copyButton(() => watchUrl(name), 'Copy the link to this page'));
+byId('actions', HTMLElement).prepend(copyButton(() => watchUrl(name), 'Copy the link to this page'));
+const share = new SharePanel(byId('share', HTMLElement));
+share.show(name);
+closeFromOutside(byId('share-fold', HTMLDetailsElement));
 
 const signaling = new SignalingClient();
 const notice = new Notice(byId('notice', HTMLElement));
@@ -25,11 +33,14 @@ const status = new ServerStatus(byId('status', HTMLElement), signaling);
 const stats = new StatsPanel(byId('stats', HTMLElement), 'viewer');
 const session = new WatchSession({ signaling, name, view, stats, status });
 const wakeLock = new WakeLock();
+const record = new RecordButton(view.bar, name);
 
 session.onPlaying.add((playing) => {
   wakeLock.set(playing);
+  record.setPlaying(playing);
   document.title = playing ? `Live: ${title}` : title;
 });
+session.onAddedMs.add((ms) => share.showDelay(ms));
 signaling.onDraining.add(() => notice.show(drainNotice()));
 signaling.onState.add((state) => {
   // That the connection is lost stands over the picture already.

@@ -13,7 +13,7 @@ import {
   rungNote,
 } from '../assets/format.js';
 import { loudness } from '../assets/level-meter.js';
-import { isLocalAddress } from '../assets/live-card.js';
+import { isLocalAddress } from '../assets/local-address.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { PageStore, scaleDownFactor, suggestName } from '../assets/settings.js';
 import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offset.js';
