@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { packetizeAv1, splitObus } from '../../../testing/av1-packets.ts';
 import { makeAv1Stream } from '../../../testing/av1-stream.ts';
+import { FrameAssembler } from '../assembler.ts';
 import { Av1Depacketizer, parseAv1Payload } from '../av1.ts';
 import { OBU, leb128, parseSequenceHeader, readLeb128 } from '../av1-obu.ts';
 import { startsPicture } from '../picture-start.ts';
@@ -159,6 +160,54 @@ describe('a real stream of SVT-AV1', () => {
       spatialLayers: false,
     });
     expect(parseSequenceHeader(payload.subarray(0, 4))).toBeUndefined();
+  });
+});
+
+describe('loss', () => {
+  /** A keyframe every three units; the packets named, by unit and place, are lost on the way. */
+  function receive(lost: readonly (readonly [number, number])[]) {
+    const units: number[] = [];
+    const drops: string[] = [];
+    let needed = 0;
+    const assembler = new FrameAssembler({
+      onAccessUnit: ({ mediaTime }) => units.push(mediaTime),
+      onDrop: (reason) => drops.push(reason),
+      onKeyframeNeeded: () => (needed += 1),
+    });
+    let lostBefore = 0;
+    for (let unitNumber = 0; unitNumber < 7; unitNumber += 1) {
+      const data = unitNumber % 3 === 0 ? unit(SEQUENCE, key(200)) : unit(inter(200));
+      const payloads = packetizeAv1(data, { maxBytes: 100 });
+      payloads.forEach((payload, at) => {
+        if (lost.some(([lostUnit, packet]) => lostUnit === unitNumber && packet === at)) {
+          lostBefore += 1;
+          return;
+        }
+        const packet = { payload, timestamp: unitNumber, marker: at === payloads.length - 1 };
+        assembler.add({ packet, codec: 'AV1', mediaTime: unitNumber, receivedAtUs: 0, lostBefore }, 0);
+        lostBefore = 0;
+      });
+    }
+    return { units, drops, needed };
+  }
+
+  it('of a packet of an inter frame: everything waits for the next keyframe, which is asked for', () => {
+    expect(receive([])).toEqual({ units: [0, 1, 2, 3, 4, 5, 6], drops: [], needed: 0 });
+    const { units, drops, needed } = receive([[1, 1]]);
+    expect([units, drops]).toEqual([
+      [0, 3, 4, 5, 6],
+      ['incomplete', 'awaiting-keyframe'],
+    ]);
+    expect(needed).toBeGreaterThan(0);
+  });
+
+  it('of the first packet of a keyframe: its tail is no picture', () => {
+    expect(receive([[3, 0]]).units).toEqual([0, 1, 2, 6]);
+  });
+
+  it('of a whole frame: the packet behind it begins a picture, of which only a keyframe is taken', () => {
+    const whole = Array.from({ length: 40 }, (_, packet) => [2, packet] as const);
+    expect(receive(whole).units).toEqual([0, 1, 3, 4, 5, 6]);
   });
 });
 
