@@ -45,9 +45,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function publish(name: string): Promise<Page> {
+async function publish(name: string, query = ''): Promise<Page> {
   const page = await context.newPage();
-  await page.goto(app.url);
+  await page.goto(`${app.url}/${query}`);
   await page.getByRole('radio', { name: 'Camera', exact: true }).check({ force: true });
   await page.getByLabel('Channel name').fill(name);
   await page.getByRole('button', { name: 'Go live' }).click();
@@ -74,6 +74,19 @@ function psnr(a: Uint8Array, b: Uint8Array, width: number, height: number): numb
   return 10 * Math.log10((255 * 255 * (width * height - from)) / sum);
 }
 
+/** PSNR of five pictures on the watcher's screen against the camera's frames of their numbers, resized. */
+async function compareWithCamera(watcher: Page): Promise<number[]> {
+  const ratios: number[] = [];
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    const { number, width, height, luma } = await grabLuma(watcher, RESULT);
+    const frame = video.frames[number];
+    if (frame === undefined) continue;
+    ratios.push(psnr(luma, resizeLuma(frame.subarray(0, 320 * 180), 320, 180, width, height), width, height));
+    await watcher.waitForTimeout(200);
+  }
+  return ratios;
+}
+
 it('brings the camera’s own frames to a watcher: four times as large, in order, with the right content', async () => {
   const studio = await publish('numbers');
   const watcher = await watch('numbers');
@@ -97,20 +110,29 @@ it('brings the camera’s own frames to a watcher: four times as large, in order
   expect(latency.length).toBeGreaterThan(0.7 * seen.length);
 
   // Content: what is on the watcher's screen against the camera's frame of that number, resized.
-  const ratios: number[] = [];
-  for (let attempt = 0; attempt < 5; attempt += 1) {
-    const { number, width, height, luma } = await grabLuma(watcher, RESULT);
-    const frame = video.frames[number];
-    if (frame === undefined) continue;
-    ratios.push(psnr(luma, resizeLuma(frame.subarray(0, 320 * 180), 320, 180, width, height), width, height));
-    await watcher.waitForTimeout(200);
-  }
+  const ratios = await compareWithCamera(watcher);
   console.log(`PSNR against the resized camera frame: ${ratios.map((ratio) => ratio.toFixed(1)).join(', ')} dB`);
   expect(ratios.length).toBeGreaterThan(2);
   expect(Math.min(...ratios)).toBeGreaterThan(25);
 
   await watcher.screenshot({ path: 'test-output/live-watch.png' });
   await studio.screenshot({ path: 'test-output/live-studio.png' });
+  await watcher.close();
+  await studio.close();
+});
+
+it('brings the camera’s own frames in AV1, where the page is asked for it', async () => {
+  const studio = await publish('av1', '?codec=AV1');
+  const watcher = await watch('av1');
+  const numbers = (await framesOf(watcher, 100)).slice(40).map(({ number }) => number);
+  expect(app.registry.get('av1')?.sourceCodec).toBe('AV1');
+  const readable = numbers.filter((number) => number >= 0);
+  expect(readable.length).toBeGreaterThan(0.9 * numbers.length);
+  const backwards = readable.filter((number, index) => index > 0 && number < (readable[index - 1] ?? 0));
+  expect(backwards.length, 'the camera file starts over').toBeLessThanOrEqual(1);
+  const ratios = await compareWithCamera(watcher);
+  expect(ratios.length).toBeGreaterThan(2);
+  expect(Math.min(...ratios)).toBeGreaterThan(25);
   await watcher.close();
   await studio.close();
 });

@@ -22,6 +22,7 @@ export class Publisher {
   #videoSender;
   /** @type {RTCRtpSender | undefined} */
   #audioSender;
+  #codec;
   #videoPaused = false;
   #detach = () => {};
   #rates = new RtpRates();
@@ -38,8 +39,10 @@ export class Publisher {
    * @param {Capture} options.capture
    * @param {string} options.name
    * @param {Quality} options.quality
+   * @param {string} [options.codec] to send if this browser encodes it, such as AV1; the browser's own choice otherwise
    */
-  constructor({ signaling, store, capture, name, quality }) {
+  constructor({ signaling, store, capture, name, quality, codec }) {
+    this.#codec = codec;
     this.#capture = capture;
     this.#name = name;
     this.#quality = quality;
@@ -147,11 +150,13 @@ export class Publisher {
     this.#appliedFactor = this.#factor();
     const encoding = { maxBitrate: this.#quality.maxBitrateBps, scaleResolutionDownBy: this.#appliedFactor };
     const paused = this.#videoPaused || videoTrack === undefined;
-    this.#videoSender = pc.addTransceiver(paused ? 'video' : videoTrack, {
+    const video = pc.addTransceiver(paused ? 'video' : videoTrack, {
       direction: 'sendonly',
       streams: [stream],
       sendEncodings: [encoding],
-    }).sender;
+    });
+    this.#videoSender = video.sender;
+    if (this.#codec !== undefined) preferCodec(video, this.#codec);
     this.#audioSender = pc.addTransceiver(audioTrack ?? 'audio', { direction: 'sendonly', streams: [stream] }).sender;
   }
 
@@ -185,4 +190,13 @@ export class Publisher {
     const report = await pc.getStats();
     this.onUplink.emit(this.#rates.uplink(report.values()));
   }
+}
+
+/** The server takes a browser's first codec. @param {RTCRtpTransceiver} transceiver @param {string} name as in its MIME type */
+function preferCodec(transceiver, name) {
+  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+  const mimeType = `video/${name}`.toLowerCase();
+  const first = codecs.filter((codec) => codec.mimeType.toLowerCase() === mimeType);
+  if (first.length === 0 || transceiver.setCodecPreferences === undefined) return;
+  transceiver.setCodecPreferences([...first, ...codecs.filter((codec) => !first.includes(codec))]);
 }

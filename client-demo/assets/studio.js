@@ -183,12 +183,14 @@ class Studio {
   #publish(capture) {
     const settings = this.#form.settings;
     const { name } = settings;
+    const codec = new URLSearchParams(location.search).get('codec');
     const publisher = new Publisher({
       signaling: this.#signaling,
       store: this.#store,
       capture,
       name,
       quality: settings,
+      ...(codec !== null && { codec }),
     });
     const fromPreview = this.#preview !== undefined;
     this.#state = { kind: 'publishing', publisher, capture, watch: undefined };
