@@ -59,8 +59,9 @@ export class PullProcess {
 
   #watch(): Promise<void> {
     const records = new RecordReader();
-    // Absent when the process could not be started.
-    const pipe = this.#child.stdio[3] as Readable | undefined;
+    // Node leaves `stdio` away when no file descriptor was left for the process; 'error' follows, which must be heard.
+    const { stdio } = this.#child as { readonly stdio?: ChildProcess['stdio'] };
+    const pipe = stdio?.[3] as Readable | undefined;
     pipe?.on('error', () => undefined);
     pipe?.on('data', (chunk: Buffer) => {
       if (this.#outcome !== undefined || this.#closed) return;
