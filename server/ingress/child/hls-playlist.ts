@@ -152,11 +152,11 @@ function byteRange(text: string, before: ByteRange | undefined): ByteRange {
   return { from, length: Math.max(1, whole(length)) };
 }
 
-/** Attribute lists of section 4.2. */
+/** Attribute lists of section 4.2. A name is tried from its first character alone: a long run of them costs its length, not its square. */
 function attributes(line: string): ReadonlyMap<string, string> {
   const list = line.slice(line.indexOf(':') + 1);
   return new Map(
-    [...list.matchAll(/([A-Z0-9-]+)=("[^"]*"|[^",]*)/g)].map(([, name = '', value = '']) => [
+    [...list.matchAll(/(?<![A-Z0-9-])([A-Z0-9-]+)=("[^"]*"|[^",]*)/g)].map(([, name = '', value = '']) => [
       name,
       value.replace(/^"|"$/g, ''),
     ]),

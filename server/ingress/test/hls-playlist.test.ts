@@ -55,6 +55,12 @@ describe('a media playlist', () => {
     expect(() => parsePlaylist(text, BASE)).toThrow("The target's answer");
   });
 
+  // With the square of its length this line would take a minute.
+  it('with a long line that names no attribute is read', () => {
+    const text = `#EXTM3U\n#EXT-X-KEY:${'A'.repeat(2 ** 18)}\n#EXTINF:1,\na.ts`;
+    expect(() => parsePlaylist(text, BASE)).toThrow('no method');
+  });
+
   it('with encryption that is not read says which', () => {
     const text = '#EXTM3U\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://a",KEYFORMAT="com.apple"\n#EXTINF:1,\na.ts';
     expect(() => parsePlaylist(text, BASE)).toThrow('SAMPLE-AES');
