@@ -34,9 +34,10 @@ export function registerRecordings(app: FastifyInstance, recordings: RecordingFi
     refuseOthers(request);
     return reply.header('Cache-Control', 'no-store').send({ recordings: await recordings.list() });
   });
-  app.get<{ Params: { file: string } }>('/recordings/:file', async (request, reply) => {
+  // The longest name (room, participant and output) is longer than a `:file` may be (maxParamLength); one with a slash is none.
+  app.get<{ Params: { '*': string } }>('/recordings/*', async (request, reply) => {
     refuseOthers(request);
-    const { file } = request.params;
+    const { '*': file } = request.params;
     const path = await recordings.find(file);
     if (path === undefined) throw new AppError('request.notFound', `There is no recording ${file.slice(0, 200)}.`);
     const type = file.endsWith('.webm') ? TYPES.webm : TYPES.mp4;
