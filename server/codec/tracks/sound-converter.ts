@@ -27,7 +27,7 @@ const PCM_FRAME_SAMPLES = 1024;
 /** A step of the sound's clock beyond this is silence to be filled; below, the jitter of a container's clock. */
 const GAP_SECONDS = 0.08;
 /** More than this is no gap of a recording but another clock. */
-const LONGEST_SILENCE_SECONDS = 60;
+export const LONGEST_SILENCE_SECONDS = 60;
 
 /** What the sound becomes. */
 export type SoundTarget = 'aac' | 'libopus' | 'flac' | 'pcm_s16le' | 'pcm_s24le';

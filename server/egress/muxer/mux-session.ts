@@ -1,5 +1,8 @@
+import { monotonicUs } from '../../media/clock.ts';
 import { opusSamples } from '../../media/opus.ts';
-import { VIDEO_CLOCK_HZ, type MediaTime } from '../../media/types.ts';
+import { TokenBucket } from '../../media/token-bucket.ts';
+import { VIDEO_CLOCK_HZ, type MediaTime, type MonotonicUs } from '../../media/types.ts';
+import { LONGEST_SILENCE_SECONDS } from '../../codec/tracks/sound-converter.ts';
 import type { ContainerWriter } from './container-writer.ts';
 import type { AudioItem, MediaItem, VideoItem } from './messages.ts';
 import { AudioTimes, VideoTimes } from './track-times.ts';
@@ -34,6 +37,18 @@ const CHECK_EVERY = VIDEO_CLOCK_HZ;
 const ASK_EVERY = VIDEO_CLOCK_HZ;
 /** Newest packets of sound, which may be ahead of the pictures: a container begins with those of its first picture. */
 const MAX_SOUND = 200;
+/**
+ * Pictures that wait for sound: four seconds of 120 frames/s. A publisher whose clock hardly advances would otherwise fill the memory.
+ */
+const MAX_PICTURES = 480;
+/**
+ * Seconds of sound. The publisher's clock says how much silence a packet has in front of it; this process works for other broadcasts,
+ * too. A step that is surely longer than the longest silence is not filled (sound-converter.ts) and costs the packet alone.
+ */
+const SOUND_BUDGET = { burst: 120, perSecond: 2 };
+const UNFILLED_SECONDS = LONGEST_SILENCE_SECONDS + 1;
+/** RFC 6716 section 3.2.5 */
+const LONGEST_PACKET_SECONDS = 0.12;
 
 interface Open {
   readonly writer: ContainerWriter;
@@ -59,10 +74,13 @@ export class MuxSession {
   #checkedAt: MediaTime = -Infinity;
   #askedAt: MediaTime = -Infinity;
   #keyframeAt: MediaTime = -Infinity;
+  readonly #soundBudget = new TokenBucket(SOUND_BUDGET);
+  readonly #nowUs: () => MonotonicUs;
 
-  constructor(output: MuxOutput, listener: MuxListener) {
+  constructor(output: MuxOutput, listener: MuxListener, nowUs = monotonicUs) {
     this.#output = output;
     this.#listener = listener;
+    this.#nowUs = nowUs;
   }
 
   expectSound(expected: boolean): void {
@@ -119,7 +137,7 @@ export class MuxSession {
   #soundKnown(): boolean {
     const [first] = this.#pictures;
     if (first === undefined) return false;
-    if (this.#hasSound(first)) return true;
+    if (this.#hasSound(first) || this.#pictures.length >= MAX_PICTURES) return true;
     return this.#newest - first.mediaTime >= (this.#soundExpected ? EXPECTED_SOUND_WAIT : SOUND_WAIT);
   }
 
@@ -138,7 +156,8 @@ export class MuxSession {
     }
     const writer = this.#output.open(parameters, this.#hasSound(first));
     const video = new VideoTimes(first.mediaTime, parameters.reorderFrames);
-    const open: Open = { writer, parameters, video, audio: new AudioTimes(video.begin) };
+    const audio = new AudioTimes(video.begin, (seconds) => this.#mayTakeSound(seconds));
+    const open: Open = { writer, parameters, video, audio };
     this.#open = open;
     this.#listener.onRunning();
     for (const item of pictures) this.#writeVideo(open, item);
@@ -176,6 +195,11 @@ export class MuxSession {
     if (this.#newest - this.#askedAt < ASK_EVERY) return;
     this.#askedAt = this.#newest;
     this.#listener.onNeedKeyframe();
+  }
+
+  #mayTakeSound(seconds: number): boolean {
+    const made = seconds > UNFILLED_SECONDS ? LONGEST_PACKET_SECONDS : seconds;
+    return this.#soundBudget.take(this.#nowUs(), made);
   }
 
   #writeVideo({ writer, video }: Open, { data, mediaTime, keyframe }: VideoItem): void {

@@ -50,21 +50,27 @@ export class VideoTimes {
 const TOLERANCE_SAMPLES = (60 * AUDIO_CLOCK_HZ) / 1000;
 const SAMPLES_PER_TICK = AUDIO_CLOCK_HZ / VIDEO_CLOCK_HZ;
 
+/** Whether so much more sound may be made; a step ahead is filled with silence, which is encoded. */
+export type SoundBudget = (seconds: number) => boolean;
+
 /** Times of one container's sound, in 1/48000 s: even, corrected by a step when they have left the pictures' time line. */
 export class AudioTimes {
   readonly #begin: MediaTime;
+  readonly #mayTake: SoundBudget;
   #next: number | undefined;
 
-  constructor(begin: MediaTime) {
+  constructor(begin: MediaTime, mayTake: SoundBudget = () => true) {
     this.#begin = begin;
+    this.#mayTake = mayTake;
   }
 
-  /** @returns undefined for a packet before the container's beginning, or that the sound is too far ahead for */
+  /** @returns undefined for a packet before the container's beginning, that the sound is too far ahead for, or beyond the budget */
   next(mediaTime: MediaTime, samples: number): number | undefined {
     const due = Math.round((mediaTime - this.#begin) * SAMPLES_PER_TICK);
     const next = this.#next ?? due;
     if (due < 0 || next - due > TOLERANCE_SAMPLES) return undefined;
     const pts = due - next > TOLERANCE_SAMPLES ? due : next;
+    if (!this.#mayTake((pts - next + samples) / AUDIO_CLOCK_HZ)) return undefined;
     this.#next = pts + samples;
     return pts;
   }
