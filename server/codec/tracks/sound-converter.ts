@@ -36,6 +36,7 @@ export interface SoundOptions {
   readonly globalHeader?: boolean;
   readonly maxChannels?: number;
   readonly live?: boolean;
+  readonly steps?: boolean;
 }
 
 /**
@@ -60,10 +61,12 @@ export class SoundConverter {
   #filled = 0;
   readonly #from: Stream;
   readonly #live: boolean;
+  readonly #steps: boolean;
 
-  private constructor(from: Stream, decoder: CodecContext, encoder: CodecContext, live: boolean) {
+  private constructor(from: Stream, decoder: CodecContext, encoder: CodecContext, { live, steps }: SoundOptions) {
     this.#from = from;
-    this.#live = live;
+    this.#live = live ?? false;
+    this.#steps = steps ?? false;
     this.#decoder = decoder;
     this.encoder = encoder;
     this.#channels = encoder.channelLayout.nbChannels;
@@ -73,14 +76,12 @@ export class SoundConverter {
 
   /**
    * @param options globalHeader: parameters stand in the container, not in the packets; maxChannels: more are mixed down;
-   *   live: sound that comes too fast for its clock is left out, so that it never falls behind
+   *   live: sound that comes too fast for its clock is left out, so that it never falls behind; steps: its clock is right, so that
+   *   a pause too long to be filled stays one
    * @returns undefined where this FFmpeg cannot decode the sound, or is not allowed to
    */
-  static open(
-    from: Stream,
-    target: SoundTarget,
-    { globalHeader = false, maxChannels = Infinity, live = false }: SoundOptions,
-  ): SoundConverter | undefined {
+  static open(from: Stream, target: SoundTarget, options: SoundOptions): SoundConverter | undefined {
+    const { globalHeader = false, maxChannels = Infinity } = options;
     const { codecId, sampleRate, channelLayout } = from.codecpar;
     const decoderCodec = Codec.findDecoder(codecId);
     const encoderCodec = Codec.findEncoderByName(target as never);
@@ -107,7 +108,7 @@ export class SoundConverter {
       decoder.freeContext();
       return undefined;
     }
-    return new SoundConverter(from, decoder, encoder, live);
+    return new SoundConverter(from, decoder, encoder, options);
   }
 
   /** @param packet null: the end @returns packets by the encoder's time base, the caller's to free */
@@ -176,8 +177,9 @@ export class SoundConverter {
   /** Silence where the sound's clock steps ahead, so that sound stays with the pictures. */
   #fillGap(missing: number): void {
     const { sampleRate } = this.encoder;
-    if (missing < GAP_SECONDS * sampleRate || missing > LONGEST_SILENCE_SECONDS * sampleRate) return;
-    this.#silence(missing);
+    if (missing < GAP_SECONDS * sampleRate) return;
+    if (missing <= LONGEST_SILENCE_SECONDS * sampleRate) this.#silence(missing);
+    else if (this.#steps) this.#startSamples = (this.#startSamples ?? 0) + missing;
   }
 
   #silence(samples: number): void {

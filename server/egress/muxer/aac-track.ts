@@ -22,7 +22,7 @@ export class AacTrack {
     codecpar.channelLayout = { nbChannels: 2, order: AV_CHANNEL_ORDER_NATIVE, mask: 3n };
     codecpar.extradata = Buffer.from(opusHead());
     stream.timeBase = new Rational(1, AUDIO_CLOCK_HZ);
-    const converter = SoundConverter.open(stream, 'aac', { globalHeader: true });
+    const converter = SoundConverter.open(stream, 'aac', { globalHeader: true, steps: true });
     if (converter === undefined) throw new AppError('internal', 'This FFmpeg has no Opus decoder or no AAC encoder.');
     this.#converter = converter;
   }
