@@ -48,7 +48,7 @@ type State =
   | { readonly kind: 'waiting'; readonly untilUs: MonotonicUs; readonly wake: () => void }
   | { readonly kind: 'stopped' };
 
-/** A connection that held this long was good: the next failure begins a new count. */
+/** A stream that came for this long was good: the next failure begins a new count. A target that hangs never gets there. */
 const GOOD_AFTER_US = 10_000_000;
 
 /**
@@ -66,6 +66,8 @@ export class PulledSource {
   #state: State = { kind: 'connecting', end: () => undefined };
   #connections = 0;
   #failures = 0;
+  /** Of the present connection; undefined until its tracks are known. */
+  #deliversSinceUs: MonotonicUs | undefined;
   #lastError: AppError | undefined;
 
   /** @throws AppError broadcast.nameTaken | server.draining */
@@ -110,12 +112,13 @@ export class PulledSource {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      const beganAtUs = this.#deps.nowUs();
+      this.#deliversSinceUs = undefined;
       // A process that cannot even be started is one more failure.
       const error = await this.#connection().catch((thrown: unknown) => AppError.from(thrown, 'target.unreachable'));
       if (this.#stopped) break;
       this.#lastError = error;
-      this.#failures = this.#deps.nowUs() - beganAtUs > GOOD_AFTER_US ? 1 : this.#failures + 1;
+      const nowUs = this.#deps.nowUs();
+      this.#failures = nowUs - (this.#deliversSinceUs ?? nowUs) > GOOD_AFTER_US ? 1 : this.#failures + 1;
       this.#deps.metrics.error(error.code);
       const waitMs = retryMs(this.#failures, this.#config);
       this.#log.warn({ code: error.code, reason: error.message, retryInMs: waitMs }, 'source.lost');
@@ -181,6 +184,7 @@ export class PulledSource {
         const stream = create(broadcast.clock);
         this.#state = { kind: 'delivering', stream };
         this.#connections += 1;
+        this.#deliversSinceUs = this.#deps.nowUs();
         claim.attach(stream);
         this.#log.info({ target: this.summary().target }, 'source.connected');
       } finally {

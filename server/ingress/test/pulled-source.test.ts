@@ -88,6 +88,19 @@ it('waits longer with every failure in a row, and begins again after a connectio
   expect(pullers.every(({ closed }, index) => closed > 0 || index === pullers.length - 1)).toBe(true);
 });
 
+it('waits longer also for a target that takes the connection and sends nothing until its time-out', async () => {
+  service.start(CAM);
+  const waits: number[] = [];
+  for (let failure = 0; failure < 3; failure += 1) {
+    await vi.advanceTimersByTimeAsync(11_000);
+    newest().onEnded(FAILURE);
+    await vi.advanceTimersByTimeAsync(0);
+    waits.push(source()?.retryInMs ?? 0);
+    await vi.advanceTimersByTimeAsync(waits.at(-1) ?? 0);
+  }
+  expect(waits).toEqual([1000, 2000, 4000]);
+});
+
 it('holds its name from the start, over losses however long, until it is stopped', async () => {
   service.start(CAM);
   const claim = () =>
