@@ -39,7 +39,7 @@ export interface WhipRelayLimits {
 }
 
 const LIMITS: WhipRelayLimits = { connectWithinMs: 15_000, postGraceMs: 2_000, deleteFirstMs: 1_000 };
-/** Until somebody changes the target, or the source. */
+/** Until the target, its setting or the source is changed. */
 const UNUSABLE_RETRY_MS = 60_000;
 const LOOPBACK = ['127.0.0.1', '::1'];
 const RESULT_CODECS: readonly ResultCodec[] = ['H264', 'VP8'];
@@ -202,8 +202,13 @@ export class WhipRelay implements OutputRun {
   }
 
   #onError(thrown: unknown): void {
-    if (thrown instanceof PostError) this.#fail(thrown.error, thrown.retryAfterMs);
-    else this.#fail(AppError.from(thrown), UNUSABLE_RETRY_MS);
+    if (thrown instanceof PostError) {
+      this.#fail(thrown.error, thrown.retryAfterMs);
+      return;
+    }
+    const error = AppError.from(thrown);
+    // A resolver that fails is usually back soon.
+    this.#fail(error, error.code === 'target.unreachable' ? 0 : UNUSABLE_RETRY_MS);
   }
 
   #fail(error: AppError, retryAfterMs: number): void {

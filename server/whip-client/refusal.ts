@@ -5,8 +5,8 @@ import type { Exchanged } from './exchange.ts';
 
 /** What an answer that is no 201 means, and when the same request makes sense again. */
 
-/** Nothing changes until somebody corrects an address or a right: a target is not bothered with it more often. */
-const REJECTED_RETRY_MS = 60_000;
+/** Nothing changes until an operator corrects an address or a right: a target is not bothered with it more often. */
+export const REJECTED_RETRY_MS = 60_000;
 /** A target that asks for more is asked again all the same. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000;
 const MAX_DETAIL_CHARACTERS = 200;

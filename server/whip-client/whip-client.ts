@@ -1,7 +1,7 @@
 import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '../access/target-policy.ts';
 import { AppError } from '../errors.ts';
 import { exchange, type Exchanged } from './exchange.ts';
-import { refusalOf } from './refusal.ts';
+import { REJECTED_RETRY_MS, refusalOf } from './refusal.ts';
 
 /**
  * The HTTP side of a WHIP (RFC 9725) or WHEP client. All candidates are in the offer, so that no PATCH is needed; a target
@@ -89,7 +89,9 @@ export async function postOffer(request: PostRequest): Promise<WhipSession> {
     );
     return sessionOf(followed, sender);
   } catch (thrown) {
-    throw thrown instanceof PostError ? thrown : new PostError(AppError.from(thrown), 0);
+    if (thrown instanceof PostError) throw thrown;
+    const error = AppError.from(thrown);
+    throw new PostError(error, error.code === 'target.refused' ? REJECTED_RETRY_MS : 0);
   }
 }
 
