@@ -53,7 +53,7 @@ interface Output {
 
 /**
  * Recordings and relays. An output follows its broadcast, or every broadcast: it begins when the broadcast is live, stays while
- * its publisher may come back, and ends with it. The configuration starts them; whoever else may decides that before.
+ * its publisher may come back, and ends with it. The configuration starts them.
  */
 export class OutputService {
   readonly #options: OutputServiceOptions;

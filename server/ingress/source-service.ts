@@ -2,7 +2,7 @@ import type { SourceConfig } from '../config/sections/sources.ts';
 import { AppError } from '../errors.ts';
 import { PulledSource, type PulledSourceDependencies, type SourceSummary } from './pulled-source.ts';
 
-/** The streams that the server pulls, by the broadcast's name. The configuration starts them; the admin API may. */
+/** The streams that the server pulls, by the broadcast's name. The configuration starts them. */
 export class SourceService {
   readonly #deps: PulledSourceDependencies;
   readonly #sources = new Map<string, PulledSource>();

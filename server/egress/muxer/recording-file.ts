@@ -7,7 +7,7 @@ import type { RecordingTarget } from './messages.ts';
 /** Files of one second with one name: more than that is a defect. */
 const MAX_NUMBER = 100;
 
-/** A file that nobody had before: reserved by its name, then written by libav. */
+/** A new file: reserved by its name, then written by libav. */
 export class RecordingFile {
   readonly path: string;
   readonly name: string;

@@ -12,7 +12,7 @@ export class ByteQueue {
   #wakeReader: () => void = () => undefined;
   #wakeWriter: () => void = () => undefined;
 
-  /** Resolves when there is room for more, or nobody reads any longer. */
+  /** Resolves when there is room for more, or after end(). */
   async push(chunk: Buffer): Promise<void> {
     if (this.#ended || chunk.length === 0) return;
     this.#chunks.push(chunk);

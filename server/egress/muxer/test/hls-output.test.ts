@@ -52,7 +52,7 @@ const segments = (): string[] =>
 it('writes segments from keyframe to keyframe, the newest in the playlist, and goes on in number after a restart', async () => {
   mkdirSync(folder);
   writeFileSync(join(folder, '1764520000.ts'), 'of an earlier run');
-  writeFileSync(join(folder, 'notes.txt'), 'of somebody else');
+  writeFileSync(join(folder, 'notes.txt'), 'of another program');
   const mux = session(1_764_526_000);
   for (const item of items(18, [90, 180, 270, 360, 450])) mux.handle(item);
   expect(asked).toBe(0);

@@ -137,7 +137,7 @@ it.each(['mp4', 'webm'] as const)('a source in AV1 becomes %s', async (container
 });
 
 it('rotates by time and by size at a keyframe that it asks for; no file is ever overwritten', async () => {
-  writeFileSync(file('room~ann_archive_20261130T180557Z.mp4'), 'of somebody else');
+  writeFileSync(file('room~ann_archive_20261130T180557Z.mp4'), 'of another program');
   const mux = session({ rotateSeconds: 1 });
   const pictures = result({ frames: 90, keyframes: [45, 80] });
   feed(mux, pictures.slice(0, 44), sound(80));
