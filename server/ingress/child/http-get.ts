@@ -3,7 +3,7 @@ import { request as requestSecure } from 'node:https';
 import { isIP } from 'node:net';
 import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '../../access/target-policy.ts';
 import { AppError } from '../../errors.ts';
-import { unreachable } from './relay.ts';
+import { unreachable } from './tunnel.ts';
 
 export const WEB_SCHEMES = ['https:', 'http:'];
 

@@ -4,7 +4,7 @@ import { AppError } from '../../errors.ts';
 import { openUrl, type Input } from './input.ts';
 import type { PullJob } from './messages.ts';
 import { openHls } from './open-hls.ts';
-import { Relay } from './relay.ts';
+import { Tunnel } from './tunnel.ts';
 import { RtspFilter, RtspRedirect } from './rtsp-filter.ts';
 import { srtQuery } from './srt-query.ts';
 
@@ -12,7 +12,7 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'rtsp:': 554, 'rtsps:'
 const RTSP_SCHEMES = ['rtsp:', 'rtsps:'];
 
 /**
- * Opens a source by its scheme. Every network address is resolved and checked here; libav gets a relay's loopback port, bytes, or (SRT)
+ * Opens a source by its scheme. Every network address is resolved and checked here; libav gets a tunnel's loopback port, bytes, or (SRT)
  * the checked address.
  * @throws AppError target.refused | target.unreachable | target.answer | file.unreadable | media.unsupported
  */
@@ -47,18 +47,18 @@ async function openFile(url: URL): Promise<Input> {
 async function openRtsp(target: CheckedTarget, job: PullJob, policy: TargetPolicy): Promise<Input> {
   const { timeoutMs, transport } = job;
   const filter = new RtspFilter();
-  const relay = await Relay.open(target, { ...addressOf(target), timeoutMs }, (chunk) => filter.push(chunk));
+  const tunnel = await Tunnel.open(target, { ...addressOf(target), timeoutMs }, (chunk) => filter.push(chunk));
   try {
-    const url = `rtsp://${userInfo(target.url)}127.0.0.1:${relay.port}${target.url.pathname}${target.url.search}`;
+    const url = `rtsp://${userInfo(target.url)}127.0.0.1:${tunnel.port}${target.url.pathname}${target.url.search}`;
     const format = await openUrl(url, {
       demuxer: 'rtsp',
       protocols: transport === 'udp' ? ['tcp', 'rtp', 'udp'] : ['tcp'],
       options: { rtsp_transport: transport, timeout: String(timeoutMs * 1000) },
-      failure: () => relay.failure,
+      failure: () => tunnel.failure,
     });
-    return inputOf(format, false, relay);
+    return inputOf(format, false, tunnel);
   } catch (error) {
-    relay.close();
+    tunnel.close();
     if (!(error instanceof RtspRedirect)) throw error;
     return await openRtsp(await policy.redirect(target, error.location, RTSP_SCHEMES), job, policy);
   }
@@ -66,17 +66,17 @@ async function openRtsp(target: CheckedTarget, job: PullJob, policy: TargetPolic
 
 async function openRtmp(target: CheckedTarget, timeoutMs: number): Promise<Input> {
   const { url } = target;
-  const relay = await Relay.open(target, { ...addressOf(target), timeoutMs });
+  const tunnel = await Tunnel.open(target, { ...addressOf(target), timeoutMs });
   try {
-    const format = await openUrl(`rtmp://${userInfo(url)}127.0.0.1:${relay.port}${url.pathname}${url.search}`, {
+    const format = await openUrl(`rtmp://${userInfo(url)}127.0.0.1:${tunnel.port}${url.pathname}${url.search}`, {
       demuxer: 'flv',
       protocols: ['rtmp', 'tcp'],
       options: { rtmp_tcurl: tcUrl(url), rtmp_live: 'live', rw_timeout: String(timeoutMs * 1000) },
-      failure: () => relay.failure,
+      failure: () => tunnel.failure,
     });
-    return inputOf(format, false, relay);
+    return inputOf(format, false, tunnel);
   } catch (error) {
-    relay.close();
+    tunnel.close();
     throw error;
   }
 }
@@ -93,12 +93,12 @@ async function openSrt(target: CheckedTarget, timeoutMs: number): Promise<Input>
   return inputOf(format, false);
 }
 
-function inputOf(format: Input['formats'][number], paced: boolean, relay?: Relay): Input {
+function inputOf(format: Input['formats'][number], paced: boolean, tunnel?: Tunnel): Input {
   const close = async (): Promise<void> => {
     await format.closeInput();
-    relay?.close();
+    tunnel?.close();
   };
-  const failure = (): AppError | undefined => relay?.failure;
+  const failure = (): AppError | undefined => tunnel?.failure;
   return { formats: [format], paced, notices: [], failure, stop: () => format.interrupt(), close };
 }
 

@@ -10,7 +10,7 @@ export type AnswerFilter = (chunk: Buffer) => Buffer;
  * One TCP connection for libav, on loopback: this process connects to the checked address, with TLS and its certificate checked by
  * Node, and libav knows no other address than this one. A second connection is not taken.
  */
-export class Relay {
+export class Tunnel {
   readonly #server: Server;
   readonly #upstream: Socket;
   #client: Socket | undefined;
@@ -26,15 +26,15 @@ export class Relay {
     target: CheckedTarget,
     { port, secure, timeoutMs }: { port: number; secure: boolean; timeoutMs: number },
     filter: AnswerFilter = (chunk) => chunk,
-  ): Promise<Relay> {
+  ): Promise<Tunnel> {
     const upstream = await connected(target, port, secure, timeoutMs);
     const server = createServer({ pauseOnConnect: true });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const relay = new Relay(server, upstream);
-    server.on('connection', (client) => relay.#join(client, filter));
-    upstream.on('error', (cause) => relay.#fail(unreachable(target, cause)));
-    upstream.on('close', () => relay.#client?.end());
-    return relay;
+    const tunnel = new Tunnel(server, upstream);
+    server.on('connection', (client) => tunnel.#join(client, filter));
+    upstream.on('error', (cause) => tunnel.#fail(unreachable(target, cause)));
+    upstream.on('close', () => tunnel.#client?.end());
+    return tunnel;
   }
 
   get port(): number {
