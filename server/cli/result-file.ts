@@ -184,7 +184,7 @@ export function checkFolder(file: string, label = file): void {
 }
 
 /** Of runs that were killed: the lock says that none is at work, and the hash in the name that they belong to this result. */
-export function removeLeftovers(file: string): void {
+function removeLeftovers(file: string): void {
   const begin = path.basename(hiddenName(file, '-'));
   const folder = path.dirname(file);
   for (const name of readdirSync(folder)) {

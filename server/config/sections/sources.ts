@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { broadcastNameText, positive } from './common.ts';
 
 /** What `url` may begin with, as URL.protocol has it. */
-export const SOURCE_SCHEMES = ['rtsp:', 'rtsps:', 'rtmp:', 'rtmps:', 'srt:', 'http:', 'https:', 'file:'] as const;
+const SOURCE_SCHEMES = ['rtsp:', 'rtsps:', 'rtmp:', 'rtmps:', 'srt:', 'http:', 'https:', 'file:'] as const;
 
 const SCHEME_NAMES = SOURCE_SCHEMES.map((scheme) => scheme.slice(0, -1)).join(', ');
 

@@ -5,7 +5,7 @@ import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '
 import { AppError } from '../../errors.ts';
 import { unreachable } from './tunnel.ts';
 
-export const WEB_SCHEMES = ['https:', 'http:'];
+const WEB_SCHEMES = ['https:', 'http:'];
 
 export interface HttpAnswer {
   /** After redirects: what relative addresses of the answer refer to. */

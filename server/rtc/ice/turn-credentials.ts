@@ -9,7 +9,7 @@ const LIFETIME_SECONDS = 86_400;
  * seconds since 1970, and `:id` where one is configured; the password its HMAC-SHA1 under the secret shared with the TURN
  * server. An allocation that they made goes on after their end.
  */
-export function temporaryCredentials(
+function temporaryCredentials(
   secret: string,
   { endsAtMs, id }: { readonly endsAtMs: number; readonly id?: string | undefined },
 ): { readonly username: string; readonly credential: string } {

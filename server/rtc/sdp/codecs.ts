@@ -9,7 +9,7 @@ export function findOpus(media: OfferedMedia): OfferedCodec | undefined {
 }
 
 /** Constrained baseline first (every encoder and decoder has it), then baseline, main, high (RFC 6184 section 8.1). */
-export function h264Rank(codec: OfferedCodec): number {
+function h264Rank(codec: OfferedCodec): number {
   const profile = (codec.parameters.get('profile-level-id') ?? '42001f').toLowerCase();
   const constraints = parseInt(profile.slice(2, 4), 16);
   const baseline = profile.startsWith('42');
@@ -52,11 +52,7 @@ function usableAs(offered: OfferedCodec, packetizationMode: string): SourceCodec
 }
 
 /** Back to SDP: VP8 has no parameters, and an empty a=fmtp would be malformed. */
-export function answerCodec(
-  offered: OfferedCodec,
-  parameters: ReadonlyMap<string, string>,
-  feedback: string[],
-): AnswerCodec {
+function answerCodec(offered: OfferedCodec, parameters: ReadonlyMap<string, string>, feedback: string[]): AnswerCodec {
   const { payloadType, name, clockRate, channels } = offered;
   const text = [...parameters].map(([key, value]) => (value === '' ? key : `${key}=${value}`)).join(';');
   return { payloadType, name, clockRate, channels, feedback, ...(text === '' ? {} : { parameters: text }) };

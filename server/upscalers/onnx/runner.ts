@@ -23,7 +23,7 @@ export function sessionOptions(threads: number): InferenceSession.SessionOptions
 }
 
 /** The same by WebGPU; what it has no kernel for (arithmetic on shapes) runs on the CPU. @param states outputs that stay on the device */
-export function gpuSessionOptions(states: readonly string[]): InferenceSession.SessionOptions {
+function gpuSessionOptions(states: readonly string[]): InferenceSession.SessionOptions {
   return {
     ...sessionOptions(1),
     executionProviders: [{ name: 'webgpu' }],
