@@ -13,5 +13,7 @@ export interface CodedPicture {
 export interface VideoTrack {
   /** @param packet its times are by the source's one clock */
   convert(packet: Packet): CodedPicture[];
+  /** At the stream's end: pictures that a decoder still holds back for their order. Nothing can be converted after it. */
+  end(): CodedPicture[];
   close(): void;
 }

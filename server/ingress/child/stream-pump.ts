@@ -15,7 +15,7 @@ import { openAudioTrack, type AudioTrack, type OpusPacket } from './audio-track.
 import type { Pacer } from './pacer.ts';
 import type { RecordWriter } from './record-writer.ts';
 import type { Timeline } from './timeline.ts';
-import type { VideoTrack } from './coded-picture.ts';
+import type { CodedPicture, VideoTrack } from './coded-picture.ts';
 import { openVideoTrack } from './video-track.ts';
 
 export interface PumpOptions {
@@ -83,6 +83,8 @@ export class StreamPump {
         await this.#take(packet);
         packet.unref();
       }
+      // What a decoder held back has times of its pictures, not of a packet.
+      this.#sendVideo(this.#video?.track.end() ?? [], 0);
       this.#sendAudio(this.#audio?.track.convert(null) ?? []);
     } finally {
       packet.free();
@@ -104,7 +106,7 @@ export class StreamPump {
       return;
     }
     if (packet.pts === AV_NOPTS_VALUE) packet.pts = dts;
-    const { timeline, pacer, out } = this.#options;
+    const { timeline, pacer } = this.#options;
     const seconds = (Number(dts) * num) / den;
     const duration = Math.min(1, (Number(packet.duration) * num) / den);
     const offset = timeline.place(`${this.#name}:${packet.streamIndex}`, seconds, duration);
@@ -114,11 +116,15 @@ export class StreamPump {
     if (known === this.#video) {
       packet.dts = dts + ticks;
       const timestamp = Math.round((Number(packet.pts) * num * VIDEO_CLOCK_HZ) / den);
-      for (const picture of this.#video.track.convert(packet)) out.video({ kind: 'video', timestamp, ...picture });
+      this.#sendVideo(this.#video.track.convert(packet), timestamp);
       return;
     }
     packet.dts = packet.pts;
     this.#sendAudio(this.#audio?.track.convert(packet) ?? []);
+  }
+
+  #sendVideo(pictures: readonly CodedPicture[], timestamp: number): void {
+    for (const picture of pictures) this.#options.out.video({ kind: 'video', timestamp, ...picture });
   }
 
   #sendAudio(packets: readonly OpusPacket[]): void {

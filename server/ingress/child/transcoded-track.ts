@@ -52,6 +52,14 @@ export class TranscodedTrack implements VideoTrack {
   }
 
   convert(packet: Packet): CodedPicture[] {
+    return this.#decode(packet);
+  }
+
+  end(): CodedPicture[] {
+    return this.#decode(null);
+  }
+
+  #decode(packet: Packet | null): CodedPicture[] {
     // A damaged packet gives no picture, and the next keyframe mends the rest.
     this.#decoder.sendPacketSync(packet);
     const pictures: CodedPicture[] = [];

@@ -51,6 +51,10 @@ class PassedTrack implements VideoTrack {
     return data === null ? [] : [{ codec: this.#codec, data: Buffer.from(data), keyframe: isKeyframe }];
   }
 
+  end(): CodedPicture[] {
+    return [];
+  }
+
   close(): void {
     // holds nothing
   }
@@ -69,6 +73,10 @@ class AnnexBTrack implements VideoTrack {
     const bare = isKeyframe && this.#parameterSets !== undefined && !hasSps(data);
     const whole = bare ? Buffer.concat([this.#parameterSets, data]) : Buffer.from(data);
     return [{ codec: 'H264', data: whole, keyframe: isKeyframe }];
+  }
+
+  end(): CodedPicture[] {
+    return [];
   }
 
   close(): void {
@@ -105,6 +113,11 @@ class AvccTrack implements VideoTrack {
       if (data !== null) pictures.push({ codec: 'H264', data: Buffer.from(data), keyframe: isKeyframe });
       this.#out.unref();
     }
+  }
+
+  /** The filter gives every packet at once. */
+  end(): CodedPicture[] {
+    return [];
   }
 
   close(): void {

@@ -112,10 +112,12 @@ describe('video that the pipeline does not decode', () => {
     const file = join(folder, 'hevc.mp4');
     await runFfmpeg('-i', clip, '-c:v', 'libx265', '-x265-params', 'log-level=none:bframes=2', '-c:a', 'copy', file);
     const pulled = pull(jobFor(pathToFileURL(file).href));
-    await delivered(pulled, 20);
+    // Over the joint of the loop: the decoder's last pictures, which it holds back for their order, are there.
+    await delivered(pulled, PULL_CLIP.frames + 10);
     expect(new Set(pulled.video.map(({ codec: sent }) => sent))).toEqual(new Set(['H264']));
     const times = pulled.video.map(({ timestamp }) => timestamp);
     const steps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    steps.splice(PULL_CLIP.frames - 1, 1);
     expect(new Set(steps)).toEqual(new Set([3600]));
     expectInOrder(pulled);
   });
