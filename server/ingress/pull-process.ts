@@ -1,11 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { childEnvironment } from '../access/child-environment.ts';
 import { AppError } from '../errors.ts';
 import { RecordReader, type AudioRecord, type PullJob, type Report, type VideoRecord } from './child/messages.ts';
 
-/** Of the server's environment: what a program needs to start and to trust certificates, nothing that is the operator's. */
-const ENVIRONMENT = ['PATH', 'HOME', 'TMPDIR', 'TZ', 'LANG', 'LD_LIBRARY_PATH', 'NODE_EXTRA_CA_CERTS'];
 /** The process reports every second; one that is silent for this much longer than its own time-out hangs. */
 const HUNG_AFTER_MS = 10_000;
 const MAX_STDERR_BYTES = 2000;
@@ -42,7 +41,7 @@ export class PullProcess {
     this.#hungAfterMs = job.timeoutMs + HUNG_AFTER_MS;
     this.#child = spawn(process.execPath, [fileURLToPath(program)], {
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-      env: Object.fromEntries(ENVIRONMENT.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
+      env: childEnvironment(),
     });
     this.#exited = this.#watch();
     // A child that is gone already says so by 'close'.

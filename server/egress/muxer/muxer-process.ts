@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { childEnvironment } from '../../access/child-environment.ts';
 import { AppError } from '../../errors.ts';
 import type { FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
 import { MuxerSession, type MuxerListener } from './muxer-session.ts';
@@ -64,6 +65,7 @@ export class MuxerProcess {
     // Bytes travel as they are: JSON would make numbers of them.
     const child = fork(this.#options.program ?? CHILD, {
       execArgv: [],
+      env: childEnvironment(),
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });

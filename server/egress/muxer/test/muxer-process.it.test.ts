@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { makeStream } from '../../../../testing/pictures.ts';
 import { until } from '../../../../testing/until.ts';
 import type { DropReason } from '../../../media/types.ts';
@@ -78,6 +78,18 @@ function open(process: MuxerProcess, maxFrames = 440): Fed {
 }
 
 const started = (fed: Fed) => until(() => fed.output.state.kind === 'waitingKeyframe', 'the run to begin');
+
+it("the process gets no key of the server's environment", async () => {
+  vi.stubEnv('FLASHVSR_OUTPUTS', 'a-stream-key');
+  cleanup.push(() => vi.unstubAllEnvs());
+  const file = join(folder, 'environment.json');
+  const write = `writeFileSync('${file}.part', JSON.stringify(process.env)); renameSync('${file}.part', '${file}')`;
+  const muxer = program('environment', `import('node:fs').then(({ writeFileSync, renameSync }) => { ${write}; })`);
+  open(new MuxerProcess({ label: 'the output', program: muxer }));
+  await until(() => existsSync(file), 'the environment of the process');
+  expect(readFileSync(file, 'utf8')).toContain('"PATH"');
+  expect(readFileSync(file, 'utf8')).not.toContain('a-stream-key');
+});
 
 it('what hangs is ended, and says so; the next session gets a new process', async () => {
   const muxer = new MuxerProcess({ label: 'the test', stallMs: 200, program: program('hang', 'for (;;);') });
