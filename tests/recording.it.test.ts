@@ -137,7 +137,7 @@ it('result and source are recorded picture by picture, while another output hang
     { ...archive(), folder: folders.result },
     { ...archive(), name: 'original', folder: folders.source, track: 'source' },
     { ...archive(), name: 'gone', folder: folders.gone },
-    { name: 'hung', broadcast: '*', type: 'rtmp', url: `rtmp://127.0.0.1:${await silentServer()}/live/key` },
+    { name: 'hung', broadcast: '*', type: 'rtmp', url: `rtmp://127.0.0.1:${await silentServer()}/live/{broadcast}` },
   );
   await publish(server, 'stage');
   const viewer = new NodeViewer({ codecs: ['H264'] });

@@ -4,4 +4,4 @@ export { configKeys, environmentName, SHORT_FLAGS } from './keys.ts';
 export { loadConfig, type ConfigSources } from './load.ts';
 export { printableConfig } from './printable.ts';
 export { configSchema, sections, type Config } from './schema.ts';
-export { BROADCAST_PLACE, type OutputConfig, type OutputOf, type OutputType } from './sections/outputs.ts';
+export { addressFor, type OutputConfig, type OutputOf, type OutputType } from './sections/outputs.ts';

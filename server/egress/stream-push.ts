@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { CheckedTarget, TargetPolicy } from '../access/target-policy.ts';
-import type { OutputOf } from '../config/config.ts';
+import { addressFor, type OutputOf } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { MuxedOutput } from './muxed-output.ts';
 import type { PushTarget } from './muxer/messages.ts';
@@ -29,7 +29,8 @@ export class StreamPushKind implements OutputKind<StreamConfig> {
     }
   }
 
-  open({ id, output, subscription, events }: RunRequest<StreamConfig>): OutputRun {
+  open({ id, output: configured, broadcast, subscription, events }: RunRequest<StreamConfig>): OutputRun {
+    const output = { ...configured, url: addressFor(configured.url, broadcast) };
     const { name, track } = output;
     const process = new MuxerProcess({ label: `the output "${name}"` });
     const target = this.#target(output);
@@ -51,7 +52,8 @@ export class StreamPushKind implements OutputKind<StreamConfig> {
       case 'rtsp':
         return {
           ...{ ...common, muxer: 'rtsp', codecs: ['H264', 'VP8', 'VP9'], audio: 'opus', protocolOptions: {} },
-          options: { rtsp_transport: output.transport, timeout: WITHIN_US },
+          // Not UDP: libav would send to whatever address the server names, past the target policy.
+          options: { rtsp_transport: 'tcp', timeout: WITHIN_US },
         };
     }
   }

@@ -1,6 +1,6 @@
 import type { TargetPolicy } from '../access/target-policy.ts';
 import type { Broadcast } from '../broadcast/broadcast.ts';
-import { BROADCAST_PLACE, type OutputOf } from '../config/config.ts';
+import { addressFor, type OutputOf } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { TargetStack } from '../rtc/peers.ts';
@@ -30,8 +30,7 @@ export class WhipKind implements OutputKind<WhipConfig> {
     const broadcast = this.#options.registry.get(name);
     if (broadcast === undefined) throw new AppError('broadcast.notLive', `"${name}" is not live.`);
     const { bearer, track } = output;
-    // Names are letters, digits and -._ in one or two parts: nothing of them means anything in a URL but the slash.
-    const url = output.url.replaceAll(BROADCAST_PLACE, name);
+    const url = addressFor(output.url, name);
     return new WhipRelay(
       { ...this.#options, id, name: output.name, url, bearer, track, broadcast },
       subscription,

@@ -47,12 +47,7 @@ const rtmp = z.strictObject({
 
 const srt = z.strictObject({ ...common, type: z.literal('srt'), url: targetUrl('srt:') });
 
-const rtsp = z.strictObject({
-  ...common,
-  type: z.literal('rtsp'),
-  url: targetUrl('rtsp:'),
-  transport: z.enum(['tcp', 'udp']).default('tcp'),
-});
+const rtsp = z.strictObject({ ...common, type: z.literal('rtsp'), url: targetUrl('rtsp:') });
 
 const hls = z.strictObject({
   ...common,
@@ -78,14 +73,21 @@ const whip = z.strictObject({
   bearer: bearer.optional(),
 });
 
-/** Where an address has the broadcast's name. A publisher chooses that: it must not choose the host. */
-export const BROADCAST_PLACE = '{broadcast}';
+const BROADCAST_PLACE = '{broadcast}';
+
+/**
+ * An output's address for one broadcast. A publisher chooses the name: it must not choose the host (placeProblem), and it is letters,
+ * digits and -._ in one or two parts, of which nothing but the slash means anything in a URL.
+ */
+export function addressFor(url: string, broadcast: string): string {
+  return url.replaceAll(BROADCAST_PLACE, broadcast);
+}
 
 function placeProblem(url: string, broadcast: string): string | undefined {
   const [, host = '', path = ''] = /^[a-z]+:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
   if (host.includes(BROADCAST_PLACE)) return `may have ${BROADCAST_PLACE} behind its host alone`;
   if (broadcast !== '*' || path.includes(BROADCAST_PLACE)) return undefined;
-  return `must have ${BROADCAST_PLACE} in its path when "broadcast" is "*": one address takes one broadcast`;
+  return `must have ${BROADCAST_PLACE} behind its host when "broadcast" is "*": one address takes one broadcast`;
 }
 
 const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip]);
@@ -95,7 +97,7 @@ export const outputsList = z
   .default([])
   .superRefine((outputs, context) => {
     outputs.forEach((each, index) => {
-      if (each.type !== 'whip') return;
+      if (!('url' in each)) return;
       const message = placeProblem(each.url, each.broadcast);
       if (message !== undefined) context.addIssue({ code: 'custom', path: [index, 'url'], message });
     });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { broadcastName } from '../../broadcast/name.ts';
-import { configKeys, environmentName, loadConfig, printableConfig } from '../config.ts';
+import { addressFor, configKeys, environmentName, loadConfig, printableConfig } from '../config.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -136,10 +136,10 @@ describe('outputs', () => {
     const config = loadConfig({
       argv: [
         '--outputs',
-        JSON.stringify([{ ...archive, ...{ folder: undefined, type: 'rtmp' }, url: 'rtmp://u:p@h/live/KEY?x=y' }]),
+        JSON.stringify([{ name: 'relay', broadcast: 'stage', type: 'rtmp', url: 'rtmp://u:p@h/live/KEY?x=y' }]),
       ],
     });
-    expect(printableConfig(config).outputs).toMatchObject([{ name: 'archive', url: 'rtmp://h/***' }]);
+    expect(printableConfig(config).outputs).toMatchObject([{ name: 'relay', url: 'rtmp://h/***' }]);
   });
 
   it.each([
@@ -169,13 +169,24 @@ describe('outputs', () => {
     [{ ...push, url: 'far.example' }, /outputs\.0\.url: must be an address that begins with https/],
     [{ ...push, url: 'rtmp://far.example/x' }, /outputs\.0\.url: must be an address that begins with https/],
     [{ ...push, url: 'https://me:pass@far.example/' }, /outputs\.0\.url: must not have a user/],
-    [{ ...push, broadcast: '*' }, /outputs\.0\.url: must have \{broadcast\} in its path/],
+    [{ ...push, broadcast: '*' }, /outputs\.0\.url: must have \{broadcast\} behind its host/],
     [{ ...push, url: 'https://{broadcast}.example/' }, /outputs\.0\.url: /],
     [{ ...push, bearer: 'two words' }, /outputs\.0\.bearer: must be one token/],
     [{ ...push, bearer: 'a\r\nX-Evil: 1' }, /outputs\.0\.bearer: must be one token/],
     [{ ...push, folder: 'x' }, /outputs\.0: unknown key "folder"/],
   ])('that push are refused: %j', (output, message) => {
     expect(() => outputs(output)).toThrow(message);
+  });
+
+  it.each([
+    ['rtmp', 'rtmp://far.example/live/'],
+    ['srt', 'srt://far.example:9000?streamid=publish:'],
+    ['rtsp', 'rtsp://far.example/'],
+  ])('%s of every broadcast needs {broadcast} in its address, which would take one alone', (type, url) => {
+    const all = { name: 'a', broadcast: '*', type };
+    expect(() => outputs({ ...all, url: `${url}key` })).toThrow('outputs.0.url: must have {broadcast} behind its host');
+    expect(outputs({ ...all, url: `${url}{broadcast}` })).toHaveLength(1);
+    expect(addressFor(`${url}{broadcast}`, 'room/ann')).toBe(`${url}room/ann`);
   });
 
   it('have one name each', () => {

@@ -46,7 +46,7 @@ async function freePort(): Promise<number> {
 }
 
 function config(type: StreamConfig['type'], url: string, more: object = {}): StreamConfig {
-  const outputs = JSON.stringify([{ name: 'relay', broadcast: '*', type, url, ...more }]);
+  const outputs = JSON.stringify([{ name: 'relay', broadcast: 'stage', type, url, ...more }]);
   const [output] = loadConfig({ argv: ['--outputs', outputs] }).outputs;
   return output as StreamConfig;
 }
