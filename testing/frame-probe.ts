@@ -21,6 +21,8 @@ function probeScript(): string {
       const log = [];
       // Two rows of luma straight from the decoded frame: drawing it on a canvas would convert every pixel first.
       const onFrame = (now) => {
+        // First of all: an element that has no frame to give yet throws below, and the next frames count all the same.
+        video.requestVideoFrameCallback(onFrame);
         const frame = new VideoFrame(video, { timestamp: 0 });
         const { codedWidth: width, codedHeight: height } = frame;
         const rect = { x: 0, y: 2 * Math.floor(height * 0.0275), width: width - (width % 2), height: 2 };
@@ -31,7 +33,6 @@ function probeScript(): string {
           entry.number = window.readNumber((x) => buffer[layout.offset + Math.floor(x * rect.width)]);
           frame.close();
         }, () => frame.close());
-        video.requestVideoFrameCallback(onFrame);
       };
       video.requestVideoFrameCallback(onFrame);
       return log;

@@ -48,7 +48,8 @@ afterAll(async () => {
 async function publish(name: string, query = ''): Promise<Page> {
   const page = await context.newPage();
   await page.goto(`${app.url}/${query}`);
-  await page.getByRole('radio', { name: 'Camera', exact: true }).check({ force: true });
+  // By its label: the radio itself has no size, and a click at its place misses when the page grows meanwhile.
+  await page.locator('label', { has: page.getByRole('radio', { name: 'Camera', exact: true }) }).click();
   await page.getByLabel('Channel name').fill(name);
   await page.getByRole('button', { name: 'Go live' }).click();
   return page;

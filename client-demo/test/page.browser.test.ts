@@ -10,6 +10,7 @@ import { until } from '../../testing/until.ts';
 import {
   Pages,
   choose,
+  chooseRadio,
   fitsWidth,
   goLive,
   moving,
@@ -107,10 +108,10 @@ describe('publishing and watching', () => {
 
   it('publishes the camera at the chosen size, and changes size while live', async () => {
     const { page, errors } = await open(app.url);
-    await page.getByRole('radio', { name: '270p' }).check({ force: true });
+    await chooseRadio(page, '270p');
     await goLive(page, 'Camera', 'camera-size');
     await playing(page, 1920, 1080);
-    await page.getByRole('radio', { name: '180p' }).check({ force: true });
+    await chooseRadio(page, '180p');
     // What is sent follows at once; the size of the result is the server's business.
     await page.waitForFunction(() => {
       const video = document.querySelector<HTMLVideoElement>('.picture-original video');
@@ -123,7 +124,7 @@ describe('publishing and watching', () => {
   it('keeps to the bit-rate cap, and to the size even then', async () => {
     const { page } = await open(app.url);
     await page.getByRole('slider', { name: 'Upload limit' }).fill('0');
-    await page.getByRole('radio', { name: '270p' }).check({ force: true });
+    await chooseRadio(page, '270p');
     await goLive(page, 'Camera', 'thin');
     await playing(page, 1920, 1080);
     await until(async () => (await figure(page, 'uplink')) > 0);
@@ -145,7 +146,7 @@ describe('publishing and watching', () => {
     const { page, errors } = await open(app.url);
     await choose(page, 'File');
     await page.getByLabel('Video file').setInputFiles(file);
-    await page.getByRole('radio', { name: '180p' }).check({ force: true });
+    await chooseRadio(page, '180p');
     await goLive(page, 'File', 'from-file');
     await page.waitForFunction(() => {
       const video = document.querySelector<HTMLVideoElement>('.stage:not(.covered) .picture-original video');

@@ -1,4 +1,5 @@
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { startApp, type App } from '../../server/app.ts';
 import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
@@ -53,7 +54,14 @@ export async function openIn(context: BrowserContext, url: string): Promise<Open
 }
 
 export async function choose(page: Page, source: string): Promise<void> {
-  await page.getByRole('radio', { name: source, exact: true }).check({ force: true });
+  await chooseRadio(page, source);
+}
+
+/** By its label, as people do: the radio itself has no size, and a click at its place misses when the page grows meanwhile. */
+export async function chooseRadio(page: Page, name: string): Promise<void> {
+  const radio = page.getByRole('radio', { name, exact: true });
+  await page.locator('label').filter({ has: radio }).click();
+  await expect.poll(() => radio.isChecked()).toBe(true);
 }
 
 export async function goLive(page: Page, source: string, name: string): Promise<void> {

@@ -7,7 +7,7 @@ import type { App } from '../../server/app.ts';
 import type { RecordingEntry } from '../../server/http/recordings.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 import { readFilm } from '../../testing/film.ts';
-import { Pages, fitsWidth, framesShown, goLive, moving, notice, openIn, startServer } from './pages.ts';
+import { Pages, chooseRadio, fitsWidth, framesShown, goLive, moving, notice, openIn, startServer } from './pages.ts';
 
 /**
  * A broadcast elsewhere: the player alone (/watch/NAME?embed=1) in a frame of another site and as a browser source of OBS, the player
@@ -61,6 +61,13 @@ async function plays(frame: Page | Frame): Promise<void> {
     const playing = document.querySelector('main')?.hasAttribute('data-playing') === true;
     return playing && (video?.getVideoPlaybackQuality().totalVideoFrames ?? 0) > 5;
   });
+}
+
+/** By the keyboard. What is hidden until the server has answered takes no key. */
+async function unfold(page: Page, title: string): Promise<void> {
+  const summary = page.getByText(title);
+  await summary.waitFor();
+  await summary.press('Enter');
 }
 
 const state = (frame: Page | Frame) =>
@@ -126,10 +133,11 @@ it('sound=1 plays muted, with the button, where the browser asks for a click fir
   const { page } = await pages.open('about:blank', browser);
   await page.addInitScript(() => {
     const play: unknown = Reflect.get(HTMLMediaElement.prototype, 'play');
-    // As browsers do it to a page that has not been touched.
+    // As browsers do it to a page that has not been touched. Not by userActivation: the test's own scripts count as a touch there.
+    let touched = false;
+    addEventListener('pointerdown', () => (touched = true), { capture: true });
     HTMLMediaElement.prototype.play = function (this: HTMLMediaElement) {
-      if (this.muted || navigator.userActivation.hasBeenActive)
-        return Reflect.apply(play as () => Promise<void>, this, []);
+      if (this.muted || touched) return Reflect.apply(play as () => Promise<void>, this, []);
       return Promise.reject(new DOMException('The page was not touched.', 'NotAllowedError'));
     };
   });
@@ -187,7 +195,7 @@ it('a program publishes with address and token of the panel; “Go live” takes
   const { page, errors } = await openIn(context, 'about:blank');
   await page.route('**/recordings', (route) => route.fulfill({ json: { recordings: [RECORDING] } }));
   await page.goto(app.url);
-  await page.getByText('Recordings on this server').press('Enter');
+  await unfold(page, 'Recordings on this server');
   const download = page.getByRole('link', { name: `Download ${RECORDING.file}` });
   expect(await download.getAttribute('href')).toBe(RECORDING.url);
   await page.locator('#recordings li').getByText('12.3 MB, original, recording').waitFor();
@@ -195,7 +203,7 @@ it('a program publishes with address and token of the panel; “Go live” takes
   await page.getByLabel('Channel name').press('Tab');
   const key = () => page.evaluate(() => localStorage.getItem('flashvsr-live.key.from-obs'));
   expect(await key()).toBeNull();
-  await page.getByText('Publish from OBS, FFmpeg or GStreamer').press('Enter');
+  await unfold(page, 'Publish from OBS, FFmpeg or GStreamer');
   const address = `${app.url}/whip/from-obs`;
   // The element says that it was opened in a task of its own.
   await expect.poll(() => page.getByRole('textbox', { name: 'Server (WHIP)' }).inputValue()).toBe(address);
@@ -206,7 +214,7 @@ it('a program publishes with address and token of the panel; “Go live” takes
   await page.getByText('Keyframe Interval 1 s').waitFor();
   await page.screenshot({ path: 'test-output/page-program-phone.png', fullPage: true });
 
-  await page.getByRole('radio', { name: 'FFmpeg' }).check({ force: true });
+  await chooseRadio(page, 'FFmpeg');
   const command = page.getByRole('textbox', { name: 'Command' });
   expect(await command.inputValue()).toContain('-authorization ••••');
   await page.getByRole('button', { name: 'Copy: Command' }).click();
@@ -255,7 +263,7 @@ it('a viewer records the result: a file for each size, named after broadcast and
   page.on('download', (download) => downloads.push(download));
   const film = async (index: number) => readFilm((await downloads[index]?.path()) ?? '');
 
-  await page.getByText('Embed and more').press('Enter');
+  await unfold(page, 'Embed and more');
   const whep = page.getByRole('textbox', { name: 'For players (WHEP)' });
   expect(await whep.inputValue()).toBe(`${app.url}/whep/stage`);
   await page.getByText(/The server adds \d/).waitFor();
@@ -267,7 +275,7 @@ it('a viewer records the result: a file for each size, named after broadcast and
   await record.waitFor();
   const recorded = await framesShown(page);
   await expect.poll(() => framesShown(page)).toBeGreaterThan(recorded + 15);
-  await publisher.getByRole('radio', { name: '270p' }).check({ force: true });
+  await chooseRadio(publisher, '270p');
   await page.getByText('The picture is 960×540 now: the recording goes on in another file.').waitFor();
   await expect.poll(() => downloads.length).toBe(1);
   const before = await framesShown(page);
