@@ -1,5 +1,4 @@
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
-import { expect } from 'vitest';
 import { startApp, type App } from '../../server/app.ts';
 import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
@@ -61,7 +60,7 @@ export async function choose(page: Page, source: string): Promise<void> {
 export async function chooseRadio(page: Page, name: string): Promise<void> {
   const radio = page.getByRole('radio', { name, exact: true });
   await page.locator('label').filter({ has: radio }).click();
-  await expect.poll(() => radio.isChecked()).toBe(true);
+  await until(() => radio.isChecked());
 }
 
 export async function goLive(page: Page, source: string, name: string): Promise<void> {
