@@ -46,6 +46,7 @@ export class BroadcastRegistry {
         idle?.releasePipeline();
         return idle !== undefined;
       },
+      onFreed: () => this.#changed(),
     });
     this.#arrivals = new Arrivals({
       perAddress: options.limits.maxBroadcastsPerAddress,

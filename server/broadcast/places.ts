@@ -14,6 +14,8 @@ export interface PlacesOptions {
   readonly releaseIdle: () => boolean;
   /** Whether releaseIdle() would find one. */
   readonly hasIdle: () => boolean;
+  /** A place came free: later than its broadcast ended, by as long as the pipeline's thread took. */
+  readonly onFreed?: () => void;
 }
 
 interface Waiter {
@@ -123,6 +125,7 @@ export class Places {
         const [next] = this.#waiting;
         if (next === undefined) {
           this.#taken -= 1;
+          this.#options.onFreed?.();
           return;
         }
         // The place passes on without coming free in between.

@@ -107,3 +107,16 @@ it('gives up a wait after its time, and a pipeline that fails to close frees its
   expect(places.taken).toBe(0);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+it('says when a place has come free, which is after its pipeline is gone', async () => {
+  const freed: number[] = [];
+  const places: Places = new Places({ capacity: 1, ...noIdle, onFreed: () => void freed.push(places.taken) });
+  const [place] = taken(places, 1);
+  const pipeline = ending();
+  void places.releaseAfter(place as Place, pipeline.closed);
+  await flush();
+  expect(freed).toEqual([]);
+  pipeline.end();
+  await flush();
+  expect(freed).toEqual([0]);
+});
