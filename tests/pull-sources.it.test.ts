@@ -116,7 +116,7 @@ it('RTMP that is lost comes back: the name stays its own, the viewer stays, and 
   expect(source()).toMatchObject({ connections: 0, lastError: { code: 'target.unreachable' } });
   // The name is the source's before it has ever connected.
   const broadcast = app.registry.get('cam');
-  const claim = () => broadcast?.claim({ token: undefined, kind: 'issued' }, 'somebody');
+  const claim = () => broadcast?.claim({ token: undefined, kind: 'issued' }, 'stranger');
   expect(claim).toThrow('belongs to another publisher');
 
   const first = serveRtmp(port);

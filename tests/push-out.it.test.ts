@@ -170,15 +170,15 @@ describe('into a strict relay', () => {
 it('into a second server: a broadcast like any other there, and its name is free when the output stops', async () => {
   const far = await WhipServer.start();
   cleanup.push(() => far.close());
-  await publish('home');
-  push('home', `${far.url}/whip/away/{broadcast}`, { bearer: 'far-secret', broadcast: '*' });
-  const stats = () => far.stats('away/home');
+  await publish('near');
+  push('near', `${far.url}/whip/away/{broadcast}`, { bearer: 'far-secret', broadcast: '*' });
+  const stats = () => far.stats('away/near');
   await until(() => stats()?.source.width === 640 && stats()?.audio.present === true, 'its pictures and its sound');
   expect(stats()).toMatchObject({ source: { height: 360, codec: 'H264' } });
-  expect(JSON.stringify([near.app.registry, near.app.outputs])).not.toMatch(/far-secret|away\/home/);
-  await near.app.outputs.stop('home');
-  expect(far.app.registry.get('away/home')).toBeUndefined();
-  expect(near.app.registry.get('home')?.state).toBe('live');
+  expect(JSON.stringify([near.app.registry, near.app.outputs])).not.toMatch(/far-secret|away\/near/);
+  await near.app.outputs.stop('near');
+  expect(far.app.registry.get('away/near')).toBeUndefined();
+  expect(near.app.registry.get('near')?.state).toBe('live');
 });
 
 /** Without start codes, which are three or four bytes. */

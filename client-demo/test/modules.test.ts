@@ -20,6 +20,7 @@ import { findOffset, lagsMs, median, rtpDifference } from '../assets/track-offse
 import { TrackSync } from '../assets/track-sync.js';
 import { NAME_PATTERN, isBroadcastName, nameOfPath, namePath } from '../assets/broadcast-name.js';
 import { broadcastName } from '../../server/broadcast/name.ts';
+import { memoryStorage } from './memory-storage.ts';
 
 describe('backoffMs', () => {
   it('doubles from half a second and never exceeds twenty', () => {
@@ -112,11 +113,7 @@ describe('settings', () => {
   });
   it('keeps settings and tokens for the tab, and works when storage is forbidden or broken', () => {
     const map = new Map<string, string>();
-    const storage = {
-      getItem: (key: string) => map.get(key) ?? null,
-      setItem: (key: string, value: string) => void map.set(key, value),
-      removeItem: (key: string) => void map.delete(key),
-    } as unknown as Storage;
+    const storage = memoryStorage(map);
     const store = new PageStore({ tab: storage, browser: storage });
     store.save({ ...store.load(), name: 'stage', height: 270 });
     store.keepResumeToken('stage', 'secret');
@@ -132,19 +129,9 @@ describe('settings', () => {
     expect(new PageStore({ tab: undefined, browser: undefined }).load().maxBitrateBps).toBe(300_000);
   });
 
-  /** A separate Storage: of one tab, or of the browser. */
-  const memory = () => {
-    const map = new Map<string, string>();
-    return {
-      getItem: (key: string) => map.get(key) ?? null,
-      setItem: (key: string, value: string) => void map.set(key, value),
-      removeItem: (key: string) => void map.delete(key),
-    } as unknown as Storage;
-  };
-
   it('keeps the channel for the next tab, and a substitute for its own tab', () => {
-    const browser = memory();
-    const [first, second] = [memory(), memory()];
+    const browser = memoryStorage();
+    const [first, second] = [memoryStorage(), memoryStorage()];
     const channel = new PageStore({ tab: first, browser });
     channel.save({ ...channel.load(), name: 'channel' });
     channel.keepResumeToken('channel', 'proof');
@@ -153,13 +140,15 @@ describe('settings', () => {
     expect(other.resumeToken('channel')).toBe('proof');
     other.save({ ...other.load(), name: 'substitute', height: 360 }, { keepName: false });
     expect(new PageStore({ tab: second, browser }).load().name).toBe('substitute');
-    expect(new PageStore({ tab: memory(), browser }).load()).toMatchObject({ name: 'channel', height: 360 });
+    expect(new PageStore({ tab: memoryStorage(), browser }).load()).toMatchObject({ name: 'channel', height: 360 });
   });
 
   it('shares no token where tabs cannot learn of each other', () => {
-    const browser = memory();
-    new PageStore({ tab: memory(), browser, sharedTokens: false }).keepResumeToken('channel', 'proof');
-    expect(new PageStore({ tab: memory(), browser, sharedTokens: false }).resumeToken('channel')).toBeUndefined();
+    const browser = memoryStorage();
+    new PageStore({ tab: memoryStorage(), browser, sharedTokens: false }).keepResumeToken('channel', 'proof');
+    expect(
+      new PageStore({ tab: memoryStorage(), browser, sharedTokens: false }).resumeToken('channel'),
+    ).toBeUndefined();
   });
 });
 

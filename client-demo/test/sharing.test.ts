@@ -5,6 +5,7 @@ import { embedOptions, pixelSize } from '../assets/embed-view.js';
 
 import { PageStore } from '../assets/settings.js';
 import { recordingName } from '../assets/stream-recorder.js';
+import { memoryStorage } from './memory-storage.ts';
 
 /** What the page gives away: the embedded player, addresses for programs, files. */
 
@@ -56,12 +57,7 @@ it('names a recording after broadcast, time and container', () => {
 });
 
 it('keeps one token for programs: that of the running broadcast, or a new one, which outlives it', () => {
-  const map = new Map<string, string>();
-  const storage = {
-    getItem: (key: string) => map.get(key) ?? null,
-    setItem: (key: string, value: string) => void map.set(key, value),
-    removeItem: (key: string) => void map.delete(key),
-  } as unknown as Storage;
+  const storage = memoryStorage();
   const store = new PageStore({ tab: storage, browser: storage });
   expect(store.streamKey('stage')).toBeUndefined();
   const key = store.makeStreamKey('stage');

@@ -280,17 +280,8 @@ describe('viewers', () => {
     const { peer } = await world.watch('a', 'H264 source');
     peer.connect();
     expect(world.publishers[0]?.keyframeRequests).toBe(1);
-    const packet = {
-      stream: 1,
-      payload: new Uint8Array(3),
-      marker: true,
-      sequence: 1,
-      timestamp: 2,
-      mediaTime: 2,
-      receivedAtUs: 3,
-    };
-    world.publishers[0]?.listener.onVideoPacket(packet, 'VP8');
-    expect(peer.sources).toEqual([packet]);
+    world.publishers[0]?.listener.onVideoPacket(PACKET, 'VP8');
+    expect(peer.sources).toEqual([PACKET]);
   });
 
   it('start again at a keyframe after the pipeline crashed', async () => {
