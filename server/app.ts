@@ -179,11 +179,15 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     whip: new WhipKind({ rtc, policy, registry, interfaceAddresses, log }),
   };
   const outputs = new OutputService({ registry, log, metrics, kinds });
-  metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: outputs.snapshot() }));
   const sources = new SourceService({
     ...{ registry, log, metrics, nowUs: monotonicUs },
     ...{ allow: config.targets.allow, maxPixels: config.limits.maxSourcePixels },
   });
+  metrics.observe(() => ({
+    ...registry.metricsSnapshot(),
+    outputs: outputs.snapshot(),
+    sources: sources.snapshot(),
+  }));
 
   const http = await createHttpServer({
     config,

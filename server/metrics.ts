@@ -79,12 +79,26 @@ export interface MetricsSnapshot {
   readonly queueDepthFrames: number;
   readonly pipelines: readonly { readonly broadcast: string; readonly rung: number; readonly delayMs: number }[];
   readonly outputs: readonly OutputSnapshot[];
+  readonly sources: readonly SourceSnapshot[];
+}
+
+/** stopped: by its setting; waiting: no broadcast that it follows is live. */
+const OUTPUT_STATES = ['stopped', 'waiting', 'connecting', 'running', 'failed'] as const;
+/** waiting: until it is tried again. */
+const SOURCE_STATES = ['connecting', 'delivering', 'waiting', 'stopped'] as const;
+
+/** One pull source; its name is its broadcast's. */
+export interface SourceSnapshot {
+  readonly source: string;
+  readonly state: (typeof SOURCE_STATES)[number];
 }
 
 /** One configured output: on how many broadcasts it is in which state, and what goes out. */
 export interface OutputSnapshot {
   readonly output: string;
   readonly type: string;
+  /** Of its broadcasts, the one that needs a look first. */
+  readonly state: (typeof OUTPUT_STATES)[number];
   readonly states: Readonly<Record<'connecting' | 'running' | 'failed', number>>;
   readonly bitrateBps: number;
 }
@@ -104,6 +118,7 @@ export class Metrics {
     queueDepthFrames: 0,
     pipelines: [],
     outputs: [],
+    sources: [],
   });
 
   readonly #steps: Histogram<'step'>;
@@ -115,6 +130,7 @@ export class Metrics {
   readonly #refused: Counter<'what' | 'why'>;
   readonly #connections: Gauge;
   readonly #outputFailures: Counter<'output' | 'code'>;
+  readonly #sourceFailures: Counter<'source' | 'code'>;
 
   constructor() {
     const registers = [this.registry];
@@ -174,6 +190,28 @@ export class Metrics {
       },
     });
     new Gauge({
+      name: 'flashvsr_output_state',
+      help: 'State of a configured output: 1 for the state that it is in, of several broadcasts the one that needs a look first',
+      labelNames: ['output', 'type', 'state'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { output, type, state: now } of snapshot().outputs)
+          for (const state of OUTPUT_STATES) this.set({ output, type, state }, Number(state === now));
+      },
+    });
+    new Gauge({
+      name: 'flashvsr_source_state',
+      help: 'State of a pull source: 1 for the state that it is in',
+      labelNames: ['source', 'state'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { source, state: now } of snapshot().sources)
+          for (const state of SOURCE_STATES) this.set({ source, state }, Number(state === now));
+      },
+    });
+    new Gauge({
       name: 'flashvsr_output_bits_per_second',
       help: 'Bit rate of a configured output over the last second',
       labelNames: ['output', 'type'],
@@ -187,6 +225,12 @@ export class Metrics {
       name: 'flashvsr_output_failures_total',
       help: 'Runs of a configured output that failed, by catalogue code',
       labelNames: ['output', 'code'],
+      registers,
+    });
+    this.#sourceFailures = new Counter({
+      name: 'flashvsr_source_failures_total',
+      help: 'Connections of a pull source that failed or ended, by catalogue code',
+      labelNames: ['source', 'code'],
       registers,
     });
     this.#steps = new Histogram({
@@ -266,6 +310,10 @@ export class Metrics {
 
   outputFailed(output: string, code: ErrorCode): void {
     this.#outputFailures.inc({ output, code });
+  }
+
+  sourceFailed(source: string, code: ErrorCode): void {
+    this.#sourceFailures.inc({ source, code });
   }
 
   connections(open: number): void {

@@ -115,7 +115,7 @@ export class BroadcastRegistry {
     return () => this.#listListeners.delete(listener);
   }
 
-  metricsSnapshot(): Omit<MetricsSnapshot, 'outputs'> {
+  metricsSnapshot(): Omit<MetricsSnapshot, 'outputs' | 'sources'> {
     const broadcasts = [...this.#broadcasts.values()];
     const running = broadcasts.filter(({ hasPipeline }) => hasPipeline);
     return {

@@ -109,10 +109,10 @@ export class OutputService {
   }
 
   snapshot(): OutputSnapshot[] {
-    return this.list().map(({ name, type, runs }) => {
+    return this.list().map(({ name, type, state: now, runs }) => {
       const states = { connecting: 0, running: 0, failed: 0 };
       for (const { state } of runs) states[state] += 1;
-      return { output: name, type, states, bitrateBps: runs.reduce((sum, run) => sum + run.bitrateBps, 0) };
+      return { output: name, type, state: now, states, bitrateBps: runs.reduce((sum, run) => sum + run.bitrateBps, 0) };
     });
   }
 

@@ -22,7 +22,7 @@ export interface PulledSourceDependencies {
   readonly allow: readonly string[];
   readonly maxPixels: number;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, 'error'>;
+  readonly metrics: Pick<Metrics, 'error' | 'sourceFailed'>;
   readonly nowUs: () => MonotonicUs;
   readonly createPuller?: (job: PullJob, listener: PullListener) => Puller;
 }
@@ -120,6 +120,7 @@ export class PulledSource {
       const nowUs = this.#deps.nowUs();
       this.#failures = nowUs - (this.#deliversSinceUs ?? nowUs) > GOOD_AFTER_US ? 1 : this.#failures + 1;
       this.#deps.metrics.error(error.code);
+      this.#deps.metrics.sourceFailed(this.name, error.code);
       const waitMs = retryMs(this.#failures, this.#config);
       this.#log.warn({ code: error.code, reason: error.message, retryInMs: waitMs }, 'source.lost');
       await this.#wait(waitMs);

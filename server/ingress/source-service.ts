@@ -1,5 +1,6 @@
 import type { SourceConfig } from '../config/sections/sources.ts';
 import { AppError } from '../errors.ts';
+import type { SourceSnapshot } from '../metrics.ts';
 import { PulledSource, type PulledSourceDependencies, type SourceSummary } from './pulled-source.ts';
 
 /** The streams that the server pulls, by the broadcast's name. The configuration starts them. */
@@ -34,6 +35,10 @@ export class SourceService {
 
   list(): SourceSummary[] {
     return [...this.#sources.values()].map((source) => source.summary());
+  }
+
+  snapshot(): SourceSnapshot[] {
+    return this.list().map(({ name, state }) => ({ source: name, state }));
   }
 
   toJSON(): object {

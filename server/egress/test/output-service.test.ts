@@ -181,6 +181,7 @@ it('after a failure tries again, later each time, and no event of the old run co
   await vi.advanceTimersByTimeAsync(2000);
   expect(kind.runs).toHaveLength(4);
   expect(await metrics.text()).toContain('flashvsr_output_failures_total{output="archive",code="output.disk"} 3');
+  expect(service.snapshot()).toMatchObject([{ output: 'archive', state: 'connecting', states: { connecting: 1 } }]);
 });
 
 it('what open() throws is a failure like any other; a broadcast that ends in the meantime is not tried again', async () => {
@@ -198,6 +199,7 @@ it('start and stop by name: stopped outputs stay listed, and one that runs is no
   service.start(recording({ enabled: false }));
   registry.set('stage', 'live');
   expect(service.list()).toMatchObject([{ name: 'archive', state: 'stopped' }]);
+  expect(service.snapshot()).toMatchObject([{ output: 'archive', state: 'stopped' }]);
   service.start(recording());
   expect(kind.runs).toHaveLength(1);
   expect(() => service.start(recording())).toThrow('runs already');
@@ -215,7 +217,13 @@ it('metrics say how many runs are in which state; closing ends them all, once', 
   registry.set('b', 'live');
   kind.runs[0]?.request.events.running();
   expect(service.snapshot()).toEqual([
-    { output: 'archive', type: 'recording', states: { connecting: 1, running: 1, failed: 0 }, bitrateBps: 1600 },
+    {
+      output: 'archive',
+      type: 'recording',
+      state: 'connecting',
+      states: { connecting: 1, running: 1, failed: 0 },
+      bitrateBps: 1600,
+    },
   ]);
   await Promise.all([service.close(), service.close()]);
   expect(kind.runs.map(({ closed }) => closed > 0)).toEqual([true, true]);

@@ -21,6 +21,7 @@ const CAM: SourceConfig = {
 const OPENED = { type: 'opened', hasAudio: true, notices: [] } as const;
 
 let registry: BroadcastRegistry;
+let metrics: Metrics;
 let service: SourceService;
 let pullers: { listener: PullListener; closed: number }[];
 
@@ -28,7 +29,7 @@ beforeEach(() => {
   vi.useFakeTimers({ now: 0 });
   pullers = [];
   const log = createLog(config.log);
-  const metrics = new Metrics();
+  metrics = new Metrics();
   const nowUs = () => Date.now() * 1000;
   registry = new BroadcastRegistry({
     ...{ settings: broadcastSettings(config), limits: config.limits, log, metrics, nowUs, capacity: 4 },
@@ -140,6 +141,24 @@ it.each(['connecting', 'delivering', 'waiting'] as const)(
     expect(registry.broadcastCount).toBe(0);
   },
 );
+
+it('says its state and its failures in the metrics', async () => {
+  metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: [], sources: service.snapshot() }));
+  const states = async () => [
+    ...(await metrics.text()).matchAll(/^flashvsr_source_state\{source="cam",state="(\w+)"\} 1$/gm),
+  ];
+  service.start(CAM);
+  expect((await states()).map(([, state]) => state)).toEqual(['connecting']);
+  newest().onOpened(OPENED);
+  await vi.advanceTimersByTimeAsync(0);
+  expect((await states()).map(([, state]) => state)).toEqual(['delivering']);
+  newest().onEnded(FAILURE);
+  await vi.advanceTimersByTimeAsync(0);
+  expect((await states()).map(([, state]) => state)).toEqual(['waiting']);
+  expect(await metrics.text()).toContain('flashvsr_source_failures_total{source="cam",code="target.unreachable"} 1');
+  await service.stop('cam');
+  expect(await states()).toEqual([]);
+});
 
 it('a source that opens and sends no picture is given up by its broadcast, and tried again', async () => {
   service.start(CAM);
