@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chromium, type Browser } from 'playwright-core';
+import { chromium, type Browser, type BrowserContext } from 'playwright-core';
 
 /** Debian's Chromium for the browser tests: real WebRTC on the loopback interface, a fake camera, no questions asked. */
 const PATHS = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -49,4 +49,16 @@ export async function launchBrowser(options: BrowserOptions = {}): Promise<Brows
       ...args,
     ],
   });
+}
+
+/** For a test that failed: what each page of the context showed, so that a report from another machine says more than a number. */
+export async function printPages(context: BrowserContext): Promise<void> {
+  for (const page of context.pages()) {
+    const text = await page
+      .locator('body')
+      .innerText({ timeout: 5000 })
+      .catch((error: unknown) => String(error));
+    const lines = text.split('\n').filter((line) => line.trim() !== '');
+    console.log(`${page.url()}\n  ${lines.slice(0, 40).join('\n  ')}`);
+  }
 }

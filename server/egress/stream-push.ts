@@ -47,7 +47,7 @@ export class StreamPushKind implements OutputKind<StreamConfig> {
       case 'srt':
         return {
           ...{ ...common, url: srtAddress(checked), muxer: 'mpegts', codecs: ['H264'], audio: 'aac' },
-          ...{ protocolOptions: {}, options: {} },
+          ...{ protocolOptions: {}, options: {}, lingerMs: srtLingerMs(url) },
         };
       case 'rtsp':
         return {
@@ -72,6 +72,16 @@ async function rtmpOptions({ caFile }: OutputOf<'rtmp'>, url: URL): Promise<Reco
 
 /** An SRT connection that is closed would forget what is still on its way; this long it waits for that. */
 const SRT_LINGER_SECONDS = 2;
+
+/** Of the protocol: 120 ms. A receiver may ask for more, up to here it is waited for. */
+const SRT_LATENCY_MS = 500;
+const MAX_SRT_LATENCY_MS = 1_500;
+
+/** A receiver that hears of the end forgets what it holds back for its latency (draft-sharabayko-srt-01 section 4.5): the end waits. */
+function srtLingerMs(url: URL): number {
+  const asked = ['latency', 'peerlatency', 'rcvlatency'].map((name) => Number(url.searchParams.get(name)) / 1000);
+  return Math.min(MAX_SRT_LATENCY_MS, Math.max(SRT_LATENCY_MS, ...asked.filter((ms) => ms > 0)));
+}
 
 /** libav takes SRT's options from the address. */
 function srtAddress(target: CheckedTarget): string {

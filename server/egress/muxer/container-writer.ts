@@ -33,6 +33,8 @@ export interface ContainerOptions {
   readonly options: Readonly<Record<string, string>>;
   readonly video: VideoParameters;
   readonly audio: AudioForm | undefined;
+  /** A connection stays open this long after the trailer. */
+  readonly lingerMs?: number;
 }
 
 /** libav's code, and which step it came from. */
@@ -68,11 +70,13 @@ export class ContainerWriter {
   readonly #audio: Stream | undefined;
   readonly #aac: AacTrack | undefined;
   readonly #packet = new Packet();
+  readonly #lingerMs: number;
   #closed = false;
 
   /** @throws MuxError */
-  constructor({ muxer, url, options, video, audio }: ContainerOptions) {
+  constructor({ muxer, url, options, video, audio, lingerMs = 0 }: ContainerOptions) {
     this.#packet.alloc();
+    this.#lingerMs = lingerMs;
     this.#aac = audio === 'aac' ? new AacTrack() : undefined;
     try {
       this.#check('open', this.#format.allocOutputContext2(null, muxer, url));
@@ -132,6 +136,7 @@ export class ContainerWriter {
     try {
       if (this.#audio !== undefined && this.#aac !== undefined) this.#putAll(this.#aac.finish(), this.#audio);
       this.#check('trailer', this.#format.writeTrailerSync());
+      if (this.#lingerMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, this.#lingerMs);
     } finally {
       this.#free();
     }

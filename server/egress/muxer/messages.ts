@@ -58,6 +58,8 @@ export interface PushTarget {
   /** Of the protocol; only with `flv`, whose muxer is then wrapped (push-output.ts). */
   readonly protocolOptions: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
+  /** The connection stays open this long after the last packet. */
+  readonly lingerMs?: number;
 }
 
 export type MuxTarget = RecordingTarget | HlsTarget | PushTarget;

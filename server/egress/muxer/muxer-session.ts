@@ -17,7 +17,7 @@ export interface SessionProcess {
 /** Items on their way to the process. Beyond it they wait in the output's bounded queue. */
 const WINDOW_ITEMS = 16;
 /** A file is completed, a server is left. */
-const CLOSE_MS = 2_000;
+const CLOSE_MS = 4_000;
 
 /** One target in a muxer's process, as the server sees it. */
 export class MuxerSession {

@@ -19,14 +19,20 @@ export class PushOutput implements MuxOutput {
   }
 
   open(video: StreamParameters, hasAudio: boolean): ContainerWriter {
-    const { codecs, audio, label, options } = this.#target;
+    const { codecs, audio, label, options, lingerMs = 0 } = this.#target;
     if (!codecs.includes(video.codec)) {
       throw new AppError('output.unsupported', `${label} is not sent ${video.codec}.`, {
         context: { codec: video.codec },
         remedy: 'Set `track` of the output to `result`, which is H264, or publish H264.',
       });
     }
-    return new ContainerWriter({ ...this.#destination(), options, video, audio: hasAudio ? audio : undefined });
+    return new ContainerWriter({
+      ...this.#destination(),
+      options,
+      video,
+      audio: hasAudio ? audio : undefined,
+      lingerMs,
+    });
   }
 
   full(): boolean {
