@@ -130,7 +130,8 @@ async function productRun(upscaler: Upscaler, i420: I420): Promise<() => Promise
     });
 }
 
-function asPicture({ width, height, data }: I420, mediaTime: number): Picture {
+/** The server's view of a frame, without a copy. */
+export function asPicture({ width, height, data }: I420, mediaTime: number): Picture {
   const [luma, chroma] = [width * height, halfSize(width) * halfSize(height)];
   return {
     width,
