@@ -1,13 +1,13 @@
-import { request as requestHttp, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { shownTarget, type CheckedTarget } from '../access/target-policy.ts';
+import { sendToTarget, type TargetRequest } from '../access/target-request.ts';
 import { AppError } from '../errors.ts';
 
 /** The longest answer of SDP at hand has 12 kB. */
 const MAX_BODY_BYTES = 64 * 1024;
 
 export interface ExchangeRequest {
-  readonly method: 'POST' | 'DELETE';
+  readonly method: TargetRequest['method'];
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   /** From the connection to the last byte of the answer. */
@@ -29,7 +29,8 @@ export async function exchange(target: CheckedTarget, request: ExchangeRequest):
   const limit = AbortSignal.timeout(request.withinMs);
   const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
   try {
-    const response = await send(target, request, signal);
+    const { method, headers, body = '' } = request;
+    const response = await sendToTarget(target, { method, headers, body, signal });
     return { status: response.statusCode ?? 0, headers: response.headers, body: await bodyOf(response, target) };
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown;
@@ -40,30 +41,6 @@ export async function exchange(target: CheckedTarget, request: ExchangeRequest):
       context: { target: name },
     });
   }
-}
-
-function send(
-  { url, lookup }: CheckedTarget,
-  { method, headers, body }: ExchangeRequest,
-  signal: AbortSignal,
-): Promise<IncomingMessage> {
-  const options: RequestOptions = {
-    method,
-    // User and password of the URL are left out: a redirect may bring them.
-    hostname: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port,
-    path: `${url.pathname}${url.search}`,
-    headers: { 'content-length': String(Buffer.byteLength(body ?? '')), ...headers },
-    lookup,
-    // A pooled connection would have been checked for another request.
-    agent: false,
-    signal,
-  };
-  return new Promise((resolve, reject) => {
-    const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(options, resolve);
-    request.on('error', reject);
-    request.end(body);
-  });
 }
 
 async function bodyOf(response: IncomingMessage, { url }: CheckedTarget): Promise<string> {

@@ -1,7 +1,6 @@
-import { request as requestPlain, type IncomingMessage } from 'node:http';
-import { request as requestSecure } from 'node:https';
-import { isIP } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '../../access/target-policy.ts';
+import { sendToTarget } from '../../access/target-request.ts';
 import { AppError } from '../../errors.ts';
 import { unreachable } from './tunnel.ts';
 
@@ -51,34 +50,21 @@ export async function httpGet(url: string | URL, options: HttpGetOptions): Promi
   }
 }
 
-function send(target: CheckedTarget, options: HttpGetOptions): Promise<IncomingMessage> {
-  const { url, lookup, addresses } = target;
+async function send(target: CheckedTarget, options: HttpGetOptions): Promise<IncomingMessage> {
   const { timeoutMs, signal, range, credentialsFor } = options;
-  const request = url.protocol === 'https:' ? requestSecure : requestPlain;
-  const name = url.hostname.replace(/^\[|\]$/g, '');
   const { username, password } = credentialsFor;
-  const own = url.origin === credentialsFor.origin && username !== '';
-  return new Promise((resolve, reject) => {
-    const sent = request({
-      host: isIP(name) === 0 ? name : addresses[0],
-      port: url.port === '' ? undefined : Number(url.port),
-      path: url.pathname + url.search,
-      lookup,
-      agent: false,
+  const own = target.url.origin === credentialsFor.origin && username !== '';
+  try {
+    return await sendToTarget(target, {
+      method: 'GET',
+      ...(range !== undefined && { headers: { range: `bytes=${range.from}-${range.from + range.length - 1}` } }),
+      ...(own && { credentials: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` }),
+      idleMs: timeoutMs,
       signal,
-      timeout: timeoutMs,
-      ...(own ? { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` } : {}),
-      headers: {
-        host: url.host,
-        'user-agent': 'FlashVSR Live',
-        ...(range === undefined ? {} : { range: `bytes=${range.from}-${range.from + range.length - 1}` }),
-      },
     });
-    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
-    sent.on('response', resolve);
-    sent.on('error', (cause) => reject(unreachable(target, cause)));
-    sent.end();
-  });
+  } catch (cause) {
+    throw unreachable(target, cause as Error);
+  }
 }
 
 async function* bodyOf(answer: IncomingMessage, target: CheckedTarget): AsyncGenerator<Buffer, void, undefined> {
