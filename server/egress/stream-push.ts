@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { CheckedTarget, TargetPolicy } from '../access/target-policy.ts';
 import { addressFor, type OutputOf } from '../config/config.ts';
 import { AppError } from '../errors.ts';
+import { rtmpTcUrl } from '../media/rtmp-url.ts';
 import { MuxedOutput } from './muxed-output.ts';
 import type { PushTarget } from './muxer/messages.ts';
 import { MuxerProcess } from './muxer/muxer-process.ts';
@@ -63,8 +64,7 @@ const FLV = { muxer: 'flv', codecs: ['H264'], audio: 'aac', options: {} } as con
 
 /** The connection goes to the address that was checked; the server reads the name that the operator wrote. */
 async function rtmpOptions({ caFile }: OutputOf<'rtmp'>, url: URL): Promise<Record<string, string>> {
-  const [, app = ''] = url.pathname.split('/');
-  const options = { rtmp_tcurl: `${url.protocol}//${url.host}/${app}`, rw_timeout: WITHIN_US };
+  const options = { rtmp_tcurl: rtmpTcUrl(url), rw_timeout: WITHIN_US };
   if (url.protocol === 'rtmp:') return options;
   const verifyhost = url.hostname.replace(/^\[|\]$/g, '');
   return { ...options, tls_verify: '1', verifyhost, ca_file: caFile ?? (await trustedCertificates()) };

@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readFilm } from '../../../testing/film.ts';
 import { LEFT_HZ, RIGHT_HZ, opusTone, readSound } from '../../../testing/opus-tone.ts';
 import { makeStream } from '../../../testing/pictures.ts';
+import { RtmpConnectServer } from '../../../testing/rtmp-connect.ts';
 import { until } from '../../../testing/until.ts';
 import { TargetPolicy } from '../../access/target-policy.ts';
 import type { Subscription } from '../../broadcast/subscriber.ts';
@@ -159,6 +160,16 @@ describe('a server takes', () => {
     expect(counts.get('h264')).toBe(90);
     expect(counts.get('aac')).toBeGreaterThan(130);
   });
+});
+
+it('RTMP: tcUrl names the application that libavformat sends, of one part and of two', async () => {
+  const server = await RtmpConnectServer.start();
+  cleanup.push(() => server.close());
+  const address = `rtmp://127.0.0.1:${server.port}`;
+  for (const path of ['live/key', 'app/instance/key/part']) push(config('rtmp', `${address}/${path}`));
+  await until(() => server.connects.length === 2, 'both connections');
+  expect(server.connects.map(({ app }) => app).sort()).toEqual(['app/instance', 'live']);
+  for (const { app, tcUrl } of server.connects) expect(tcUrl).toBe(`${address}/${app}`);
 });
 
 describe('what goes wrong is one error that names the target without its key', () => {

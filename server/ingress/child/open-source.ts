@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { shownTarget, type CheckedTarget, type TargetPolicy } from '../../access/target-policy.ts';
 import { AppError } from '../../errors.ts';
+import { rtmpTcUrl } from '../../media/rtmp-url.ts';
 import { openUrl, type Input } from './input.ts';
 import type { PullJob } from './messages.ts';
 import { openHls } from './open-hls.ts';
@@ -71,7 +72,7 @@ async function openRtmp(target: CheckedTarget, timeoutMs: number): Promise<Input
     const format = await openUrl(`rtmp://${userInfo(url)}127.0.0.1:${tunnel.port}${url.pathname}${url.search}`, {
       demuxer: 'flv',
       protocols: ['rtmp', 'tcp'],
-      options: { rtmp_tcurl: tcUrl(url), rtmp_live: 'live', rw_timeout: String(timeoutMs * 1000) },
+      options: { rtmp_tcurl: rtmpTcUrl(url), rtmp_live: 'live', rw_timeout: String(timeoutMs * 1000) },
       failure: () => tunnel.failure,
     });
     return inputOf(format, false, tunnel);
@@ -109,11 +110,4 @@ function addressOf({ url }: CheckedTarget): { port: number; secure: boolean } {
 
 function userInfo({ username, password }: URL): string {
   return username === '' ? '' : `${username}${password === '' ? '' : `:${password}`}@`;
-}
-
-/** The application's address as the server knows it (Adobe's RTMP 7.2.1.1, tcUrl): all of the path but the stream's name. */
-function tcUrl({ host, pathname, protocol }: URL): string {
-  const parts = pathname.split('/').filter((part) => part !== '');
-  const application = parts.length > 1 ? parts.slice(0, -1) : parts;
-  return `${protocol}//${host}/${application.join('/')}`;
 }

@@ -9,6 +9,7 @@ import { TargetPolicy } from '../../access/target-policy.ts';
 import { AppError } from '../../errors.ts';
 import { runFfmpeg } from '../../../testing/film.ts';
 import { makePullClip } from '../../../testing/pull-clip.ts';
+import { RtmpConnectServer } from '../../../testing/rtmp-connect.ts';
 import { RtspServer } from '../../../testing/rtsp-server.ts';
 import { until } from '../../../testing/until.ts';
 import type { PullJob } from '../child/messages.ts';
@@ -225,6 +226,17 @@ describe('playlists', () => {
     });
     expect(await failure(base)).toMatchObject({ code: 'target.unreachable' });
   });
+});
+
+it('RTMP: tcUrl names the application that libavformat sends, under the name that was written', async () => {
+  const server = await RtmpConnectServer.start();
+  cleanup.push(() => server.close());
+  for (const path of ['live/key', 'app/instance/key']) await failure(`rtmp://127.0.0.1:${server.port}/${path}`);
+  const address = `rtmp://127.0.0.1:${server.port}`;
+  expect(server.connects).toEqual([
+    { app: 'live', tcUrl: `${address}/live` },
+    { app: 'app/instance', tcUrl: `${address}/app/instance` },
+  ]);
 });
 
 describe('the process', () => {
