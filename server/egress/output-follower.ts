@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { Backoff, type BackoffLimits } from '../backoff.ts';
 import type { Broadcast } from '../broadcast/broadcast.ts';
 import type { OutputConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { Backoff, type BackoffLimits } from './backoff.ts';
 import type { OutputKind, OutputRun, RunProgress } from './output-kind.ts';
 
 /** `failed`: it is tried again at `retryAtMs` of performance.now(). */

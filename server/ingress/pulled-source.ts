@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Backoff } from '../backoff.ts';
 import type { BroadcastRegistry } from '../broadcast/broadcast-registry.ts';
 import type { SourceStats } from '../broadcast/source.ts';
 import { shownTarget } from '../access/target-policy.ts';
@@ -49,7 +50,7 @@ type State =
   | { readonly kind: 'stopped' };
 
 /** A stream that came for this long was good: the next failure begins a new count. A target that hangs never gets there. */
-const GOOD_AFTER_US = 10_000_000;
+const GOOD_AFTER_MS = 10_000;
 
 /**
  * One configured source: holds its broadcast's name, connects, delivers, and connects again with a growing wait when it is lost.
@@ -62,6 +63,7 @@ export class PulledSource {
   readonly #log: Log;
   readonly #right = { token: randomBytes(24).toString('base64url'), kind: 'own' } as const;
   readonly #releaseName: () => void;
+  readonly #backoff: Backoff;
   readonly #running: Promise<void>;
   #state: State = { kind: 'connecting', end: () => undefined };
   #connections = 0;
@@ -76,6 +78,8 @@ export class PulledSource {
     this.#config = config;
     this.#deps = deps;
     this.#log = deps.log.child({ broadcast: config.name });
+    const [firstMs, maxMs] = [config.retrySeconds * 1000, config.maxRetrySeconds * 1000];
+    this.#backoff = new Backoff({ firstMs, maxMs: Math.max(firstMs, maxMs), healthyMs: GOOD_AFTER_MS });
     this.#releaseName = deps.registry.keepFor(config.name, this.#right.token);
     this.#running = this.#run();
   }
@@ -118,10 +122,11 @@ export class PulledSource {
       if (this.#stopped) break;
       this.#lastError = error;
       const nowUs = this.#deps.nowUs();
-      this.#failures = nowUs - (this.#deliversSinceUs ?? nowUs) > GOOD_AFTER_US ? 1 : this.#failures + 1;
+      const workedMs = (nowUs - (this.#deliversSinceUs ?? nowUs)) / 1000;
+      this.#failures = workedMs >= GOOD_AFTER_MS ? 1 : this.#failures + 1;
       this.#deps.metrics.error(error.code);
       this.#deps.metrics.sourceFailed(this.name, error.code);
-      const waitMs = retryMs(this.#failures, this.#config);
+      const waitMs = this.#backoff.next(workedMs);
       this.#log.warn({ code: error.code, reason: error.message, retryInMs: waitMs }, 'source.lost');
       await this.#wait(waitMs);
     }
@@ -206,12 +211,6 @@ export class PulledSource {
       this.#state = { kind: 'waiting', untilUs: this.#deps.nowUs() + ms * 1000, wake };
     });
   }
-}
-
-/** Doubles with every failure in a row. */
-export function retryMs(failures: number, settings: Pick<SourceConfig, 'retrySeconds' | 'maxRetrySeconds'>): number {
-  const seconds = settings.retrySeconds * 2 ** Math.min(20, Math.max(0, failures - 1));
-  return Math.round(1000 * Math.min(seconds, Math.max(settings.retrySeconds, settings.maxRetrySeconds)));
 }
 
 function ended(): AppError {

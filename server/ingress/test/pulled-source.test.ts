@@ -7,7 +7,6 @@ import { AppError } from '../../errors.ts';
 import { createLog } from '../../log.ts';
 import { Metrics } from '../../metrics.ts';
 import type { PullListener } from '../pull-process.ts';
-import { retryMs } from '../pulled-source.ts';
 import { SourceService } from '../source-service.ts';
 
 /** Connecting, losing and coming back, with the process and time faked. */
@@ -27,6 +26,8 @@ let pullers: { listener: PullListener; closed: number }[];
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 });
+  // The middle of what waits are spread by.
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
   pullers = [];
   const log = createLog(config.log);
   metrics = new Metrics();
@@ -52,6 +53,7 @@ beforeEach(() => {
 afterEach(async () => {
   await service.close();
   await registry.close();
+  vi.restoreAllMocks();
   vi.useRealTimers();
 });
 
@@ -195,7 +197,17 @@ it('refuses names that a publisher holds', async () => {
   service.start(CAM);
 });
 
-it('retries by the settings alone', () => {
-  expect(retryMs(1, { retrySeconds: 60, maxRetrySeconds: 30 })).toBe(60_000);
-  expect(retryMs(1000, { retrySeconds: 0.5, maxRetrySeconds: 30 })).toBe(30_000);
+it('a first wait above the longest is the longest; sources that one server lost come back spread', async () => {
+  service.start({ ...CAM, retrySeconds: 60, maxRetrySeconds: 30 });
+  for (const [random, wait] of [
+    [0.5, 60_000],
+    [0, 48_000],
+    [1, 72_000],
+  ] as const) {
+    vi.mocked(Math.random).mockReturnValue(random);
+    newest().onEnded(FAILURE);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(source()?.retryInMs).toBe(wait);
+    await vi.advanceTimersByTimeAsync(wait);
+  }
 });

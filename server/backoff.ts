@@ -6,7 +6,7 @@ export interface BackoffLimits {
 }
 
 const LIMITS: BackoffLimits = { firstMs: 1000, maxMs: 60_000, healthyMs: 30_000 };
-/** Outputs that one server lost must not come back to it in the same instant. */
+/** Sources and outputs that one server lost must not come back to it in the same instant. */
 const JITTER = 0.2;
 
 /** How long to wait before the next attempt: doubled with each failure, spread by a fifth. Time and chance are arguments. */
