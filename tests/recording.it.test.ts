@@ -83,7 +83,7 @@ const archive = () => ({ name: 'archive', broadcast: '*', type: 'recording', fol
 /** Processes of the server that write. */
 function muxers({ child: { pid } }: ServerProcess): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-  return children.filter((each) => readFileSync(`/proc/${each}/cmdline`, 'utf8').includes('muxer/boot.mjs'));
+  return children.filter((each) => readFileSync(`/proc/${each}/cmdline`, 'utf8').includes('muxer/child.ts'));
 }
 
 /** A server that accepts connections and never says a word. */

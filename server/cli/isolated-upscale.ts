@@ -1,6 +1,6 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { STANDARD, inputLabel } from '../codec/standard-streams.ts';
 import { AppError, type AppErrorJson } from '../errors.ts';
+import { SupervisedChild, type ChildEnd } from '../supervised-child.ts';
 import type { Progress } from './progress.ts';
 import { withKept } from './kept-folder.ts';
 import { claimResult } from './result-pictures.ts';
@@ -26,14 +26,14 @@ export type FromUpscaleChild =
   | { readonly type: 'done'; readonly result: UpscaleResult }
   | { readonly type: 'failed'; readonly error: AppErrorJson };
 
-const CHILD = new URL('./boot.mjs', import.meta.url);
+const CHILD = new URL('./upscale-child.ts', import.meta.url);
 /** A child without handlers ends by a signal at once; one that does not is beyond help. */
 const KILL_AFTER_MS = 2000;
 
 interface IsolatedOptions {
   /** For tests: another program in the child's place. */
   readonly program?: URL;
-  readonly onChild?: (child: ChildProcess) => void;
+  readonly onChild?: (child: Pick<SupervisedChild, 'kill'>) => void;
   /** Of a batch; absent: this call's own. */
   readonly signals?: StopSignals;
 }
@@ -80,77 +80,78 @@ async function runChild(
   { program = CHILD, onChild }: IsolatedOptions,
 ): Promise<UpscaleResult> {
   if (signals.signal !== undefined) throw stopped(inputLabel(job.input), signals.signal);
+  const answer = new ChildAnswer(progress);
   const stdin = job.input === STANDARD ? 'inherit' : 'ignore';
   // Films only: all words of the child go to standard error.
   const stdout = job.target.name === STANDARD ? 'inherit' : 'ignore';
-  const child = fork(program, { execArgv: [], stdio: [stdin, stdout, 'inherit', 'ipc'] });
-  let killer: NodeJS.Timeout | undefined;
+  const child = new SupervisedChild({
+    module: program,
+    stdio: [stdin, stdout, 'inherit', 'ipc'],
+    onMessage: (message) => answer.onMessage(message as FromUpscaleChild),
+  });
+  let stopping = false;
   const removeStop = signals.add((signal, force) => {
     child.kill(force ? 'SIGKILL' : signal);
-    killer ??= setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+    if (!stopping) child.limit(KILL_AFTER_MS);
+    stopping = true;
   });
   onChild?.(child);
+  child.send(job);
   try {
-    return await answer(child, job, progress, signals);
+    const end = await child.ended;
+    return answer.result ?? throwEnd(inputLabel(job.input), end, signals.signal);
   } finally {
+    answer.stopProgress();
     removeStop();
-    clearTimeout(killer);
   }
 }
 
-function answer(
-  child: ChildProcess,
-  job: UpscaleJobMessage,
-  progress: UpscaleOptions['progress'],
-  signals: StopSignals,
-): Promise<UpscaleResult> {
-  return new Promise((resolve, reject) => {
-    let shown: Progress | undefined;
-    let answered: (() => void) | undefined;
-    child.on('message', (message: FromUpscaleChild) => {
-      switch (message.type) {
-        case 'total':
-          shown = progress?.(message.frames);
-          break;
-        case 'update':
-        case 'finish':
-          shown?.[message.type](message.frames);
-          break;
-        case 'kept':
-          shown?.kept(message.frames, message.before);
-          break;
-        case 'done':
-          answered = () => resolve(message.result);
-          break;
-        case 'failed':
-          answered = () => reject(AppError.fromJSON(message.error));
-          break;
-      }
-    });
-    child.once('error', (cause) =>
-      reject(new AppError('internal', `The child process failed: ${cause.message}`, { cause })),
-    );
-    // 'close', not 'exit': messages on their way arrive before it.
-    child.once('close', (code, signal) => {
-      shown?.stop();
-      // An answer is worth the job even when the process then dies, or was asked to stop a moment later.
-      if (answered !== undefined) answered();
-      else reject(ended(inputLabel(job.input), code, signal, signals.signal));
-    });
-    child.send(job, () => undefined);
-  });
+/** What the child has sent. An answer is worth the job even when the process then dies, or was asked to stop a moment later. */
+class ChildAnswer {
+  readonly #progress: UpscaleOptions['progress'];
+  #shown: Progress | undefined;
+  #answer: Extract<FromUpscaleChild, { type: 'done' | 'failed' }> | undefined;
+
+  constructor(progress: UpscaleOptions['progress']) {
+    this.#progress = progress;
+  }
+
+  /** Undefined without an answer. @throws AppError the child's */
+  get result(): UpscaleResult | undefined {
+    if (this.#answer?.type === 'failed') throw AppError.fromJSON(this.#answer.error);
+    return this.#answer?.result;
+  }
+
+  onMessage(message: FromUpscaleChild): void {
+    switch (message.type) {
+      case 'total':
+        this.#shown = this.#progress?.(message.frames);
+        break;
+      case 'update':
+      case 'finish':
+        this.#shown?.[message.type](message.frames);
+        break;
+      case 'kept':
+        this.#shown?.kept(message.frames, message.before);
+        break;
+      case 'done':
+      case 'failed':
+        this.#answer = message;
+        break;
+    }
+  }
+
+  stopProgress(): void {
+    this.#shown?.stop();
+  }
 }
 
-function ended(
-  input: string,
-  code: number | null,
-  signal: NodeJS.Signals | null,
-  asked: StopSignal | undefined,
-): AppError {
-  if (asked !== undefined) return stopped(input, asked);
-  if (isStopSignal(signal)) return stopped(input, signal);
-  const how = signal ?? `exit code ${code}`;
-  return new AppError('file.unreadable', `Reading ${input} crashed the process that decodes it (${how}).`, {
+/** @throws AppError always: why there is no answer */
+function throwEnd(input: string, { how, code, signal }: ChildEnd, asked: StopSignal | undefined): never {
+  if (asked !== undefined) throw stopped(input, asked);
+  if (isStopSignal(signal)) throw stopped(input, signal);
+  if (code === null && signal === null) throw new AppError('internal', `The child process failed: ${how}`);
+  throw new AppError('file.unreadable', `Reading ${input} crashed the process that decodes it (${how}).`, {
     context: { file: input, exitCode: code, signal },
     remedy: 'The file is damaged, or made to attack FFmpeg: do not open it with other programs.',
   });

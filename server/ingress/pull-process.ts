@@ -1,13 +1,18 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
+import type { Writable } from 'node:stream';
 import { childEnvironment } from '../access/child-environment.ts';
 import { AppError } from '../errors.ts';
-import { RecordReader, type AudioRecord, type PullJob, type Report, type VideoRecord } from './child/messages.ts';
+import { SupervisedChild } from '../supervised-child.ts';
+import {
+  RECORD_FD,
+  RecordReader,
+  type AudioRecord,
+  type PullJob,
+  type Report,
+  type VideoRecord,
+} from './child/messages.ts';
 
 /** The process reports every second; one that is silent for this much longer than its own time-out hangs. */
 const HUNG_AFTER_MS = 10_000;
-const MAX_STDERR_BYTES = 2000;
 
 export interface PullListener {
   onOpened(report: Extract<Report, { type: 'opened' }>): void;
@@ -23,68 +28,51 @@ export interface PullProcessOptions {
   readonly program?: URL;
 }
 
-const PROGRAM = new URL('./boot.mjs', import.meta.url);
+const PROGRAM = new URL('./child/pull-child.ts', import.meta.url);
 
 /** The server's side of the process that pulls one source. Whatever the process does, it ends no more than its stream. */
 export class PullProcess {
-  readonly #child: ChildProcess;
+  readonly #child: SupervisedChild;
   readonly #listener: PullListener;
-  readonly #exited: Promise<void>;
   readonly #hungAfterMs: number;
-  #watchdog: NodeJS.Timeout | undefined;
-  #stderr = '';
+  readonly #records = new RecordReader();
   #outcome: { readonly error: AppError | undefined } | undefined;
   #closed = false;
 
   constructor(job: PullJob, listener: PullListener, { program = PROGRAM }: PullProcessOptions = {}) {
     this.#listener = listener;
     this.#hungAfterMs = job.timeoutMs + HUNG_AFTER_MS;
-    this.#child = spawn(process.execPath, [fileURLToPath(program)], {
+    this.#child = new SupervisedChild({
+      module: program,
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
       env: childEnvironment(),
     });
-    this.#exited = this.#watch();
-    // A child that is gone already says so by 'close'.
-    this.#child.stdin?.on('error', () => undefined).write(`${JSON.stringify(job)}\n`);
+    this.#child.pipe(RECORD_FD)?.on('data', (chunk: Buffer) => this.#onData(chunk));
+    (this.#child.pipe(0) as Writable | undefined)?.write(`${JSON.stringify(job)}\n`);
+    void this.#child.ended.then(({ how }) => this.#onExit(how));
     this.#touch();
   }
 
   /** Idempotent; resolves when the process is gone. Nothing is reported any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#child.kill('SIGKILL');
-    await this.#exited;
+    this.#child.kill();
+    await this.#child.ended;
   }
 
-  #watch(): Promise<void> {
-    const records = new RecordReader();
-    // Node leaves `stdio` away when no file descriptor was left for the process; 'error' follows, which must be heard.
-    const { stdio } = this.#child as { readonly stdio?: ChildProcess['stdio'] };
-    const pipe = stdio?.[3] as Readable | undefined;
-    pipe?.on('error', () => undefined);
-    pipe?.on('data', (chunk: Buffer) => {
-      if (this.#outcome !== undefined || this.#closed) return;
-      try {
-        for (const record of records.push(chunk)) this.#onRecord(record);
-      } catch (thrown) {
-        this.#fail(AppError.from(thrown));
-      }
-    });
-    this.#child.stderr?.on('data', (chunk: Buffer) => {
-      if (this.#stderr.length < MAX_STDERR_BYTES) this.#stderr += chunk.toString('utf8').slice(0, MAX_STDERR_BYTES);
-    });
-    return new Promise((resolve) => {
-      const over = (how: string): void => {
-        clearTimeout(this.#watchdog);
-        resolve();
-        if (this.#closed) return;
-        this.#closed = true;
-        this.#listener.onEnded(this.#outcome === undefined ? this.#crashed(how) : this.#outcome.error);
-      };
-      this.#child.once('error', (error) => over(error.message));
-      // 'close', not 'exit': records on their way arrive before it.
-      this.#child.once('close', (code, signal) => over(signal ?? `exit code ${code}`));
-    });
+  #onData(chunk: Buffer): void {
+    if (this.#outcome !== undefined || this.#closed) return;
+    try {
+      for (const record of this.#records.push(chunk)) this.#onRecord(record);
+    } catch (thrown) {
+      this.#fail(AppError.from(thrown));
+    }
+  }
+
+  #onExit(how: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.onEnded(this.#outcome === undefined ? this.#crashed(how) : this.#outcome.error);
   }
 
   #onRecord(record: ReturnType<RecordReader['push']>[number]): void {
@@ -100,20 +88,19 @@ export class PullProcess {
   }
 
   #touch(): void {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => {
+    this.#child.limit(this.#hungAfterMs, () => {
       this.#fail(new AppError('target.unreachable', 'The process that pulls the stream hung and was ended.'));
-    }, this.#hungAfterMs);
+    });
   }
 
   #fail(error: AppError): void {
     this.#outcome ??= { error };
-    this.#child.kill('SIGKILL');
+    this.#child.kill();
   }
 
   #crashed(how: string): AppError {
     return new AppError('target.answer', `The process that pulls the stream crashed (${how}).`, {
-      context: { how, stderr: this.#stderr },
+      context: { how, stderr: this.#child.stderr },
       remedy: 'The stream is damaged, or made to attack FFmpeg; if it repeats, report it with the log.',
     });
   }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { BOOT } from '../boot.ts';
 import type { UpscalerInfo } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import type { AccessUnit, EncodedFrame, ResultCodec, Rendition } from '../media/types.ts';
@@ -141,8 +142,9 @@ export class Pipeline {
 
   #spawn(): Worker {
     // Flags of the parent (tsx's loader, vitest's) are not for the worker: boot.mjs brings its own loader.
-    const worker = new Worker(new URL('./boot.mjs', import.meta.url), {
+    const worker = new Worker(BOOT, {
       name: `pipeline ${this.#options.name}`,
+      argv: [new URL('./worker.ts', import.meta.url).href],
       workerData: this.#options,
       execArgv: [],
     });

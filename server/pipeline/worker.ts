@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import { PipelineCore } from './core.ts';
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.ts';
 
-/** A pipeline's thread: a message port around PipelineCore. Started by Pipeline (pipeline.ts) through boot.mjs. */
+/** A pipeline's thread: a message port around PipelineCore. Started by Pipeline (pipeline.ts) through server/boot.mjs. */
 const port = parentPort;
 if (port === null) throw new Error('server/pipeline/worker.ts runs in a worker thread only.');
 

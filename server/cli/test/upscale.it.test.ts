@@ -1,4 +1,4 @@
-import { execFile, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -210,8 +210,8 @@ it('survives a file that crashes the decoder: an error with the name of the file
     finish: () => undefined,
     stop: () => undefined,
   });
-  let child: ChildProcess | undefined;
-  const onChild = (started: ChildProcess): void => void (child = started);
+  let child: { kill(signal: NodeJS.Signals): void } | undefined;
+  const onChild = (started: NonNullable<typeof child>): void => void (child = started);
   const killed = upscaleIsolated(at('sound.mp4'), at('killed.mp4'), { ...OPTIONS, progress }, { onChild });
   await expect(killed).rejects.toThrow(/sound\.mp4 crashed the process that decodes it \(SIGSEGV\)/);
   expect(unfinished()).toEqual([]);

@@ -1,6 +1,6 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { childEnvironment } from '../../access/child-environment.ts';
 import { AppError } from '../../errors.ts';
+import { SupervisedChild } from '../../supervised-child.ts';
 import type { FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
 import { MuxerSession, type MuxerListener } from './muxer-session.ts';
 
@@ -13,7 +13,7 @@ export interface MuxerProcessOptions {
   readonly program?: URL;
 }
 
-const CHILD = new URL('./boot.mjs', import.meta.url);
+const CHILD = new URL('./child.ts', import.meta.url);
 const STALL_MS = 15_000;
 /** Loading takes half a second; on a machine that is very busy, many. */
 const LOAD_MS = 60_000;
@@ -22,8 +22,10 @@ const LEAVE_MS = 5_000;
 
 /** A child that runs, and what is known of it. */
 interface Running {
-  readonly child: ChildProcess;
+  readonly child: SupervisedChild;
   loaded: boolean;
+  /** A sign of life is due. */
+  waited: boolean;
   /** Why it was ended by us. */
   reason: AppError | undefined;
 }
@@ -37,7 +39,6 @@ export class MuxerProcess {
   readonly #sessions = new Map<number, MuxerSession>();
   #running: Running | undefined;
   #nextId = 1;
-  #watch: NodeJS.Timeout | undefined;
 
   constructor(options: MuxerProcessOptions) {
     this.#options = options;
@@ -51,7 +52,7 @@ export class MuxerProcess {
     const running = (this.#running ??= this.#start());
     const session = new MuxerSession(
       this.#nextId,
-      { send: (message) => this.#send(running, message), kill: () => running.child.kill('SIGKILL') },
+      { send: (message) => this.#send(running, message), kill: () => running.child.kill() },
       listener,
     );
     this.#nextId += 1;
@@ -62,51 +63,47 @@ export class MuxerProcess {
   }
 
   #start(): Running {
-    // Bytes travel as they are: JSON would make numbers of them.
-    const child = fork(this.#options.program ?? CHILD, {
-      execArgv: [],
+    const child = new SupervisedChild({
+      module: this.#options.program ?? CHILD,
       env: childEnvironment(),
+      // Bytes travel as they are: JSON would make numbers of them.
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      onMessage: (message) => this.#onMessage(running, message as FromMuxer),
     });
-    const running: Running = { child, loaded: false, reason: undefined };
-    child.on('message', (message: FromMuxer) => {
-      running.loaded = true;
-      if (this.#running !== running) return;
-      this.#rearm();
-      if (message.type !== 'ready') this.#sessions.get(message.session)?.onMessage(message);
-    });
-    child.once('error', (cause) => this.#onExit(running, cause.message));
-    // 'close' follows 'exit' when the last message has been read.
-    child.once('close', (code, signal) => this.#onExit(running, signal ?? `exit code ${code}`));
+    const running: Running = { child, loaded: false, waited: false, reason: undefined };
+    void child.ended.then(({ how }) => this.#onExit(running, how));
     return running;
   }
 
-  #send({ child }: Running, message: ToMuxer): void {
-    if (child.connected) child.send(message, () => undefined);
-    if (this.#watch === undefined) this.#rearm();
+  #onMessage(running: Running, message: FromMuxer): void {
+    running.loaded = true;
+    if (this.#running !== running) return;
+    this.#rearm(running);
+    if (message.type !== 'ready') this.#sessions.get(message.session)?.onMessage(message);
+  }
+
+  #send(running: Running, message: ToMuxer): void {
+    running.child.send(message);
+    if (!running.waited) this.#rearm(running);
   }
 
   /** The time runs from the last sign of life, while something is waited for. */
-  #rearm(): void {
-    clearTimeout(this.#watch);
-    this.#watch = undefined;
-    const running = this.#running;
-    if (running === undefined) return;
-    if (running.loaded && ![...this.#sessions.values()].some(({ waits }) => waits)) return;
+  #rearm(running: Running): void {
+    running.waited = !running.loaded || [...this.#sessions.values()].some(({ waits }) => waits);
     const withinMs = running.loaded ? (this.#options.stallMs ?? STALL_MS) : LOAD_MS;
-    this.#watch = setTimeout(() => {
+    running.child.limit(running.waited ? withinMs : undefined, () => {
       running.reason = new AppError(
         'output.target',
         `${this.#options.label} has taken nothing for ${withinMs / 1000} s: its disk or its connection hangs.`,
       );
-      running.child.kill('SIGKILL');
-    }, withinMs).unref();
+      running.child.kill();
+    });
   }
 
   #onExit(running: Running, how: string): void {
     if (this.#running !== running) return;
-    this.#forget();
+    this.#running = undefined;
     const crashed = `The process that writes ${this.#options.label} ended (${how}).`;
     const error = running.reason ?? new AppError('output.crashed', crashed);
     const sessions = [...this.#sessions.values()];
@@ -118,15 +115,8 @@ export class MuxerProcess {
     this.#sessions.delete(id);
     const running = this.#running;
     if (running === undefined || this.#sessions.size > 0) return;
-    this.#forget();
-    if (running.child.connected) running.child.disconnect();
-    const timer = setTimeout(() => running.child.kill('SIGKILL'), LEAVE_MS);
-    running.child.once('exit', () => clearTimeout(timer));
-  }
-
-  #forget(): void {
     this.#running = undefined;
-    clearTimeout(this.#watch);
-    this.#watch = undefined;
+    running.child.disconnect();
+    running.child.limit(LEAVE_MS);
   }
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { BOOT } from '../../boot.ts';
 import { AppError } from '../../errors.ts';
 import type { OnnxModel } from '../spec.ts';
 import type { Samples } from './samples.ts';
@@ -57,8 +58,9 @@ export class Inference {
 
   /** Loads and checks all models. @throws AppError model.invalid */
   static async start(models: readonly OnnxModel[], threads: number): Promise<Inference> {
-    const worker = new Worker(new URL('./boot.mjs', import.meta.url), {
+    const worker = new Worker(BOOT, {
       name: 'onnx inference',
+      argv: [new URL('./thread.ts', import.meta.url).href],
       workerData: { models, threads } satisfies ThreadData,
       execArgv: [],
     });

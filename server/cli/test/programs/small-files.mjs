@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const boot = fileURLToPath(new URL('../../boot.mjs', import.meta.url));
+const boot = fileURLToPath(new URL('../../../boot.mjs', import.meta.url));
+const program = new URL('../../upscale-child.ts', import.meta.url).href;
 // SIGXFSZ must be ignored for the write to fail instead of the process; ulimit -f counts 512 or 1024 bytes.
-const limited = spawn('bash', ['-c', 'trap "" XFSZ; ulimit -f 64; exec "$0" "$1"', process.execPath, boot], {
+const limited = spawn('bash', ['-c', 'trap "" XFSZ; ulimit -f 64; exec "$0" "$@"', process.execPath, boot, program], {
   stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
 });
 process.on('message', (message) => limited.send(message));

@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { SupervisedChild } from '../../../supervised-child.ts';
 import type { OnnxModel } from '../../spec.ts';
 import { gpuPossible } from '../gpu-name.ts';
 
@@ -35,18 +34,19 @@ export async function probeGpu(
   patienceMs = PATIENCE_MS,
 ): Promise<string | undefined> {
   if (!gpuPossible()) return NO_GPU;
-  const child = fork(fileURLToPath(new URL('./boot.mjs', import.meta.url)), [], {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: [],
+  const message = await new Promise<ProbeMessage>((resolve) => {
+    const child = new SupervisedChild({
+      module: new URL('./work.ts', import.meta.url),
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      onMessage: (answer) => end(answer as ProbeMessage),
+    });
+    const end = (answer: ProbeMessage): void => {
+      resolve(answer);
+      child.kill();
+    };
+    child.limit(patienceMs, () => end({ problem: `no answer within ${patienceMs} ms` }));
+    void child.ended.then(({ how }) => end({ problem: `its process ended (${how})` }));
+    child.send({ model, threads });
   });
-  const answer = new Promise<ProbeMessage>((resolve) => {
-    child.once('message', (message) => resolve(message as ProbeMessage));
-    child.once('error', (error) => resolve({ problem: error.message }));
-    child.once('exit', (code, signal) => resolve({ problem: `its process ended (${signal ?? code})` }));
-    setTimeout(() => resolve({ problem: `no answer within ${patienceMs} ms` }), patienceMs).unref();
-  });
-  child.send({ model, threads });
-  const message = await answer;
-  child.kill('SIGKILL');
   return 'problem' in message ? message.problem : gpuObjection(message);
 }

@@ -1,0 +1,6 @@
+// Entry of every worker thread and child process of the server; its first argument is the URL of the module to run. On Node 20
+// neither inherits tsx's TypeScript loader, so it registers its own.
+import { register } from 'tsx/esm/api';
+
+register();
+await import(process.argv[2]);

@@ -1,5 +1,0 @@
-// Entry of an inference thread. A worker of Node 20 does not inherit tsx's TypeScript loader, so it registers its own.
-import { register } from 'tsx/esm/api';
-
-register();
-await import('./thread.ts');

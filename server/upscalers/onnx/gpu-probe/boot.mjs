@@ -1,5 +1,0 @@
-// Entry of probe-gpu.ts's child process. A child of Node 20 does not inherit tsx's TypeScript loader, so it registers its own.
-import { register } from 'tsx/esm/api';
-
-register();
-await import('./work.ts');
