@@ -5,19 +5,20 @@ import { BroadcastListView } from './broadcast-list.js';
 import { openBeside, openCapture } from './capture.js';
 import { ChannelName } from './channel-name.js';
 import { CompareView } from './compare-view.js';
-import { byId, setText } from './dom.js';
+import { byId } from './dom.js';
+import { EchoWarning } from './echo-warning.js';
 import { drainNotice, insecureContextError, toLiveError } from './errors.js';
-import { formatModel } from './format.js';
+import { FirstScreen } from './first-screen.js';
 import { drawIcons } from './icons.js';
 import { LiveCard } from './live-card.js';
 import { LiveControls } from './live-controls.js';
 import { LiveLock, locksWork } from './live-lock.js';
 import { Notice } from './notice.js';
+import { OwnPicture } from './own-picture.js';
 import { ProgramPanel } from './program-panel.js';
 import { PublishForm } from './publish-form.js';
 import { Publisher } from './publisher.js';
 import { RecordingsList } from './recordings-list.js';
-import { ScaledPreview } from './scaled-preview.js';
 import { ServerStatus } from './server-status.js';
 import { PageStore } from './settings.js';
 import { SignalingClient } from './signaling-client.js';
@@ -33,19 +34,15 @@ import { WatchSession } from './watch-session.js';
  *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined}} StudioState
  */
 
-/** What the first screen compares: a frame of the sample clip, and what `nano`, the default without a GPU, makes of it. */
-const EXAMPLE_MODEL = 'nano x4';
-const EXAMPLE = /** @type {const} */ ([
-  { src: '/assets/sample-sent.jpg', label: 'You upload 320×180' },
-  { src: '/assets/sample-result.jpg', label: 'Viewers watch 1280×720' },
-]);
-
 /** The main page: publishes and shows what comes back. */
 class Studio {
   #store = new PageStore({ sharedTokens: locksWork() });
   #signaling = new SignalingClient();
   #notice = new Notice(byId('notice', HTMLElement));
   #view = new CompareView(byId('compare', HTMLElement));
+  #firstScreen = new FirstScreen(this.#view);
+  #ownPicture = new OwnPicture(this.#view);
+  #echo = new EchoWarning(this.#notice);
   #stats = new StatsPanel(byId('stats', HTMLElement), 'publisher');
   #form = new PublishForm(this.#store.load());
   #channel = new ChannelName(this.#store, this.#form, this.#notice);
@@ -57,10 +54,6 @@ class Studio {
   #status = new ServerStatus(byId('status', HTMLElement), this.#signaling);
   #lock = new LiveLock();
   #wakeLock = new WakeLock();
-  /** @type {ScaledPreview | undefined} */
-  #preview;
-  /** The notice shown is the one about headphones. */
-  #warned = false;
   /** @type {StudioState} */
   #state = { kind: 'idle' };
 
@@ -72,13 +65,13 @@ class Studio {
     this.#form.onChange.add((settings) => {
       this.#channel.save();
       this.#programs.show(settings);
-      this.#preview?.setHeight(settings.height);
+      this.#ownPicture.setHeight(settings.height);
       if (this.#state.kind === 'publishing') void this.#state.publisher.setQuality(settings);
       else if (this.#state.kind === 'preview') void this.#state.capture.setHeight(settings.height);
       else this.#explainKind();
     });
     this.#controls.onPause.add((paused) => void this.#pause(paused));
-    this.#view.bar.onSound.add((on) => this.#warnOfFeedback(on));
+    this.#view.bar.onSound.add((on) => this.#echo.update(on, this.#controls.microphoneOpen));
     this.#signaling.onList.add((list) => {
       this.#list.show(list);
       void this.#recordings.refresh();
@@ -92,7 +85,7 @@ class Studio {
       void this.#goLive();
     });
     if (!isSecureContext && this.#form.settings.kind !== 'file') this.#form.choose('sample');
-    this.#showFirstScreen();
+    this.#firstScreen.show();
     void this.#channel.claim().then(() => {
       this.#programs.show(this.#form.settings);
       this.#signaling.connect();
@@ -143,7 +136,7 @@ class Studio {
     this.#state = opening;
     this.#notice.clear();
     this.#form.setPhase('starting');
-    this.#leaveFirstScreen();
+    this.#firstScreen.leave();
     const titles = { camera: 'Allow the camera', screen: 'Choose what to share' };
     this.#view.setOverlay({ title: titles[/** @type {'camera'} */ (kind)] ?? 'Starting', busy: true });
     return opening;
@@ -168,15 +161,7 @@ class Studio {
 
   /** @param {Capture} capture @param {string} label */
   #showOwn(capture, label) {
-    this.#endPreview();
-    this.#preview = new ScaledPreview(capture, this.#form.settings.height);
-    this.#view.showPreview(this.#preview.stream, label);
-  }
-
-  /** It costs a decoder and a canvas: no longer than it is seen. */
-  #endPreview() {
-    this.#preview?.close();
-    this.#preview = undefined;
+    this.#ownPicture.show(capture, this.#form.settings.height, label);
   }
 
   /** @param {Capture} capture */
@@ -192,7 +177,7 @@ class Studio {
       quality: settings,
       ...(codec !== null && { codec }),
     });
-    const fromPreview = this.#preview !== undefined;
+    const fromPreview = this.#ownPicture.shown;
     this.#state = { kind: 'publishing', publisher, capture, watch: undefined };
     this.#use(capture, true);
     if (!fromPreview) capture.onEnded.add((error) => this.#endedBy(capture, error));
@@ -243,18 +228,6 @@ class Studio {
     } catch (thrown) {
       const { message, remedy } = toLiveError(thrown);
       this.#notice.show({ tone: 'error', title: message, text: remedy });
-    }
-  }
-
-  /** @param {boolean} on */
-  #warnOfFeedback(on) {
-    if (on && this.#controls.microphoneOpen) {
-      const text = 'Your microphone is on: without headphones, viewers hear an echo.';
-      this.#notice.show({ tone: 'info', title: 'Use headphones to listen here.', text });
-      this.#warned = true;
-    } else if (!on && this.#warned) {
-      this.#warned = false;
-      this.#notice.clear();
     }
   }
 
@@ -311,7 +284,7 @@ class Studio {
       own: true,
     });
     state.watch = watch;
-    watch.onPlaying.add((playing) => playing && this.#endPreview());
+    watch.onPlaying.add((playing) => playing && this.#ownPicture.end());
     watch.onAddedMs.add((ms) => this.#card.showDelay(ms));
     watch.onBroadcast.add((broadcast) => {
       if (broadcast === 'live') this.#card.show(name);
@@ -330,7 +303,7 @@ class Studio {
     }
     this.#state = { kind: 'idle' };
     this.#lock.release();
-    this.#endPreview();
+    this.#ownPicture.end();
     this.#controls.show(undefined, false);
     this.#form.setPhase('idle');
     this.#wakeLock.set(false);
@@ -338,7 +311,7 @@ class Studio {
     this.#list.setOwn('');
     this.#stats.clear();
     this.#notice.clear();
-    this.#showFirstScreen();
+    this.#firstScreen.show();
   }
 
   /** @param {LiveError} error @param {boolean} [wasLive] */
@@ -361,13 +334,7 @@ class Studio {
     this.#list.setReachable(state.kind === 'open' || state.kind === 'idle');
     if (state.kind === 'refused') this.#fail(state.error);
     if (state.kind === 'open') {
-      const { label, scale } = state.welcome.model;
-      const note = byId('example-note', HTMLElement);
-      note.hidden = label === EXAMPLE_MODEL;
-      setText(
-        note,
-        `The example is by ${formatModel(EXAMPLE_MODEL, 4)}; this server runs ${formatModel(label, scale)}.`,
-      );
+      this.#firstScreen.nameModel(state.welcome.model);
       if (this.#state.kind === 'idle') this.#explainKind();
     }
     if (state.kind !== 'waiting') return;
@@ -384,16 +351,6 @@ class Studio {
       const { message, remedy } = insecureContextError();
       this.#notice.show({ tone: 'warning', title: message, text: remedy });
     } else if (this.#signaling.state.kind === 'open') this.#notice.clear();
-  }
-
-  #showFirstScreen() {
-    document.body.dataset['screen'] = 'first';
-    this.#view.setOverlay(undefined);
-    this.#view.showExample(...EXAMPLE);
-  }
-
-  #leaveFirstScreen() {
-    document.body.dataset['screen'] = 'stream';
   }
 }
 
