@@ -2,8 +2,9 @@ import { AppError } from '../errors.ts';
 import type { Config } from '../config/config.ts';
 import type { MetricsSnapshot } from '../metrics.ts';
 import { Arrivals } from './arrivals.ts';
-import { Broadcast, type BroadcastDependencies } from './broadcast.ts';
+import { Broadcast } from './broadcast.ts';
 import { Places } from './places.ts';
+import type { BroadcastDependencies } from './ports.ts';
 import type { BroadcastList } from './statistics.ts';
 import { ViewerPlaces } from './viewer-places.ts';
 

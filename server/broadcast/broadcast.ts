@@ -1,55 +1,20 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { isBPicture } from '../media/h264-slice.ts';
 import { RtpClock } from '../media/rtp-clock.ts';
-import { TIMED_STEPS, type FrameTrace } from '../media/steps.ts';
-import type { AccessUnit, DropReason, EncodedFrame, MonotonicUs, SourceCodec } from '../media/types.ts';
-import type { Metrics } from '../metrics.ts';
-import type { Arrivals } from './arrivals.ts';
+import type { AccessUnit, MonotonicUs, SourceCodec } from '../media/types.ts';
 import { Audience } from './audience.ts';
 import { AudioRelay } from './audio-relay.ts';
-import { FrameMeter } from './frame-meter.ts';
 import { Intake } from './intake.ts';
 import { Ownership, type Right } from './ownership.ts';
 import { PipelineLink } from './pipeline-link.ts';
-import type { Places } from './places.ts';
-import type { PipelineFactory } from './ports.ts';
+import type { BroadcastDependencies } from './ports.ts';
+import { SentFrames } from './sent-frames.ts';
 import { changed, type BroadcastSettings } from './settings.ts';
-import type { Source, SourceSink } from './source.ts';
-import type { BroadcastStats, BroadcastSummary, ModelSummary, SessionState } from './statistics.ts';
+import type { Claim, Source, SourceSink } from './source.ts';
+import { SourceWatch } from './source-watch.ts';
+import type { BroadcastStats, BroadcastSummary, SessionState } from './statistics.ts';
 import type { Subscriber, Subscription } from './subscriber.ts';
 import { summarize } from './summary.ts';
-
-export interface BroadcastDependencies {
-  readonly createPipeline: PipelineFactory;
-  /** Of this broadcast at its start. */
-  readonly settings: BroadcastSettings;
-  readonly places: Places;
-  readonly arrivals: Arrivals;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly nowUs: () => MonotonicUs;
-  /** What the model is before the pipeline has said so itself. */
-  readonly model: ModelSummary;
-  /** The engine that all streams share is gone for good. */
-  readonly onEngineFailed: (error: AppError) => void;
-  /** The list of broadcasts has changed. */
-  readonly onChange: () => void;
-  /** A frame has gone all the way (trace files). */
-  readonly onFrameSent?: ((name: string, frame: EncodedFrame, trace: FrameTrace) => void) | undefined;
-}
-
-/** The permission to bring a source; release() gives it back unless attach() has used it. */
-export interface Claim {
-  /**
-   * Makes the source the broadcast's, in place of the one it has.
-   * @returns the token that lets the same owner come back
-   * @throws AppError broadcast.nameTaken: another source came while this one was being made
-   */
-  attach(source: Source): string;
-  /** Idempotent. */
-  release(): void;
-}
 
 /** One name: at most one source, one pipeline, any number of subscribers. */
 export class Broadcast {
@@ -62,17 +27,11 @@ export class Broadcast {
   readonly #link: PipelineLink;
   readonly #audience: Audience;
   readonly #audio: AudioRelay;
-  readonly #meter: FrameMeter;
+  readonly #sent: SentFrames;
+  readonly #watch: SourceWatch;
   #settings: BroadcastSettings;
   /** Callers that are about to add a source or a subscriber. */
   #holds = 0;
-  #ingestDrops: Partial<Record<DropReason, number>> = {};
-  #timestampsReplaced = 0;
-  /** The present source has sent B-frames. */
-  #sourceReordered = false;
-  #lastMeteredTime = -Infinity;
-  #audioErrorAtUs: MonotonicUs = -Infinity;
-  #modelDelayMs = 0;
   #state: SessionState = 'waiting';
   #startedAt = new Date();
   #stats: BroadcastStats | undefined;
@@ -82,17 +41,18 @@ export class Broadcast {
     this.#deps = deps;
     this.#settings = deps.settings;
     this.#log = deps.log.child({ broadcast: name });
-    this.#meter = new FrameMeter(deps.nowUs());
+    this.#sent = new SentFrames(name, deps);
+    this.#watch = new SourceWatch(this.#log, deps.metrics);
     this.#ownership = new Ownership(name);
     this.#link = new PipelineLink(
       { ...deps, name, log: this.#log },
       {
-        onFrame: (frame) => this.#onFrame(frame),
-        onNeedKeyframe: () => this.#source?.requestKeyframe(),
-        onPresentationDelay: (delayMs) => {
-          this.#modelDelayMs = delayMs;
-          this.#delayAudio();
+        onFrame: (frame) => {
+          this.#audience.sendResult(frame);
+          this.#sent.add(frame);
         },
+        onNeedKeyframe: () => this.#source?.requestKeyframe(),
+        onPresentationDelay: (delayMs) => this.#audio.setModelDelay(delayMs),
         onSizes: () => deps.onChange(),
         onCrashed: () => this.#audience.restart(),
         onFailed: (error) => this.#onPipelineFailed(error),
@@ -103,19 +63,17 @@ export class Broadcast {
       requestResultKeyframe: (codec, rendition) => this.#link.requestKeyframe(codec, rendition),
       // Its viewers get nothing of a source with B-frames; of a still one it is for the result's.
       requestSourceKeyframe: () => {
-        if (!this.#sourceReordered || this.#sourceIsStill) this.#source?.requestKeyframe();
+        if (!this.#watch.reordered || this.#sourceIsStill) this.#source?.requestKeyframe();
       },
       sourceIsStill: () => this.#sourceIsStill,
       dropped: (reason, frames) => deps.metrics.dropped(reason, frames),
       deferredKeyframes: (count) => deps.metrics.refused('keyframe-request', 'budget', count),
       onEnded: (subscriber) => void this.#onSubscriberGone(subscriber),
     });
-    this.#audio = new AudioRelay(
-      deps.nowUs,
-      (packet) => this.#audience.sendAudio(packet),
-      (thrown) => this.#onAudioError(AppError.from(thrown)),
-    );
-    this.#delayAudio();
+    this.#audio = new AudioRelay(deps.settings.audioDelayMs, {
+      ...{ nowUs: deps.nowUs, log: this.#log, metrics: deps.metrics },
+      send: (packet) => this.#audience.sendAudio(packet),
+    });
   }
 
   get #source(): Source | undefined {
@@ -130,7 +88,7 @@ export class Broadcast {
   }
   /** Of the source's video, once known. */
   get sourceReordered(): boolean {
-    return this.#sourceReordered;
+    return this.#watch.reordered;
   }
   get sourceCodec(): SourceCodec | undefined {
     return this.#source?.getStats().codec;
@@ -167,21 +125,16 @@ export class Broadcast {
   }
   /** The result's size, before there is one the largest that is likely. */
   get outputSize(): { readonly width: number; readonly height: number } {
-    const format = this.#link.view.format;
-    if (format === undefined) return { width: 2560, height: 1440 };
-    return { width: format.outputWidth, height: format.outputHeight };
+    const { outputWidth: width, outputHeight: height } = this.#link.sizes;
+    return width === 0 ? { width: 2560, height: 1440 } : { width, height };
   }
 
   summary(): BroadcastSummary {
-    const format = this.#link.view.format;
     return {
       name: this.name,
       state: this.#state === 'ended' ? 'waiting' : this.#state,
       viewers: this.#audience.viewerCount,
-      sourceWidth: format?.sourceWidth ?? 0,
-      sourceHeight: format?.sourceHeight ?? 0,
-      outputWidth: format?.outputWidth ?? 0,
-      outputHeight: format?.outputHeight ?? 0,
+      ...this.#link.sizes,
       startedAt: this.#startedAt.toISOString(),
     };
   }
@@ -231,7 +184,7 @@ export class Broadcast {
     this.#settings = changed(this.#settings, change);
     this.#audience.configure(this.#settings);
     this.#link.configure(this.#settings);
-    this.#delayAudio();
+    this.#audio.configure(this.#settings.audioDelayMs);
     this.#log.info({ ...change }, 'broadcast.settings');
   }
 
@@ -275,7 +228,7 @@ export class Broadcast {
       void replaced.close('replaced', error);
     }
     this.#audio.clear();
-    this.#sourceReordered = false;
+    this.#watch.begin();
     if (!wasFree) this.#link.reset();
     this.#deps.metrics.session('publisher');
     this.#log.info({ resumed: !wasFree }, 'publisher.joined');
@@ -295,10 +248,10 @@ export class Broadcast {
       onAccessUnit: (unit) => present(() => this.#onAccessUnit(intake, unit)),
       onVideoPacket: (packet, codec) =>
         present(() => {
-          if (!this.#sourceReordered) this.#audience.sendSource(packet, codec);
+          if (!this.#watch.reordered) this.#audience.sendSource(packet, codec);
         }),
       onAudioPacket: (packet) => present(() => this.#audio.push(packet)),
-      onDrop: (reason, frames) => present(() => this.#onIngestDrop(reason, frames)),
+      onDrop: (reason, frames) => present(() => this.#watch.onDrop(reason, frames)),
       onEnded: (reason, error) => void this.#end(intake, 'disconnected', reason, error),
     };
   }
@@ -328,22 +281,11 @@ export class Broadcast {
     this.#deps.metrics.frame('received');
     if (intake.onUnit(unit.assembledAtUs)) this.#startPipeline(intake);
     if (unit.keyframe) this.#audience.onSourceKeyframe();
-    else if (!this.#sourceReordered && unit.codec === 'H264' && isBPicture(unit.data)) this.#onBFrames();
+    this.#watch.onUnit(unit);
     this.#audience.sendSourceUnit(unit);
     // It may hand the unit's memory over to the worker.
     this.#link.push(unit);
     if (this.#state !== 'live') this.#refreshState('first picture');
-  }
-
-  /** Browsers show pictures in the order of their packets: the source of this session is not forwarded any more. */
-  #onBFrames(): void {
-    this.#sourceReordered = true;
-    this.#log.info({ codec: 'H264' }, 'source.notForwarded');
-  }
-
-  #onIngestDrop(reason: DropReason, frames: number): void {
-    this.#ingestDrops = { ...this.#ingestDrops, [reason]: (this.#ingestDrops[reason] ?? 0) + frames };
-    this.#deps.metrics.dropped(reason, frames);
   }
 
   // --- pipeline ---
@@ -396,37 +338,6 @@ export class Broadcast {
     else void this.#end(intake, 'request', 'pipeline failed', error);
   }
 
-  #onFrame(frame: EncodedFrame): void {
-    this.#audience.sendResult(frame);
-    // One picture may be encoded for several codecs and renditions; it is metered once.
-    if (frame.rendition !== 'full' || frame.mediaTime <= this.#lastMeteredTime) return;
-    this.#lastMeteredTime = frame.mediaTime;
-    const { metrics } = this.#deps;
-    const trace = { ...frame.trace, sentAtUs: this.#deps.nowUs() };
-    const sample = this.#meter.add(frame, trace);
-    this.#deps.onFrameSent?.(this.name, frame, trace);
-    metrics.frame('sent');
-    for (const step of TIMED_STEPS) metrics.step(step, sample.steps[`${step}Ms`]);
-    metrics.step('added', sample.addedMs);
-  }
-
-  // --- audio ---
-
-  /** The model's presentation delay, unless a setting names a delay. */
-  #delayAudio(): void {
-    const { audioDelayMs } = this.#settings;
-    this.#audio.setDelay(audioDelayMs === 'auto' ? this.#modelDelayMs : audioDelayMs);
-  }
-
-  /** Counted always, logged once a second: audio has fifty packets a second. */
-  #onAudioError(error: AppError): void {
-    this.#deps.metrics.error(error.code);
-    const nowUs = this.#deps.nowUs();
-    if (nowUs - this.#audioErrorAtUs < 1_000_000) return;
-    this.#audioErrorAtUs = nowUs;
-    this.#log.error({ code: error.code, reason: error.message, stack: error.stack }, 'audio.error');
-  }
-
   // --- subscribers ---
 
   /** A viewer, a recorder, a relay: it gets frames as soon as it says that it has started. */
@@ -473,27 +384,21 @@ export class Broadcast {
     this.#refreshState('no picture arrives');
     this.#audience.adapt(nowUs);
     const source = this.#source?.getStats();
-    this.#noteTimestamps(source?.timestampsReplaced ?? this.#timestampsReplaced);
+    if (source !== undefined) this.#watch.onStats(source);
     this.#stats = summarize({
       model: this.#deps.model,
       pipeline: this.#link.view,
       source,
-      frames: this.#meter.take(nowUs),
+      frames: this.#sent.take(nowUs),
       upscaledPerSecond: this.#link.takeUpscaled(),
       codec: this.#audience.mainCodec,
-      ingestDrops: this.#ingestDrops,
+      ingestDrops: this.#watch.drops,
       viewers: this.#audience.viewerCount,
       audioDelayMs: this.#audio.delayMs,
-      sourceForwarded: !this.#sourceReordered,
+      sourceForwarded: !this.#watch.reordered,
     });
     this.#source?.onStats(this.#stats);
     this.#audience.pushStats(this.#stats);
-  }
-
-  /** At most a line a second; the publisher reads the same in its statistics. */
-  #noteTimestamps(replaced: number): void {
-    if (replaced > this.#timestampsReplaced) this.#log.warn({ replaced }, 'publisher.timestamps');
-    this.#timestampsReplaced = replaced;
   }
 
   async close(reason: string, error: AppError): Promise<void> {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { RefusalReason, Refused, Metrics } from '../metrics.ts';
 import type { IceCandidate, IceParameters, IceServer, RtcStack } from '../rtc/peers.ts';
-import type { Broadcast, Claim } from './broadcast.ts';
+import type { Broadcast } from './broadcast.ts';
 import type { BroadcastRegistry } from './broadcast-registry.ts';
 import { Publisher } from './publisher.ts';
 import type {
@@ -15,6 +15,7 @@ import type {
   WatchReply,
   WatchRequest,
 } from './sessions.ts';
+import type { Claim } from './source.ts';
 import type { BroadcastList, ModelSummary } from './statistics.ts';
 import { Viewer } from './viewer.ts';
 

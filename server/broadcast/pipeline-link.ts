@@ -21,6 +21,8 @@ export interface PipelineLinkDependencies {
   readonly onEngineFailed: (error: AppError) => void;
 }
 
+export type Sizes = Pick<PipelineFormat, 'sourceWidth' | 'sourceHeight' | 'outputWidth' | 'outputHeight'>;
+
 export interface PipelineLinkEvents {
   onFrame(frame: EncodedFrame): void;
   onNeedKeyframe(): void;
@@ -70,6 +72,11 @@ export class PipelineLink {
   }
   get view(): PipelineView {
     return this.#view;
+  }
+  /** Of source and result; zero until a picture has come. */
+  get sizes(): Sizes {
+    const { sourceWidth = 0, sourceHeight = 0, outputWidth = 0, outputHeight = 0 } = this.#view.format ?? {};
+    return { sourceWidth, sourceHeight, outputWidth, outputHeight };
   }
 
   /** @param place held until the pipeline's thread is gone */

@@ -43,3 +43,15 @@ export interface Source {
   /** Idempotent. */
   close(): Promise<void>;
 }
+
+/** The permission to bring a source; release() gives it back unless attach() has used it. */
+export interface Claim {
+  /**
+   * Makes the source the broadcast's, in place of the one it has.
+   * @returns the token that lets the same owner come back
+   * @throws AppError broadcast.nameTaken: another source came while this one was being made
+   */
+  attach(source: Source): string;
+  /** Idempotent. */
+  release(): void;
+}
