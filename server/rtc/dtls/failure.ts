@@ -56,3 +56,10 @@ export function toAppError(failure: DtlsFailure): AppError {
     ...(remedy === undefined ? {} : { remedy }),
   });
 }
+
+/** What is no failure of the protocol is a defect of ours. */
+export function asFailure(error: unknown): DtlsFailure {
+  if (error instanceof DtlsFailure) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new DtlsFailure('internal_error', 'internal', `The DTLS handshake failed inside this server: ${message}.`);
+}

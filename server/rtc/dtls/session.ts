@@ -1,29 +1,18 @@
 import type { AppError } from '../../errors.ts';
+import { readAlert } from './alerts.ts';
 import { ClientHandshake } from './client-handshake.ts';
 import { systemClock, type Clock } from './clock.ts';
-import { DtlsFailure, MalformedBytes, toAppError } from './failure.ts';
+import { asFailure, DtlsFailure, MalformedBytes, toAppError } from './failure.ts';
 import { writeFlight, type Flight } from './flight.ts';
 import { Reassembly, splitFragments, type Fragment, type HandshakeMessage } from './fragments.ts';
 import type { Handshake, HandshakeParameters, Step } from './handshake.ts';
 import { HelloGate, type Verdict } from './hello-gate.ts';
+import { HelloReassembly } from './hello-reassembly.ts';
 import { readClientHello, writeHelloVerifyRequest, type ClientHello } from './hello-messages.ts';
-import {
-  HANDSHAKE_WITHIN_MS,
-  MAX_DROPPED_MESSAGES,
-  MAX_HELLO_SEQUENCE,
-  UNAUTHENTICATED_ALERT_GRACE_MS,
-} from './limits.ts';
+import { HANDSHAKE_WITHIN_MS, MAX_DROPPED_MESSAGES, UNAUTHENTICATED_ALERT_GRACE_MS } from './limits.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import { expectedDigests, type Fingerprint } from './peer-certificate.ts';
-import {
-  AlertDescription,
-  AlertLevel,
-  alertName,
-  ContentType,
-  HandshakeType,
-  VERSION_1_0,
-  type AlertName,
-} from './protocol.ts';
+import { AlertDescription, AlertLevel, ContentType, HandshakeType, VERSION_1_0, type AlertName } from './protocol.ts';
 import { RecordReader, RecordWriter, splitDatagram, type OpenRecord } from './records.ts';
 import { Retransmission } from './retransmission.ts';
 import { ServerHandshake } from './server-handshake.ts';
@@ -94,8 +83,7 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
   #state: DtlsState = 'new';
   #handshake: Handshake | undefined;
   #messages: Reassembly | undefined;
-  /** Fragments of a ClientHello, which may come at any time before the peer's keys are in use. */
-  #helloFragments: Reassembly | undefined;
+  readonly #hellos = new HelloReassembly();
   #droppedMessages = 0;
   #lastDrop = '';
   #progress = 0;
@@ -221,18 +209,11 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
   }
 
   #onHelloFragment(fragment: Fragment): void {
-    const { messageSequence } = fragment;
     // Once the peer's ChangeCipherSpec has come, a ClientHello would be a renegotiation.
-    if (this.#options.role !== 'server' || this.#reader.epoch !== 0 || messageSequence > MAX_HELLO_SEQUENCE) {
-      this.counters.refused += 1;
-      return;
-    }
-    if (this.#helloFragments?.next !== messageSequence) this.#helloFragments = new Reassembly(messageSequence);
-    if (this.#helloFragments.add(fragment) !== 'kept') this.counters.refused += 1;
-    const message = this.#helloFragments.peek();
-    if (message === undefined) return;
-    this.#helloFragments = undefined;
-    this.#onHello(message);
+    const due = this.#options.role === 'server' && this.#reader.epoch === 0;
+    const message = due ? this.#hellos.add(fragment) : 'refused';
+    if (message === 'refused') this.counters.refused += 1;
+    else if (message !== undefined) this.#onHello(message);
   }
 
   #onHello(message: HandshakeMessage): void {
@@ -330,27 +311,16 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
   }
 
   #onAlert({ content, authentic }: OpenRecord): void {
-    const [level, description] = content;
-    if (content.length !== 2 || level === undefined || description === undefined) {
-      this.counters.refused += 1;
-      return;
-    }
-    const closing = description === AlertDescription.close_notify;
-    if (!closing && level !== AlertLevel.fatal) return;
-    const failure = new DtlsFailure(
-      'close_notify',
-      'peerAlert',
-      `The peer ended the session: ${alertName(description)}.`,
-    );
+    const alert = readAlert(content);
+    if (alert === 'malformed') this.counters.refused += 1;
+    if (alert === 'malformed' || alert === 'warning') return;
     if (!authentic) {
-      this.#waitAfterAlert(failure);
-    } else if (!closing) {
-      this.#fail(failure);
-    } else if (this.#state === 'connected') {
+      this.#waitAfterAlert(alert.failure);
+    } else if (alert.closing && this.#state === 'connected') {
       this.close();
       this.#options.listener.onClosed();
     } else {
-      this.#fail(failure);
+      this.#fail(alert.failure);
     }
   }
 
@@ -386,7 +356,7 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
     this.#retransmission.stop();
     this.#handshake = undefined;
     this.#messages = undefined;
-    this.#helloFragments = undefined;
+    this.#hellos.clear();
   }
 
   #stopClocks(): void {
@@ -408,10 +378,4 @@ export class DtlsSession<Profile extends SrtpProfileName = SrtpProfileName> {
     const content = Buffer.from([level, AlertDescription[name]]);
     this.#options.send(this.#writer.write(ContentType.alert, this.#writer.secure ? 1 : 0, content));
   }
-}
-
-function asFailure(error: unknown): DtlsFailure {
-  if (error instanceof DtlsFailure) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new DtlsFailure('internal_error', 'internal', `The DTLS handshake failed inside this server: ${message}.`);
 }
