@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "common/error.h"
 #include "weights/fail.h"
 
 namespace flashvsr {
@@ -135,6 +136,12 @@ std::vector<float> ReadFloats(const TensorView& view) {
   std::vector<float> values(static_cast<std::size_t>(view.elements()));
   ReadFloats(view, values);
   return values;
+}
+
+const TensorView& TensorSource::checked(std::string_view name) const {
+  const TensorView* found = find(name);
+  if (found == nullptr) FailInternal("checked weights lack the tensor " + std::string(name));
+  return *found;
 }
 
 std::string_view TensorSource::unusable(std::string_view) const { return {}; }

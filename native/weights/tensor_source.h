@@ -59,6 +59,8 @@ class TensorSource {
   virtual ~TensorSource() = default;
   // nullptr when there is no such tensor. The pointer lives as long as the source.
   virtual const TensorView* find(std::string_view name) const = 0;
+  // For sources that were checked against the model's inventory. Throws "internal" where a tensor is missing all the same.
+  const TensorView& checked(std::string_view name) const;
   // Sorted.
   virtual std::vector<std::string_view> names() const = 0;
   // Why a tensor that is in the file cannot be handed out ("has type I64"); empty when there is no such tensor or

@@ -51,14 +51,8 @@ class Loader {
         progress_(progress),
         staging_(kStagingBytes, "Preparing the weights does") {}
 
-  const TensorView& view(const TensorSource& part, const std::string& name) const {
-    const TensorView* found = part.find(name);
-    if (found == nullptr) FailInternal("checked weights lack the tensor " + name);
-    return *found;
-  }
-
   std::vector<float> floats(const TensorSource& part, const std::string& name) {
-    const TensorView& tensor = view(part, name);
+    const TensorView& tensor = part.checked(name);
     done(tensor.data.size());
     return ReadFloats(tensor);
   }
@@ -87,7 +81,7 @@ class Loader {
   // Rows of `name`.weight into rows firstRow.. of `to`, each times `scale`'s entry when there is a scale.
   void linear(const DeviceLinear& to, const TensorSource& part, const std::string& name,
               std::span<const float> scale = {}, std::int64_t firstRow = 0) {
-    const TensorView& tensor = view(part, name + ".weight");
+    const TensorView& tensor = part.checked(name + ".weight");
     const std::int64_t rows = tensor.shape[0], columns = tensor.elements() / rows;
     float* deviceScale = nullptr;
     std::int64_t reserved = 0;
@@ -132,7 +126,7 @@ class Loader {
     const auto rowsOf = [&](const auto& use) {
       std::int64_t firstRow = 0;
       for (const std::string& name : names) {
-        const TensorView& tensor = view(part, name + ".weight");
+        const TensorView& tensor = part.checked(name + ".weight");
         params.source = Source(tensor.dtype);
         params.columns = tensor.elements() / tensor.shape[0];
         slices(tensor, tensor.shape[0], reserved, [&](const void* staged, std::int64_t first, std::int64_t count) {
@@ -185,7 +179,7 @@ class Loader {
   }
 
   void convolution(const DeviceConvolution& to, const TensorSource& part, const std::string& name, int sources) {
-    const TensorView& tensor = view(part, name + ".weight");
+    const TensorView& tensor = part.checked(name + ".weight");
     const std::int64_t rows = tensor.shape[0], taps = tensor.elements() / (rows * tensor.shape[1]);
     const int second = sources == 2 ? to.inChannels : 0;
     const std::int64_t depth = kernels::PackedConvolutionDepth(static_cast<int>(taps), to.inChannels, second);
@@ -206,8 +200,8 @@ class Loader {
 
   void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow,
             const std::string& convolution) {
-    const TensorView& one = view(part, grow);
-    const TensorView& three = view(part, convolution);
+    const TensorView& one = part.checked(grow);
+    const TensorView& three = part.checked(convolution);
     const DeviceMemory growBytes(static_cast<std::int64_t>(one.data.size()), "Preparing the weights does");
     const DeviceMemory convBytes(static_cast<std::int64_t>(three.data.size()), "Preparing the weights does");
     Check(cudaMemcpy(growBytes.data(), one.data.data(), one.data.size(), cudaMemcpyHostToDevice), "copying weights");

@@ -20,13 +20,8 @@ class Reader {
         threads_(threads),
         progress_(progress) {}
 
-  const TensorView& view(const TensorSource& part, const std::string& name) const {
-    const TensorView* found = part.find(name);
-    if (found == nullptr) FailInternal("checked weights lack the tensor " + name);
-    return *found;
-  }
   std::vector<float> floats(const TensorSource& part, const std::string& name) {
-    const TensorView& tensor = view(part, name);
+    const TensorView& tensor = part.checked(name);
     std::vector<float> values = ReadFloats(tensor);
     done_ += tensor.data.size();
     if (progress_ && !progress_(done_, weights_.bytes()))
@@ -34,7 +29,7 @@ class Reader {
     return values;
   }
   LinearWeights linear(const TensorSource& part, const std::string& name, bool bias = true) {
-    const TensorView& tensor = view(part, name + ".weight");
+    const TensorView& tensor = part.checked(name + ".weight");
     const std::int64_t n = tensor.shape[0], k = tensor.elements() / n;
     LinearWeights weights;
     weights.weight = PackedMatrix(floats(part, name + ".weight"), n, k, &threads_);
@@ -45,7 +40,7 @@ class Reader {
   // every weight is rounded. `bound` becomes a bound of its results where its input is a norm's output.
   LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
                         std::span<const float> columnShift, std::span<const float> gate, float& bound) {
-    const TensorView& tensor = view(part, name + ".weight");
+    const TensorView& tensor = part.checked(name + ".weight");
     const std::size_t n = static_cast<std::size_t>(tensor.shape[0]),
                       k = static_cast<std::size_t>(tensor.elements()) / n;
     std::vector<float> weight = floats(part, name + ".weight"), bias = floats(part, name + ".bias");
@@ -72,7 +67,7 @@ class Reader {
     return {PackedMatrix(weight, tensor.shape[0], static_cast<std::int64_t>(k), &threads_), std::move(bias)};
   }
   LinearWeights convolution3x3(const TensorSource& part, const std::string& name, bool bias) {
-    const TensorView& tensor = view(part, name + ".weight");
+    const TensorView& tensor = part.checked(name + ".weight");
     LinearWeights weights;
     weights.weight =
         PackConvolutionWeights(floats(part, name + ".weight"), tensor.shape[0], tensor.shape[1], &threads_);
