@@ -1,9 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { WebSocket } from 'ws';
-import { configSchema } from '../../config/config.ts';
-import { createHttpServer } from '../../http/server.ts';
-import { registerWhip } from '../../http/whip/endpoints.ts';
+import { whipEndpoints } from '../../../testing/whip-endpoints.ts';
 import { ClientSocket } from '../../signaling/client-socket.ts';
 import { World, recordingSink } from './fakes.ts';
 
@@ -18,19 +16,11 @@ afterEach(async () => {
 });
 
 async function byWhip(): Promise<(name: string, sdp: string) => Promise<boolean>> {
-  const config = configSchema.parse({});
-  const log = { info: () => {}, warn: () => {}, error: () => {} };
-  const http = await createHttpServer({
-    config,
-    log,
-    readiness: () => ({ ready: true, reason: '' }),
-    metrics: async () => ({ contentType: '', body: '' }),
-  });
-  registerWhip(http.app, { sessions: world.sessions, config, log, onRefused: () => {} });
-  cleanup.push(() => http.app.close());
+  const { app } = await whipEndpoints(world.sessions);
+  cleanup.push(() => app.close());
   return async (name, sdp) => {
     const headers = { host: 'h', 'content-type': 'application/sdp' };
-    const response = await http.app.inject({ method: 'POST', url: `/whip/${name}`, payload: sdp, headers });
+    const response = await app.inject({ method: 'POST', url: `/whip/${name}`, payload: sdp, headers });
     return response.statusCode === 201;
   };
 }

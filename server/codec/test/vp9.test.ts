@@ -1,46 +1,18 @@
-import { AV_PIX_FMT_YUV420P, FF_ENCODER_LIBVPX_VP9 } from 'node-av/constants';
-import { Codec, CodecContext, Packet, Rational } from 'node-av/lib';
+import { FF_ENCODER_LIBVPX_VP9 } from 'node-av/constants';
 import { expect, it } from 'vitest';
 import type { AccessUnit } from '../../media/types.ts';
 import { AppError } from '../../errors.ts';
 import { Decoder } from '../decoder.ts';
-import { FramePool, frameOf } from '../frame-picture.ts';
+import { encodeLowDelay } from '../../../testing/low-delay-encoder.ts';
 import { lumaDifference, makePicture, movingBar } from '../../../testing/pictures.ts';
 
-/** VP9 comes in but never goes out, so the product has no encoder for it. */
 function makeVp9(width: number, height: number, frames: number): AccessUnit[] {
-  const codec = Codec.findEncoderByName(FF_ENCODER_LIBVPX_VP9);
-  if (codec === null) throw new Error('no libvpx-vp9');
-  const context = new CodecContext();
-  context.allocContext3(codec);
-  context.width = width;
-  context.height = height;
-  context.pixelFormat = AV_PIX_FMT_YUV420P;
-  context.timeBase = new Rational(1, 90_000);
-  context.bitRate = 800_000n;
-  context.setOption('deadline', 'realtime');
-  context.setOption('cpu-used', '8');
-  context.setOption('lag-in-frames', '0');
-  expect(context.open2Sync(codec, null)).toBe(0);
-  const pool = new FramePool(width, height);
-  const packet = new Packet();
-  packet.alloc();
-  const units: AccessUnit[] = [];
-  for (let number = 0; number < frames; number += 1) {
-    const { frame, done } = frameOf(makePicture(width, height, 0, movingBar(number, width)), () => pool);
-    frame.pts = BigInt(number * 3000);
-    context.sendFrameSync(frame);
-    done();
-    while (context.receivePacketSync(packet) >= 0) {
-      const data = new Uint8Array(packet.data ?? Buffer.alloc(0));
-      const times = { receivedAtUs: 1, assembledAtUs: 1 };
-      units.push({ codec: 'VP9', data, mediaTime: Number(packet.pts), keyframe: packet.isKeyframe, ...times });
-      packet.unref();
-    }
-  }
-  context.freeContext();
-  pool.close();
-  return units;
+  const options = { deadline: 'realtime', 'cpu-used': '8', 'lag-in-frames': '0' };
+  const bitsPerSecond = 800_000;
+  return encodeLowDelay({
+    ...{ encoder: FF_ENCODER_LIBVPX_VP9, codec: 'VP9', options, bitsPerSecond },
+    ...{ width, height, frames },
+  });
 }
 
 it.each([

@@ -1,9 +1,7 @@
 import type { InjectOptions } from 'fastify';
-import { configSchema } from '../../../config/config.ts';
 import { FakeSessions } from '../../../../testing/signaling/fake-sessions.ts';
 import { offerText } from '../../../../testing/offers.ts';
-import { createHttpServer } from '../../server.ts';
-import { registerWhip } from '../endpoints.ts';
+import { whipEndpoints } from '../../../../testing/whip-endpoints.ts';
 
 export const OFFER = offerText('rfc9725-example');
 export const ANSWER = [
@@ -19,29 +17,15 @@ export const FRAGMENT = 'application/trickle-ice-sdpfrag';
 
 /** The endpoints over a domain without WebRTC; requests take no socket. */
 export async function startWhip(settings: { http?: object; limits?: object } = {}) {
-  const config = configSchema.parse(settings);
   const sessions = new FakeSessions();
   sessions.answer = ANSWER;
-  const refused: string[] = [];
-  const log = { info: () => {}, warn: () => {}, error: () => {} };
-  const http = await createHttpServer({
-    config,
-    log,
-    readiness: () => ({ ready: true, reason: '' }),
-    metrics: async () => ({ contentType: '', body: '' }),
-  });
-  const table = registerWhip(http.app, {
-    sessions,
-    config,
-    log,
-    onRefused: (what, why) => void refused.push(`${what} ${why}`),
-  });
-  const ask = (options: InjectOptions) => http.app.inject({ ...options, headers: { host: 'h', ...options.headers } });
+  const { app, table, refused } = await whipEndpoints(sessions, settings);
+  const ask = (options: InjectOptions) => app.inject({ ...options, headers: { host: 'h', ...options.headers } });
   const post = (url: string, headers: Record<string, string> = {}, payload = OFFER) =>
     ask({ method: 'POST', url, payload, headers: { 'content-type': SDP, ...headers } });
   const patch = (url: string, payload: string, headers: Record<string, string> = {}) =>
     ask({ method: 'PATCH', url, payload, headers: { 'content-type': FRAGMENT, ...headers } });
-  return { sessions, table, refused, ask, post, patch, close: () => http.app.close() };
+  return { sessions, table, refused, ask, post, patch, close: () => app.close() };
 }
 
 /** Of the offer's ICE session. */
