@@ -9,6 +9,7 @@ import { modelSummary } from './broadcast/summary.ts';
 import { createUpscaler } from './upscalers/create-upscaler.ts';
 import { resolveModel } from './models/resolve.ts';
 import type { UpscalerSpec } from './upscalers/spec.ts';
+import { CameraKind } from './egress/camera.ts';
 import { HlsFiles } from './egress/hls-files.ts';
 import { HlsKind } from './egress/hls.ts';
 import { OutputService, type OutputKinds } from './egress/output-service.ts';
@@ -173,6 +174,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const kinds: OutputKinds = {
     recording: new RecordingKind(),
     hls: new HlsKind(),
+    camera: new CameraKind(),
     rtmp: push,
     srt: push,
     rtsp: push,

@@ -2,6 +2,7 @@
 /** @import {Notice} from './notice.js' */
 /** @import {PublishForm} from './publish-form.js' */
 /** @import {PageStore} from './settings.js' */
+import { isBroadcastName } from './broadcast-name.js';
 import { isLiveElsewhere, locksWork } from './live-lock.js';
 import { suggestName } from './settings.js';
 
@@ -21,8 +22,15 @@ export class ChannelName {
     this.#notice = notice;
   }
 
-  /** Takes the kept name, unless another tab of this browser is live under it: then a name for this tab alone. */
+  /** Takes the name that the address asks for, or the kept one, unless another tab of this browser is live under it. */
   async claim() {
+    const asked = new URLSearchParams(location.search).get('name');
+    if (asked !== null && isBroadcastName(asked)) {
+      // Of a link that says under which name to go live (`cli webcam`): for this tab alone.
+      this.#substitute = asked;
+      this.#form.setName(asked);
+      return this.save();
+    }
     const { name } = this.#form.settings;
     const copied = !locksWork() && performance.getEntriesByType('navigation').every((entry) => !isReload(entry));
     // A tab that was duplicated has a copy of the first one's storage, token included.

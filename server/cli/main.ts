@@ -5,6 +5,7 @@ import { exitCodeFor, reportError } from './report.ts';
 import { registerReplay } from './replay.ts';
 import { protectNames } from './upscale-flags.ts';
 import { registerUpscale } from './upscale.ts';
+import { registerWebcam } from './webcam.ts';
 
 /** `npm run cli -- <command>`: everything that is not the server. */
 async function main(argv: readonly string[]): Promise<void> {
@@ -15,6 +16,7 @@ async function main(argv: readonly string[]): Promise<void> {
   registerUpscale(program);
   registerModels(program);
   registerReplay(program);
+  registerWebcam(program);
   const upscale = program.commands.find((command) => command.name() === 'upscale');
   const names = argv[0] === 'upscale' && upscale !== undefined ? protectNames(argv, upscale) : argv;
   await program.parseAsync(names, { from: 'user' });

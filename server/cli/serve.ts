@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp, type App } from '../app.ts';
-import { loadConfig, printableConfig } from '../config/config.ts';
+import { loadConfig, printableConfig, type Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from '../exit.ts';
 import { createLog, type Log } from '../log.ts';
@@ -25,7 +25,11 @@ export async function serve(argv: readonly string[]): Promise<void> {
 }
 
 async function run(argv: readonly string[]): Promise<void> {
-  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
+  await runServer(loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' }));
+}
+
+/** Until a signal or a fatal error ends the process; resolves when it listens. @throws AppError as startApp() */
+export async function runServer(config: Config): Promise<App> {
   const log = createLog(config.log);
   log.debug({ config: printableConfig(config) }, 'config.loaded');
   const app = await startApp(config, log);
@@ -33,6 +37,7 @@ async function run(argv: readonly string[]): Promise<void> {
   log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
   endOnSignal(app, log, config.drainSeconds);
   endOnFailure(app, log);
+  return app;
 }
 
 function endOnSignal(app: App, log: Log, drainSeconds: number): void {

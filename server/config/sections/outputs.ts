@@ -73,6 +73,19 @@ const whip = z.strictObject({
   bearer: bearer.optional(),
 });
 
+/** Pictures of 4:2:0 have even sides. */
+const side = z.number().int().min(16).max(7680).multipleOf(2);
+
+const camera = z.strictObject({
+  ...common,
+  type: z.literal('camera'),
+  /** A loopback (v4l2loopback): other programs see a camera there. */
+  device: z.string().regex(/^\/dev\/video\d{1,3}$/, 'must be a video device such as "/dev/video10"'),
+  /** Programs keep the size that they began with: the pictures are fitted into it. */
+  width: side.default(1280),
+  height: side.default(720),
+});
+
 const BROADCAST_PLACE = '{broadcast}';
 
 /**
@@ -90,13 +103,20 @@ function placeProblem(url: string, broadcast: string): string | undefined {
   return `must have ${BROADCAST_PLACE} behind its host when "broadcast" is "*": one address takes one broadcast`;
 }
 
-const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip]);
+const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip, camera]);
 
 export const outputsList = z
   .array(output)
   .default([])
   .superRefine((outputs, context) => {
     outputs.forEach((each, index) => {
+      if (each.type === 'camera' && each.broadcast === '*') {
+        context.addIssue({
+          code: 'custom',
+          path: [index, 'broadcast'],
+          message: 'must be one name: a camera shows one',
+        });
+      }
       if (!('url' in each)) return;
       const message = placeProblem(each.url, each.broadcast);
       if (message !== undefined) context.addIssue({ code: 'custom', path: [index, 'url'], message });

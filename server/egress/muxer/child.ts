@@ -1,7 +1,8 @@
 import { AppError } from '../../errors.ts';
+import { CameraSession } from './camera-session.ts';
 import { failureOf } from './failure.ts';
-import type { FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
-import { MuxSession } from './mux-session.ts';
+import type { CameraTarget, FromMuxer, MuxTarget, ToMuxer } from './messages.ts';
+import { MuxSession, type MuxListener } from './mux-session.ts';
 import { HlsOutput } from './hls-output.ts';
 import { PushOutput } from './push-output.ts';
 import { RecordingOutput } from './recording-output.ts';
@@ -10,14 +11,14 @@ import { RecordingOutput } from './recording-output.ts';
 
 interface Session {
   readonly target: MuxTarget;
-  readonly mux: MuxSession;
+  readonly mux: MuxSession | CameraSession;
 }
 
 const sessions = new Map<number, Session>();
 /** The server may be gone: then 'disconnect' says so. */
 const send = (message: FromMuxer): void => void process.send?.(message, undefined, {}, () => undefined);
 
-function outputOf(target: MuxTarget): RecordingOutput | HlsOutput | PushOutput {
+function outputOf(target: Exclude<MuxTarget, CameraTarget>): RecordingOutput | HlsOutput | PushOutput {
   switch (target.kind) {
     case 'recording':
       return new RecordingOutput(target);
@@ -29,12 +30,29 @@ function outputOf(target: MuxTarget): RecordingOutput | HlsOutput | PushOutput {
 }
 
 function open(id: number, target: MuxTarget): void {
-  const output = outputOf(target);
-  const mux = new MuxSession(output, {
-    onRunning: () => send({ type: 'running', session: id, target: output.label }),
+  /** @param label of a recording: the file that is open then */
+  const listener = (label: () => string): MuxListener => ({
+    onRunning: () => send({ type: 'running', session: id, target: label() }),
     onNeedKeyframe: () => send({ type: 'needKeyframe', session: id }),
   });
-  sessions.set(id, { target, mux });
+  if (target.kind === 'camera') {
+    sessions.set(id, {
+      target,
+      mux: new CameraSession(
+        target,
+        listener(() => target.device),
+      ),
+    });
+    return;
+  }
+  const output = outputOf(target);
+  sessions.set(id, {
+    target,
+    mux: new MuxSession(
+      output,
+      listener(() => output.label),
+    ),
+  });
 }
 
 /** What throws ends this session alone. */

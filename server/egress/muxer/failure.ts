@@ -21,6 +21,7 @@ const ERRNO: Readonly<Record<number, string>> = {
 export function failureOf(thrown: unknown, target: MuxTarget): AppError {
   if (!(thrown instanceof MuxError)) return AppError.from(thrown);
   if (target.kind === 'push') return pushError(thrown, target.label);
+  if (target.kind === 'camera') return cameraError(thrown, target.device);
   return diskError(target.folder, ERRNO[-thrown.code] ?? libavMessage(thrown.code), thrown);
 }
 
@@ -34,4 +35,14 @@ const STEPS: Readonly<Record<MuxError['step'], string>> = {
 function pushError(cause: MuxError, label: string): AppError {
   const reason = libavMessage(cause.code);
   return new AppError('output.target', `${label} ${STEPS[cause.step]}: ${reason}.`, { cause, context: { reason } });
+}
+
+function cameraError(cause: MuxError, device: string): AppError {
+  const reason = ERRNO[-cause.code] ?? libavMessage(cause.code);
+  const what = cause.step === 'write' ? 'takes no more pictures' : 'cannot be opened as a camera to write to';
+  return new AppError('output.target', `${device} ${what}: ${reason}.`, {
+    cause,
+    context: { device, reason },
+    remedy: 'Load v4l2loopback, or set `device` to its device (docs/webcam.md); it is tried again.',
+  });
 }

@@ -62,7 +62,16 @@ export interface PushTarget {
   readonly lingerMs?: number;
 }
 
-export type MuxTarget = RecordingTarget | HlsTarget | PushTarget;
+/** A video device that other programs see as a camera. */
+export interface CameraTarget {
+  readonly kind: 'camera';
+  readonly device: string;
+  /** Even, and never another: programs keep the size that they began with. */
+  readonly width: number;
+  readonly height: number;
+}
+
+export type MuxTarget = RecordingTarget | HlsTarget | PushTarget | CameraTarget;
 
 export type ToMuxer =
   | { readonly type: 'open'; readonly session: number; readonly target: MuxTarget }
