@@ -59,7 +59,8 @@ class TensorSource {
   virtual ~TensorSource() = default;
   // nullptr when there is no such tensor. The pointer lives as long as the source.
   virtual const TensorView* find(std::string_view name) const = 0;
-  // For sources that were checked against the model's inventory. Throws "internal" where a tensor is missing all the same.
+  // For sources that were checked against the model's inventory: throws "internal" where a tensor is missing all the
+  // same.
   const TensorView& checked(std::string_view name) const;
   // Sorted.
   virtual std::vector<std::string_view> names() const = 0;

@@ -190,7 +190,7 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
   const TensorSource& projector = weights.projector();
   for (int i = 0; i < 2; ++i) {
     const std::string conv = "conv" + std::to_string(i + 1);
-    const TensorView& weight = read.view(projector, conv + ".weight");
+    const TensorView& weight = projector.checked(conv + ".weight");
     CausalWeights& out = causal[static_cast<std::size_t>(i)];
     out.weight =
         PackCausalWeights(read.floats(projector, conv + ".weight"), weight.shape[0], weight.shape[1], threads_.get());
