@@ -17,6 +17,8 @@ export interface Way {
 export interface Point {
   kbps: number;
   psnrDb: number;
+  /** Pictures a second that appear. */
+  shownFps: number;
 }
 
 export interface Curve extends Way {
@@ -38,7 +40,7 @@ export function envelope(points: readonly Point[]): Point[] {
   let best = -Infinity;
   return [...points]
     .sort((a, b) => a.kbps - b.kbps)
-    .map(({ kbps, psnrDb }) => ({ kbps, psnrDb: (best = Math.max(best, psnrDb)) }));
+    .map(({ kbps, psnrDb, shownFps }) => ({ kbps, psnrDb: (best = Math.max(best, psnrDb)), shownFps }));
 }
 
 export function curvesOf(rows: readonly BitsRow[]): Curve[] {
@@ -55,22 +57,24 @@ export function curvesOf(rows: readonly BitsRow[]): Curve[] {
   });
 }
 
-/** dB at a rate, linear in its logarithm; the last value beyond the last point; undefined below what the encoder came down to. */
-export function psnrAt(points: readonly Point[], kbps: number): number | undefined {
+type Value = 'psnrDb' | 'shownFps';
+
+/** dB or frames/s at a rate, linear in its logarithm; the last value beyond the last point; undefined below what the encoder came down to. */
+export function valueAt(points: readonly Point[], kbps: number, value: Value = 'psnrDb'): number | undefined {
   const [first] = points;
   if (first === undefined || kbps * OVERSHOOT < first.kbps) return undefined;
   const above = points.findIndex((point) => point.kbps >= kbps);
-  if (above < 0) return points.at(-1)?.psnrDb;
+  if (above < 0) return points.at(-1)?.[value];
   const [low, high] = [points[above - 1], points[above] as Point];
-  if (low === undefined || low.kbps === high.kbps) return high.psnrDb;
+  if (low === undefined || low.kbps === high.kbps) return high[value];
   const share = Math.log(kbps / low.kbps) / Math.log(high.kbps / low.kbps);
-  return low.psnrDb + share * (high.psnrDb - low.psnrDb);
+  return low[value] + share * (high[value] - low[value]);
 }
 
 /** Mean over clips; undefined where one of them has no value: a mean over others would be of easier clips. */
-export function meanAt(curves: readonly Curve[], kbps: number): number | undefined {
-  const values = curves.map(({ points }) => psnrAt(points, kbps));
-  return values.length > 0 && values.every((value) => value !== undefined) ? mean(values) : undefined;
+export function meanAt(curves: readonly Curve[], kbps: number, value: Value = 'psnrDb'): number | undefined {
+  const values = curves.map(({ points }) => valueAt(points, kbps, value));
+  return values.length > 0 && values.every((one) => one !== undefined) ? mean(values as number[]) : undefined;
 }
 
 export interface Group {

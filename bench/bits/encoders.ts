@@ -36,8 +36,8 @@ const ENCODERS: Record<SourceCodec, FFEncoderCodec> = {
   AV1: FF_ENCODER_LIBSVTAV1,
 };
 
-/** As libwebrtc sets libvpx for a camera (screens: no dropped frames), buffer and bounds included; negative speeds are fixed. */
-const libvpx = (speed: number, { content }: EncodingSettings): Record<string, string> => ({
+/** As libwebrtc sets libvpx: buffer, bounds, and frames that are dropped when bits are short; negative speeds are fixed. */
+const libvpx = (speed: number): Record<string, string> => ({
   deadline: 'realtime',
   'cpu-used': String(speed),
   'lag-in-frames': '0',
@@ -45,16 +45,16 @@ const libvpx = (speed: number, { content }: EncodingSettings): Record<string, st
   'error-resilient': '1',
   'undershoot-pct': '100',
   'overshoot-pct': '15',
-  'drop-threshold': content === 'screen' ? '0' : '30',
+  'drop-threshold': '30',
 });
 
 function optionsOf(settings: EncodingSettings): Record<string, string> {
   const screen = settings.content === 'screen';
   switch (settings.codec) {
     case 'VP8':
-      return { ...libvpx(-6, settings), 'static-thresh': screen ? '100' : '1' };
+      return { ...libvpx(-6), 'static-thresh': screen ? '100' : '1', 'screen-content-mode': screen ? '1' : '0' };
     case 'VP9':
-      return { ...libvpx(7, settings), 'aq-mode': '3', 'row-mt': '0' };
+      return { ...libvpx(7), 'aq-mode': '3', 'row-mt': '0', 'tune-content': screen ? 'screen' : 'default' };
     case 'H264':
       return { preset: 'veryfast', tune: 'zerolatency', profile: 'baseline', sc_threshold: '0' };
     case 'AV1':

@@ -71,7 +71,7 @@ async function measureOne(
   { window }: Options,
   modelOf: (name: UpscalerName) => Promise<ProductModel | undefined>,
 ): Promise<BitsRow[]> {
-  const sent = send(clip, sending, window.from);
+  const sent = send(clip, sending, window.bitsFrom);
   const rows: BitsRow[] = [];
   for (const upscaler of upscalers) {
     const scores = await scoreSent(sent, await modelOf(upscaler), truths, window);

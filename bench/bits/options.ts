@@ -20,10 +20,10 @@ export const SIZES_OF: Readonly<Record<UpscalerName, readonly number[]>> = {
 
 /** Rates worth trying at a size, kbit/s: from what is too little to what it no longer gains from. */
 const RATES_OF: Readonly<Record<number, readonly number[]>> = {
-  180: [25, 45, 80, 150],
-  270: [40, 80, 160, 320],
-  360: [40, 80, 160, 320, 700],
-  540: [80, 160, 320, 700, 1500],
+  180: [28, 60, 150],
+  270: [40, 90, 250],
+  360: [40, 90, 220, 500],
+  540: [80, 200, 500, 1200],
   720: [60, 120, 250, 500, 1200],
   1080: [120, 250, 500, 1200, 2500],
 };
@@ -42,7 +42,7 @@ export const USAGE = `npm run bench:bits -- [options]
   --clips A,B       of ${Object.keys(CLIPS).join(', ')}; default: head,juggle,dark,page, or what needs no --data
   --codecs A,B      of ${CODECS.join(', ')}; default: all
   --sizes A,B       lines sent, of ${Object.keys(RATES_OF).join(', ')}; default: 180,270,360,540,720
-  --rates A,B       kbit/s wanted of the encoders, instead of five or six for each size
+  --rates A,B       kbit/s wanted of the encoders, instead of three to five for each size
   --fps A,B         frames/s sent, of 30, 15, 10; default: 30
   --goals A,B       lines of the picture that is compared, of 720, 1080; default: 720
   --upscalers A,B   of ${UPSCALERS.join(', ')}; default: resize,mini,nano,nano-x2
@@ -137,11 +137,11 @@ export function readOptions(args: string[]): Options {
     upscalers: chosen(values.upscalers, UPSCALERS, ['resize', 'mini', 'nano', 'nano-x2'], '--upscalers'),
     models: values.models,
     threads,
-    // The encoders' rate controls need two to three seconds; what counts is after them.
-    frames: quick ? 90 : 180,
+    // The encoders' rate controls need two seconds; what counts is after them.
+    frames: quick ? 90 : 150,
     window: quick
-      ? { from: 60, warm: 12, psnrEvery: 6, detailEvery: 30 }
-      : { from: 120, warm: 16, psnrEvery: 5, detailEvery: 30 },
+      ? { bitsFrom: 45, from: 75, warm: 8, psnrEvery: 5, detailEvery: 15 }
+      : { bitsFrom: 60, from: 120, warm: 10, psnrEvery: 3, detailEvery: 60 },
     out: values.out,
     name: values.name,
     reportOnly: values['report-only'],

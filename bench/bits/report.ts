@@ -1,6 +1,7 @@
 /** The measured curves as Markdown. */
 import { markdownTable } from '../table.ts';
-import { meanAt, savingOf, type Group } from './curves.ts';
+import { curvesOf, meanAt, savingOf, type Group } from './curves.ts';
+import { judge, judgementTable } from './judge.ts';
 import type { BitsRow } from './rows.ts';
 
 /** Rates of the tables, kbit/s. */
@@ -80,6 +81,10 @@ export interface Report {
   notRun: readonly string[];
 }
 
+const CHOICE =
+  'By client-demo/assets/send-table.js, clip by clip: the choice and its dB; in brackets the best way of sending this clip and what it has more. ' +
+  'Only clips that the table was not made from say how good the choice is.';
+
 export function markdown({ rows, groups, notRun }: Report): string {
   const keys = unique(groups.map(({ way }) => `${way.content}, goal ${way.goal}`));
   const sections = keys.flatMap((key) => {
@@ -93,6 +98,10 @@ export function markdown({ rows, groups, notRun }: Report): string {
       curvesTable(mine),
     ];
   });
+  for (const goal of unique(rows.map((row) => row.goal))) {
+    const table = judgementTable(judge(curvesOf(rows.filter((row) => row.goal === goal))));
+    sections.push(`### What the page chooses, goal ${goal}p`, CHOICE, table);
+  }
   if (rows.length > 0) sections.push('### All streams', rowsTable(rows));
   if (notRun.length > 0) sections.push('### Not run', notRun.map((line) => `- ${line}`).join('\n'));
   return `${sections.join('\n\n')}\n`;

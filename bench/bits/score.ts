@@ -14,7 +14,9 @@ export interface Scores {
 }
 
 export interface Window {
-  /** First frame that counts. */
+  /** Bits count from this frame on: rates are steadier over a longer time than pictures need. */
+  bitsFrom: number;
+  /** First frame that is scored. */
   from: number;
   /** Recurrent models see this many frames before it. */
   warm: number;

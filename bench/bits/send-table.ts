@@ -14,6 +14,7 @@ const TYPES = `/**
  * @property {number} framesPerSecond sent
  * @property {'resize' | 'mini' | 'nano' | 'nano-x2'} upscaler of the server; what is missing to the goal is resized
  * @property {(number | null)[]} psnrDb on Y, at \`ratesBps\`; null below what the encoder comes down to
+ * @property {(number | null)[]} shownFps pictures a second that appear, at \`ratesBps\`
  */`;
 
 /**
@@ -27,10 +28,13 @@ export function sendTable(groups: readonly Group[], { command, commit, date, mac
     .sort((a, b) => wayKey(a.way).localeCompare(wayKey(b.way), 'en', { numeric: true }))
     .flatMap(({ way, curves }) => {
       const values = RATES_KBPS.map((kbps) => meanAt(curves, kbps)?.toFixed(2) ?? 'null');
+      const shown = RATES_KBPS.map((kbps) => meanAt(curves, kbps, 'shownFps')?.toFixed(0) ?? 'null');
       if (values.every((value) => value === 'null')) return [];
       const { content, goal, codec, shortSide, framesPerSecond, upscaler } = way;
       const fields = `content: '${content}', goal: ${goal}, codec: '${codec}', shortSide: ${shortSide}, framesPerSecond: ${framesPerSecond}`;
-      return [`    { ${fields}, upscaler: '${upscaler}', psnrDb: [${values.join(', ')}] },`];
+      return [
+        `    { ${fields}, upscaler: '${upscaler}', psnrDb: [${values.join(', ')}], shownFps: [${shown.join(', ')}] },`,
+      ];
     });
   if (rows.length === 0) throw new Error('no way of sending was measured on all clips of its kind');
   const clips = [...new Set(groups.flatMap(({ curves }) => curves.map(({ clip }) => clip)))].join(', ');

@@ -34,8 +34,8 @@ export const SEND_STOPS_BPS = [30_000, 60_000, 100_000, 150_000, 300_000, 500_00
 const STAY_DB = 0.25;
 /** Another codec is a new offer and answer, and seconds of a poor picture. */
 const STAY_CODEC_DB = 1;
-/** Fluent movement counts for more than PSNR says, which hardly sees a picture that repeats. */
-const FLUENT_DB = 0.5;
+/** Fluent movement counts for more than PSNR says, which hardly sees a picture that stands: so much for each frame/s less than fluent. */
+const STUTTER_DB = 0.1;
 const FLUENT_FRAMES_PER_SECOND = 20;
 /** Letters of 11 pixels are not to be read any more below. */
 const SCREEN_SHORT_SIDE = 360;
@@ -63,35 +63,39 @@ export function chooseSend(request, current) {
 
 /** Rows that this sender and this server can do, one a size, codec and frame rate. @param {SendRequest} request */
 function candidates({ codecs, upscalers, content, goal = 720, sourceShortSide = Infinity }) {
-  const goals = [...new Set(SEND_TABLE.rows.map((row) => row.goal))];
-  const nearest = goals.reduce((a, b) => (Math.abs(b - goal) < Math.abs(a - goal) ? b : a));
-  const ofKind = SEND_TABLE.rows.filter(
-    (row) =>
-      row.content === content &&
-      row.goal === nearest &&
-      codecs.includes(row.codec) &&
-      row.upscaler === (content === 'screen' ? 'resize' : (upscalers[row.shortSide] ?? 'resize')),
-  );
+  const { rows } = SEND_TABLE;
+  const nearest = rows.reduce((a, b) => (Math.abs(b.goal - goal) < Math.abs(a.goal - goal) ? b : a)).goal;
+  const ofKind = rows.filter((row) => row.content === content && row.goal === nearest && codecs.includes(row.codec));
   if (ofKind.length === 0) throw new RangeError(`no measured codec among ${codecs.join(', ') || 'none'}`);
-  const large = content === 'screen' ? ofKind.filter((row) => row.shortSide >= SCREEN_SHORT_SIDE) : ofKind;
+  const least = content === 'screen' ? SCREEN_SHORT_SIDE : 0;
+  const large = ofKind.filter((row) => row.shortSide >= least && isAtWork(row));
   const smallest = Math.min(...large.map((row) => row.shortSide));
   return large.filter((row) => row.shortSide <= Math.max(smallest, sourceShortSide));
+
+  /** A model that was not measured at a size is expected to be no worse than a plain resize. @param {SendRow} row */
+  function isAtWork({ shortSide, codec, framesPerSecond, upscaler }) {
+    const wanted = content === 'screen' ? 'resize' : (upscalers[shortSide] ?? 'resize');
+    if (upscaler === wanted || upscaler !== 'resize') return upscaler === wanted;
+    const choice = { shortSide, codec, framesPerSecond };
+    return !ofKind.some((row) => row.upscaler === wanted && isRow(row, choice));
+  }
 }
 
-/** @param {SendRow} row @param {SendChoice} choice */
+/** @param {SendRow} row @param {Pick<SendChoice, 'shortSide' | 'codec' | 'framesPerSecond'>} choice */
 function isRow(row, { shortSide, codec, framesPerSecond }) {
   return row.shortSide === shortSide && row.codec === codec && row.framesPerSecond === framesPerSecond;
 }
 
 /**
- * PSNR at a rate, linear in the logarithm of the rate; beyond the last rate measured as there. -Infinity below the least rate that the
- * encoder came down to.
- * @param {SendRow} row @param {number} bitrateBps
+ * One of a row's curves at a rate, linear in its logarithm; beyond the last rate measured as there. -Infinity below the least rate that
+ * the encoder came down to.
+ * @param {readonly (number | null)[]} values at the table's rates
+ * @param {number} bitrateBps
  */
-export function psnrAt({ psnrDb }, bitrateBps) {
+export function valueAt(values, bitrateBps) {
   const rates = SEND_TABLE.ratesBps;
   const above = rates.findIndex((rate) => rate >= bitrateBps);
-  const at = (/** @type {number} */ index) => psnrDb[index] ?? -Infinity;
+  const at = (/** @type {number} */ index) => values[index] ?? -Infinity;
   if (above < 0) return at(rates.length - 1);
   if (above === 0 || rates[above] === bitrateBps) return at(above);
   const [low, high] = [rates[above - 1] ?? 1, rates[above] ?? 1];
@@ -101,8 +105,9 @@ export function psnrAt({ psnrDb }, bitrateBps) {
 }
 
 /** @param {SendRow} row @param {number} bitrateBps */
-function worthOf(row, bitrateBps) {
-  return psnrAt(row, bitrateBps) + (row.framesPerSecond >= FLUENT_FRAMES_PER_SECOND ? FLUENT_DB : 0);
+function worthOf({ psnrDb, shownFps }, bitrateBps) {
+  const missing = Math.max(0, FLUENT_FRAMES_PER_SECOND - valueAt(shownFps, bitrateBps));
+  return valueAt(psnrDb, bitrateBps) - (missing < Infinity ? missing * STUTTER_DB : 0);
 }
 
 /** What gets along with least, on a line too thin for everything. @param {SendRow[]} rows */
@@ -114,7 +119,7 @@ function thriftiest(rows) {
 /** @param {SendRow} row @param {SendRequest} request @returns {SendChoice} */
 function choiceOf(row, { bitrateBps }) {
   const { shortSide, codec, framesPerSecond, psnrDb } = row;
-  const known = psnrAt(row, bitrateBps);
+  const known = valueAt(psnrDb, bitrateBps);
   const least = psnrDb.find((value) => value !== null) ?? 0;
   return { shortSide, codec, framesPerSecond, psnrDb: known > -Infinity ? known : least };
 }
@@ -145,15 +150,13 @@ export function videoBitrateBps(lineBps, soundBps = 0, framesPerSecond = 30) {
 }
 
 /**
- * Which model works at each size: the one of the configured scale on small pictures, cheaper ones on larger ones, none where a CPU is
+ * Which model works at each size: the one of the configured scale on small pictures, cheaper ones on larger ones, none where two cores are
  * too slow (the server's ladder of rungs). Models that were not measured count as nano.
- * @param {{superResolution: boolean, label: string, scale: number, device: string}} model of the server's `welcome`
+ * @param {{superResolution: boolean, label: string, scale: number}} model of the server's `welcome`
  * @returns {Record<number, UpscalerName>}
  */
-export function upscalersOf({ superResolution, label, scale, device }) {
+export function upscalersOf({ superResolution, label, scale }) {
   if (!superResolution) return {};
   if (scale < 4) return { 360: 'nano-x2' };
-  const small = label.startsWith('mini') ? 'mini' : 'nano';
-  if (device !== 'cpu') return { 180: small, 270: small, 360: 'nano-x2', 540: 'nano-x2' };
-  return { 180: small, 270: 'mini', 360: 'nano-x2' };
+  return { 180: label.startsWith('mini') ? 'mini' : 'nano', 270: 'mini', 360: 'nano-x2' };
 }

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { curvesOf, envelope, groupsOf, meanAt, psnrAt, rateDifference, savingOf } from '../curves.ts';
+import { curvesOf, envelope, groupsOf, meanAt, valueAt, rateDifference, savingOf } from '../curves.ts';
 import { plot } from '../plot.ts';
 import { markdown } from '../report.ts';
 import type { BitsRow } from '../rows.ts';
 import { RATES_KBPS, sendTable } from '../send-table.ts';
 
-const points = (...pairs: [number, number][]) => pairs.map(([kbps, psnrDb]) => ({ kbps, psnrDb }));
+const points = (...pairs: [number, number][]) => pairs.map(([kbps, psnrDb]) => ({ kbps, psnrDb, shownFps: kbps / 10 }));
 
 function rowsOf(given: Partial<BitsRow>, ...pairs: [number, number][]): BitsRow[] {
   const same = { clip: 'a', content: 'camera', codec: 'VP8', shortSide: 180, framesPerSecond: 30, goal: 720 } as const;
@@ -19,12 +19,13 @@ function rowsOf(given: Partial<BitsRow>, ...pairs: [number, number][]): BitsRow[
 describe('a curve', () => {
   it('is read linearly in the logarithm of the rate, stays at its end and has nothing before its beginning', () => {
     const curve = points([50, 30], [200, 34], [800, 36]);
-    expect(psnrAt(curve, 100)).toBeCloseTo(32, 6);
-    expect(psnrAt(curve, 400)).toBeCloseTo(35, 6);
-    expect(psnrAt(curve, 5000)).toBe(36);
-    expect(psnrAt(curve, 46), 'an encoder may overshoot by a tenth').toBe(30);
-    expect(psnrAt(curve, 40)).toBeUndefined();
-    expect(psnrAt([], 40)).toBeUndefined();
+    expect(valueAt(curve, 100)).toBeCloseTo(32, 6);
+    expect(valueAt(curve, 400)).toBeCloseTo(35, 6);
+    expect(valueAt(curve, 5000)).toBe(36);
+    expect(valueAt(curve, 46), 'an encoder may overshoot by a tenth').toBe(30);
+    expect(valueAt(curve, 40)).toBeUndefined();
+    expect(valueAt([], 40)).toBeUndefined();
+    expect(valueAt(curve, 100, 'shownFps')).toBeCloseTo(12.5, 6);
   });
 
   it('never falls with more bits', () => {
@@ -53,7 +54,7 @@ describe('means over clips', () => {
 describe('rateDifference', () => {
   it('is what a curve saves at the same quality', () => {
     const reference = points([100, 30], [200, 33], [400, 36]);
-    const half = reference.map(({ kbps, psnrDb }) => ({ kbps: kbps / 2, psnrDb }));
+    const half = reference.map((point) => ({ ...point, kbps: point.kbps / 2 }));
     expect(rateDifference(half, reference)).toBeCloseTo(-0.5, 6);
     expect(rateDifference(reference, half)).toBeCloseTo(1, 6);
     expect(rateDifference(reference, reference)).toBeCloseTo(0, 9);
@@ -110,7 +111,10 @@ describe('what is written', () => {
     const origin = { date: '2026-11-30', commit: 'abc', command: 'npm run bench:bits', machine: 'm', node: 'v20' };
     const text = sendTable(groups, origin);
     const { SEND_TABLE } = (await import(`data:text/javascript,${encodeURIComponent(text)}`)) as {
-      SEND_TABLE: { ratesBps: number[]; rows: { shortSide: number; upscaler: string; psnrDb: (number | null)[] }[] };
+      SEND_TABLE: {
+        ratesBps: number[];
+        rows: { shortSide: number; upscaler: string; psnrDb: (number | null)[]; shownFps: (number | null)[] }[];
+      };
     };
     expect(SEND_TABLE.rows.map(({ shortSide, upscaler }) => [shortSide, upscaler])).toEqual([
       [180, 'nano'],
@@ -119,6 +123,11 @@ describe('what is written', () => {
     ]);
     const at = (row: number, kbps: number) => SEND_TABLE.rows[row]?.psnrDb[SEND_TABLE.ratesBps.indexOf(kbps * 1000)];
     expect([at(0, 40), at(1, 1500), at(2, 80), at(2, 200)]).toEqual([29.5, 31, null, 33]);
+    expect(SEND_TABLE.rows[2]?.shownFps.slice(0, 2).concat(SEND_TABLE.rows[2].shownFps.at(-1) ?? 0)).toEqual([
+      null,
+      null,
+      30,
+    ]);
     expect(SEND_TABLE.rows.every(({ psnrDb }) => psnrDb.length === RATES_KBPS.length)).toBe(true);
     expect(() => sendTable([], origin)).toThrow('no way of sending');
   });

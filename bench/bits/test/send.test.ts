@@ -26,7 +26,7 @@ function frame(width: number, height: number, shift: number): I420 {
 
 const FRAMES = Array.from({ length: 45 }, (_, t) => frame(320, 192, t));
 const clip: BitsClip = { name: 'scene', content: 'camera', truth: FRAMES, seen: FRAMES };
-const WINDOW = { from: 30, warm: 4, psnrEvery: 3, detailEvery: 15 };
+const WINDOW = { bitsFrom: 30, from: 30, warm: 4, psnrEvery: 3, detailEvery: 15 };
 
 describe('clips', () => {
   it('go there and back again without a cut', () => {
