@@ -53,6 +53,8 @@ export interface StreamOptions {
   /** Frame numbers forced to be keyframes besides the first. */
   readonly keyframes?: readonly number[];
   readonly firstMediaTime?: number;
+  /** Luma of a picture by its number; a moving bar otherwise. */
+  readonly paint?: (number: number) => (x: number, y: number) => number;
 }
 
 /** A publisher's access units, as the assembler hands them on. */
@@ -71,7 +73,8 @@ export function makeStream(options: StreamOptions): AccessUnit[] {
   const units: AccessUnit[] = [];
   for (let number = 0; number < frames; number += 1) {
     const mediaTime = firstMediaTime + Math.round((number * 90_000) / framesPerSecond);
-    const picture = makePicture(width, height, mediaTime, movingBar(number, width));
+    const paint = options.paint?.(number) ?? movingBar(number, width);
+    const picture = makePicture(width, height, mediaTime, paint);
     for (const encoded of encoder.encode(picture, options.keyframes?.includes(number) ?? false)) {
       const now = monotonicUs();
       const { data, keyframe } = encoded;

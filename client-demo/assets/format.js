@@ -71,11 +71,12 @@ export function formatKind(kind) {
 
 /**
  * Why the result is not the best that the model can make; undefined when it is.
- * @param {{label: string, superResolution: boolean, rung: number, rungLabel: string, rungCause: 'load' | 'size'}} model
+ * @param {{label: string, superResolution: boolean, rung: number, rungLabel: string, rungCause: 'load' | 'size' | 'content'}} model
  */
 export function rungNote(model) {
   const { label, rung, rungLabel, rungCause } = model;
   if (rung === 0) return undefined;
+  if (rungCause === 'content') return 'Text and drawings: plain scaling keeps thin strokes that the model would fade.';
   const instead = isSuperResolution(model)
     ? `a lighter model for now (${rungLabel})`
     : 'plain scaling for now, no super-resolution';

@@ -75,6 +75,7 @@ describe('rungNote', () => {
     expect(rungNote({ ...model, rung: 2, rungLabel: 'nano x2', rungCause: 'size' })).toBe(
       'This picture is too large for nano x4 on this server: a lighter model (nano x2).',
     );
+    expect(rungNote({ ...model, rung: 2, rungLabel: 'bicubic resize', rungCause: 'content' })).toMatch(/^Text/);
   });
 });
 

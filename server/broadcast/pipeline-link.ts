@@ -94,7 +94,7 @@ export class PipelineLink {
         },
         onLadder: ({ rung, cause, reason }, rungLabel) => {
           this.#view = { ...this.#view, rung, rungLabel, rungCause: cause };
-          this.#deps.log.warn({ rung, rungLabel, cause, reason }, 'ladder.moved');
+          this.#deps.log[cause === 'content' ? 'info' : 'warn']({ rung, rungLabel, cause, reason }, 'ladder.moved');
         },
         onStats: (stats) => this.#onStats(stats),
         onError: (error) => this.#onError(error),

@@ -47,8 +47,8 @@ export interface BroadcastStats {
     forwarded: boolean;
   };
   output: { width: number; height: number; framesPerSecond: number; bitrateBps: number; codec: string };
-  /** `rungCause`, when the rung is not 0: the machine's load, or a source too large for the rungs before. */
-  model: ModelSummary & { rung: number; rungLabel: string; rungCause: 'load' | 'size' };
+  /** `rungCause`, when the rung is not 0: the machine's load, a source too large for the rungs before, or drawn content that they would harm. */
+  model: ModelSummary & { rung: number; rungLabel: string; rungCause: 'load' | 'size' | 'content' };
   /** Server-side, last packet of the frame in -> first packet of the upscaled frame out, over the last second. */
   addedLatencyMs: { p50: number; p95: number };
   /** Medians over the last second, in the order of the frame's way (docs/life-of-a-frame.md). */

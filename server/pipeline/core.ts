@@ -5,6 +5,7 @@ import { createUpscaler } from '../upscalers/create-upscaler.ts';
 import type { Upscaler } from '../upscalers/upscaler.ts';
 import { AppError } from '../errors.ts';
 import { monotonicUs } from '../media/clock.ts';
+import { DrawnContentWatch } from '../media/drawn-content.ts';
 import type { AccessUnit, EncodedFrame, MonotonicUs } from '../media/types.ts';
 import { PipelineCounters } from './counters.ts';
 import { EncoderBank } from './encoder-bank.ts';
@@ -51,6 +52,9 @@ export class PipelineCore {
   /** The first rung that the source's size allows. */
   #firstRung = 0;
   readonly #look = new FirstLook();
+  readonly #content = new DrawnContentWatch();
+  /** The source shows what the model would harm: the last rung, a plain resize, works whatever the ladder says. */
+  #spared = false;
   #share: EngineShare | undefined;
   #decoder: Decoder | undefined;
   readonly #reorder = new ReorderDelay();
@@ -210,14 +214,25 @@ export class PipelineCore {
       this.#counters.drop('no-viewer');
       return;
     }
+    this.#watchContent(picture);
     this.#stage.push(picture);
+  }
+
+  /** Before the picture is pushed: it is the first one that the model does not touch. */
+  #watchContent(picture: Picture): void {
+    if (!this.#options.spareDrawnContent || this.#upscaler?.info.harmsDrawnContent !== true) return;
+    const spared = this.#content.see(picture);
+    if (spared === this.#spared) return;
+    this.#spared = spared;
+    const reason = spared ? 'drawn content: the model would make thin strokes thinner' : 'no drawn content any more';
+    this.#apply({ rung: this.#rung, cause: spared ? 'content' : this.#ladder.cause, reason });
   }
 
   #onUpscaled(picture: Picture, upscaleUs: number): void {
     this.#counters.framesUpscaled += 1;
     this.#firstUpscaledAtUs ??= monotonicUs();
     this.#counters.time('upscale', 0, upscaleUs);
-    if (this.#upscaler?.info.chunkFrames === 1) this.#lookAt(upscaleUs);
+    if (this.#upscaler?.info.chunkFrames === 1 && !this.#spared) this.#lookAt(upscaleUs);
     if (this.#pace === undefined) picture.release?.();
     else this.#pace.push(picture);
   }
@@ -249,6 +264,7 @@ export class PipelineCore {
     this.#deliverHeld();
     this.#decoder?.close();
     this.#decoder = undefined;
+    this.#content.restart();
     this.#stage?.drain();
   }
 
@@ -291,7 +307,7 @@ export class PipelineCore {
     const stats = this.#counters.snapshot({
       queueDepth: stage?.queueDepth ?? 0,
       load,
-      ladderRung: this.#ladder.rung,
+      ladderRung: this.#rung,
       presentationDelayMs: this.#presentationDelayMs,
       reorderDelayMs: this.#reorder.delayMs,
       framesLate: this.#pace?.lateFrames ?? 0,
@@ -303,7 +319,7 @@ export class PipelineCore {
   #engineLoad(ownLoad: number, now: MonotonicUs): number {
     const share = this.#share;
     if (share === undefined) return ownLoad;
-    const { rung } = this.#ladder;
+    const rung = this.#rung;
     const onEngine = rung < (this.#upscaler?.info.chunkedRungs ?? Number.POSITIVE_INFINITY);
     share.report(onEngine ? ownLoad : 0, rung, now);
     const others = share.othersLoad(now);
@@ -314,6 +330,8 @@ export class PipelineCore {
     const sample = { load, drops: this.#counters.takeQueueDrops() };
     // The first seconds pay for allocation and JIT; they say nothing about later ones.
     if (now - (this.#firstUpscaledAtUs ?? now) < LADDER_FROM_US) return;
+    // A plain resize says nothing about what the model would cost.
+    if (this.#spared) return;
     const share = this.#share;
     const step = this.#ladder.sample(share === undefined ? sample : { ...sample, others: othersOf(share, now) });
     if (step !== undefined) this.#toRung(step, now);
@@ -338,9 +356,19 @@ export class PipelineCore {
   }
 
   #toRung(step: LadderStep, now: MonotonicUs): void {
+    this.#share?.stepped(step.rung, now);
+    // Taken when the content allows it again.
+    if (!this.#spared) this.#apply(step);
+  }
+
+  /** The rung at work. */
+  get #rung(): number {
+    return this.#spared ? (this.#upscaler?.info.rungs.length ?? 1) - 1 : this.#ladder.rung;
+  }
+
+  #apply(step: LadderStep): void {
     const { rung } = step;
-    this.#share?.stepped(rung, now);
-    this.#stage?.setRung(rung);
+    this.#stage?.setRung({ rung, reduced: rung > this.#firstRung });
     this.#look.restart();
     this.#pace?.setRung(rung);
     const label = this.#upscaler?.info.rungs[rung] ?? '';

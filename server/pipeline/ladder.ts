@@ -15,8 +15,8 @@ export interface LadderOthers {
   readonly secondsSinceStep: number;
 }
 
-/** `load`: the machine does not keep up, or does again; `size`: the source's size decides. */
-export type LadderCause = 'load' | 'size';
+/** `load`: the machine does not keep up, or does again; `size`: the source's size decides; `content`: the model would harm what is shown. */
+export type LadderCause = 'load' | 'size' | 'content';
 
 export interface LadderStep {
   readonly rung: number;
@@ -30,6 +30,8 @@ const BUSY = 0.6;
 const MIN_DROPS = 2;
 /** Step up only below this load: the next rung costs more. */
 const ROOM = 0.6;
+/** A rung whose first pictures cost this share of their time is out of reach: it is tried again as rarely as any. */
+const HOPELESS = 1.5;
 const SECONDS_DOWN = 2;
 const SECONDS_UP = 10;
 const MAX_SECONDS_UP = 160;
@@ -63,6 +65,11 @@ export class Ladder {
     return this.#rung;
   }
 
+  /** Why it is the present rung. */
+  get cause(): LadderCause {
+    return this.#rung === this.#first ? 'size' : 'load';
+  }
+
   /** Rungs before this one cannot be used, whatever the load. @returns the step to take now, if any */
   setFirst(rung: number, reason: string): LadderStep | undefined {
     const first = Math.min(rung, this.#rungs - 1);
@@ -83,6 +90,7 @@ export class Ladder {
    */
   look(cost: number): LadderStep | undefined {
     if (cost <= OVERLOAD || this.#rung >= this.#rungs - 1) return undefined;
+    if (cost > HOPELESS) this.#secondsUp = MAX_SECONDS_UP;
     return this.#down(`overload: its first frames take ${Math.round(cost * 100)} % of the time there is for each`);
   }
 

@@ -20,7 +20,7 @@ export type PipelineSettings = Readonly<Pick<Config['media'], 'keyframeIntervalS
 export interface PipelineOptions
   extends
     PipelineSettings,
-    Readonly<Pick<Config['media'], 'maxQueueMs' | 'growAfterMs' | 'keyframeMaxRatio'>>,
+    Readonly<Pick<Config['media'], 'maxQueueMs' | 'growAfterMs' | 'keyframeMaxRatio' | 'spareDrawnContent'>>,
     Readonly<Pick<Config['limits'], 'maxSourcePixels' | 'maxResultPixels'>> {
   readonly name: string;
   readonly upscaler: UpscalerSpec;

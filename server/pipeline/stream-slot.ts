@@ -9,7 +9,7 @@ type SlotState =
   | { readonly kind: 'none' }
   | { readonly kind: 'opening'; readonly size: Size }
   | { readonly kind: 'open'; readonly stream: UpscalerStream; readonly size: Size }
-  /** `stream` works on while one for the larger size `next` is opened. */
+  /** `stream` works on while one for the size `next` is opened. */
   | { readonly kind: 'growing'; readonly stream: UpscalerStream; readonly size: Size; readonly next: Size }
   /** The stream before delivers what it has; pictures wait in the queue, so that none overtakes those inside. */
   | { readonly kind: 'handover'; readonly stream: UpscalerStream; readonly size: Size }
@@ -18,7 +18,7 @@ type SlotState =
 
 export interface StreamSlotOptions {
   readonly open: (size: Size) => Promise<UpscalerStream>;
-  /** A source that stayed larger for this long gets a larger result; 0: never. */
+  /** A source that stayed larger for this long gets a larger result, one that stayed smaller for four times as long a smaller one; 0: never. */
   readonly growAfterMs: number;
   /** Pictures go to this stream from now on. @param newFormat its result has another size than the last stream's */
   readonly onOpen: (stream: UpscalerStream, newFormat: boolean) => void;
@@ -74,7 +74,7 @@ export class StreamSlot {
   }
 
   /**
-   * A picture of this size has come. Other aspect: the stream is replaced. Larger for long: so is it, without losing a picture.
+   * A picture of this size has come. Other aspect: the stream is replaced. Larger or smaller for long: so is it, without losing a picture.
    * @param needed false: no stream is opened, except to find out what would come out
    * @returns true when pictures of the aspect before are worthless now
    */
@@ -83,12 +83,21 @@ export class StreamSlot {
     const size = this.#format?.size;
     const changed = size !== undefined && !sameAspect(size, source);
     if (changed) this.#forgetAspect();
-    else if (size !== undefined && this.#growth.grown(source, size, now)) {
+    else if (size !== undefined && this.#growth.changed(source, size, now)) {
       if (this.stream === undefined) this.#format = undefined;
       else this.#grow(source);
     }
     if (this.stream === undefined && (needed || this.output === undefined)) this.#open(source, now);
     return changed;
+  }
+
+  /** The same source shall have another result: the stream is replaced without losing a picture. While another is opened already: nothing. */
+  reopen(): void {
+    const size = this.#format?.size;
+    if (size === undefined) return;
+    if (this.stream !== undefined) this.#grow(size);
+    // Found out anew with the next picture.
+    else if (this.#state.kind === 'none') this.#format = { size };
   }
 
   /** Takes the stream out; the next picture opens another. The caller closes it. */
@@ -153,7 +162,7 @@ export class StreamSlot {
     await stream.close();
   }
 
-  /** A stream for a larger source beside the present one, which works on until the other is there and then delivers what it has. */
+  /** A stream for another size beside the present one, which works on until the other is there and then delivers what it has. */
   #grow(next: Size): void {
     const { kind } = this.#state;
     if (kind !== 'open') return;

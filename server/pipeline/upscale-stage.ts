@@ -33,6 +33,19 @@ export interface UpscaleStageOptions {
 /** In front of a frame-by-frame upscaler one picture may wait for each this much of the budget: two of 100 ms. */
 const MS_PER_WAITING_FRAME = 50;
 const POLL_MS = 4;
+/**
+ * Results of a cheaper rung are at most this large, 1280x720: to enlarge a weaker picture further costs the encoder and the viewers'
+ * lines several times as much, and shows nothing that a browser's own scaling does not.
+ */
+const CHEAPER_RESULT_PIXELS = 1280 * 720;
+
+/** What the stream shall do now. */
+export interface Rung {
+  /** Index into `UpscalerInfo.rungs`. */
+  readonly rung: number;
+  /** Not by choice of the source's size: the machine is too slow for better, or a model would harm what is shown. */
+  readonly reduced: boolean;
+}
 
 /**
  * The queue in front of one broadcast's upscaler: pictures wait here until the stream takes them, rescaled to its size, and no
@@ -52,11 +65,16 @@ export class UpscaleStage {
   #sourceSize: Size | undefined;
   #rescaler: PictureScaler | undefined;
   #rung = 0;
+  /** Upper bound of results at present. */
+  #maxResultPixels: number;
+  /** The bound that the stream was opened with. */
+  #openedMaxPixels = 0;
   #closed: Promise<void> | undefined;
 
   constructor(upscaler: Upscaler, options: UpscaleStageOptions) {
     this.#upscaler = upscaler;
     this.#options = options;
+    this.#maxResultPixels = options.maxResultPixels;
     const { chunkFrames } = upscaler.info;
     const chunked = chunkFrames > 1;
     // A chunked upscaler takes pictures in bursts; one chunk may gather while it works on the last.
@@ -96,9 +114,26 @@ export class UpscaleStage {
     return this.#busy.take(this.#slot.stream, monotonicUs());
   }
 
-  setRung(rung: number): void {
+  /** Takes effect with the next picture; the result's size follows as soon as a stream for it is open. */
+  setRung({ rung, reduced }: Rung): void {
     this.#rung = rung;
     this.#slot.stream?.setRung(rung);
+    const { maxResultPixels } = this.#options;
+    // Chunked kinds lose a second with every new stream: theirs keep their size.
+    const bounded = reduced && this.#upscaler.info.chunkFrames === 1;
+    this.#maxResultPixels = bounded ? Math.min(maxResultPixels, CHEAPER_RESULT_PIXELS) : maxResultPixels;
+    this.#followBound();
+  }
+
+  /** Opens a stream for results of another size where the bound asks for one. */
+  #followBound(): void {
+    const { size, stream } = this.#slot;
+    if (size === undefined || stream === undefined || this.#openedMaxPixels === this.#maxResultPixels) return;
+    const fullPixels = size.width * size.height * this.#upscaler.info.scale ** 2;
+    // The result is the same under both bounds.
+    if (fullPixels <= Math.min(this.#openedMaxPixels, this.#maxResultPixels))
+      this.#openedMaxPixels = this.#maxResultPixels;
+    else this.#slot.reopen();
   }
 
   /**
@@ -161,7 +196,7 @@ export class UpscaleStage {
   }
 
   #openStream({ width: sourceWidth, height: sourceHeight }: Size): Promise<UpscalerStream> {
-    const { maxResultPixels } = this.#options;
+    const maxResultPixels = this.#maxResultPixels;
     const opened: { stream?: UpscalerStream } = {};
     return this.#upscaler
       .openStream(
@@ -171,16 +206,21 @@ export class UpscaleStage {
           onError: (error) => this.#onStreamError(error, opened.stream),
         },
       )
-      .then((stream) => (opened.stream = stream));
+      .then((stream) => {
+        this.#openedMaxPixels = maxResultPixels;
+        return (opened.stream = stream);
+      });
   }
 
   #onOpen(stream: UpscalerStream, newFormat: boolean): void {
     this.#rhythm?.restart();
     this.#busy.restart(stream);
-    this.#options.onFirstRung(stream.firstRung ?? 0);
+    // With results bounded for another reason than the source's size, the size excludes no rung.
+    if (this.#openedMaxPixels === this.#options.maxResultPixels) this.#options.onFirstRung(stream.firstRung ?? 0);
     stream.setRung(this.#rung);
     // Opened again after an idle time: nothing has changed for viewers.
     if (newFormat) this.#announceFormat();
+    this.#followBound();
     this.#pump();
   }
 

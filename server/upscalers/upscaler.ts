@@ -38,6 +38,8 @@ export interface UpscalerInfo {
    * how far back the model remembers. Absent: each picture is made by itself.
    */
   readonly warmUpFrames?: number;
+  /** Drawn content (text, lines) looks worse by the model than by its last rung, a plain resize. Absent: it does not. */
+  readonly harmsDrawnContent?: boolean;
   /** All streams of the process share one engine: their loads add up. */
   readonly shared?: boolean;
 }

@@ -44,7 +44,15 @@ export const mediaSection = z
       .min(0)
       .max(600_000)
       .default(3000)
-      .describe('a source that stayed larger for this long gets a larger result; 0: the first size stays'),
+      .describe(
+        'a source that stayed larger for this long gets a larger result, one that stayed smaller for four times as long a smaller one; 0: the first size stays',
+      ),
+    spareDrawnContent: z
+      .boolean()
+      .default(true)
+      .describe(
+        'screens, slides and text are enlarged by plain resize where the model would make thin strokes thinner',
+      ),
   })
   .superRefine(({ minBitrateBps, maxBitrateBps }, context) => {
     if (minBitrateBps <= maxBitrateBps) return;

@@ -96,6 +96,13 @@ it('asks less and less often for a rung that its first pictures show to overload
   expect(waits).toEqual([10, 20, 40, 80, 160, 160]);
 });
 
+it('asks as rarely as ever for a rung that is out of reach', () => {
+  const ladder = new Ladder(2);
+  ladder.look(2);
+  expect(seconds(ladder, 159, 0.1)).toEqual([]);
+  expect(seconds(ladder, 1, 0.1)).toEqual([0]);
+});
+
 /** Streams of one engine: a second at a time, each sees where the others are and when one of them moved. */
 function together(ladders: readonly Ladder[], count: number, loadOf: () => number): void {
   const movedAt = ladders.map(() => -Infinity);

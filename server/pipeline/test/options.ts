@@ -12,6 +12,7 @@ export function pipelineOptions(options: Partial<PipelineOptions>): PipelineOpti
     keyframeIntervalSeconds: 10,
     keyframeMaxRatio: 8,
     ladder: true,
+    spareDrawnContent: true,
     ...options,
   };
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { textPage } from '../../../testing/drawn-pages.ts';
 import { makeStream } from '../../../testing/pictures.ts';
 import { planarModel } from '../../../testing/onnx-file.ts';
 import type { AppError } from '../../errors.ts';
@@ -40,8 +41,10 @@ class Recorder implements PipelineListener {
   readonly rungs: number[] = [];
   /** How many frames had come when the ladder moved first. */
   framesBeforeStep: number | undefined;
-  onLadder({ rung }: LadderStep): void {
-    this.rungs.push(rung);
+  readonly steps: LadderStep[] = [];
+  onLadder(step: LadderStep): void {
+    this.steps.push(step);
+    this.rungs.push(step.rung);
     this.framesBeforeStep ??= this.frames.length;
   }
   onStats(stats: PipelineStats): void {
@@ -153,16 +156,43 @@ it('makes a larger result for a source that has grown for good, from a keyframe 
   const units = [
     ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6 }),
     ...makeStream({ codec: 'VP8', width: 320, height: 180, frames: 20, firstMediaTime: 90_000 }),
-    // Smaller for a while: the result keeps its size.
-    ...makeStream({ codec: 'VP8', width: 160, height: 90, frames: 6, firstMediaTime: 180_000 }),
   ];
   await feed(pipeline, units);
   await until(() => total(recorder) >= units.length, 'all frames');
   expect(recorder.frames.map((frame) => frame.mediaTime)).toEqual(units.map((unit) => unit.mediaTime));
   expect(sizes(recorder.frames)).toEqual(['640x360', '1280x720']);
   expect(recorder.frames.find((frame) => frame.width === 1280)?.keyframe).toBe(true);
-  expect(recorder.frames.at(-1)).toMatchObject({ width: 1280, height: 720 });
-  expect(recorder.formats.at(-1)).toMatchObject({ sourceWidth: 160, outputWidth: 1280, outputHeight: 720 });
+  expect(recorder.formats.at(-1)).toMatchObject({ sourceWidth: 320, outputWidth: 1280, outputHeight: 720 });
+});
+
+it('shows drawn pages by plain resize, with the third picture, and of at most 1280x720', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'pipeline-test-'));
+  try {
+    const file = path.join(folder, 'model.onnx');
+    writeFileSync(file, planarModel(4));
+    const model = { file, label: 'planar', valueRange: [0, 255] as const };
+    const { pipeline, recorder } = await start({ upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] } });
+    pipeline.setEncoders([H264_FULL]);
+    const page = (frames: number): AccessUnit[] =>
+      makeStream({ codec: 'H264', width: 480, height: 270, frames, paint: () => textPage(480, 270, { dot: 2 }) });
+    const [first, second, ...rest] = page(12);
+    await feedInTurn(pipeline, recorder, [first, second] as AccessUnit[]);
+    expect([sizes(recorder.frames), recorder.steps]).toEqual([['1920x1080'], []]);
+    await feedInTurn(pipeline, recorder, rest);
+    expect(recorder.steps.map(({ rung, cause }) => [rung, cause])).toEqual([[1, 'content']]);
+    expect(recorder.frames.at(-1)).toMatchObject({ width: 1280, height: 720 });
+    expect(recorder.errors).toEqual([]);
+    // Left to the model where the settings say so.
+    const other = await start({
+      upscaler: { kind: 'onnx', model, threads: 1, fallbacks: [] },
+      spareDrawnContent: false,
+    });
+    other.pipeline.setEncoders([H264_FULL]);
+    await feedInTurn(other.pipeline, other.recorder, page(6));
+    expect([sizes(other.recorder.frames), other.recorder.steps]).toEqual([['1920x1080'], []]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 it('works on the newest picture that has gathered, and its statistics go on while it is behind', async () => {
@@ -465,12 +495,18 @@ it('leaves a model that this machine cannot hold with its first dozen frames', a
   pipeline.setEncoders([H264_FULL]);
   const units = makeStream({ codec: 'VP8', width: 480, height: 270, frames: 60 });
   // As long as it takes a busy machine to run a dozen.
-  for (let number = 0; recorder.rungs.length === 0 && number < 900; number += 1) {
+  let number = 0;
+  const feedNext = async (): Promise<void> => {
     const unit = units[number % units.length] as AccessUnit;
     // The look asks for the publisher's rate, 30 a second by its clock, not for how fast this loop is.
     await feed(pipeline, [{ ...unit, mediaTime: number * 3000 }], 33);
-  }
+    number += 1;
+  };
+  while (recorder.rungs.length === 0 && number < 900) await feedNext();
   expect(recorder.rungs).toEqual([1]);
   expect(recorder.framesBeforeStep).toBeLessThanOrEqual(12);
+  // A plain resize is no reason for a picture of 1920x1080.
+  while (recorder.frames.at(-1)?.width !== 1280 && number < 900) await feedNext();
+  expect(recorder.frames.at(-1)).toMatchObject({ width: 1280, height: 720 });
   await pipeline.close();
 });

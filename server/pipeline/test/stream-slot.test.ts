@@ -153,3 +153,47 @@ it('keeps the smaller stream when the larger cannot be opened, and when the aspe
   await turn();
   expect(slot.stream).toMatchObject({ outputWidth: 64 });
 });
+
+it('follows a source that stays smaller after four times as long as one that stays larger, not one that is for a while', async () => {
+  const { slot, opened } = bench();
+  const follow = async (width: number, ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      nowUs += 100_000;
+      slot.follow({ width, height: width / 2 }, true);
+      await turn();
+    }
+  };
+  await follow(64, 300);
+  await follow(128, 2900);
+  expect(slot.size).toEqual(WIDE);
+  await follow(128, 300);
+  expect([slot.size, slot.output]).toEqual([
+    { width: 128, height: 64 },
+    { width: 256, height: 128 },
+  ]);
+  await follow(64, 11_900);
+  await follow(128, 100);
+  await follow(64, 11_900);
+  expect(slot.size).toEqual({ width: 128, height: 64 });
+  await follow(64, 300);
+  expect([slot.size, slot.output]).toEqual([WIDE, { width: 128, height: 64 }]);
+  expect(opened).toEqual([true, true, true]);
+});
+
+it('opens another stream for the same source when asked to, beside the one at work', async () => {
+  const { slot, streams, opened } = bench();
+  slot.reopen();
+  slot.follow(WIDE, true);
+  await turn();
+  slot.reopen();
+  slot.reopen();
+  expect(slot.stream).toBe(streams[0]);
+  await turn();
+  await turn();
+  expect([streams.length, slot.stream === streams[1], streams[0]?.closed, opened]).toEqual([
+    2,
+    true,
+    true,
+    [true, false],
+  ]);
+});

@@ -40,6 +40,7 @@ export class OnnxUpscaler implements Upscaler {
       device: inference.models.some(({ onGpu }) => onGpu) ? gpuName() : 'cpu',
       lookAheadFrames: 0,
       chunkFrames: 1,
+      harmsDrawnContent: true,
       ...(inference.models.some(({ remembers }) => remembers) ? { warmUpFrames: WARM_UP_FRAMES } : {}),
       rungs: [spec.model.label, ...spec.fallbacks.map((model) => model.label), resizeLabel('bicubic')],
     };
