@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every case of a golden folder through the engine, one line per tensor; exit 1 on any FAIL. Needs no Node.
-#   scripts/parity.sh DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N]
+#   scripts/parity.sh DIR [--device reference|cuda] [--precision bf16|fp32|fp8|int8] [--case NAME] [--threads N]
 # Builds what it needs first (CMake, a C++20 compiler; nvcc for --device cuda). BUILD: the build folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."

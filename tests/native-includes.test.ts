@@ -35,6 +35,16 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'native/common',
   ],
   'kernels/bench': ['kernels', 'kernels/sm90', 'kernels/dispatch', 'native/backend/cuda'],
+  'native/backend/cuda/paper': [
+    'native/backend/cuda',
+    'native/backend',
+    'native/engine',
+    'native/weights',
+    'native/common',
+    'native/tools',
+    'kernels',
+    'kernels/common',
+  ],
   'native/backend/cuda/test': [
     'native/test',
     'native/backend/cuda',

@@ -6,7 +6,9 @@
 namespace flashvsr {
 
 // Of weights and activations; sums, norms and softmax are fp32 whatever the choice.
-enum class Precision : std::uint8_t { Fp32, Bf16, Fp8 };
+// Int8 on the reference backend only, and not an option of the server: the CUDA backend has its linear layer, and not
+// yet the rest (docs/flashvsr-engine.md).
+enum class Precision : std::uint8_t { Fp32, Bf16, Fp8, Int8 };
 
 // How a decoded picture gets its LQ frame's colours (flashvsr-model.md section 7).
 enum class ColourMatch : std::uint8_t { None, Adain, Wavelet };

@@ -71,15 +71,26 @@ std::unique_ptr<Backend> OpenBackend(const std::string& device, int deviceIndex,
 Precision DefaultPrecision(const std::string& device) { return device == "cuda" ? Precision::Bf16 : Precision::Fp32; }
 
 std::string_view PrecisionName(Precision precision) {
-  return precision == Precision::Fp32 ? "fp32" : precision == Precision::Bf16 ? "bf16" : "fp8";
+  switch (precision) {
+    case Precision::Fp32:
+      return "fp32";
+    case Precision::Bf16:
+      return "bf16";
+    case Precision::Fp8:
+      return "fp8";
+    case Precision::Int8:
+      return "int8";
+  }
+  FailInternal("a precision without a name");
 }
 
 Precision ParsePrecision(std::string_view name) {
   if (name == "fp32") return Precision::Fp32;
   if (name == "bf16") return Precision::Bf16;
   if (name == "fp8") return Precision::Fp8;
+  if (name == "int8") return Precision::Int8;
   throw Error("engine.settings", ErrorScope::Engine, "Unknown precision \"" + std::string(name) + "\".",
-              "Use fp32, bf16 or fp8.");
+              "Use fp32, bf16, fp8 or int8.");
 }
 
 std::vector<DeviceReport> ListDevices(const std::string& cudaLibraryPath) {

@@ -47,9 +47,14 @@ class EngineHandle final : public Engine {
   std::shared_ptr<Stream> createStream(const StreamOptions& options,
                                        std::shared_ptr<StreamListener> listener) override {
     const MemoryPlan needed = plan(options);
-    if (!needed.fits)
-      throw Error("engine.memory", ErrorScope::Stream, needed.message,
-                  "Use a smaller output size, fewer streams or a GPU with more memory.");
+    if (!needed.fits) {
+      const auto smaller = LargestThatFits(options, [this](const StreamOptions& other) { return plan(other).fits; });
+      throw Error(
+          "engine.memory", ErrorScope::Stream, needed.message,
+          (smaller ? std::to_string(smaller->first) + "x" + std::to_string(smaller->second) + " fits now; use it"
+                   : std::string("Use a smaller output size")) +
+              ", fewer streams or a GPU with more memory.");
+    }
     auto stream = std::make_shared<StreamImpl>(core_, options, std::move(listener));
     core_->add(stream);
     return stream;
@@ -68,11 +73,16 @@ std::shared_ptr<Engine> Engine::Open(std::shared_ptr<const ModelWeights> weights
   const BackendInfo info = backend->info();
   const Precision precision = options.precision.value_or(DefaultPrecision(info.device));
   const std::int64_t needed = backend->preparedBytes(weights->dims(), precision);
-  if (info.freeBytes > 0 && needed > info.freeBytes)
+  if (info.freeBytes > 0 && needed > info.freeBytes) {
+    const std::int64_t inFp8 = backend->preparedBytes(weights->dims(), Precision::Fp8);
     throw Error("engine.memory", ErrorScope::Engine,
                 "The weights need " + std::to_string(needed >> 20) + " MiB and " +
                     std::to_string(info.freeBytes >> 20) + " MiB are free on " + info.deviceName + ".",
-                "Free memory on the device or choose another one.");
+                "Free memory on the device or choose another one" +
+                    (inFp8 < needed && inFp8 <= info.freeBytes
+                         ? ", or precision fp8, whose weights need " + std::to_string(inFp8 >> 20) + " MiB."
+                         : std::string(".")));
+  }
   std::shared_ptr<PreparedModel> model;
   {
     Threads threads(options.threads);

@@ -1,5 +1,6 @@
 #include "engine/stream_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -94,6 +95,22 @@ Geometry GeometryOf(const StreamOptions& options) {
   geometry.width = PadTo128(geometry.contentWidth);
   geometry.height = PadTo128(geometry.contentHeight);
   return geometry;
+}
+
+std::optional<std::pair<int, int>> LargestThatFits(const StreamOptions& options,
+                                                   const std::function<bool(const StreamOptions&)>& fits) {
+  const Geometry geometry = GeometryOf(options);
+  // Memory goes in steps of 128 pixels, so the longer side does, too.
+  const std::int64_t steps = std::max(geometry.width, geometry.height) / 128;
+  for (std::int64_t left = steps - 1; left > 0; --left) {
+    const double factor = static_cast<double>(left) / static_cast<double>(steps);
+    StreamOptions smaller = options;
+    smaller.outputWidth = EvenSize(static_cast<double>(geometry.contentWidth) * factor);
+    smaller.outputHeight = EvenSize(static_cast<double>(geometry.contentHeight) * factor);
+    if (std::min(smaller.outputWidth, smaller.outputHeight) < kSmallestSide) return std::nullopt;
+    if (fits(smaller)) return std::pair{smaller.outputWidth, smaller.outputHeight};
+  }
+  return std::nullopt;
 }
 
 NetworkOptions NetworkOptionsOf(const StreamOptions& options) {

@@ -1,6 +1,10 @@
 // Checks of stream options and what follows from them.
 #pragma once
 
+#include <functional>
+#include <optional>
+#include <utility>
+
 #include "engine/engine.h"
 #include "engine/network.h"
 
@@ -15,6 +19,10 @@ void CheckPicture(const FrameView& picture);
 
 // Output size = round(source * scale) made even (up), padded to the next multiples of 128.
 Geometry GeometryOf(const StreamOptions& options);
+// The largest output (width, height) of the same shape, a multiple of 128 smaller along its longer side, that `fits`;
+// nothing when none does. What a refused stream is told.
+std::optional<std::pair<int, int>> LargestThatFits(const StreamOptions& options,
+                                                   const std::function<bool(const StreamOptions&)>& fits);
 NetworkOptions NetworkOptionsOf(const StreamOptions& options);
 
 }  // namespace flashvsr

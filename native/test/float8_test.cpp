@@ -44,51 +44,14 @@ TEST("scales: the largest power of two that keeps a bound within the format") {
   CHECK_EQUAL(float8::ScaleFor(0.0F), 1.0F);
 }
 
-// Latents of a first and a later chunk, with the fp32 run's masks when `masks` has them (and into it otherwise).
-std::vector<float> Latents(const ModelWeights& weights, Precision precision,
-                           std::map<std::string, std::vector<float>>& masks) {
-  Threads pool(kWorkers);
-  const auto backend = CreateReferenceBackend(kWorkers);
-  const auto model = backend->prepare(weights, ComputeModelConstants(weights, pool), precision, {});
-  NetworkOptions options;
-  options.geometry = {128, 256, 128, 256};
-  options.maxSourceWidth = options.maxSourceHeight = 64;
-  options.outputFormat.pixels = PixelFormat::Rgb24;
-  Network network(*backend, model, precision, options);
-  const bool record = masks.empty();
-  std::vector<float> latents;
-  int next = 0;
-  for (int chunk = 0; chunk < 2; ++chunk) {
-    ChunkRequest request;
-    request.settings.topkRatio = 1.5;
-    request.position = chunk == 0 ? 0 : 6;
-    for (int i = 0; i < (chunk == 0 ? 25 : 8); ++i) request.pictures.push_back(SourceOf(Picture(32, 32, next++)));
-    request.outputs.resize(chunk == 0 ? 21 : 8);
-    NetworkHooks hooks;
-    hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) {
-      if (name == "latent") {
-        const std::vector<float> own = executor.read(tensor);
-        latents.insert(latents.end(), own.begin(), own.end());
-      }
-      if (record && name.starts_with("mask.")) masks[std::to_string(chunk) + name] = executor.read(tensor);
-    };
-    if (!record)
-      hooks.forceMask = [&, chunk](int layer, Executor& executor, const Tensor& mask) {
-        executor.write(mask, masks.at(std::to_string(chunk) + "mask." + std::to_string(layer)));
-      };
-    network.run(std::move(request), &hooks).fence->wait();
-  }
-  return latents;
-}
-
 TEST("fp8 on the reference backend: latents differ from fp32 as much as e4m3 does, the more the larger its part") {
   const auto weights = Weights();
   std::map<std::string, std::vector<float>> masks;
-  const std::vector<float> exact = Latents(*weights, Precision::Fp32, masks);
+  const std::vector<float> exact = LatentsOfTwoChunks(*weights, Precision::Fp32, masks);
   double before = 0;
   for (const char* scope : {"ffn", "linear", "all"}) {
     setenv("FLASHVSR_FP8", scope, 1);
-    const double error = Relative(Latents(*weights, Precision::Fp8, masks), exact);
+    const double error = Relative(LatentsOfTwoChunks(*weights, Precision::Fp8, masks), exact);
     unsetenv("FLASHVSR_FP8");
     CHECK_BELOW(error, 4e-2);
     CHECK(error > 2e-3);  // something was rounded

@@ -14,6 +14,7 @@
 //   ladder    the overload ladder's sparse ratios: frames a second, and decibels against 2.0
 //   portable  sizes[0] without sm90 kernels and vendor libraries
 //   fp8       sizes[0] in fp8
+//   report    only when it is named: a Markdown table to paste into an issue, 512x896 and 768x1408 where they fit
 // Exit 1 when a part failed.
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@
 namespace flashvsr::bench {
 namespace {
 
+constexpr const char* kReport = "report";
 constexpr const char* kStages[4] = {"project", "denoise", "reveal", "match"};
 
 class Bench {
@@ -157,6 +159,34 @@ class Bench {
     return all;
   }
 
+  // Rows for an issue: what was measured, or why it was not.
+  Object report() {
+    const auto engine = open(std::nullopt);
+    if (!arguments_.has("--size")) sizes_ = {{512, 896}, {768, 1408}};
+    Object all = about(*engine);
+    std::string table =
+        "| card, path | precision | output | frames/s | project / denoise / reveal / match, ms | in use |\n"
+        "| --- | --- | --- | --- | --- | --- |\n";
+    for (const Size& size : sizes_) {
+      const std::string start = "| " + engine->info().deviceName + " | " +
+                                std::string(PrecisionName(engine->info().precision)) + " | " + nameOf(size) + " | ";
+      const MemoryPlan plan = engine->plan(streamOf(size));
+      if (!plan.fits) {
+        table += start + "does not fit | " + plan.message + " | |\n";
+        continue;
+      }
+      Steady steady;
+      double used = 0;
+      all.object(nameOf(size), size_(*engine, size, &steady, &used));
+      char row[160];
+      std::snprintf(row, sizeof row, "%.2f | %.1f / %.1f / %.1f / %.1f | %.1f GB |\n", steady.framesPerSecond,
+                    steady.stageMs[0], steady.stageMs[1], steady.stageMs[2], steady.stageMs[3], used);
+      table += start + row;
+    }
+    std::printf("\n%s\n", table.c_str());
+    return all.text("table", table);
+  }
+
   // One size with another path or precision.
   Object variant(std::optional<Precision> precision) {
     const auto engine = open(streamOf(sizes_[0]), precision);
@@ -213,7 +243,7 @@ class Bench {
     return 0;
   }
 
-  Object size_(Engine& engine, const Size& size) {
+  Object size_(Engine& engine, const Size& size, Steady* steadyOut = nullptr, double* usedOut = nullptr) {
     const StreamOptions options = streamOf(size);
     const MemoryPlan plan = engine.plan(options);
     const std::int64_t warmup = number("--warmup", 3), chunks = number("--chunks", 10);
@@ -221,6 +251,8 @@ class Bench {
     run.saturate(warmup + chunks);
     const double used = usedGb(engine);  // libraries have taken what they take by now
     const Steady steady = SteadyOf(run.results(), warmup, chunks);
+    if (steadyOut != nullptr) *steadyOut = steady;
+    if (usedOut != nullptr) *usedOut = used;
     const Work work = WorkOf(engine.info().dims, options);
     const double ceiling = arguments_.number("--ceiling", 798.0), bandwidth = arguments_.number("--bandwidth", 2.96);
     Object row;
@@ -338,7 +370,8 @@ int Main(int argc, char** argv) {
                                 {"two", nullptr, [&] { return bench.two(); }},
                                 {"ladder", nullptr, [&] { return bench.ladder(); }},
                                 {"portable", "portable", [&] { return bench.variant({}); }},
-                                {"fp8", nullptr, [&] { return bench.variant(Precision::Fp8); }}};
+                                {"fp8", nullptr, [&] { return bench.variant(Precision::Fp8); }},
+                                {kReport, nullptr, [&] { return bench.report(); }}};
   std::vector<std::string> wanted = arguments.all("--part");
   for (const std::string& name : wanted)
     if (std::none_of(parts.begin(), parts.end(), [&](const Part& part) { return part.name == name; }))
@@ -352,7 +385,8 @@ int Main(int argc, char** argv) {
       .text("path", std::getenv("FLASHVSR_CUDA_PATH") != nullptr ? std::getenv("FLASHVSR_CUDA_PATH") : "auto");
   bool passed = true;
   for (const Part& part : parts) {
-    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), part.name) == wanted.end()) continue;
+    const bool named = std::find(wanted.begin(), wanted.end(), part.name) != wanted.end();
+    if (!named && (!wanted.empty() || std::string_view(part.name) == kReport)) continue;
     const std::int64_t since = NowUs();
     const std::string json = InChild(part.name, part.path, part.run);
     std::printf("  (%.1f s)\n", static_cast<double>(NowUs() - since) / 1e6);

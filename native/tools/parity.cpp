@@ -44,6 +44,13 @@ Tolerances TolerancesOf(const ParityOptions& options) {
     tolerances.transformerDecibels = 40;
     tolerances.judgeFree = false;
   }
+  if (options.precision == Precision::Int8) {
+    // A scale is the row's largest of some 256 turned numbers, 3.2 times their rms, over 127: a number is off by 7e-3
+    // (rms), a product's two operands by 1e-2 together.
+    tolerances.transformer = 2e-2;
+    tolerances.transformerDecibels = 44;
+    tolerances.judgeFree = false;
+  }
   return tolerances;
 }
 

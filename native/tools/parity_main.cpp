@@ -1,4 +1,4 @@
-// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] [--threads N] [--library
+// flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8|int8] [--case NAME] [--threads N] [--library
 // PATH]
 #include <cstdio>
 #include <cstring>
@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
     }
     if (options.folder.empty())
       throw Error("arguments", ErrorScope::Engine,
-                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8] [--case NAME] "
+                  "usage: flashvsr_parity DIR [--device reference|cuda] [--precision bf16|fp32|fp8|int8] [--case NAME] "
                   "[--threads N] [--library PATH]");
     if (!precisionGiven) options.precision = DefaultPrecision(options.device);
     options.print = [](const std::string& line) {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
+import { consumerCardsPage } from './consumer-cards-page.ts';
 import { errorsPage } from './errors-page.ts';
 import { protocolPage } from './protocol-page.ts';
 import { withSettingsTable } from './settings-table.ts';
@@ -8,6 +9,7 @@ import { withSettingsTable } from './settings-table.ts';
 export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
   const pages = {
+    'docs/consumer-cards.md': consumerCardsPage(),
     'docs/errors.md': errorsPage(),
     'docs/protocol.md': protocolPage(),
     'docs/operations.md': withSettingsTable(operations),

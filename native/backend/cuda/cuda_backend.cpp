@@ -51,6 +51,9 @@ class CudaBackend final : public Backend {
 
   std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants,
                                          Precision precision, const LoadProgress& progress) override {
+    if (precision == Precision::Int8)
+      throw Error("engine.device", ErrorScope::Engine, "int8 is computed by the reference backend only so far.",
+                  "Choose precision bf16 or fp8.");
     if (precision == Precision::Fp8) requireFloat8(weights.dims());
     return std::make_shared<CudaModel>(device_, path_, lt_, weights, constants, precision, progress);
   }

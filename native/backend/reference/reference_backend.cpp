@@ -138,7 +138,7 @@ class ReferenceExecutor final : public Executor {
     const std::int64_t tokens = op.x.shape[2], group = geometry_.groupTokens(), groups = tokens / group;
     LayerNorm(threads_, F(op.x), tokens, dim_, nullptr, nullptr, block.modulation[1].data(), block.modulation[0].data(),
               normed_.data());
-    RoundFloat8(threads_, normed_.data(), tokens * dim_, block.normedScale);
+    roundOperand(block, normed_.data(), tokens, dim_, block.normedScale);
     Linear(threads_, normed_.data(), tokens, block.q.weight, block.q.biasData(), Activation::None, F(op.q));
     RmsNorm(threads_, F(op.q), tokens, dim_, block.normQ.data());
     Rope(threads_, F(op.q), groups * 2, geometry_.tokenRows(), geometry_.tokenColumns(), dim_, F(op.rope.frames),
@@ -177,8 +177,8 @@ class ReferenceExecutor final : public Executor {
     }
     SparseAttend(threads_, model_->dims().heads, geometry_.windows(), op.q.shape[2] / 128, F(op.q), keys, values,
                  B(op.mask), F(op.out));
-    RoundFloat8(threads_, F(op.out), op.q.shape[2] * dim_,
-                model_->blocks[static_cast<std::size_t>(op.layer)].attentionScale);
+    const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
+    roundOperand(block, F(op.out), op.q.shape[2], dim_, block.attentionScale);
   }
   void run(const AttentionOutput& op) override {
     const BlockWeights& block = model_->blocks[static_cast<std::size_t>(op.layer)];
@@ -190,12 +190,12 @@ class ReferenceExecutor final : public Executor {
     const std::int64_t tokens = op.x.shape[2];
     LayerNorm(threads_, F(op.x), tokens, dim_, block.norm3Weight.data(), block.norm3Bias.data(), nullptr, nullptr,
               F(op.a));
-    RoundFloat8(threads_, F(op.a), tokens * dim_, block.normedScale);
+    roundOperand(block, F(op.a), tokens, dim_, block.normedScale);
     Linear(threads_, F(op.a), tokens, block.crossQ.weight, block.crossQ.biasData(), Activation::None, F(op.b));
     RmsNorm(threads_, F(op.b), tokens, dim_, block.crossNormQ.data());
     DenseAttend(threads_, model_->dims().heads, tokens, model_->dims().textLen, F(op.b), block.promptKeys.data(),
                 block.promptValues.data(), F(op.a));
-    RoundFloat8(threads_, F(op.a), tokens * dim_, block.promptScale);
+    roundOperand(block, F(op.a), tokens, dim_, block.promptScale);
     LinearGatedResidual(threads_, F(op.a), tokens, block.crossO.weight, block.crossO.biasData(), nullptr, F(op.x));
   }
   void run(const FeedForward& op) override {
@@ -203,9 +203,9 @@ class ReferenceExecutor final : public Executor {
     const std::int64_t tokens = op.x.shape[2];
     LayerNorm(threads_, F(op.x), tokens, dim_, nullptr, nullptr, block.modulation[4].data(), block.modulation[3].data(),
               F(op.a));
-    RoundFloat8(threads_, F(op.a), tokens * dim_, block.feedForwardScale);
+    roundOperand(block, F(op.a), tokens, dim_, block.feedForwardScale);
     Linear(threads_, F(op.a), tokens, block.ffnIn.weight, block.ffnIn.biasData(), Activation::GeluTanh, F(op.hidden));
-    RoundFloat8(threads_, F(op.hidden), tokens * model_->dims().ffn, block.hiddenScale);
+    roundOperand(block, F(op.hidden), tokens, model_->dims().ffn, block.hiddenScale);
     LinearGatedResidual(threads_, F(op.hidden), tokens, block.ffnOut.weight, block.ffnOut.biasData(),
                         block.modulation[5].data(), F(op.x));
   }
@@ -260,6 +260,12 @@ class ReferenceExecutor final : public Executor {
   }
 
  private:
+  // What an 8-bit linear layer reads: rows of `width`, e4m3 by `scale` or int8; nothing in fp32.
+  void roundOperand(const BlockWeights& block, float* x, std::int64_t rows, std::int64_t width, float scale) const {
+    if (block.int8) model_->roundInt8(x, rows, width);
+    else RoundFloat8(threads_, x, rows * width, scale);
+  }
+
   struct Unmap {
     std::size_t bytes;
     void operator()(std::byte* p) const { munmap(p, bytes); }
@@ -316,7 +322,7 @@ class ReferenceBackend final : public Backend {
                                          Precision precision, const LoadProgress& progress) override {
     if (precision == Precision::Bf16)
       throw Error("engine.device", ErrorScope::Engine,
-                  "The reference backend computes in fp32, or in fp32 with fp8's roundings.",
+                  "The reference backend computes in fp32, or in fp32 with the roundings of fp8 or int8.",
                   "Leave the precision out, or choose --device cuda.");
     return std::make_shared<ReferenceModel>(threads_, weights, constants, precision, progress);
   }

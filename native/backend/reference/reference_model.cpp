@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backend/float8.h"
+#include "backend/int8.h"
 #include "backend/reference/decoder_ops.h"
 #include "backend/reference/projector_ops.h"
 #include "backend/reference/token_ops.h"
@@ -11,6 +12,12 @@
 
 namespace flashvsr::reference {
 namespace {
+
+float Largest(const std::vector<float>& values) {
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
 
 // Reads tensors of one part and counts what has been read.
 class Reader {
@@ -36,16 +43,26 @@ class Reader {
     if (bias) weights.bias = floats(part, name + ".bias");
     return weights;
   }
-  // An e4m3 layer: `columnScale` and `columnShift` (from the norm before it), `gate` (after it) are folded in, then
-  // every weight is rounded. `bound` becomes a bound of its results where its input is a norm's output.
-  LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
-                        std::span<const float> columnShift, std::span<const float> gate, float& bound) {
+  // An 8-bit layer before it is rounded: `columnScale` and `columnShift` (from the norm before it), `gate` (after it)
+  // are folded in.
+  struct Folded {
+    std::int64_t n = 0, k = 0;
+    std::vector<float> weight, bias;
+    std::vector<float> largest, bounds;  // by output: the largest weight, and of its results behind a norm
+  };
+  Folded fold(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
+              std::span<const float> columnShift, std::span<const float> gate) {
     const TensorView& tensor = part.checked(name + ".weight");
     const std::size_t n = static_cast<std::size_t>(tensor.shape[0]),
                       k = static_cast<std::size_t>(tensor.elements()) / n;
-    std::vector<float> weight = floats(part, name + ".weight"), bias = floats(part, name + ".bias");
-    std::vector<float> largest(n), bounds(n);
-    threads_.runRanges(static_cast<std::int64_t>(n), 16, [&](std::int64_t begin, std::int64_t end) {
+    Folded folded{tensor.shape[0],
+                  static_cast<std::int64_t>(k),
+                  floats(part, name + ".weight"),
+                  floats(part, name + ".bias"),
+                  std::vector<float>(n),
+                  std::vector<float>(n)};
+    std::vector<float>&weight = folded.weight, &bias = folded.bias, &largest = folded.largest, &bounds = folded.bounds;
+    threads_.runRanges(folded.n, 16, [&](std::int64_t begin, std::int64_t end) {
       for (std::size_t i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
         double squares = 0, shift = 0;
         for (std::size_t j = 0; j < k; ++j) {
@@ -57,14 +74,27 @@ class Reader {
           squares += static_cast<double>(w) * w;
         }
         bias[i] = bias[i] * (gate.empty() ? 1.0F : gate[i]) + static_cast<float>(shift);
-        bounds[i] = static_cast<float>(std::sqrt(squares)) * float8::NormBound(static_cast<std::int64_t>(k)) +
-                    std::abs(bias[i]);
+        bounds[i] = static_cast<float>(std::sqrt(squares)) * float8::NormBound(folded.k) + std::abs(bias[i]);
       }
     });
-    const float scale = float8::ScaleFor(*std::max_element(largest.begin(), largest.end()));
-    RoundFloat8(threads_, weight.data(), static_cast<std::int64_t>(weight.size()), scale);
-    bound = *std::max_element(bounds.begin(), bounds.end());
-    return {PackedMatrix(weight, tensor.shape[0], static_cast<std::int64_t>(k), &threads_), std::move(bias)};
+    return folded;
+  }
+  // An e4m3 layer. `bound` becomes a bound of its results where its input is a norm's output.
+  LinearWeights linear8(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
+                        std::span<const float> columnShift, std::span<const float> gate, float& bound) {
+    Folded folded = fold(part, name, columnScale, columnShift, gate);
+    const float scale = float8::ScaleFor(Largest(folded.largest));
+    RoundFloat8(threads_, folded.weight.data(), static_cast<std::int64_t>(folded.weight.size()), scale);
+    bound = Largest(folded.bounds);
+    return {PackedMatrix(folded.weight, folded.n, folded.k, &threads_), std::move(folded.bias)};
+  }
+  // An int8 layer; `rotate` turns its weights by Hadamard blocks first.
+  LinearWeights linearInt8(const TensorSource& part, const std::string& name, std::span<const float> columnScale,
+                           std::span<const float> columnShift, std::span<const float> gate, bool rotate) {
+    Folded folded = fold(part, name, columnScale, columnShift, gate);
+    if (rotate) RotateRows(threads_, folded.weight.data(), folded.n, folded.k, int8::RotationOf(folded.k));
+    RoundInt8(threads_, folded.weight.data(), folded.n, folded.k);
+    return {PackedMatrix(folded.weight, folded.n, folded.k, &threads_), std::move(folded.bias)};
   }
   LinearWeights convolution3x3(const TensorSource& part, const std::string& name, bool bias) {
     const TensorView& tensor = part.checked(name + ".weight");
@@ -88,10 +118,32 @@ std::vector<float> Sum(std::span<const float> a, std::span<const float> b) {
   return out;
 }
 
-float Largest(const std::vector<float>& values) {
-  float largest = 0;
-  for (const float value : values) largest = std::max(largest, std::abs(value));
-  return largest;
+std::vector<float> OnePlus(std::vector<float> scale) {
+  for (float& v : scale) v += 1.0F;
+  return scale;
+}
+
+// One block's int8 layers in place of the plain ones; what was folded into them becomes neutral.
+void ToInt8(Reader& read, const TensorSource& transformer, const std::string& name, bool rotate, BlockWeights& block) {
+  const std::span<const float> none;
+  auto& [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = block.modulation;
+  const auto layer = [&](const char* part, std::span<const float> scale, std::span<const float> shift,
+                         std::span<const float> gate) {
+    return read.linearInt8(transformer, name + part, scale, shift, gate, rotate);
+  };
+  block.int8 = true;
+  const std::vector<float> factorA = OnePlus(scaleA);
+  block.q = layer(".self_attn.q", factorA, shiftA, none);
+  block.k = layer(".self_attn.k", factorA, shiftA, none);
+  block.v = layer(".self_attn.v", factorA, shiftA, none);
+  block.o = layer(".self_attn.o", none, none, gateA);
+  block.crossQ = layer(".cross_attn.q", block.norm3Weight, block.norm3Bias, none);
+  block.crossO = layer(".cross_attn.o", none, none, none);
+  block.ffnIn = layer(".ffn.0", OnePlus(scaleM), shiftM, none);
+  block.ffnOut = layer(".ffn.2", none, none, gateM);
+  for (std::vector<float>* neutral : {&shiftA, &scaleA, &shiftM, &scaleM, &block.norm3Bias})
+    neutral->assign(neutral->size(), 0.0F);
+  for (std::vector<float>* neutral : {&gateA, &gateM, &block.norm3Weight}) neutral->assign(neutral->size(), 1.0F);
 }
 
 // One block's e4m3 layers in place of the plain ones; what was folded into them becomes neutral.
@@ -101,12 +153,8 @@ void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& 
   const float normed = float8::NormBound(dim);
   float bound = 0, unused = 0;
   auto& [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = block.modulation;
-  const auto factor = [](std::vector<float> scale) {
-    for (float& v : scale) v += 1.0F;
-    return scale;
-  };
   block.feedForwardScale = float8::ScaleFor(normed);
-  block.ffnIn = read.linear8(transformer, name + ".ffn.0", factor(scaleM), shiftM, none, bound);
+  block.ffnIn = read.linear8(transformer, name + ".ffn.0", OnePlus(scaleM), shiftM, none, bound);
   block.hiddenScale = float8::ScaleFor(bound);
   block.ffnOut = read.linear8(transformer, name + ".ffn.2", none, none, gateM, unused);
   scaleM.assign(scaleM.size(), 0.0F);
@@ -114,9 +162,9 @@ void ToFloat8(Reader& read, const TensorSource& transformer, const std::string& 
   gateM.assign(gateM.size(), 1.0F);
   if (scope == float8::Scope::FeedForward) return;
   block.normedScale = float8::ScaleFor(normed);
-  block.q = read.linear8(transformer, name + ".self_attn.q", factor(scaleA), shiftA, none, unused);
-  block.k = read.linear8(transformer, name + ".self_attn.k", factor(scaleA), shiftA, none, unused);
-  block.v = read.linear8(transformer, name + ".self_attn.v", factor(scaleA), shiftA, none, bound);
+  block.q = read.linear8(transformer, name + ".self_attn.q", OnePlus(scaleA), shiftA, none, unused);
+  block.k = read.linear8(transformer, name + ".self_attn.k", OnePlus(scaleA), shiftA, none, unused);
+  block.v = read.linear8(transformer, name + ".self_attn.v", OnePlus(scaleA), shiftA, none, bound);
   block.attentionScale = float8::ScaleFor(bound);
   block.o = read.linear8(transformer, name + ".self_attn.o", none, none, gateA, unused);
   scaleA = shiftA = std::vector<float>(scaleA.size(), 0.0F);
@@ -138,7 +186,8 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
                                const ModelConstants& constants, Precision precision, const LoadProgress& progress)
     : dims_(weights.dims()),
       constants_(constants),
-      threads_(std::move(threads)) {
+      threads_(std::move(threads)),
+      rotate_(int8::RotationWanted()) {
   Reader read(weights, *threads_, progress);
   const TensorSource& transformer = weights.transformer();
   const std::size_t dim = static_cast<std::size_t>(dims_.dim);
@@ -176,6 +225,7 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
     block.ffnOut = read.linear(transformer, name + ".ffn.2");
     if (precision == Precision::Fp8)
       ToFloat8(read, transformer, name, dims_.dim, float8::ScopeFromEnvironment(), block);
+    if (precision == Precision::Int8) ToInt8(read, transformer, name, rotate_, block);
     for (const LinearWeights* w :
          {&block.q, &block.k, &block.v, &block.o, &block.crossQ, &block.crossO, &block.ffnIn, &block.ffnOut})
       bytes_ += w->weight.bytes();
@@ -223,6 +273,11 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
   plain(24, false);
   plain(26, true);
   for (const auto& [key, layer] : decoder) bytes_ += layer.weight.bytes();
+}
+
+void ReferenceModel::roundInt8(float* x, std::int64_t rows, std::int64_t width) const {
+  if (rotate_) RotateRows(*threads_, x, rows, width, int8::RotationOf(width));
+  RoundInt8(*threads_, x, rows, width);
 }
 
 std::vector<float> ReferenceModel::readConstant(const std::string& name) const {

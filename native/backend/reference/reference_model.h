@@ -1,5 +1,6 @@
 // The weights as the reference backend holds them: fp32, products packed into panels, nothing folded. In fp8 mode the
-// layers that are e4m3 there hold rounded numbers, with norms, modulation and gates folded in as backend/float8.h says.
+// layers that are e4m3 there hold rounded numbers (int8 the same), with norms, modulation and gates folded in as
+// backend/float8.h says.
 #pragma once
 
 #include <array>
@@ -34,6 +35,8 @@ struct BlockWeights {
   // fp8: what operands are multiplied by before they are rounded to e4m3; 0: not rounded.
   float normedScale = 0, feedForwardScale = 0, hiddenScale = 0, queryScale = 0, keyScale = 0, valueScale = 0,
         attentionScale = 0, promptScale = 0;
+  // int8: operands of the linear layers are turned by Hadamard blocks and rounded, a scale a token.
+  bool int8 = false;
 };
 
 struct CausalWeights {
@@ -55,6 +58,8 @@ class ReferenceModel final : public PreparedModel, public std::enable_shared_fro
 
   // Read by the executor.
   Threads& threads() const { return *threads_; }
+  // int8: turns and rounds rows of a linear layer's operand in place.
+  void roundInt8(float* x, std::int64_t rows, std::int64_t width) const;
   LinearWeights patchEmbedding;
   std::vector<BlockWeights> blocks;
   LinearWeights head;
@@ -69,6 +74,7 @@ class ReferenceModel final : public PreparedModel, public std::enable_shared_fro
   ModelConstants constants_;
   std::shared_ptr<Threads> threads_;
   std::int64_t bytes_ = 0;
+  bool rotate_ = true;
 };
 
 // Layers of the decoder by stage: TGrow and the convolution after it.

@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/float8.h"
+#include "backend/int8.h"
 #include "kernels/common/philox.h"
 
 namespace flashvsr::reference {
@@ -114,6 +115,35 @@ void RoundFloat8(Threads& threads, float* x, std::int64_t count, float scale) {
   threads.runRanges((count + kRun - 1) / kRun, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin * kRun; i < std::min(end * kRun, count); ++i)
       x[i] = float8::Round(x[i] * scale) / scale;
+  });
+}
+
+void RotateRows(Threads& threads, float* x, std::int64_t rows, std::int64_t width, std::int64_t length) {
+  const float factor = 1.0F / std::sqrt(static_cast<float>(length));
+  threads.runRanges(rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (float* block = x + begin * width; block < x + end * width; block += length) {
+      for (std::int64_t span = 1; span < length; span *= 2)
+        for (std::int64_t i = 0; i < length; ++i) {
+          if ((i & span) != 0) continue;
+          const float low = block[i], high = block[i + span];
+          block[i] = low + high;
+          block[i + span] = low - high;
+        }
+      for (std::int64_t i = 0; i < length; ++i) block[i] *= factor;
+    }
+  });
+}
+
+void RoundInt8(Threads& threads, float* x, std::int64_t rows, std::int64_t width, float* scales) {
+  threads.runRanges(rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      float* const at = x + row * width;
+      float largest = 0;
+      for (std::int64_t i = 0; i < width; ++i) largest = std::max(largest, std::abs(at[i]));
+      const float scale = int8::ScaleFor(largest);
+      for (std::int64_t i = 0; i < width; ++i) at[i] = int8::Round(at[i], scale) * scale;
+      if (scales != nullptr) scales[row] = scale;
+    }
   });
 }
 

@@ -36,6 +36,12 @@ void LinearGatedResidual(Threads& threads, const float* y, std::int64_t rows, co
 // x = e4m3(scale * x) / scale (backend/float8.h); nothing for scale 0.
 void RoundFloat8(Threads& threads, float* x, std::int64_t count, float scale);
 
+// x = x H / sqrt(length) in place, H block-diagonal with Sylvester's Hadamard matrices of `length` (a power of two that
+// divides `width`). Its own inverse; sums in fp32 in the order of the butterflies, as the kernel has it.
+void RotateRows(Threads& threads, float* x, std::int64_t rows, std::int64_t width, std::int64_t length);
+// Every row becomes whole multiples of its own scale (backend/int8.h). `scales` (rows) or nullptr.
+void RoundInt8(Threads& threads, float* x, std::int64_t rows, std::int64_t width, float* scales = nullptr);
+
 // Patches of (channels, f, H8, W8) in window order: (tokens, channels*4), channel > row of patch > column of patch.
 void PatchRows(Threads& threads, const float* latent, std::int64_t channels, std::int64_t frames, std::int64_t height,
                std::int64_t width, float* rows);
