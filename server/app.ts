@@ -182,7 +182,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   };
   const outputs = new OutputService({ registry, log, metrics, kinds });
   const sources = new SourceService({
-    ...{ registry, log, metrics, nowUs: monotonicUs },
+    ...{ registry, log, metrics, nowUs: monotonicUs, rtc, policy, interfaceAddresses },
     ...{ allow: config.targets.allow, maxPixels: config.limits.maxSourcePixels },
   });
   metrics.observe(() => ({

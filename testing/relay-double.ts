@@ -21,10 +21,12 @@ export interface RelayOptions {
   /** The answer to an offer; a test without media leaves it out. */
   readonly take?: (offer: string) => Promise<string>;
   readonly bearer?: string;
+  /** What its clients do with the media: `sendonly` publishes (WHIP), `recvonly` plays (WHEP). */
+  readonly direction?: 'sendonly' | 'recvonly';
 }
 
 /**
- * The far side of WHIP push-out, as strict as MediaMTX's server: the type to the letter, one section of a kind, a bearer token,
+ * The far side of WHIP push-out and of WHEP sources, as strict as MediaMTX's server: the type to the letter, one section of a kind, a bearer token,
  * `*` as entity tag, GET and PATCH refused, a relative Location. A test may script what it answers in its place.
  */
 export class RelayDouble {
@@ -78,11 +80,11 @@ export class RelayDouble {
   }
 
   async #byRules({ method, path, headers, body }: RelayRequest): Promise<RelayReply> {
-    const { bearer, take } = this.#options;
+    const { bearer, take, direction = 'sendonly' } = this.#options;
     if (bearer !== undefined && headers.authorization !== `Bearer ${bearer}`) return { status: 401 };
     if (method === 'DELETE') return { status: this.sessions.delete(path) ? 200 : 404 };
     if (method !== 'POST') return { status: 405 };
-    const problem = headers['content-type'] === 'application/sdp' ? problemOf(body) : 'the type is not application/sdp';
+    const problem = headers['content-type'] === 'application/sdp' ? problemOf(body, direction) : 'the type is not application/sdp';
     if (problem !== undefined) return { status: 400, headers: { 'content-type': 'text/plain' }, body: problem };
     const session = `/live/whip/${this.requests.length}`;
     try {
@@ -97,12 +99,12 @@ export class RelayDouble {
 }
 
 /** What a strict server finds wrong with an offer (RFC 9725 section 4.4). */
-function problemOf(offer: string): string | undefined {
+function problemOf(offer: string, direction: string): string | undefined {
   const [session = '', ...sections] = offer.split(/^(?=m=)/m);
   const kinds = sections.map((section) => section.slice(2, 7));
   if (new Set(kinds).size !== kinds.length) return 'more than one section of a kind';
   if (!session.includes(`a=group:BUNDLE ${sections.map((_, index) => index).join(' ')}\r\n`)) return 'not bundled';
-  for (const line of ['a=sendonly', 'a=rtcp-mux', 'a=setup:actpass', 'a=fingerprint:sha-256 ', 'a=ice-ufrag:']) {
+  for (const line of [`a=${direction}`, 'a=rtcp-mux', 'a=setup:actpass', 'a=fingerprint:sha-256 ', 'a=ice-ufrag:']) {
     if (!sections.every((section) => section.includes(line))) return `a section without ${line}`;
   }
   if (!/^a=candidate:/m.test(offer) || !/^a=end-of-candidates/m.test(offer)) return 'candidates to come';

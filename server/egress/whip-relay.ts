@@ -1,4 +1,3 @@
-import { isLoopbackAddress } from '../access/address.ts';
 import { shownTarget, type TargetPolicy } from '../access/target-policy.ts';
 import type { Broadcast } from '../broadcast/broadcast.ts';
 import { KeyframeGate } from '../broadcast/keyframe-gate.ts';
@@ -10,7 +9,8 @@ import type { ViewerReport } from '../media/bitrate-controller.ts';
 import { packetize } from '../media/packetizer.ts';
 import type { EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket, PeerState, TargetPeer, TargetStack } from '../rtc/peers.ts';
-import { postOffer, PostError, WHIP_SCHEMES, type WhipSession } from '../whip-client/whip-client.ts';
+import { TargetConnection, type ConnectionLimits, type PeerNetwork } from '../whip-client/target-connection.ts';
+import { PostError } from '../whip-client/whip-client.ts';
 import type { OutputRun, RunEvents, RunProgress } from './output-kind.ts';
 
 export interface WhipRelayOptions {
@@ -29,19 +29,14 @@ export interface WhipRelayOptions {
   readonly limits?: Partial<WhipRelayLimits>;
 }
 
-export interface WhipRelayLimits {
+export interface WhipRelayLimits extends ConnectionLimits {
   /** From the answer until media can flow. */
   readonly connectWithinMs: number;
-  /** A POST under way when the output ends: its answer alone names the session that is to be deleted. */
-  readonly postGraceMs: number;
-  /** How long DTLS waits for the DELETE: the target then knows that the publisher has left, and not that its network has. */
-  readonly deleteFirstMs: number;
 }
 
-const LIMITS: WhipRelayLimits = { connectWithinMs: 15_000, postGraceMs: 2_000, deleteFirstMs: 1_000 };
+const CONNECT_WITHIN_MS = 15_000;
 /** Until the target, its setting or the source is changed. */
 const UNUSABLE_RETRY_MS = 60_000;
-const LOOPBACK = ['127.0.0.1', '::1'];
 const RESULT_CODECS: readonly ResultCodec[] = ['H264', 'VP8'];
 const ALL_CODECS: readonly SourceCodec[] = ['H264', 'VP8', 'VP9', 'AV1'];
 
@@ -54,14 +49,11 @@ export class WhipRelay implements OutputRun {
   readonly kind = 'relay';
   readonly wantsSource: boolean;
   readonly #options: WhipRelayOptions;
-  readonly #limits: WhipRelayLimits;
   readonly #subscription: Subscription;
   readonly #events: RunEvents;
   readonly #gate = new KeyframeGate();
-  readonly #cancel = new AbortController();
-  readonly #connecting: Promise<void>;
+  readonly #connection: TargetConnection;
   #peer: TargetPeer | undefined;
-  #session: WhipSession | undefined;
   #codec: ResultCodec = 'H264';
   #frames = 0;
   #bytes = 0;
@@ -73,10 +65,16 @@ export class WhipRelay implements OutputRun {
     this.id = options.id;
     this.wantsSource = options.track === 'source';
     this.#options = options;
-    this.#limits = { ...LIMITS, ...options.limits };
     this.#subscription = subscription;
     this.#events = events;
-    this.#connecting = this.#connect().catch((thrown: unknown) => this.#onError(thrown));
+    const { name, log } = options;
+    this.#connection = new TargetConnection({
+      ...{ ...options, purpose: 'publish' },
+      onFailed: (what, { code, message }) => {
+        log.info({ output: name, code, reason: message }, `whip.${what}Failed`);
+      },
+    });
+    this.#connect().catch((thrown: unknown) => this.#onError(thrown));
   }
 
   get state(): SubscriberState {
@@ -152,30 +150,35 @@ export class WhipRelay implements OutputRun {
   }
 
   async #connect(): Promise<void> {
-    const { url, bearer, policy, rtc, track, broadcast, interfaceAddresses } = this.#options;
+    const { track, broadcast } = this.#options;
     const codecs = track === 'result' ? RESULT_CODECS : sourceCodecs(broadcast);
-    const { addresses } = await policy.resolve(url, WHIP_SCHEMES);
-    if (this.#over) return;
-    const peer = rtc.createTarget(
+    await this.#connection.connect((network) => {
+      const peer = this.#createPeer(network);
+      this.#peer = peer;
+      return {
+        offer: () => peer.offer({ track, codecs }),
+        acceptAnswer: async (answer) => {
+          await peer.acceptAnswer(answer);
+          this.#codec = peer.resultCodec;
+        },
+        close: () => peer.close(),
+      };
+    });
+  }
+
+  #createPeer(network: PeerNetwork): TargetPeer {
+    const { rtc, broadcast, limits } = this.#options;
+    return rtc.createTarget(
       {
         onState: (state, cause) => this.#onPeerState(state, cause),
         onKeyframeRequest: (of) => this.#subscription.requestKeyframe(of),
+        onCandidate: ({ candidate }) => this.#connection.addCandidate(candidate),
       },
       {
-        maxOutput: broadcast.outputSize,
-        allowsAddress: (address) => policy.permits(address),
-        interfaceAddresses: addresses.every(isLoopbackAddress) ? LOOPBACK : interfaceAddresses,
-        connectWithinMs: this.#limits.connectWithinMs,
+        ...{ ...network, maxOutput: broadcast.outputSize },
+        connectWithinMs: limits?.connectWithinMs ?? CONNECT_WITHIN_MS,
       },
     );
-    this.#peer = peer;
-    const offer = await peer.offer({ track, codecs });
-    if (this.#over) return;
-    this.#session = await postOffer({ url, offer, bearer, policy, signal: this.#cancel.signal });
-    // close() ends what was made meanwhile.
-    if (this.#over) return;
-    await acceptAnswer(peer, this.#session.answer, this.progress.target);
-    this.#codec = peer.resultCodec;
   }
 
   #onPeerState(state: PeerState, cause?: AppError): void {
@@ -186,19 +189,8 @@ export class WhipRelay implements OutputRun {
     } else if (state === 'disconnected' && this.#gate.interrupted()) {
       this.#subscription.interrupted();
     } else if (state === 'closed') {
-      this.#fail(cause ?? this.#lost(), 0);
+      this.#fail(cause ?? this.#connection.lost(this.#gate.state.kind !== 'connecting'), 0);
     }
-  }
-
-  #lost(): AppError {
-    const { target } = this.progress;
-    if (this.#gate.state.kind !== 'connecting') {
-      return new AppError('peer.connection', `${target} ended the connection, or was silent for too long.`);
-    }
-    return new AppError('peer.connection', `No media path to ${target} was found.`, {
-      remedy:
-        "Check that UDP to the target's media addresses is open, and that targets.allow has them if they are private.",
-    });
   }
 
   #onError(thrown: unknown): void {
@@ -206,9 +198,7 @@ export class WhipRelay implements OutputRun {
       this.#fail(thrown.error, thrown.retryAfterMs);
       return;
     }
-    const error = AppError.from(thrown);
-    // A resolver that fails is usually back soon.
-    this.#fail(error, error.code === 'target.unreachable' ? 0 : UNUSABLE_RETRY_MS);
+    this.#fail(AppError.from(thrown), UNUSABLE_RETRY_MS);
   }
 
   #fail(error: AppError, retryAfterMs: number): void {
@@ -221,38 +211,7 @@ export class WhipRelay implements OutputRun {
   async #close(): Promise<void> {
     this.#over = true;
     this.#gate.close();
-    const grace = setTimeout(() => this.#cancel.abort(), this.#limits.postGraceMs);
-    await this.#connecting;
-    clearTimeout(grace);
-    const deleted = this.#delete();
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.#limits.deleteFirstMs);
-    });
-    await Promise.race([deleted, patience]);
-    clearTimeout(timer);
-    await this.#peer?.close();
-    await deleted;
-  }
-
-  /** A target that cannot be asked learns of the end by DTLS. */
-  async #delete(): Promise<void> {
-    try {
-      await this.#session?.end();
-    } catch (thrown) {
-      const { code, message } = AppError.from(thrown);
-      this.#options.log.info({ output: this.#options.name, code, reason: message }, 'whip.deleteFailed');
-    }
-  }
-}
-
-/** @throws AppError target.answer */
-async function acceptAnswer(peer: TargetPeer, answer: string, target: string): Promise<void> {
-  try {
-    await peer.acceptAnswer(answer);
-  } catch (thrown) {
-    const { message, remedy } = AppError.from(thrown);
-    throw new AppError('target.answer', `The SDP of ${target} cannot be used. ${message}`, { remedy, cause: thrown });
+    await this.#connection.close();
   }
 }
 

@@ -1,31 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { Backoff } from '../backoff.ts';
 import type { BroadcastRegistry } from '../broadcast/broadcast-registry.ts';
-import type { SourceStats } from '../broadcast/source.ts';
-import { shownTarget } from '../access/target-policy.ts';
+import type { Source, SourceStats } from '../broadcast/source.ts';
+import { shownTarget, type TargetPolicy } from '../access/target-policy.ts';
 import type { SourceConfig } from '../config/sections/sources.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { RtpClock } from '../media/rtp-clock.ts';
 import type { MonotonicUs } from '../media/types.ts';
 import type { Metrics } from '../metrics.ts';
-import type { PullJob } from './child/messages.ts';
-import { PullProcess, type PullListener } from './pull-process.ts';
-import { PulledStream } from './pulled-stream.ts';
-
-/** What is pulled; `PullProcess`, or a test's double. */
-export interface Puller {
-  close(): Promise<void>;
-}
+import type { PullStack } from '../rtc/peers.ts';
+import { ProcessPull, type CreatePuller } from './process-pull.ts';
+import { ended, type Pull, type PullEvents } from './pull.ts';
+import { WhepPull } from './whep-pull.ts';
 
 export interface PulledSourceDependencies {
   readonly registry: BroadcastRegistry;
   readonly allow: readonly string[];
+  readonly policy: TargetPolicy;
+  readonly rtc: PullStack;
+  /** `ice.interfaceAddresses` */
+  readonly interfaceAddresses: readonly string[];
   readonly maxPixels: number;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'error' | 'sourceFailed'>;
   readonly nowUs: () => MonotonicUs;
-  readonly createPuller?: (job: PullJob, listener: PullListener) => Puller;
+  readonly createPuller?: CreatePuller;
 }
 
 /** What an operator reads of one source. */
@@ -45,9 +44,15 @@ export interface SourceSummary {
 
 type State =
   | { readonly kind: 'connecting'; readonly end: () => void }
-  | { readonly kind: 'delivering'; readonly stream: PulledStream }
+  | { readonly kind: 'delivering'; readonly stream: Source }
   | { readonly kind: 'waiting'; readonly untilUs: MonotonicUs; readonly wake: () => void }
   | { readonly kind: 'stopped' };
+
+/** Why a connection ended, and how long the target asks to be left alone. */
+interface Ended {
+  readonly error: AppError;
+  readonly retryAfterMs: number;
+}
 
 /** A stream that came for this long was good: the next failure begins a new count. A target that hangs never gets there. */
 const GOOD_AFTER_MS = 10_000;
@@ -109,7 +114,7 @@ export class PulledSource {
     await this.#running;
   }
 
-  async #detach(stream: PulledStream): Promise<void> {
+  async #detach(stream: Source): Promise<void> {
     const broadcast = this.#deps.registry.get(this.name);
     await (broadcast === undefined ? stream.close() : broadcast.detach(stream, 'request'));
   }
@@ -118,7 +123,9 @@ export class PulledSource {
     while (!this.#stopped) {
       this.#deliversSinceUs = undefined;
       // A process that cannot even be started is one more failure.
-      const error = await this.#connection().catch((thrown: unknown) => AppError.from(thrown, 'target.unreachable'));
+      const { error, retryAfterMs } = await this.#connection().catch((thrown: unknown) => ({
+        ...{ error: AppError.from(thrown, 'target.unreachable'), retryAfterMs: 0 },
+      }));
       if (this.#stopped) break;
       this.#lastError = error;
       const nowUs = this.#deps.nowUs();
@@ -126,7 +133,7 @@ export class PulledSource {
       this.#failures = workedMs >= GOOD_AFTER_MS ? 1 : this.#failures + 1;
       this.#deps.metrics.error(error.code);
       this.#deps.metrics.sourceFailed(this.name, error.code);
-      const waitMs = this.#backoff.next(workedMs);
+      const waitMs = this.#backoff.next(workedMs, retryAfterMs);
       this.#log.warn({ code: error.code, reason: error.message, retryInMs: waitMs }, 'source.lost');
       await this.#wait(waitMs);
     }
@@ -137,61 +144,50 @@ export class PulledSource {
     return this.#state.kind === 'stopped';
   }
 
-  /** @returns why it ended */
-  #connection(): Promise<AppError> {
+  #connection(): Promise<Ended> {
     return new Promise((resolve) => {
-      let stream: PulledStream | undefined;
       let over = false;
-      const finish = (error: AppError): void => {
+      const finish = (error: AppError, retryAfterMs = 0): void => {
         if (over) return;
         over = true;
-        void puller.close().then(() => resolve(error));
+        void pull.close().then(() => resolve({ error, retryAfterMs }));
       };
-      const create = this.#deps.createPuller ?? ((job, listener) => new PullProcess(job, listener));
-      const puller = create(this.#job(), {
-        onOpened: ({ hasAudio, notices }) => {
-          for (const notice of notices) this.#log.info({ notice }, 'source.notice');
-          this.#attach(
-            (clock) =>
-              (stream = new PulledStream({
-                id: `${this.name} pulled ${this.#connections}`,
-                clock,
-                nowUs: this.#deps.nowUs,
-                hasAudio,
-                stop: () => puller.close(),
-                onEnded: (_reason, error) => finish(error ?? ended()),
-              })),
-          ).catch((thrown: unknown) => finish(AppError.from(thrown)));
+      const pull = this.#open({
+        onNotice: (notice) => this.#log.info({ notice }, 'source.notice'),
+        onOpened: (source) => {
+          this.#attach(source).catch((thrown: unknown) => finish(AppError.from(thrown)));
         },
-        onVideo: (record) => stream?.onVideo(record),
-        onAudio: (record) => stream?.onAudio(record),
-        onAlive: ({ framesDropped }) => stream?.onDropped(framesDropped),
-        onEnded: (error = ended()) => {
-          stream?.lost(error);
-          finish(error);
-        },
+        onEnded: finish,
       });
       this.#state = { kind: 'connecting', end: () => finish(ended()) };
     });
   }
 
-  #job(): PullJob {
-    const { url, transport, timeoutSeconds } = this.#config;
-    const { allow, maxPixels } = this.#deps;
-    return { url, transport, timeoutMs: timeoutSeconds * 1000, maxPixels, allow };
+  #open(events: PullEvents): Pull {
+    const { name, type, url, transport, timeoutSeconds, bearer } = this.#config;
+    const { registry, rtc, policy, interfaceAddresses, nowUs, allow, maxPixels, createPuller } = this.#deps;
+    const id = `${name} pulled ${this.#connections}`;
+    const timeoutMs = timeoutSeconds * 1000;
+    // The name is kept, so its broadcast is there.
+    const clock = registry.get(name)?.clock;
+    if (type === 'whep') {
+      const log = this.#log;
+      return new WhepPull({ id, url, bearer, timeoutMs, clock, rtc, policy, interfaceAddresses, nowUs, log }, events);
+    }
+    const job = { url, transport, timeoutMs, maxPixels, allow };
+    return new ProcessPull({ id, job, clock, nowUs, createPuller }, events);
   }
 
-  #attach(create: (clock: RtpClock) => PulledStream): Promise<void> {
+  #attach(source: Source): Promise<void> {
     return this.#deps.registry.using(this.name, (broadcast) => {
       if (this.#stopped) throw ended();
       // An address of its own: sources of the configuration do not count against each other.
       const claim = broadcast.claim(this.#right, `source ${this.name}`);
       try {
-        const stream = create(broadcast.clock);
-        this.#state = { kind: 'delivering', stream };
+        this.#state = { kind: 'delivering', stream: source };
         this.#connections += 1;
         this.#deliversSinceUs = this.#deps.nowUs();
-        claim.attach(stream);
+        claim.attach(source);
         this.#log.info({ target: this.summary().target }, 'source.connected');
       } finally {
         claim.release();
@@ -211,8 +207,4 @@ export class PulledSource {
       this.#state = { kind: 'waiting', untilUs: this.#deps.nowUs() + ms * 1000, wake };
     });
   }
-}
-
-function ended(): AppError {
-  return new AppError('target.unreachable', 'The source has ended.');
 }

@@ -14,6 +14,7 @@ let streams = 0;
 
 export interface PulledStreamOptions {
   readonly id: string;
+  /** Of the broadcast. */
   readonly clock: RtpClock;
   readonly nowUs: () => MonotonicUs;
   readonly hasAudio: boolean;

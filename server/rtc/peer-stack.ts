@@ -4,8 +4,11 @@ import type { SessionRecorder } from '../media/session-recording.ts';
 import type { RtpClock } from '../media/rtp-clock.ts';
 import { readIceServers } from './ice/candidates.ts';
 import type {
+  ConnectOptions,
   PublisherListener,
   PublisherPeer,
+  PulledPeer,
+  PullStack,
   RtcOptions,
   RtcStack,
   TargetOptions,
@@ -31,7 +34,7 @@ interface Ticking {
 }
 
 /** Our own WebRTC: ICE, DTLS, SRTP and RTP; of werift only its TURN client is left (ice/gathering.ts). */
-export class PeerStack implements RtcStack, TargetStack {
+export class PeerStack implements RtcStack, TargetStack, PullStack {
   readonly #options: RtcOptions;
   readonly #createRecorder: (() => SessionRecorder) | undefined;
   readonly #peers = new Map<string, Ticking>();
@@ -77,15 +80,23 @@ export class PeerStack implements RtcStack, TargetStack {
   }
 
   createTarget(listener: ViewerListener, options: TargetOptions): TargetPeer {
-    const { maxOutput, allowsAddress, interfaceAddresses, connectWithinMs } = options;
+    const { maxOutput } = options;
+    const peer = this.#add(new ViewerConnection({ ...this.#towards(options), maxOutput }, listener, this.#owner));
+    this.#viewers.set(peer.id, peer);
+    return peer;
+  }
+
+  createPulled(listener: PublisherListener, options: ConnectOptions, clock?: RtpClock): PulledPeer {
+    return this.#add(new PublisherConnection({ ...this.#towards(options), clock }, listener, this.#owner));
+  }
+
+  /** A server that we offer to. */
+  #towards({ allowsAddress, interfaceAddresses, connectWithinMs }: ConnectOptions) {
     const rtc =
       interfaceAddresses === undefined
         ? this.#options
         : { ...this.#options, interfaceAddresses: [...interfaceAddresses] };
-    const target = { allows: allowsAddress, connectWithinMs };
-    const peer = this.#add(new ViewerConnection({ rtc, maxOutput, target }, listener, this.#owner));
-    this.#viewers.set(peer.id, peer);
-    return peer;
+    return { rtc, target: { allows: allowsAddress, connectWithinMs } };
   }
 
   onError(listener: (error: AppError) => void): void {

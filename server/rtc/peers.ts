@@ -198,15 +198,27 @@ export interface TargetPeer extends Omit<
   acceptAnswer(answerSdp: string): Promise<void>;
 }
 
-export interface TargetOptions {
-  /** Size of the result, for the H264 level of the offer. */
-  readonly maxOutput: { readonly width: number; readonly height: number };
+/** A server that a broadcast is taken from: we offer to receive, it answers (WHEP). Otherwise as a publisher. */
+export interface PulledPeer extends Omit<PublisherPeer, 'accept' | 'restart' | 'restartIce' | 'addCandidate'> {
+  /** One video and one audio track, our candidates included. @throws AppError peer.connection */
+  offer(): Promise<string>;
+  /** Starts connecting. @throws AppError sdp.invalid | sdp.unsupported: the answer cannot be used */
+  acceptAnswer(answerSdp: string): Promise<void>;
+}
+
+/** Of a server that we offer to. */
+export interface ConnectOptions {
   /** Which addresses of the answer may be sent to. */
   readonly allowsAddress: (address: string) => boolean;
   /** In place of `ice.interfaceAddresses`, for a target on this machine. */
   readonly interfaceAddresses?: readonly string[] | undefined;
   /** From the answer until the connection is up. */
   readonly connectWithinMs: number;
+}
+
+export interface TargetOptions extends ConnectOptions {
+  /** Size of the result, for the H264 level of the offer. */
+  readonly maxOutput: { readonly width: number; readonly height: number };
 }
 
 /**
@@ -239,4 +251,10 @@ export interface RtcStack {
 /** The factory of peers that we offer to; app hands it to egress/. */
 export interface TargetStack {
   createTarget(listener: ViewerListener, options: TargetOptions): TargetPeer;
+}
+
+/** The factory of peers that we offer to receive from; app hands it to ingress/. */
+export interface PullStack {
+  /** @param clock of the broadcast, as createPublisher() takes it */
+  createPulled(listener: PublisherListener, options: ConnectOptions, clock?: RtpClock): PulledPeer;
 }

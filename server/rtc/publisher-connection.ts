@@ -15,14 +15,24 @@ import type {
   PeerState,
   PublisherPeer,
   PublisherStats,
+  PulledPeer,
   RtcOptions,
 } from './peers.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RtpDemux } from './rtp-demux.ts';
 import { buildAnswer } from './sdp/answer.ts';
 import { parseOffer } from './sdp/offer.ts';
-import { planPublisher, type IncomingTrackPlan, type PublisherPlan } from './sdp/publisher-plan.ts';
-import { SecureTransport, type CreateTransport, type PeerTransport } from './secure-transport.ts';
+import { parseAnswer } from './sdp/own-answer.ts';
+import { describeOffer } from './sdp/own-offer.ts';
+import { planPublisher, type IncomingTrackPlan } from './sdp/publisher-plan.ts';
+import { planReceiving, wantedTracks, type ReceivingPlan, type WantedTrack } from './sdp/receiving-offer.ts';
+import {
+  SecureTransport,
+  type CreateTransport,
+  type PeerTransport,
+  type TransportListener,
+  type TransportTarget,
+} from './secure-transport.ts';
 import { randomSsrc } from './ssrc.ts';
 import { restartIce, type LocalTransportParameters } from './transport-parameters.ts';
 
@@ -44,6 +54,8 @@ export interface PublisherConnectionOptions {
   /** Tracks of each kind; left out, one: a broadcast has one source. */
   readonly maxVideoTracks?: number;
   readonly maxAudioTracks?: number;
+  /** We offer to it, in place of accept(). */
+  readonly target?: TransportTarget;
   /** For tests and replays without sockets. */
   readonly createTransport?: CreateTransport;
   /** Writes down what the transport delivers and what the first video track makes of it (session-replay.ts). */
@@ -52,14 +64,16 @@ export interface PublisherConnectionOptions {
 
 /**
  * A peer that sends to us: a transport, and a track for each section it sends. The first video track leads: audio follows
- * its time line. A later offer may add and remove tracks.
+ * its time line. It offers, and a later offer may add and remove tracks; or it is a server, and answers our offer.
  */
-export class PublisherConnection implements PublisherPeer {
+export class PublisherConnection implements PublisherPeer, PulledPeer {
   readonly id = randomUUID();
   readonly #options: PublisherConnectionOptions;
   readonly #listener: IncomingListener;
   readonly #owner: PeerOwner;
   readonly #transport: PeerTransport;
+  /** The transport, where we offer. */
+  readonly #target: SecureTransport | undefined;
   readonly #localSsrc = randomSsrc();
   readonly #demux = new RtpDemux();
   readonly #feedback = new TransportFeedbackBuilder();
@@ -69,7 +83,9 @@ export class PublisherConnection implements PublisherPeer {
   /** The tracks by kind; the first video track leads. */
   #videos: readonly IncomingVideoTrack[] = [];
   #audios: readonly IncomingAudioTrack[] = [];
-  #plan: PublisherPlan | undefined;
+  /** What our offer asks for. */
+  #wanted: readonly WantedTrack[] | undefined;
+  #plan: ReceivingPlan | undefined;
   #clock: RtpClock | undefined;
   #transportSequenceId: number | undefined;
   #feedbackAtUs: MonotonicUs = 0;
@@ -81,13 +97,15 @@ export class PublisherConnection implements PublisherPeer {
     this.#listener = listener;
     this.#owner = owner;
     this.#clock = options.clock;
-    const create = options.createTransport ?? ((events) => new SecureTransport(options.rtc, events));
-    this.#transport = create({
+    const events: TransportListener = {
       onState: (state, cause) => this.#onState(state, cause),
       onRtp: (packet, arrivedAtUs) => this.#onRtp(packet, arrivedAtUs),
       onRtcp: (packet, arrivedAtUs) => this.#onRtcp(packet, arrivedAtUs),
       onCandidate: (candidate) => this.#call(() => listener.onCandidate?.(candidate)),
-    });
+    };
+    const { rtc, target, createTransport = (listening) => new SecureTransport(rtc, listening) } = options;
+    this.#target = target === undefined ? undefined : new SecureTransport(rtc, events, target);
+    this.#transport = this.#target ?? createTransport(events);
   }
 
   get state(): PeerState {
@@ -104,11 +122,29 @@ export class PublisherConnection implements PublisherPeer {
     return answer(local);
   }
 
+  async offer(): Promise<string> {
+    if (this.#target === undefined || this.#wanted !== undefined) {
+      throw new AppError('request.state', 'This peer is no target, or has got an offer already.');
+    }
+    this.#wanted = wantedTracks(this.#options.rtc.maxIngestBitrateBps);
+    return describeOffer(this.#wanted, await this.#target.offer(), String(this.#localSsrc));
+  }
+
+  async acceptAnswer(answerSdp: string): Promise<void> {
+    if (this.#target === undefined || this.#wanted === undefined || this.#plan !== undefined) {
+      throw new AppError('request.state', 'This target has no offer that waits for an answer.');
+    }
+    const plan = planReceiving(this.#wanted, parseAnswer(answerSdp));
+    this.#apply(plan);
+    await this.#target.answered(plan.transport);
+    this.#addCandidates(plan);
+  }
+
   /** The tracks of the session must stay. */
   async restart(offerSdp: string): Promise<string> {
     const before = this.#accepted;
     const { plan, answer } = this.#read(offerSdp);
-    const shape = ({ tracks }: PublisherPlan) => tracks.map(({ id, kind }) => `${kind} ${id}`).join();
+    const shape = ({ tracks }: ReceivingPlan) => tracks.map(({ id, kind }) => `${kind} ${id}`).join();
     if (shape(plan) !== shape(before)) {
       throw new AppError('sdp.unsupported', 'An ICE restart must keep the tracks of the session.');
     }
@@ -190,7 +226,7 @@ export class PublisherConnection implements PublisherPeer {
     );
   }
 
-  get #accepted(): PublisherPlan {
+  get #accepted(): ReceivingPlan {
     if (this.#plan === undefined) throw new AppError('request.state', 'This publisher has not been accepted yet.');
     return this.#plan;
   }
@@ -211,7 +247,7 @@ export class PublisherConnection implements PublisherPeer {
   }
 
   /** A later description of the session. A transport that refuses it leaves the tracks as they are. */
-  async #describe(plan: PublisherPlan, answer: (local: LocalTransportParameters) => string): Promise<string> {
+  async #describe(plan: ReceivingPlan, answer: (local: LocalTransportParameters) => string): Promise<string> {
     const local = await this.#transport.update(plan.transport);
     this.#apply(plan);
     this.#version += 1;
@@ -219,7 +255,7 @@ export class PublisherConnection implements PublisherPeer {
     return answer(local);
   }
 
-  #apply(plan: PublisherPlan): void {
+  #apply(plan: ReceivingPlan): void {
     this.#plan = plan;
     const planned = new Map(plan.tracks.map((track) => [track.id, track]));
     for (const [id, track] of this.#tracks) {
@@ -238,7 +274,7 @@ export class PublisherConnection implements PublisherPeer {
     this.#configureDemux(plan);
   }
 
-  #configureDemux(plan: PublisherPlan): void {
+  #configureDemux(plan: ReceivingPlan): void {
     const first = <K extends keyof IncomingTrackPlan>(key: K) =>
       plan.tracks.find((track) => track[key] !== undefined)?.[key];
     this.#transportSequenceId = first('transportSequenceId');
@@ -284,7 +320,7 @@ export class PublisherConnection implements PublisherPeer {
     });
   }
 
-  #addCandidates({ candidates }: PublisherPlan): void {
+  #addCandidates({ candidates }: ReceivingPlan): void {
     for (const candidate of candidates) this.#transport.addCandidate({ candidate });
   }
 

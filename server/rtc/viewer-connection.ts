@@ -22,7 +22,8 @@ import { RateMeter } from './rate-meter.ts';
 import { buildAnswer } from './sdp/answer.ts';
 import { parseOffer, type Offer } from './sdp/offer.ts';
 import { buildOffer, offeredTracks, type OfferedTrack } from './sdp/own-offer.ts';
-import { parseAnswer, planTarget } from './sdp/target-plan.ts';
+import { parseAnswer } from './sdp/own-answer.ts';
+import { planTarget } from './sdp/target-plan.ts';
 import { PAGE_LAYOUT, planViewer, type TrackLayout, type ViewerPlan, type ViewerTrackPlan } from './sdp/viewer-plan.ts';
 import {
   SecureTransport,

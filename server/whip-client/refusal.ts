@@ -11,13 +11,28 @@ export const REJECTED_RETRY_MS = 60_000;
 const MAX_RETRY_AFTER_MS = 10 * 60_000;
 const MAX_DETAIL_CHARACTERS = 200;
 
-const REMEDIES: Readonly<Record<number, string>> = {
-  401: 'Set the bearer token that the target asks for.',
-  403: 'Use a bearer token that has the right to publish there.',
-  404: 'Check the path of the address: nothing takes WHIP there.',
-  405: 'Check the path of the address: nothing takes WHIP there.',
-  409: 'Another publisher has the name there; end it, use its bearer token, or another name.',
+/** What a session is for: WHIP publishes, WHEP plays. */
+export type Purpose = 'publish' | 'play';
+
+const REMEDIES: Readonly<Record<Purpose, Readonly<Record<number, string>>>> = {
+  publish: {
+    401: 'Set the bearer token that the target asks for.',
+    403: 'Use a bearer token that has the right to publish there.',
+    404: 'Check the path of the address: nothing takes WHIP there.',
+    405: 'Check the path of the address: nothing takes WHIP there.',
+    409: 'Another publisher has the name there; end it, use its bearer token, or another name.',
+  },
+  play: {
+    401: 'Set the bearer token that the target asks for.',
+    403: 'Use a bearer token that has the right to play there.',
+    404: 'Nothing is published there at present, or the path of the address is wrong.',
+    405: 'Check the path of the address: nothing gives WHEP there.',
+    406: 'The target answers with an offer of its own, or not with SDP; use an address that takes the offers of players.',
+    409: 'Nothing is published there at present.',
+  },
 };
+/** The state of the name, not a mistake: MediaMTX says 404 while nobody publishes, the WHEP draft 409. */
+const MAY_CHANGE: Readonly<Record<Purpose, readonly number[]>> = { publish: [409], play: [404, 409] };
 
 export interface Refusal {
   readonly error: AppError;
@@ -26,7 +41,12 @@ export interface Refusal {
 }
 
 /** @param bearerWithheld a redirect led to another origin, which does not get the bearer token */
-export function refusalOf(url: URL, { status, headers, body }: Exchanged, bearerWithheld: boolean): Refusal {
+export function refusalOf(
+  purpose: Purpose,
+  url: URL,
+  { status, headers, body }: Exchanged,
+  bearerWithheld: boolean,
+): Refusal {
   const name = shownTarget(url);
   const phrase = STATUS_CODES[status] ?? '';
   const detail = detailOf(body, headers['content-type'] ?? '');
@@ -37,16 +57,16 @@ export function refusalOf(url: URL, { status, headers, body }: Exchanged, bearer
     return { error: new AppError('target.busy', answer, { context }), retryAfterMs };
   }
   if (status < 300 || status > 499) {
-    const message = `${answer} WHIP answers 201.`;
+    const message = `${answer} ${purpose === 'play' ? 'WHEP' : 'WHIP'} answers 201.`;
     return { error: new AppError('target.answer', message, { context }), retryAfterMs: REJECTED_RETRY_MS };
   }
   const withheld = (status === 401 || status === 403) && bearerWithheld;
   const remedy = withheld
     ? 'The target redirects to another origin, which does not get the bearer token: use that address in its place.'
-    : REMEDIES[status];
+    : REMEDIES[purpose][status];
   const error = new AppError('target.rejected', answer, remedy === undefined ? { context } : { context, remedy });
-  // A name that is taken may be free soon.
-  return { error, retryAfterMs: status === 409 ? retryAfterMs : Math.max(REJECTED_RETRY_MS, retryAfterMs) };
+  const soon = MAY_CHANGE[purpose].includes(status);
+  return { error, retryAfterMs: soon ? retryAfterMs : Math.max(REJECTED_RETRY_MS, retryAfterMs) };
 }
 
 /** Seconds or a date (RFC 9110 section 10.2.3); 0 for anything else. */

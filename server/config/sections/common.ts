@@ -10,3 +10,8 @@ const PART = '[A-Za-z0-9][A-Za-z0-9._-]{0,63}';
 export const broadcastNameText = z
   .string()
   .regex(new RegExp(`^${PART}(/${PART})?$`), 'must be a broadcast\'s name such as "stage" or "room/participant"');
+
+/** What `Authorization: Bearer` can carry (RFC 6750 section 2.1). */
+export const bearerToken = z
+  .string()
+  .regex(/^[\w\-.~+/]{1,4096}=*$/, 'must be one token of letters, digits and -._~+/=');

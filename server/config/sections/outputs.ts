@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { broadcastNameText, positive } from './common.ts';
+import { bearerToken, broadcastNameText, positive } from './common.ts';
 
 /**
  * Where broadcasts go besides their viewers: a list, one entry an output. Each kind is an object of its own with a `type`; a new
@@ -59,9 +59,6 @@ const hls = z.strictObject({
   window: z.number().int().min(3).max(100).default(6),
 });
 
-/** What `Authorization: Bearer` can carry (RFC 6750 section 2.1). */
-const bearer = z.string().regex(/^[\w\-.~+/]{1,4096}=*$/, 'must be one token of letters, digits and -._~+/=');
-
 const whip = z.strictObject({
   ...common,
   type: z.literal('whip'),
@@ -70,7 +67,7 @@ const whip = z.strictObject({
     'must not have a user; use "bearer"',
   ),
   /** For the origin of `url` alone. */
-  bearer: bearer.optional(),
+  bearer: bearerToken.optional(),
 });
 
 /** Pictures of 4:2:0 have even sides. */

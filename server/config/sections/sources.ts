@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { broadcastNameText, positive } from './common.ts';
+import { bearerToken, broadcastNameText, positive } from './common.ts';
 
 /** What `url` may begin with, as URL.protocol has it. */
 const SOURCE_SCHEMES = ['rtsp:', 'rtsps:', 'rtmp:', 'rtmps:', 'srt:', 'http:', 'https:', 'file:'] as const;
@@ -13,10 +13,14 @@ const sourceUrl = z.string().superRefine((text, context) => {
   context.addIssue({ code: 'custom', message: `must be an address whose scheme is one of ${SCHEME_NAMES}` });
 });
 
-const source = z.strictObject({
+const fields = z.strictObject({
   /** The broadcast that it becomes. */
   name: broadcastNameText,
+  /** Left out, the scheme of the address says what it is; `https` and `http` are HLS then. */
+  type: z.literal('whep').optional(),
   url: sourceUrl,
+  /** WHEP: for the origin of `url` alone. */
+  bearer: bearerToken.optional(),
   /** RTSP: how the packets come. UDP loses some on bad links, TCP none. */
   transport: z.enum(['tcp', 'udp']).default('tcp'),
   /** A source that does not open, or sends nothing, for this long is given up and tried again. */
@@ -24,6 +28,21 @@ const source = z.strictObject({
   /** Wait before a lost source is tried again; it doubles with every failure in a row. */
   retrySeconds: positive.max(600).default(1),
   maxRetrySeconds: positive.max(3600).default(30),
+});
+
+const source = fields.superRefine(({ type, url, bearer }, context) => {
+  if (type !== 'whep') {
+    if (bearer === undefined) return;
+    context.addIssue({ code: 'custom', path: ['bearer'], message: 'is for sources of type whep' });
+    return;
+  }
+  const { protocol, username } = URL.canParse(url) ? new URL(url) : { protocol: '', username: '' };
+  if (!['http:', 'https:'].includes(protocol)) {
+    context.addIssue({ code: 'custom', path: ['url'], message: 'of type whep must begin with https:// or http://' });
+  }
+  if (username !== '') {
+    context.addIssue({ code: 'custom', path: ['url'], message: 'must not have a user; use "bearer"' });
+  }
 });
 
 /** One pulled stream. */

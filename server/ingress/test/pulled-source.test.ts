@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { TargetPolicy } from '../../access/target-policy.ts';
 import { BroadcastRegistry } from '../../broadcast/broadcast-registry.ts';
 import { broadcastSettings } from '../../broadcast/settings.ts';
 import { loadConfig } from '../../config/config.ts';
@@ -42,7 +43,9 @@ beforeEach(() => {
     }),
   });
   service = new SourceService({
-    ...{ registry, allow: [], maxPixels: 1e6, log, metrics, nowUs },
+    ...{ registry, allow: [], maxPixels: 1e6, log, metrics, nowUs, interfaceAddresses: [] },
+    policy: new TargetPolicy({ allow: [] }),
+    rtc: { createPulled: () => { throw new Error('No source of this test is WHEP.'); } },
     createPuller: (_job, listener) => {
       const puller = { listener, closed: 0 };
       pullers.push(puller);

@@ -89,19 +89,27 @@ export function buildOffer(
   local: LocalTransportParameters,
   { sessionId, streamId, cname }: { readonly sessionId: string; readonly streamId: string; readonly cname: string },
 ): string {
-  const lines = ['v=0', `o=- ${sessionId} 1 IN IP4 127.0.0.1`, 's=-', 't=0 0'];
-  lines.push(`a=group:BUNDLE ${tracks.map(({ mid }) => mid).join(' ')}`, 'a=msid-semantic: WMS *');
-  for (const track of tracks) {
+  const sections = tracks.map((track) => {
     const { id, kind, mid, codecs, ssrcs } = track;
     const rtxSsrc = codecs.some(({ name }) => name === 'rtx') ? ssrcs.rtxSsrc : undefined;
-    const media: AnswerMedia = {
-      direction: 'sendonly',
-      codecs,
-      extensions: extensionsOf(track),
-      send: { streamId, trackId: id, cname, ssrc: ssrcs.ssrc, rtxSsrc },
-    };
-    const section = { kind, mid, protocol: 'UDP/TLS/RTP/SAVPF', rtcpReducedSize: true };
-    lines.push(...mediaLines(section, media, { local, first: track === tracks[0], bundled: true }));
+    const send = { streamId, trackId: id, cname, ssrc: ssrcs.ssrc, rtxSsrc };
+    const media: AnswerMedia = { direction: 'sendonly', codecs, extensions: extensionsOf(track), send };
+    return { kind, mid, media };
+  });
+  return describeOffer(sections, local, sessionId);
+}
+
+/** An offer of ours: one transport, which the first section's candidates are of. */
+export function describeOffer(
+  sections: readonly { readonly kind: 'video' | 'audio'; readonly mid: string; readonly media: AnswerMedia }[],
+  local: LocalTransportParameters,
+  sessionId: string,
+): string {
+  const lines = ['v=0', `o=- ${sessionId} 1 IN IP4 127.0.0.1`, 's=-', 't=0 0'];
+  lines.push(`a=group:BUNDLE ${sections.map(({ mid }) => mid).join(' ')}`, 'a=msid-semantic: WMS *');
+  for (const section of sections) {
+    const described = { ...section, protocol: 'UDP/TLS/RTP/SAVPF', rtcpReducedSize: true };
+    lines.push(...mediaLines(described, section.media, { local, first: section === sections[0], bundled: true }));
   }
   return `${lines.join('\r\n')}\r\n`;
 }

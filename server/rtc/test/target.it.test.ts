@@ -155,3 +155,86 @@ describe('a target', () => {
     await expect(peer.acceptAnswer(answer)).rejects.toMatchObject({ code: 'request.state' });
   });
 });
+
+describe('a peer that is pulled', () => {
+  let ours: PeerStack;
+  let theirs: PeerStack;
+  const errors: AppError[] = [];
+  const units: AccessUnit[] = [];
+  const audio: number[] = [];
+  const states: PeerState[] = [];
+  const keyframes: string[] = [];
+
+  beforeEach(() => {
+    for (const list of [errors, units, audio, states, keyframes]) list.length = 0;
+    ours = new PeerStack(testRtcOptions());
+    theirs = new PeerStack(testRtcOptions());
+    for (const stack of [ours, theirs]) stack.onError((error) => errors.push(error));
+  });
+
+  afterEach(async () => {
+    await Promise.all([ours.close(), theirs.close()]);
+    expect([ours.size, theirs.size]).toEqual([0, 0]);
+  });
+
+  const pulled = () =>
+    ours.createPulled(
+      {
+        onState: (state) => states.push(state),
+        onAccessUnit: (unit) => units.push(unit),
+        onVideoPacket: () => undefined,
+        onAudioPacket: ({ timestamp }) => audio.push(timestamp),
+        onDrop: () => undefined,
+      },
+      { allowsAddress: (address) => address === '127.0.0.1', connectWithinMs: 30_000 },
+    );
+  const sender = () =>
+    theirs.createViewer({ onState: () => undefined, onKeyframeRequest: (track) => keyframes.push(track) }, SIZE);
+
+  it.each([
+    ['DTLS client', 'actpass'],
+    ['DTLS server', 'passive'],
+  ] as const)('brings every picture in order and the sound, ours being %s', async (_role, setup) => {
+    const [peer, far] = [pulled(), sender()];
+    const offer = await peer.offer();
+    expect(offer).toContain('a=setup:actpass');
+    // The far side becomes the DTLS client when the offer leaves it no choice, and takes VP8 where there is no H264.
+    const answer = await far.accept(
+      offer.replaceAll('a=setup:actpass', `a=setup:${setup}`).replaceAll(' H264/90000', ' H265/90000'),
+    );
+    await peer.acceptAnswer(answer);
+    await until(() => peer.state === 'connected' && far.state === 'connected', 'both sides');
+    for (let number = 0; number < 20; number += 1) {
+      far.sendResult(packetize(frame(number)));
+      const common = { stream: 1, marker: true, receivedAtUs: 0, sequence: number };
+      const times = { timestamp: 960 * number, mediaTime: 1800 * number };
+      far.sendAudio({ ...common, ...times, payload: Buffer.from([0xfc, number]) });
+      await until(() => units.length > number, `picture ${number}`);
+    }
+    await until(() => audio.length === 20, 'the sound');
+    const numbers = units.map(({ data }) => /(\d+)\.*$/.exec(Buffer.from(data).toString('latin1'))?.[1]);
+    expect(numbers).toEqual(Array.from({ length: 20 }, (_, number) => String(number)));
+    const times = units.map(({ mediaTime }) => mediaTime - (units[0]?.mediaTime ?? 0));
+    expect(times).toEqual(Array.from({ length: 20 }, (_, number) => 3000 * number));
+    expect(audio.map((time) => time - (audio[0] ?? 0))).toEqual(Array.from({ length: 20 }, (_, n) => 960 * n));
+    expect(peer.getStats()).toMatchObject({ codec: 'VP8', hasAudio: true, packetsLost: 0 });
+    peer.requestKeyframe();
+    await until(() => keyframes.length > 0, 'our request for a keyframe');
+    expect(new Set(keyframes)).toEqual(new Set(['result']));
+    expect(errors).toEqual([]);
+    await far.close();
+    // By close_notify, long before silence is noticed.
+    await until(() => peer.state === 'closed', 'the end');
+    expect(states).toEqual(['connected', 'closed']);
+  });
+
+  it('is offered once and answered once', async () => {
+    const [peer, far] = [pulled(), sender()];
+    await expect(peer.acceptAnswer('v=0')).rejects.toMatchObject({ code: 'request.state' });
+    const answer = await far.accept(await peer.offer());
+    await expect(peer.offer()).rejects.toMatchObject({ code: 'request.state' });
+    await expect(peer.acceptAnswer('<html>')).rejects.toMatchObject({ code: 'sdp.invalid' });
+    await peer.acceptAnswer(answer);
+    await expect(peer.acceptAnswer(answer)).rejects.toMatchObject({ code: 'request.state' });
+  });
+});

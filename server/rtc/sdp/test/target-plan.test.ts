@@ -3,7 +3,8 @@ import type { SourceCodec } from '../../../media/types.ts';
 import { parseOffer } from '../offer.ts';
 import { buildOffer, offeredTracks } from '../own-offer.ts';
 import { planPublisher } from '../publisher-plan.ts';
-import { parseAnswer, planTarget } from '../target-plan.ts';
+import { parseAnswer } from '../own-answer.ts';
+import { planTarget } from '../target-plan.ts';
 import { codeOf } from './material.ts';
 
 /** Our offer as a server reads it, and answers as servers write them. */
