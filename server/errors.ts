@@ -107,7 +107,7 @@ export const ERRORS = {
   'target.answer': entry(
     'stream',
     502,
-    'Check that the address is a stream of the kind its scheme says, or a WHIP endpoint; the server tries again.',
+    'Check that the address is a stream of the kind its scheme says, or a WHIP or WHEP endpoint; the server tries again.',
     true,
   ),
   'target.rejected': entry(

@@ -84,7 +84,8 @@ export class RelayDouble {
     if (bearer !== undefined && headers.authorization !== `Bearer ${bearer}`) return { status: 401 };
     if (method === 'DELETE') return { status: this.sessions.delete(path) ? 200 : 404 };
     if (method !== 'POST') return { status: 405 };
-    const problem = headers['content-type'] === 'application/sdp' ? problemOf(body, direction) : 'the type is not application/sdp';
+    const problem =
+      headers['content-type'] === 'application/sdp' ? problemOf(body, direction) : 'the type is not application/sdp';
     if (problem !== undefined) return { status: 400, headers: { 'content-type': 'text/plain' }, body: problem };
     const session = `/live/whip/${this.requests.length}`;
     try {

@@ -98,6 +98,10 @@ describe('names', () => {
     ['[{"name":"a","url":"rtsp://h/","transport":"sctp"}]', 'sources.0.transport'],
     ['[{"name":"a","url":"rtsp://h/"},{"name":"a","url":"rtsp://i/"}]', '"a" names another source already'],
     ['[{"name":"a b","url":"rtsp://h/"}]', 'sources.0.name: must be a broadcast'],
+    ['[{"name":"a","type":"whep","url":"rtsp://h/"}]', 'sources.0.url: of type whep must begin with https'],
+    ['[{"name":"a","type":"whep","url":"https://u:p@h/"}]', 'sources.0.url: must not have a user'],
+    ['[{"name":"a","type":"whep","url":"https://h/","bearer":"two words"}]', 'sources.0.bearer: must be one token'],
+    ['[{"name":"a","url":"https://h/a.m3u8","bearer":"t"}]', 'sources.0.bearer: is for sources of type whep'],
     ['[{"url":"rtsp://h/"}]', 'sources.0.name'],
   ])('refuses sources that cannot be: %s', (list, message) => {
     expect(() => loadConfig({ argv: ['--sources', list] })).toThrow(message);

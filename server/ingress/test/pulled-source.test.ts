@@ -45,7 +45,11 @@ beforeEach(() => {
   service = new SourceService({
     ...{ registry, allow: [], maxPixels: 1e6, log, metrics, nowUs, interfaceAddresses: [] },
     policy: new TargetPolicy({ allow: [] }),
-    rtc: { createPulled: () => { throw new Error('No source of this test is WHEP.'); } },
+    rtc: {
+      createPulled: () => {
+        throw new Error('No source of this test is WHEP.');
+      },
+    },
     createPuller: (_job, listener) => {
       const puller = { listener, closed: 0 };
       pullers.push(puller);

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RelayDouble, type RelayReply } from '../../../testing/relay-double.ts';
 import { until } from '../../../testing/until.ts';
+import { parseSdpFragment } from '../../http/whip/sdp-fragment.ts';
 import { TargetPolicy } from '../../access/target-policy.ts';
 import { postOffer, PostError, type PostRequest } from '../whip-client.ts';
 
@@ -9,6 +10,7 @@ import { postOffer, PostError, type PostRequest } from '../whip-client.ts';
 const OFFER = [
   ...['v=0', 'o=- 1 1 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0', 'm=video 9 UDP/TLS/RTP/SAVPF 96'],
   ...['a=sendonly', 'a=rtcp-mux', 'a=setup:actpass', 'a=fingerprint:sha-256 AA', 'a=ice-ufrag:abcd'],
+  ...['a=ice-pwd:efgh', 'a=mid:0'],
   ...['a=candidate:1 1 udp 1 127.0.0.1 5000 typ host', 'a=end-of-candidates', ''],
 ].join('\r\n');
 const ANSWER = 'v=0\r\n';
@@ -202,5 +204,61 @@ describe('a WHIP client', () => {
     const hung = await post();
     relay.script = () => 'hang';
     await expect(hung.end(50)).rejects.toMatchObject({ code: 'target.unreachable' });
+  });
+
+  it.each<[number, Record<string, string>, string, string, number]>([
+    [404, { 'content-type': 'text/plain' }, 'no stream', 'target.rejected: 404 Not Found: no stream', 0],
+    [409, { 'retry-after': '3' }, '', 'target.rejected: 409 Conflict', 3000],
+    [401, {}, '', 'target.rejected: 401', 60_000],
+    [405, {}, '', 'target.rejected: 405', 60_000],
+    [503, { 'retry-after': '2' }, '', 'target.busy: 503', 2000],
+    [200, SDP, ANSWER, 'target.answer: 200 OK', 60_000],
+  ])(
+    'of WHEP takes %i for the state of a stream, or for a mistake',
+    async (status, headers, body, expected, waitMs) => {
+      relay.script = () => ({ status, headers, body });
+      const { error, retryAfterMs } = await failure({ purpose: 'play' });
+      expect(`${error.code}: ${error.message.replace(/^.* answered /, '')}`).toContain(expected);
+      expect(`${error.message} ${error.remedy}`).not.toMatch(/WHIP answers|nothing takes WHIP|has the name/);
+      expect(retryAfterMs).toBe(waitMs);
+    },
+  );
+
+  it('of WHEP refuses an offer of the server, and ends the session that waits for its answer', async () => {
+    const counterOffer = { status: 406, headers: { ...SDP, location: '/counter' }, body: 'v=0\r\n' };
+    relay.script = ({ method }) => (method === 'POST' ? counterOffer : undefined);
+    const { error } = await failure({ purpose: 'play' });
+    expect(error).toMatchObject({ code: 'target.rejected' });
+    expect(error.remedy).toContain('offer of its own');
+    await until(() => relay.requests.some(({ method, path }) => method === 'DELETE' && path === '/counter'));
+  });
+
+  it('sends candidates that the offer lacks by PATCH, under the entity tag and the ICE user of its session', async () => {
+    const session = await post();
+    relay.script = ({ method }) => (method === 'PATCH' ? { status: 204 } : undefined);
+    await session.trickle(['candidate:9 1 udp 1 192.0.2.9 5009 typ relay raddr 192.0.2.1 rport 5000']);
+    const { path, headers, body } = relay.requests[1] ?? {};
+    expect([path, headers?.['if-match'], headers?.['content-type'], headers?.authorization]).toEqual([
+      ...['/live/whip/1', '*', 'application/trickle-ice-sdpfrag', `Bearer ${TOKEN}`],
+    ]);
+    expect(parseSdpFragment(body ?? '').candidates).toEqual([
+      'candidate:9 1 udp 1 192.0.2.9 5009 typ relay raddr 192.0.2.1 rport 5000',
+    ]);
+    expect(body).toContain('a=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n');
+    relay.script = () => ({ status: 405 });
+    await expect(session.trickle(['candidate:1'])).rejects.toMatchObject({ code: 'target.rejected' });
+    relay.script = () => undefined;
+    await session.end();
+    const before = relay.requests.length;
+    await session.trickle(['candidate:2']);
+    expect(relay.requests).toHaveLength(before);
+  });
+
+  it('sends a PATCH without If-Match to a server that has no entity tags', async () => {
+    relay.script = ({ method }) =>
+      method === 'POST' ? { status: 201, headers: { ...SDP, location: '/s' }, body: ANSWER } : { status: 200 };
+    const session = await post();
+    await session.trickle(['candidate:1']);
+    expect(relay.requests[1]?.headers['if-match']).toBeUndefined();
   });
 });
