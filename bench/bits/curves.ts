@@ -74,7 +74,7 @@ export function valueAt(points: readonly Point[], kbps: number, value: Value = '
 /** Mean over clips; undefined where one of them has no value: a mean over others would be of easier clips. */
 export function meanAt(curves: readonly Curve[], kbps: number, value: Value = 'psnrDb'): number | undefined {
   const values = curves.map(({ points }) => valueAt(points, kbps, value));
-  return values.length > 0 && values.every((one) => one !== undefined) ? mean(values as number[]) : undefined;
+  return values.length > 0 && values.every((one) => one !== undefined) ? mean(values) : undefined;
 }
 
 export interface Group {

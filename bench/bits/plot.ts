@@ -11,6 +11,10 @@ const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];
 const nameOf = ({ way }: Group): string =>
   `${way.shortSide}p${way.framesPerSecond === 30 ? '' : ` ${way.framesPerSecond} fps`}, ${way.upscaler}`;
 
+/** Plain resizes; the goal sent as it is is none. */
+const isDashed = ({ way }: Group): boolean => way.upscaler === 'resize' && way.shortSide !== way.goal;
+const DASHES = ' stroke-dasharray="4 3"';
+
 interface Axes {
   x: (kbps: number) => number;
   y: (psnrDb: number) => number;
@@ -52,8 +56,7 @@ function panel(
   ];
   const lines = groups.map((group) => {
     const points = lineOf(group).map(({ kbps, psnrDb }) => `${x(kbps)},${y(psnrDb)}`);
-    const dash =
-      group.way.upscaler === 'resize' && group.way.shortSide !== group.way.goal ? ' stroke-dasharray="4 3"' : '';
+    const dash = isDashed(group) ? DASHES : '';
     return `<polyline points="${points.join(' ')}" fill="none" stroke="${colours.get(nameOf(group)) ?? ''}" stroke-width="1.8"${dash}/>`;
   });
   return [
@@ -87,7 +90,7 @@ export function plot(title: string, groups: readonly Group[]): string {
     toDb,
   };
   const rows = Math.ceil(codecs.length / 2);
-  const legendTop = 30 + rows * height;
+  const legendTop = 46 + rows * height;
   const [fullWidth, fullHeight] = [2 * width, legendTop + 18 * Math.ceil(names.length / 4) + 12];
   const panels = codecs.map((codec, index) => {
     const mine = groups.filter(({ way }) => way.codec === codec);
@@ -96,7 +99,7 @@ export function plot(title: string, groups: readonly Group[]): string {
   });
   const legend = names.map((name, index) => {
     const [lx, ly] = [left + (index % 4) * 220, legendTop + 18 * Math.floor(index / 4)];
-    const dash = name.endsWith(', resize') ? ' stroke-dasharray="4 3"' : '';
+    const dash = groups.some((group) => nameOf(group) === name && isDashed(group)) ? DASHES : '';
     return (
       `<line x1="${lx}" x2="${lx + 24}" y1="${ly}" y2="${ly}" stroke="${colours.get(name) ?? ''}" stroke-width="1.8"${dash}/>` +
       `<text x="${lx + 30}" y="${ly + 4}">${escaped(name)}</text>`
