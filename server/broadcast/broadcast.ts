@@ -90,6 +90,10 @@ export class Broadcast {
   get sourceReordered(): boolean {
     return this.#watch.reordered;
   }
+  /** Its video can be forwarded: of some codecs a pulled source has access units alone. */
+  get sourcePacketized(): boolean {
+    return this.#source?.packetized ?? true;
+  }
   get sourceCodec(): SourceCodec | undefined {
     return this.#source?.getStats().codec;
   }

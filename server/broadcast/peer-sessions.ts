@@ -196,7 +196,8 @@ const REFUSALS: Partial<Record<ErrorCode, RefusalReason>> = {
 };
 
 /** Packets of the source are forwarded as they are: a player of it alone that lacks its codec would stay black. */
-function refuseUnreadableSource({ sourceCodec, sourceReordered, name }: Broadcast, { peer }: Viewer): void {
+function refuseUnreadableSource(broadcast: Broadcast, { peer }: Viewer): void {
+  const { sourceCodec, sourceReordered, sourcePacketized, name } = broadcast;
   if (!peer.takesResult && sourceReordered) {
     throw new AppError(
       'sdp.unsupported',
@@ -205,6 +206,11 @@ function refuseUnreadableSource({ sourceCodec, sourceReordered, name }: Broadcas
         remedy: 'Watch the result, or let the publisher switch B-frames off.',
       },
     );
+  }
+  if (!peer.takesResult && !sourcePacketized) {
+    throw new AppError('sdp.unsupported', `The source of "${name}" is pulled ${sourceCodec}, which is not forwarded.`, {
+      remedy: 'Watch the result.',
+    });
   }
   if (peer.takesResult || sourceCodec === undefined || peer.sourceCodecs.includes(sourceCodec)) return;
   throw new AppError('sdp.unsupported', `The source of "${name}" is ${sourceCodec}, which the offer does not take.`, {

@@ -36,6 +36,8 @@ export interface Source {
   /** A decoder cannot go on, or a viewer of the source has joined. The source bounds how often it acts on this. */
   requestKeyframe(): void;
   getStats(): SourceStats;
+  /** Its video comes as packets too (onVideoPacket), for those who take the source; left out, it does. */
+  readonly packetized?: boolean;
   /** `ended` is the last call; `error` says why when the source did not ask for it. */
   onState(state: SessionState, reason: string, error?: AppError): void;
   /** Once a second. */

@@ -20,7 +20,7 @@ export interface WhipRelayOptions {
   readonly url: string;
   readonly bearer: string | undefined;
   readonly track: 'result' | 'source';
-  readonly broadcast: Pick<Broadcast, 'outputSize' | 'sourceCodec' | 'sourceReordered'>;
+  readonly broadcast: Pick<Broadcast, 'outputSize' | 'sourceCodec' | 'sourceReordered' | 'sourcePacketized'>;
   readonly rtc: TargetStack;
   readonly policy: TargetPolicy;
   /** `ice.interfaceAddresses`; a target on this machine is reached over its loopback interface. */
@@ -134,7 +134,11 @@ export class WhipRelay implements OutputRun {
   }
 
   onStats({ source }: BroadcastStats): void {
-    if (this.wantsSource && !source.forwarded) this.#fail(reordered(), UNUSABLE_RETRY_MS);
+    if (!this.wantsSource) return;
+    const { broadcast } = this.#options;
+    if (!source.forwarded) this.#fail(reordered(), UNUSABLE_RETRY_MS);
+    // It may have connected before the first picture said what the codec is.
+    else if (!broadcast.sourcePacketized) this.#fail(notPacketized(broadcast.sourceCodec), UNUSABLE_RETRY_MS);
   }
 
   /** Resolves when the target has been left. Idempotent. */
@@ -216,9 +220,17 @@ export class WhipRelay implements OutputRun {
 }
 
 /** @throws AppError target.rejected */
-function sourceCodecs({ sourceCodec, sourceReordered }: WhipRelayOptions['broadcast']): readonly SourceCodec[] {
+function sourceCodecs(broadcast: WhipRelayOptions['broadcast']): readonly SourceCodec[] {
+  const { sourceCodec, sourceReordered, sourcePacketized } = broadcast;
   if (sourceReordered) throw reordered();
+  if (!sourcePacketized) throw notPacketized(sourceCodec);
   return sourceCodec === undefined ? ALL_CODECS : [sourceCodec];
+}
+
+function notPacketized(codec = 'video'): AppError {
+  return new AppError('target.rejected', `The source is pulled ${codec}, of which there are no packets to forward.`, {
+    remedy: 'Push the result, or pull the source in H264 or VP8, or by WHEP.',
+  });
 }
 
 /** As WHEP's `?track=source`: its packets are forwarded as they are. */

@@ -26,13 +26,17 @@ export interface RecordingFiles {
   find(file: string): Promise<string | undefined>;
 }
 
+/** The operator's browser is on this machine: a page of another site that is open there may not embed them. */
+const OWN_PAGES_ONLY = { 'Cross-Origin-Resource-Policy': 'same-origin' } as const;
 const TYPES = { mp4: 'video/mp4', webm: 'video/webm' } as const;
 
 /** `GET /recordings` lists them, `GET /recordings/FILE` downloads one. For programs and browsers on this machine alone. */
 export function registerRecordings(app: FastifyInstance, recordings: RecordingFiles): void {
   app.get('/recordings', async (request, reply) => {
     refuseOthers(request);
-    return reply.header('Cache-Control', 'no-store').send({ recordings: await recordings.list() });
+    return reply
+      .headers({ ...OWN_PAGES_ONLY, 'Cache-Control': 'no-store' })
+      .send({ recordings: await recordings.list() });
   });
   // The longest name (room, participant and output) is longer than a `:file` may be (maxParamLength); one with a slash is none.
   app.get<{ Params: { '*': string } }>('/recordings/*', async (request, reply) => {
@@ -41,7 +45,7 @@ export function registerRecordings(app: FastifyInstance, recordings: RecordingFi
     const path = await recordings.find(file);
     if (path === undefined) throw new AppError('request.notFound', `There is no recording ${file.slice(0, 200)}.`);
     const type = file.endsWith('.webm') ? TYPES.webm : TYPES.mp4;
-    return sendDiskFile(request, reply, { path, type, cache: 'no-cache', saveAs: file });
+    return sendDiskFile(request, reply.headers(OWN_PAGES_ONLY), { path, type, cache: 'no-cache', saveAs: file });
   });
 }
 

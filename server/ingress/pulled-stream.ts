@@ -46,6 +46,11 @@ export class PulledStream implements Source {
     this.#rate.atUs = options.nowUs();
   }
 
+  /** VP9 and AV1 have no packetizer here. */
+  get packetized(): boolean {
+    return this.#codec !== 'VP9' && this.#codec !== 'AV1';
+  }
+
   /** Pictures so far. */
   get frames(): number {
     return this.#frames;

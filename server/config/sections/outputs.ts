@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { z } from 'zod';
 import { bearerToken, broadcastNameText, positive } from './common.ts';
 
@@ -100,6 +101,17 @@ function placeProblem(url: string, broadcast: string): string | undefined {
   return `must have ${BROADCAST_PLACE} behind its host when "broadcast" is "*": one address takes one broadcast`;
 }
 
+/** Both would write the same playlist. @returns the name of an output before this one */
+function sharedFolder(outputs: readonly z.infer<typeof output>[], index: number): string | undefined {
+  const own = outputs[index];
+  if (own?.type !== 'hls') return undefined;
+  const before = outputs.slice(0, index).filter((each) => each.type === 'hls');
+  return before.find(({ broadcast, folder }) => {
+    const sameBroadcast = broadcast === own.broadcast || broadcast === '*' || own.broadcast === '*';
+    return sameBroadcast && path.resolve(folder) === path.resolve(own.folder);
+  })?.name;
+}
+
 const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip, camera]);
 
 export const outputsList = z
@@ -113,6 +125,11 @@ export const outputsList = z
           path: [index, 'broadcast'],
           message: 'must be one name: a camera shows one',
         });
+      }
+      const other = sharedFolder(outputs, index);
+      if (other !== undefined) {
+        const message = `is that of "${other}" for the same broadcast; each HLS output needs its own`;
+        context.addIssue({ code: 'custom', path: [index, 'folder'], message });
       }
       if (!('url' in each)) return;
       const message = placeProblem(each.url, each.broadcast);

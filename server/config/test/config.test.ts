@@ -182,6 +182,16 @@ describe('outputs', () => {
     expect(() => outputs(output)).toThrow(message);
   });
 
+  it('two HLS outputs that write one folder are refused', () => {
+    const hls = (name: string, broadcast: string, folder: string) => ({ name, broadcast, type: 'hls', folder });
+    const both = (...list: object[]) => loadConfig({ argv: ['--outputs', JSON.stringify(list)] });
+    const problem = /outputs\.1\.folder: is that of "a" for the same broadcast/;
+    expect(() => both(hls('a', 'stage', 'x'), hls('b', 'stage', './x/'))).toThrow(problem);
+    expect(() => both(hls('a', '*', 'x'), hls('b', 'stage', 'x'))).toThrow(problem);
+    expect(both(hls('a', 'one', 'x'), hls('b', 'two', 'x')).outputs).toHaveLength(2);
+    expect(both(hls('a', '*', 'x'), hls('b', '*', 'y')).outputs).toHaveLength(2);
+  });
+
   it.each([
     ['rtmp', 'rtmp://far.example/live/'],
     ['srt', 'srt://far.example:9000?streamid=publish:'],

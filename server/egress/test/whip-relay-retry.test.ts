@@ -17,7 +17,12 @@ it.each([
     new WhipRelay(
       {
         ...{ id: 'a', name: 'origin', url, bearer: undefined, track: 'result', policy, rtc: { createTarget } },
-        broadcast: { outputSize: { width: 640, height: 360 }, sourceCodec: 'H264', sourceReordered: false },
+        broadcast: {
+          outputSize: { width: 640, height: 360 },
+          sourceCodec: 'H264',
+          sourceReordered: false,
+          sourcePacketized: true,
+        },
         ...{ interfaceAddresses: [], log: { info: NOTHING } },
       },
       { started: NOTHING, interrupted: NOTHING, requestKeyframe: NOTHING, dropped: NOTHING, ended: NOTHING },

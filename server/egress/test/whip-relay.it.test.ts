@@ -98,7 +98,12 @@ describe('a WHIP relay', () => {
         url: `${relay.url}?key=streamkey`,
         bearer: 'secret-7',
         track: 'result',
-        broadcast: { outputSize: { width: 1280, height: 720 }, sourceCodec: 'VP9', sourceReordered: false },
+        broadcast: {
+          outputSize: { width: 1280, height: 720 },
+          sourceCodec: 'VP9',
+          sourceReordered: false,
+          sourcePacketized: true,
+        },
         rtc: {
           createTarget: (listener, options) => {
             peer = Object.assign(new FakePeer(listener, options), { refuse });
@@ -262,7 +267,12 @@ describe('a WHIP relay', () => {
   });
 
   it('of a source with B-frames says so, before and during', async () => {
-    const broadcast = { outputSize: { width: 16, height: 16 }, sourceCodec: 'H264' as const, sourceReordered: true };
+    const broadcast = {
+      outputSize: { width: 16, height: 16 },
+      sourceCodec: 'H264' as const,
+      sourceReordered: true,
+      sourcePacketized: true,
+    };
     open({ track: 'source', broadcast });
     await until(() => events.length > 0, 'the refusal');
     expect(relay.requests).toEqual([]);
@@ -272,5 +282,21 @@ describe('a WHIP relay', () => {
     run.onStats({ source: { forwarded: false } } as BroadcastStats);
     const bFrames = ['target.rejected', 60_000, expect.stringMatching(/B-frames/)];
     expect(events).toEqual([bFrames, 'running', bFrames]);
+  });
+
+  it('of a source that has no packets says so, before and during', async () => {
+    const broadcast = { outputSize: { width: 16, height: 16 }, sourceCodec: 'AV1' as const, sourceReordered: false };
+    open({ track: 'source', broadcast: { ...broadcast, sourcePacketized: false } });
+    await until(() => events.length > 0, 'the refusal');
+    expect(relay.requests).toEqual([]);
+    const later = { ...broadcast, sourcePacketized: true };
+    const { run, far } = await answered({ track: 'source', broadcast: later });
+    state(far, 'connected');
+    const stats = { source: { forwarded: true } } as BroadcastStats;
+    run.onStats(stats);
+    later.sourcePacketized = false;
+    run.onStats(stats);
+    const none = ['target.rejected', 60_000, expect.stringMatching(/pulled AV1.*no packets/)];
+    expect(events).toEqual([none, 'running', none]);
   });
 });

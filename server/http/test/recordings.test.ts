@@ -25,6 +25,9 @@ it('the recording of the longest names is sent: the router limits parameters, an
     const [listed] = await library.list();
     const answer = await app.inject({ url: listed?.url ?? '' });
     expect([answer.statusCode, answer.body]).toEqual([200, 'longest']);
+    const list = await app.inject({ url: '/recordings' });
+    // No page of another site may embed them.
+    for (const { headers } of [answer, list]) expect(headers['cross-origin-resource-policy']).toBe('same-origin');
     const outside = await app.inject({ url: `/recordings/..%2F${listed?.file}` });
     expect(outside.statusCode).toBe(404);
   } finally {

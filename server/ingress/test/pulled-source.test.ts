@@ -189,6 +189,13 @@ it('what its process left out counts as a drop of its broadcast, once', async ()
   expect(source()?.stats).toMatchObject({ codec: 'VP8', hasAudio: true });
 });
 
+it.each(['H264', 'VP8', 'VP9', 'AV1'] as const)('says whether there are packets to forward of %s', (codec) => {
+  service.start(CAM);
+  newest().onOpened(OPENED);
+  newest().onVideo({ kind: 'video', codec, keyframe: true, timestamp: 0, data: Buffer.alloc(50) });
+  expect(registry.get('cam')).toMatchObject({ sourceCodec: codec, sourcePacketized: ['H264', 'VP8'].includes(codec) });
+});
+
 it('shows no secret of its address', () => {
   service.start(CAM);
   expect(source()?.target).toBe('rtsp://host.example:8554');
