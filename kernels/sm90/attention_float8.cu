@@ -1,5 +1,5 @@
 // Block-sparse flash attention on e4m3: the bf16 kernel's roles and turns (attention.cu) at half the bytes and twice
-// the products' rate, so that the exponentials (1024 cycles of 16 a cycle for a 128x128 tile) weigh as much as the
+// the products' rate, so that the exponentials (1024 cycles at 16/cycle for a 128x128 tile) weigh as much as the
 // products (1024 cycles).
 //   values        come transposed (one row a column of the head, 128 tokens along it): 8-bit wgmma reads both operands
 //   along k only probabilities go from scores to operand without crossing threads: tokens lie along V's rows in the
