@@ -22,6 +22,7 @@ export interface UpscaleJobMessage {
 export type FromUpscaleChild =
   | { readonly type: 'total'; readonly frames: number | undefined }
   | { readonly type: 'update' | 'finish'; readonly frames: number }
+  | { readonly type: 'say'; readonly words: string }
   | { readonly type: 'kept'; readonly frames: number; readonly before: number }
   | { readonly type: 'done'; readonly result: UpscaleResult }
   | { readonly type: 'failed'; readonly error: AppErrorJson };
@@ -60,7 +61,8 @@ export async function upscaleIsolated(
       const target = { name: output, part: file.part, keep: file.keep };
       const result = await runChild({ input, target, options: rest }, progress, signals, isolated);
       file.publish();
-      return { ...result, notices: [...file.notices, ...result.notices] };
+      const said = progress === undefined ? [] : result.said;
+      return { ...result, said, notices: [...file.notices, ...result.notices] };
     } catch (error) {
       file.discard();
       throw withKept(error, file.keptFrames);
@@ -130,6 +132,9 @@ class ChildAnswer {
       case 'update':
       case 'finish':
         this.#shown?.[message.type](message.frames);
+        break;
+      case 'say':
+        this.#shown?.say(message.words);
         break;
       case 'kept':
         this.#shown?.kept(message.frames, message.before);

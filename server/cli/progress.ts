@@ -6,6 +6,8 @@ export interface Progress {
   update(done: number): void;
   /** As update(), for what was there before: rates and times count from the last of them. @param before how many of them */
   kept(done: number, before: number): void;
+  /** A line of its own, for what a person should read before the job ends. */
+  say(words: string): void;
   /** @param done replaces the total, which may have been an estimate */
   finish(done: number): void;
   /** The job ended before its end: leaves the terminal as it was. Idempotent, and without effect after finish(). */
@@ -50,6 +52,8 @@ function barProgress(
       rate.from(before);
       bar.update(done, { rate: '0', note: '' });
     },
+    // In place of the bar, which comes again below it with the next update.
+    say: (words) => void stream.write(`\r\x1b[K${words}\n`),
     finish: (done) => {
       bar.setTotal(done);
       bar.update(done, { rate: rate.of(done), note: note(1) });
@@ -78,6 +82,7 @@ function lineProgress({ title, total, unit, note = noNote }: ProgressOptions, st
       line(done, total);
     },
     kept: (_done, before) => rate.from(before),
+    say: (words) => void stream.write(`${title === undefined ? '' : `${title}: `}${words}\n`),
     finish: (done) => line(done, done),
     stop: () => undefined,
   };

@@ -28,6 +28,7 @@ process.once('message', ({ input, target, options }: UpscaleJobMessage) => {
       return {
         update: (done) => send({ type: 'update', frames: done }),
         kept: (done, before) => send({ type: 'kept', frames: done, before }),
+        say: (words) => send({ type: 'say', words }),
         finish: (done) => send({ type: 'finish', frames: done }),
         stop: () => undefined,
       };

@@ -53,6 +53,8 @@ export interface UpscaleResult {
   readonly damagedPackets: number;
   /** What the user should know about the input: a line each. */
   readonly notices: readonly string[];
+  /** Of them, those that a progress has shown while the job ran. */
+  readonly said: readonly string[];
   readonly width: number;
   readonly height: number;
   readonly label: string;
@@ -107,6 +109,7 @@ export async function upscaleInto(
   const upscaler = await createUpscaler(spec);
   let sources: readonly FilmSource[] = [];
   try {
+    if (upscaler.info.givesMemory === true) await kept?.segments.needMemory();
     sources = trimmed(await openSources(input, result, upscaler, options), options);
     const run = new Run(sources, upscaler, result, target, options, kept);
     const written = await run.run();
@@ -189,6 +192,12 @@ class Run {
     const estimates = this.#sources.map(({ info }) => info.estimatedFrames);
     const total = estimates.includes(undefined) ? undefined : estimates.reduce<number>((sum, n) => sum + (n ?? 0), 0);
     const progress = this.#options.progress?.(total);
+    const said: string[] = [];
+    const say = (words: string): void => {
+      if (progress === undefined || said.includes(words)) return;
+      progress.say(words);
+      said.push(words);
+    };
     let frames = 0;
     let keptFrames = 0;
     const events = {
@@ -204,11 +213,16 @@ class Run {
     };
     try {
       for (const source of this.#sources) {
-        const openWriter = async (stream: UpscalerStream): Promise<FilmWriter> =>
-          (this.#writer ??= await this.#openWriter(source, stream));
+        const openWriter = async (stream: UpscalerStream): Promise<FilmWriter> => {
+          this.#writer ??= await this.#openWriter(source, stream);
+          // What is lost or converted is known now, with the first picture: hours before the end of a long film.
+          for (const words of [...source.notices, ...this.#writer.notices]) say(words);
+          return this.#writer;
+        };
         await new UpscaleJob(source, this.#upscaler, openWriter, events, {
           firstIndex: frames,
           isKept: this.#isKept(),
+          memory: this.#kept?.segments.memory,
         }).run();
       }
       await this.#writer?.finish();
@@ -220,7 +234,7 @@ class Run {
     const damaged = this.#sources.reduce((sum, source) => sum + source.damagedPackets, damagedPackets);
     const words = [...this.#sources.flatMap((source) => source.notices), ...notices, ...this.#scaleNotices(width)];
     if (keptFrames > 0) words.push(`${keptFrames} of the ${frames} frames were there already.`);
-    return { frames, keptFrames, width, height, notices: words, damagedPackets: damaged };
+    return { frames, keptFrames, width, height, notices: words, said, damagedPackets: damaged };
   }
 
   #isKept(): (index: number) => boolean {

@@ -14,6 +14,8 @@ export interface JobPlace {
   readonly firstIndex: number;
   /** Whether a run before has made a picture of the result, so that it needs no model. */
   readonly isKept: (index: number) => boolean;
+  /** What the model remembered behind the last kept picture, which is in front of all missing ones. */
+  readonly memory?: Uint8Array | undefined;
 }
 
 export interface JobEvents {
@@ -63,7 +65,12 @@ export class UpscaleJob {
   async run(): Promise<number> {
     const { info } = this.#reader;
     this.#stream = await this.#upscaler.openStream(
-      { sourceWidth: info.width, sourceHeight: info.height, startFrame: this.#modelBegins - this.#place.firstIndex },
+      {
+        sourceWidth: info.width,
+        sourceHeight: info.height,
+        startFrame: this.#modelBegins - this.#place.firstIndex,
+        memory: this.#place.memory,
+      },
       {
         onPicture: (picture) => {
           this.#results.push(picture);
@@ -119,9 +126,18 @@ export class UpscaleJob {
       if (stream.push(picture) !== 'accepted')
         this.#failure ??= new AppError('model.run', 'The model refused a frame.');
       pushed += 1;
+      if (!timing.isKept && writer.endsSegment?.(index) === true) await this.#remember(stream, writer);
       await this.#writeResults();
     }
     return pushed;
+  }
+
+  /** The segment that the picture pushed last ends is finished with the model's memory, so that another run begins behind it. */
+  async #remember(stream: UpscalerStream, writer: FilmWriter): Promise<void> {
+    if (stream.memory === undefined) return;
+    await stream.flush();
+    if (this.#failure !== undefined) throw this.#failure;
+    writer.remember?.(await stream.memory());
   }
 
   async #writerFor(): Promise<FilmWriter> {
@@ -178,12 +194,16 @@ export class UpscaleJob {
 }
 
 /**
- * A model that remembers begins with kept pictures in front of the first one that is missing, at the place of one of its chunks, so
+ * A model that remembers, and whose memory was not kept, begins with kept pictures in front of the first one that is missing, at the place of one of its chunks, so
  * that it makes of that one what it would have made in a run that was not stopped.
  */
-function modelBegins({ firstIndex, isKept }: JobPlace, { warmUpFrames = 0, chunkFrames }: UpscalerInfo): number {
+function modelBegins(
+  { firstIndex, isKept, memory }: JobPlace,
+  { warmUpFrames = 0, chunkFrames }: UpscalerInfo,
+): number {
   let missing = firstIndex;
   while (isKept(missing)) missing += 1;
+  if (memory !== undefined) return missing;
   const chunks = Math.floor((missing - firstIndex - warmUpFrames) / chunkFrames);
   return firstIndex + Math.max(0, chunks) * chunkFrames;
 }

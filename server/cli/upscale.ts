@@ -58,11 +58,11 @@ async function run(files: readonly string[], command: Command): Promise<void> {
 }
 
 function print(input: string, output: string, result: UpscaleResult): void {
-  const { frames, keptFrames, width, height, label, seconds, damagedPackets, notices } = result;
+  const { frames, keptFrames, width, height, label, seconds, damagedPackets, notices, said } = result;
   const rate = ((frames - keptFrames) / seconds).toFixed(1);
   const words = output === STANDARD ? process.stderr : process.stdout;
   words.write(`${outputLabel(output)}: ${frames} frames of ${width}x${height} by ${label}, ${rate} fps\n`);
-  for (const notice of notices) process.stderr.write(`${notice}\n`);
+  for (const notice of notices) if (!said.includes(notice)) process.stderr.write(`${notice}\n`);
   if (damagedPackets > 0)
     process.stderr.write(`${damagedPackets} damaged packets of ${inputLabel(input)} were skipped.\n`);
 }

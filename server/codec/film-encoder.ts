@@ -93,6 +93,12 @@ export class FilmEncoder {
     this.#inSegment = 0;
   }
 
+  /** @param index of a picture in the film */
+  endsSegment(index: number): boolean {
+    const { store, segmentFrames } = this.#options;
+    return store?.isKeeping === true && (index - store.keptFrames + 1) % segmentFrames === 0;
+  }
+
   /** Everything pushed so far comes out. */
   async finish(): Promise<void> {
     if (this.#current === undefined || this.#inSegment === 0) return;

@@ -19,6 +19,10 @@ export interface FilmWriter {
   write(picture: Picture, timing: PictureTiming): Promise<void>;
   /** In place of write(), for a picture that a run before has made. */
   passKept(timing: PictureTiming): Promise<void>;
+  /** Whether what is kept for another run ends with a picture, so that it needs remember() before write(). Absent: never. */
+  endsSegment?(index: number): boolean;
+  /** What the model remembers behind that picture. */
+  remember?(memory: Uint8Array): void;
   /** Takes a packet of one of the source's other streams and frees it. */
   copy(packet: Packet, from: Stream): Promise<void>;
   finish(): Promise<void>;

@@ -175,6 +175,14 @@ export class VideoWriter implements FilmWriter {
     return this.#encoder.passKept(pts);
   }
 
+  endsSegment(index: number): boolean {
+    return this.#encoder.endsSegment(index);
+  }
+
+  remember(memory: Uint8Array): void {
+    this.#store?.remember(memory);
+  }
+
   /** Takes a packet of one of the source's other streams and frees it. */
   async copy(packet: Packet, from: Stream): Promise<void> {
     checkWritten(this.file, await this.#tracks.push(packet, from, this.#write));

@@ -30,6 +30,8 @@ export interface RungSwitchOptions {
   readonly firstRung?: number;
   /** Pictures that may wait while one side is emptied before another goes on. */
   readonly waitingFrames: number;
+  /** Of the sides, which share it. Absent: they give none out. */
+  readonly memory?: (() => Promise<Uint8Array>) | undefined;
   readonly listener: UpscalerListener;
   readonly onClose: () => void;
 }
@@ -49,6 +51,7 @@ export class RungSwitch implements UpscalerStream {
   readonly outputWidth: number;
   readonly outputHeight: number;
   readonly firstRung: number;
+  readonly memory: UpscalerStream['memory'];
   readonly #options: RungSwitchOptions;
   readonly #states: SideState[];
   /** The side that takes pictures now, by its index. */
@@ -67,6 +70,7 @@ export class RungSwitch implements UpscalerStream {
     this.outputWidth = outputWidth;
     this.outputHeight = outputHeight;
     this.firstRung = options.firstRung ?? 0;
+    this.memory = options.memory;
     this.#options = options;
     this.#current = current;
     this.#states = options.sides.map((_, index) =>

@@ -40,6 +40,8 @@ export interface UpscalerInfo {
   readonly warmUpFrames?: number;
   /** Drawn content (text, lines) looks worse by the model than by its last rung, a plain resize. Absent: it does not. */
   readonly harmsDrawnContent?: boolean;
+  /** Its streams give out what they remember (`UpscalerStream.memory`), so that another run goes on as if there had been one. Absent: false. */
+  readonly givesMemory?: boolean;
   /** All streams of the process share one engine: their loads add up. */
   readonly shared?: boolean;
 }
@@ -54,6 +56,8 @@ export interface StreamFormat {
    * noise and angles) is as it was there. Absent: 0.
    */
   readonly startFrame?: number;
+  /** What a stream of this size and this model remembered: the picture pushed first is the one that would have followed there. */
+  readonly memory?: Uint8Array | undefined;
 }
 
 export interface UpscalerListener {
@@ -91,6 +95,8 @@ export interface UpscalerStream {
   setRung(rung: number): void;
   /** Delivers everything pushed so far (file mode, publisher gone); resolves when the last picture was delivered. */
   flush(): Promise<void>;
+  /** What the model remembers of the pictures that came out, for `StreamFormat.memory`; while none is pending. @throws AppError model.run */
+  readonly memory?: (() => Promise<Uint8Array>) | undefined;
   /** Idempotent, safe at any time; pictures still inside are discarded. */
   close(): Promise<void>;
 }

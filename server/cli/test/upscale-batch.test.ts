@@ -19,7 +19,17 @@ afterEach(() => {
 });
 
 const RESULT: UpscaleResult = {
-  ...{ frames: 1, keptFrames: 0, damagedPackets: 0, notices: [], width: 2, height: 2, label: 'x', seconds: 1 },
+  ...{
+    frames: 1,
+    keptFrames: 0,
+    damagedPackets: 0,
+    notices: [],
+    said: [],
+    width: 2,
+    height: 2,
+    label: 'x',
+    seconds: 1,
+  },
 };
 const OPTIONS = {} as UpscaleOptions;
 

@@ -18,7 +18,14 @@ const INFO: UpscalerInfo = {
 };
 
 /** What a job of `frames` pictures does with them, those of `isKept` being there. */
-async function run(frames: number, isKept: (index: number) => boolean, info: UpscalerInfo, firstIndex = 0) {
+async function run(
+  frames: number,
+  isKept: (index: number) => boolean,
+  info: UpscalerInfo,
+  firstIndex = 0,
+  memory?: Uint8Array,
+) {
+  const remembered: string[] = [];
   const pushed: number[] = [];
   const written: number[] = [];
   const passed: number[] = [];
@@ -52,6 +59,7 @@ async function run(frames: number, isKept: (index: number) => boolean, info: Ups
         },
         setRung: () => undefined,
         flush: () => Promise.resolve(),
+        memory: info.givesMemory === true ? () => Promise.resolve(new Uint8Array([pushed.at(-1) ?? 255])) : undefined,
         close: () => Promise.resolve(),
       });
     },
@@ -59,12 +67,21 @@ async function run(frames: number, isKept: (index: number) => boolean, info: Ups
   };
   const writer = {
     write: (_picture: Picture, { index }: { index: number }) => Promise.resolve(void written.push(index)),
+    endsSegment: (index: number) => index % 10 === 9,
+    remember: ([last]: Uint8Array) => void remembered.push(`${last} before ${written.at(-1)} is written`),
     passKept: ({ index }: { index: number }) => Promise.resolve(void passed.push(index)),
   } as unknown as FilmWriter;
   const events = { onWritten: () => undefined, onKept: () => undefined };
-  const job = new UpscaleJob(source, upscaler, () => Promise.resolve(writer), events, { firstIndex, isKept });
+  const job = new UpscaleJob(source, upscaler, () => Promise.resolve(writer), events, { firstIndex, isKept, memory });
   expect(await job.run()).toBe(frames);
-  return { pushed, written, passed, startFrame: format?.startFrame };
+  const places = { startFrame: format?.startFrame };
+  return {
+    pushed,
+    written,
+    passed,
+    ...places,
+    ...(info.givesMemory === true ? { remembered, given: format?.memory } : {}),
+  };
 }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
@@ -86,4 +103,18 @@ it('one with memory begins before the first missing picture, where a chunk begin
 it('counts from the pictures of the jobs before, and from its own stream', async () => {
   const found = await run(30, (index) => index < 120, { ...INFO, warmUpFrames: 9 }, 100);
   expect(found).toEqual({ pushed: range(8, 30), written: range(120, 130), passed: range(100, 120), startFrame: 8 });
+});
+
+it('one whose memory was kept begins with the first missing picture, and gives its memory at the end of each segment', async () => {
+  const info = { ...INFO, chunkFrames: 1, warmUpFrames: 17, givesMemory: true };
+  const memory = new Uint8Array([7]);
+  expect(await run(35, (index) => index < 20, info, 0, memory)).toEqual({
+    pushed: range(20, 35),
+    written: range(20, 35),
+    passed: range(0, 20),
+    startFrame: 20,
+    given: memory,
+    // The fake delivers at once; the picture in front of the segment's last one is the last that was written.
+    remembered: ['29 before 28 is written'],
+  });
 });

@@ -179,6 +179,7 @@ it('does the whole job in a separate process, with progress, and reports its err
     return {
       update: (done: number) => void steps.push(done),
       kept: () => undefined,
+      say: () => undefined,
       finish: (done: number) => void steps.push(done),
       stop: () => undefined,
     };
@@ -207,6 +208,7 @@ it('survives a file that crashes the decoder: an error with the name of the file
   const progress = () => ({
     update: () => void child?.kill('SIGSEGV'),
     kept: () => undefined,
+    say: () => undefined,
     finish: () => undefined,
     stop: () => undefined,
   });

@@ -81,3 +81,26 @@ it('gives its room to the result when the disk fills, and says so', async () => 
   expect(readdirSync(folder)).toEqual([]);
   expect(store.notices).toEqual(['Finished frames were not kept for --resume: there is too little room for it.']);
 });
+
+it('of a model that remembers a segment counts with its memory only; the memory of the last two stays', async () => {
+  const first = await openStore();
+  for (let segment = 0; segment < 4; segment += 1) {
+    first.remember(Buffer.alloc(3000, segment));
+    await addSegment(first, segment * FRAMES);
+  }
+  const memories = (): string[] => readdirSync(folder).filter((name) => name.startsWith('memory'));
+  expect(memories()).toEqual(['memory-000003', 'memory-000004']);
+  const whole = await openStore();
+  await whole.needMemory();
+  expect(whole.keptFrames).toBe(4 * FRAMES);
+  expect(whole.memory).toEqual(Buffer.alloc(3000, 3));
+  writeFileSync(path.join(folder, 'memory-000004'), Buffer.alloc(3004, 3));
+  const damaged = await openStore();
+  await damaged.needMemory();
+  expect(damaged.keptFrames).toBe(3 * FRAMES);
+  expect(damaged.memory).toEqual(Buffer.alloc(3000, 2));
+  rmSync(path.join(folder, 'memory-000003'));
+  const none = await openStore();
+  await none.needMemory();
+  expect([none.keptFrames, none.memory]).toEqual([0, undefined]);
+});

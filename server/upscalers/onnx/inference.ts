@@ -42,6 +42,8 @@ export class Inference {
   /** In the thread. */
   #running: Job | undefined;
   readonly #queued: Job[] = [];
+  /** Asked for and not answered yet, in order. */
+  readonly #recalls: { resolve(memory: Uint8Array): void; reject(error: AppError): void }[] = [];
   #ended: AppError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -84,6 +86,20 @@ export class Inference {
       this.#queued.push({ ...job, resolve, reject });
       this.#next();
     });
+  }
+
+  /** What a stream remembers, which has no run under way. @throws AppError model.run */
+  recall(stream: number): Promise<Uint8Array> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      this.#recalls.push({ resolve, reject });
+      this.#send({ type: 'recall', stream });
+    });
+  }
+
+  /** Gives a new stream what recall() gave out; the thread ends when it is not of this model. */
+  remember(stream: number, memory: Uint8Array): void {
+    if (this.#ended === undefined) this.#send({ type: 'remember', stream, memory });
   }
 
   /** Drops a stream's recurrent state and its runs that have not begun; those resolve with an error. */
@@ -129,6 +145,12 @@ export class Inference {
   }
 
   #onMessage(message: FromThread): void {
+    if (message.type === 'recalled') {
+      const asked = this.#recalls.shift();
+      if (message.error === undefined) asked?.resolve(message.memory);
+      else asked?.reject(AppError.fromJSON(message.error));
+      return;
+    }
     if (message.type !== 'done') return;
     const job = this.#running;
     this.#running = undefined;
@@ -140,7 +162,8 @@ export class Inference {
 
   #end(error: AppError): void {
     this.#ended ??= error;
-    for (const job of [this.#running, ...this.#queued.splice(0)]) job?.reject(this.#ended);
+    for (const waiting of [this.#running, ...this.#queued.splice(0), ...this.#recalls.splice(0)])
+      waiting?.reject(this.#ended);
     this.#running = undefined;
   }
 }

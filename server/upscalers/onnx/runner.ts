@@ -131,6 +131,29 @@ export class OnnxRunner {
     return newState(this.#graph, width, height);
   }
 
+  /** @throws AppError model.run for bytes that are no state of this model and size */
+  stateFrom(bytes: Uint8Array, width: number, height: number): StreamState {
+    const state = this.newState(width, height);
+    const places = state.map((tensor) => bytesOf(tensor.data));
+    if (bytes.length !== places.reduce((sum, place) => sum + place.length, 0)) {
+      throw new AppError('model.run', `${this.model.label} has another state than the one that was kept.`);
+    }
+    let start = 0;
+    for (const place of places) {
+      place.set(bytes.subarray(start, start + place.length));
+      start += place.length;
+    }
+    return state;
+  }
+
+  /** For stateFrom(). On the CPU only: reading a tensor that lies on a GPU ends the process (seen with onnxruntime-node 1.30.0). */
+  stateBytes(state: StreamState): Uint8Array {
+    if (state.some(({ location }) => location !== 'cpu')) {
+      throw new AppError('model.run', `The state of ${this.model.label} lies on a GPU and cannot be read.`);
+    }
+    return Buffer.concat(state.map(({ data }) => bytesOf(data)));
+  }
+
   /**
    * One frame. @param input the picture in the model's layout and value range
    * @param output samples of a picture `scale` times as large, filled here
@@ -248,6 +271,12 @@ function pictureTensors(
 
 function stateDims(channels: number, divisor: number, width: number, height: number): [number, number, number, number] {
   return [1, channels, Math.ceil(height / divisor), Math.ceil(width / divisor)];
+}
+
+/** Of a state's types, none of which is made of strings. */
+function bytesOf(data: Tensor['data']): Uint8Array {
+  const { buffer, byteOffset, byteLength } = data as Uint8Array;
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function newState(graph: ModelGraph, width: number, height: number): StreamState {

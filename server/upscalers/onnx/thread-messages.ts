@@ -21,6 +21,10 @@ export type ToThread =
       readonly output: Samples;
     }
   | { readonly type: 'forget'; readonly stream: number }
+  /** Asks for what a stream remembers. */
+  | { readonly type: 'recall'; readonly stream: number }
+  /** Gives a new stream what `recall` gave out. */
+  | { readonly type: 'remember'; readonly stream: number; readonly memory: Uint8Array }
   | { readonly type: 'close' };
 
 /** A loaded model. */
@@ -47,4 +51,6 @@ export type FromThread =
       readonly error: AppErrorJson | undefined;
       /** The GPU is gone for this model: the next one does its work. */
       readonly lost: boolean;
-    };
+    }
+  /** In the order in which it was asked for. */
+  | { readonly type: 'recalled'; readonly memory: Uint8Array; readonly error: AppErrorJson | undefined };

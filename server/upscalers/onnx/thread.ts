@@ -49,6 +49,36 @@ async function run(message: Extract<ToThread, { type: 'run' }>): Promise<void> {
   post({ type: 'done', input, output, busyUs, error: failed?.toJSON(), lost }, [input.buffer, output.buffer]);
 }
 
+/** Of a stream's memory given out: model, width, height (uint32, little-endian), then its state. */
+const HEAD_BYTES = 12;
+
+function recall(stream: number): void {
+  try {
+    post({ type: 'recalled', memory: memoryBytes(stream), error: undefined });
+  } catch (error) {
+    post({ type: 'recalled', memory: new Uint8Array(0), error: AppError.from(error, 'model.run').toJSON() });
+  }
+}
+
+/** @returns nothing for a stream that remembers nothing: no model has worked for it yet, or none of those that did remembers */
+function memoryBytes(stream: number): Uint8Array {
+  const memory = memories.get(stream);
+  const runner = runners[memory?.model ?? -1];
+  if (memory === undefined || runner === undefined) return new Uint8Array(0);
+  const head = Buffer.alloc(HEAD_BYTES);
+  [memory.model, memory.width, memory.height].forEach((value, index) => head.writeUInt32LE(value, 4 * index));
+  return Buffer.concat([head, runner.stateBytes(memory.state)]);
+}
+
+function remember(stream: number, bytes: Uint8Array): void {
+  if (bytes.length < HEAD_BYTES) return;
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, HEAD_BYTES);
+  const [model, width, height] = [0, 4, 8].map((at) => head.readUInt32LE(at)) as [number, number, number];
+  const runner = runners[model];
+  if (runner === undefined) throw new AppError('model.run', `There is no model ${model}, whose state was kept.`);
+  memories.set(stream, { model, width, height, state: runner.stateFrom(bytes.subarray(HEAD_BYTES), width, height) });
+}
+
 /** Puts a model on the CPU. @returns whether the next model does its work instead */
 async function leaveGpu(index: number, reason: AppError): Promise<boolean> {
   for (const [stream, memory] of memories) if (memory.model === index) forget(stream);
@@ -102,6 +132,12 @@ port.on('message', (message: ToThread) => {
         return run(message);
       case 'forget':
         forget(message.stream);
+        return undefined;
+      case 'recall':
+        recall(message.stream);
+        return undefined;
+      case 'remember':
+        remember(message.stream, message.memory);
         return undefined;
       case 'close':
         return close();

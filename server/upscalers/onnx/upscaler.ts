@@ -10,8 +10,8 @@ import { Inference } from './inference.ts';
 import { OnnxStream } from './stream.ts';
 
 /**
- * Recurrent state fades: after 96 frames nano and mini, begun from zeros, differ from ones that saw all frames before by 59 dB in luma
- * (3 of 255 at most; after 16 by 53 dB), which is far less than encoding does.
+ * Recurrent state fades: after 96 frames nano, begun from zeros, differs from one that saw all frames before by 59 dB in luma (3 of 255
+ * at most; after 16 by 53 dB), mini by up to 18 of 255. Only where the memory itself was not kept.
  */
 const WARM_UP_FRAMES = 96;
 
@@ -32,16 +32,18 @@ export class OnnxUpscaler implements Upscaler {
   private constructor(spec: OnnxSpec, inference: Inference, scale: number) {
     this.#spec = spec;
     this.#inference = inference;
+    const remembers = inference.models.some((model) => model.remembers);
+    const onGpu = inference.models.some((model) => model.onGpu);
     this.info = {
       kind: 'onnx',
       label: spec.model.label,
       superResolution: true,
       scale,
-      device: inference.models.some(({ onGpu }) => onGpu) ? gpuName() : 'cpu',
+      device: onGpu ? gpuName() : 'cpu',
       lookAheadFrames: 0,
       chunkFrames: 1,
       harmsDrawnContent: true,
-      ...(inference.models.some(({ remembers }) => remembers) ? { warmUpFrames: WARM_UP_FRAMES } : {}),
+      ...(remembers ? { warmUpFrames: WARM_UP_FRAMES, givesMemory: !onGpu } : {}),
       rungs: [spec.model.label, ...spec.fallbacks.map((model) => model.label), resizeLabel('bicubic')],
     };
   }
@@ -81,6 +83,7 @@ export class OnnxUpscaler implements Upscaler {
     );
     const id = this.#nextStream;
     this.#nextStream += 1;
+    if (format.memory !== undefined) this.#inference.remember(id, format.memory);
     const resize: Side = {
       name: 'a plain resize',
       rungs: 1,
@@ -98,6 +101,7 @@ export class OnnxUpscaler implements Upscaler {
       firstRung: result.firstRung,
       // The newest of what waits longer wins in the pipeline's queue.
       waitingFrames: 1,
+      memory: this.info.givesMemory === true ? () => this.#inference.recall(id) : undefined,
       listener,
       onClose: () => this.#streams.delete(stream),
     });
