@@ -106,6 +106,8 @@ export function inputOptions(protocols: readonly string[]): Dictionary {
   set('max_streams', String(MAX_STREAMS));
   set('probesize', String(PROBE_BYTES));
   set('analyzeduration', String(ANALYSE_US));
+  // Nothing is asked for again: with this, libav tells an answer in chunks that was cut off (RFC 9112 section 8) from one that ended.
+  if (protocols.includes('http')) set('reconnect_streamed', '1');
   return options;
 }
 
