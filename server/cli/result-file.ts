@@ -4,6 +4,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  fsyncSync,
   linkSync,
   lstatSync,
   openSync,
@@ -100,7 +101,11 @@ export class ResultFile {
   /** The finished part becomes the result, in one step. @throws AppError file.unwritable; nothing is left behind */
   publish(): void {
     try {
-      attempt(this.#asked, () => this.#put());
+      attempt(this.#asked, () => {
+        // Before the name, and before the finished segments go: after a power failure a result that is there is whole.
+        sync(this.part);
+        this.#put();
+      });
       rmSync(this.keep.folder, { recursive: true, force: true });
     } finally {
       this.discard();
@@ -190,6 +195,15 @@ function removeLeftovers(file: string): void {
   for (const name of readdirSync(folder)) {
     if (name.startsWith(begin) && name.endsWith('.part'))
       rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+function sync(file: string): void {
+  const descriptor = openSync(file, 'r+');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 
