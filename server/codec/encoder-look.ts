@@ -6,6 +6,8 @@ import {
   AV_PKT_DATA_CONTENT_LIGHT_LEVEL,
   AV_PKT_DATA_DISPLAYMATRIX,
   AV_PKT_DATA_MASTERING_DISPLAY_METADATA,
+  AV_PKT_DATA_SPHERICAL,
+  AV_PKT_DATA_STEREO3D,
 } from 'node-av/constants';
 import { Rational, type CodecContext, type CodecParameters } from 'node-av/lib';
 import { AppError } from '../errors.ts';
@@ -52,8 +54,11 @@ export function hdrParameters(codec: FileCodec, { bitDepth, tags }: PictureLook)
   ];
 }
 
+/** Of pictures that surround the viewer, or of one for each eye; sizes in them are shares of the picture, but for a cube's padding. */
+const IMMERSIVE = [AV_PKT_DATA_SPHERICAL, AV_PKT_DATA_STEREO3D] as const;
+
 /**
- * Side data of the stream in the container: HDR10's static metadata, and the rotation.
+ * Side data of the stream in the container: HDR10's static metadata, the rotation, 360 degrees and stereo.
  * @param source parameters of the source's stream. @param scale width of the result / width of the source
  */
 export function describeStream(
@@ -64,6 +69,10 @@ export function describeStream(
 ): void {
   if (look.bitDepth > 8) {
     for (const { type, data } of look.tags.hdr) parameters.addCodedSideData(type, data);
+  }
+  for (const type of IMMERSIVE) {
+    const data = source.getCodedSideData(type);
+    if (data !== null) parameters.addCodedSideData(type, data);
   }
   const matrix = source.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
   if (matrix !== null) parameters.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, scaledMatrix(matrix, scale));

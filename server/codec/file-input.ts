@@ -9,6 +9,7 @@ import {
 import { Codec, CodecContext, FormatContext, type Stream } from 'node-av/lib';
 import { AppError } from '../errors.ts';
 import { libavMessage } from './native.ts';
+import { croppingOf } from './picture-extras.ts';
 import { STANDARD, inputLabel } from './standard-streams.ts';
 import { stillDemuxer } from './still-input.ts';
 import { liesOnSide, stillOrientation, type Orientation } from './still-orientation.ts';
@@ -122,7 +123,8 @@ export function videoInfo({ format, video, orientation }: Omit<FileInput, 'decod
         : 0;
   const counted = Number(video.nbFrames);
   const estimated = counted > 0 ? counted : Math.round(seconds * framesPerSecond);
-  const { width, height } = video.codecpar;
+  const { left, right, top, bottom } = croppingOf(video.codecpar) ?? { left: 0, right: 0, top: 0, bottom: 0 };
+  const [width, height] = [video.codecpar.width - left - right, video.codecpar.height - top - bottom];
   return {
     ...(liesOnSide(orientation) ? { width: height, height: width } : { width, height }),
     timeBase: { num, den },

@@ -15,6 +15,7 @@ import type { VideoInfo } from './file-input.ts';
 import { FrameFilter } from './frame-filter.ts';
 import { FramePicture } from './frame-picture.ts';
 import { LOOK_AT, MAX_INTERLACED_LINES, findInterlace, flagFrame, orderOf, type FieldOrder } from './interlace.ts';
+import { LostWithFrames, cropFilter, croppingOf, dolbyVisionNotice, type Cropping } from './picture-extras.ts';
 import { pixelFormatOf } from './pixel-format.ts';
 import { PictureScaler } from './scaler.ts';
 import { liesOnSide, uprightFilter, type Orientation } from './still-orientation.ts';
@@ -87,6 +88,9 @@ export class FilePictures implements PictureLook {
   /** Of the first frame: width by height as shown. */
   #shape = 1;
   #deinterlacer: FrameFilter | undefined;
+  readonly #cropping: Cropping | undefined;
+  #cropper: FrameFilter | undefined;
+  readonly #lost: LostWithFrames;
   #turner: FrameFilter | undefined;
   /** Said once, of the first picture that is. */
   #transparent = false;
@@ -122,6 +126,10 @@ export class FilePictures implements PictureLook {
     this.#tags = streamTags(this.#video.codecpar);
     this.#aspect = [this.#video.sampleAspectRatio, this.#video.codecpar.sampleAspectRatio].find(isRatio) ?? NO_ASPECT;
     this.#aspect = this.#upright(this.#aspect);
+    this.#cropping = croppingOf(this.#video.codecpar);
+    this.#lost = new LostWithFrames(this.#file, this.#notices);
+    const dolbyVision = dolbyVisionNotice(this.#file, this.#video.codecpar);
+    if (dolbyVision !== undefined) this.#notices.push(dolbyVision);
   }
 
   get tags(): ColourTags {
@@ -160,6 +168,7 @@ export class FilePictures implements PictureLook {
   close(): void {
     for (const frame of this.#head?.splice(0) ?? []) frame.free();
     this.#deinterlacer?.close();
+    this.#cropper?.close();
     this.#turner?.close();
     this.#toneMapper?.close();
     this.#fitter?.close();
@@ -219,16 +228,29 @@ export class FilePictures implements PictureLook {
     return results;
   }
 
-  async #item(frame: Frame): Promise<PictureItem> {
-    const { pts } = frame;
-    const duration = this.#durations.get(pts) ?? frame.duration;
+  async #item(whole: Frame): Promise<PictureItem> {
+    const { pts } = whole;
+    const duration = this.#durations.get(pts) ?? whole.duration;
     this.#durations.delete(pts);
+    this.#lost.look(whole);
+    const frame = await this.#crop(whole);
     if (this.#count === 0) this.#settle(frame);
     await this.#lookForTransparency(frame);
     let shown = await this.#turn(frame);
     shown = await this.#toSdr(shown);
     shown = await this.#fit(shown);
     return { type: 'picture', picture: this.#picture(shown), pts, duration };
+  }
+
+  /** What the container hides of pictures of the size that it names. */
+  async #crop(frame: Frame): Promise<Frame> {
+    const { width, height } = this.#video.codecpar;
+    if (this.#cropping === undefined || frame.width !== width || frame.height !== height) return frame;
+    if (this.#cropper?.takes(frame) !== true) {
+      this.#cropper?.close();
+      this.#cropper = new FrameFilter(cropFilter(this.#cropping, frame), frame, this.#info.timeBase);
+    }
+    return this.#through(this.#cropper, frame);
   }
 
   /** The first frame decides. */

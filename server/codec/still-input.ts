@@ -5,6 +5,7 @@ import { stillFormatOf } from './still-format.ts';
 /** Enough for the chunks of a PNG in front of its picture. */
 const HEAD_BYTES = 64 * 2 ** 10;
 const START_OF_SCAN = 0xda;
+const [GIF_IMAGE, GIF_EXTENSION, GIF_TRAILER] = [0x2c, 0x21, 0x3b];
 const END_OF_IMAGE = Buffer.of(0xff, 0xd9);
 /** First bytes of a picture, and the demuxer that reads one such file and opens no other. */
 const BEGINNINGS: readonly (readonly [begin: string, demuxer: string])[] = [
@@ -42,6 +43,28 @@ export function isCutJpeg(file: string): boolean {
     at += data[at + 1] === 0xff ? 1 : 2 + data.readUInt16BE(at + 2);
   }
   return data.indexOf(END_OF_IMAGE, at) < 0;
+}
+
+/**
+ * Whether a GIF ends within a frame, whose missing part a decoder leaves as it was. One without a trailer is whole: some writers forget
+ * it (GIF89a sections 15 to 27: blocks, each with sub-blocks that end with an empty one).
+ */
+export function isCutGif(file: string): boolean {
+  if (!/^GIF8[79]a$/.test(firstBytes(file, 6).toString('latin1'))) return false;
+  const data = readFileSync(file);
+  const tableBytes = (flags: number): number => ((flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 7) + 1));
+  let at = 13 + tableBytes(data[10] ?? 0);
+  while (at < data.length && data[at] !== GIF_TRAILER) {
+    const isExtension = data[at] === GIF_EXTENSION;
+    if (!isExtension && data[at] !== GIF_IMAGE) return false; // Something else behind the last block.
+    at += isExtension ? 2 : 11 + tableBytes(data[at + 9] ?? 0);
+    for (let length = data[at]; length !== 0; length = data[at]) {
+      if (length === undefined) return true;
+      at += 1 + length;
+    }
+    at += 1;
+  }
+  return at > data.length;
 }
 
 /** The chunk acTL stands in front of the first IDAT; other chunks there are short, apart from a colour profile. */

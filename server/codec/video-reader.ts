@@ -23,7 +23,7 @@ import { FilePictures, type PictureItem, type PictureLook, type PictureOptions }
 import { FileTimeline, type StreamKind, type Stretch } from './file-timeline.ts';
 import { libavMessage } from './native.ts';
 import { inputLabel } from './standard-streams.ts';
-import { isCutJpeg } from './still-input.ts';
+import { isCutGif, isCutJpeg } from './still-input.ts';
 import { movedChapters, readChapters, type Chapter } from './tracks/chapters.ts';
 import { protocolsFor } from './untrusted.ts';
 import type { Colour } from '../media/types.ts';
@@ -125,9 +125,12 @@ export class VideoReader implements FilmSource {
    */
   static async open(file: string, threads: number, options: PictureOptions = {}): Promise<VideoReader> {
     const reader = new VideoReader(file, await openFileInput(file, threads), options);
+    const isFile = protocolsFor(file)?.[0] === 'file';
     if (!reader.isStill) reader.#chapters = await readChapters(reader.#format);
-    else if (protocolsFor(file)?.[0] === 'file' && isCutJpeg(file))
+    else if (isFile && isCutJpeg(file))
       reader.notices.push(`${file} is cut off: the end of its picture is missing. What is there was upscaled.`);
+    if (isFile && isCutGif(file))
+      reader.notices.push(`${file} is cut off: the end of a frame is missing. What is there was upscaled.`);
     return reader;
   }
 

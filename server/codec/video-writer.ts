@@ -267,9 +267,10 @@ async function writeHeader(
 ): Promise<void> {
   const opened = await format.openOutput();
   if (opened < 0) throw unwritable(file, libavMessage(opened));
-  const dictionary = options === undefined ? null : Dictionary.fromObject(options);
+  // What libav asks for before it writes 360 degrees and stereo into an MP4: they are Google's, in no standard of ISO.
+  const dictionary = Dictionary.fromObject({ strict: 'unofficial', ...options });
   const written = await format.writeHeader(dictionary);
-  dictionary?.free();
+  dictionary.free();
   if (written === AVERROR_EPIPE) throw readerGone(file);
   if (written < 0) {
     const name = format.oformat?.name ?? 'the format';
