@@ -4,6 +4,7 @@ import { CodecParameters } from 'node-av/lib';
 import { beforeAll, expect, it } from 'vitest';
 import { copyWithSideData } from '../../../../testing/side-data.ts';
 import { dolbyVisionNotice } from '../../../codec/picture-extras.ts';
+import type { Progress } from '../../progress.ts';
 import { PICTURES, X264, openWorkbench, pictures, tone } from './workbench.ts';
 
 /** What a file says of its pictures beside their samples, and tracks that few files have: applied, kept or named. */
@@ -66,14 +67,22 @@ it('Dolby Vision is named: pictures that other decoders show wrong, and pictures
   parameters.free();
 });
 
-it('captions within the pictures are named, once', async () => {
+it('captions within the pictures are named, once, at the start', async () => {
   await make('plain.h264', ...PICTURES, ...X264, '-x264-params', 'aud=0');
   writeFileSync(at('captions.h264'), withCaptions(readFileSync(at('plain.h264'))));
-  const { result } = await bench.upscale('captions.h264');
-  expect(result).toMatchObject({ frames: 10, damagedPackets: 0 });
-  expect(result.notices).toEqual([
-    `${at('captions.h264')} has closed captions (CEA-608, CEA-708) within its pictures: left out.`,
-  ]);
+  const shown: string[] = [];
+  const progress = (): Progress => ({
+    update: () => void shown.push('a frame is written'),
+    kept: () => undefined,
+    say: (words) => void shown.push(words),
+    finish: () => undefined,
+    stop: () => undefined,
+  });
+  const { result } = await bench.upscale('captions.h264', { progress });
+  const words = `${at('captions.h264')} has closed captions (CEA-608, CEA-708) within its pictures: left out.`;
+  expect(result).toMatchObject({ frames: 10, damagedPackets: 0, notices: [words], said: [words] });
+  // Not after hours of work.
+  expect(shown).toEqual([words, ...Array.from({ length: 10 }, () => 'a frame is written')]);
 });
 
 it('a picture that stands for three hours stands for three hours', async () => {
