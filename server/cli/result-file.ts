@@ -7,6 +7,7 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
   realpathSync,
@@ -186,6 +187,29 @@ export function checkFolder(file: string, label = file): void {
   const found = attempt(label, () => stat(folder));
   if (found === undefined) throw unwritable(label, `the folder ${folder} does not exist`, 'Create it first.');
   if (!found.isDirectory()) throw unwritable(label, `${folder} is not a folder`, 'Give a name in a folder.');
+}
+
+/**
+ * The folder of a result, and those above it. One at a time: Node's `recursive` calls a read-only volume a folder that does not exist.
+ * @throws AppError file.unwritable
+ */
+export function makeFolderOf(file: string): void {
+  const missing: string[] = [];
+  for (let folder = path.dirname(path.resolve(file)); !attempt(file, () => stat(folder))?.isDirectory();) {
+    missing.unshift(folder);
+    folder = path.dirname(folder);
+  }
+  for (const folder of missing)
+    attempt(file, () => {
+      try {
+        mkdirSync(folder);
+      } catch (error) {
+        const found = stat(folder);
+        if (found === undefined) throw error;
+        // Another run was faster.
+        if (!found.isDirectory()) throw unwritable(file, `${folder} is not a folder`, 'Give a name in a folder.');
+      }
+    });
 }
 
 /** Of runs that were killed: the lock says that none is at work, and the hash in the name that they belong to this result. */

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { containerOf } from '../codec/containers.ts';
 import { stillFormatOf } from '../codec/still-format.ts';
 import { AppError } from '../errors.ts';
 import { upscaleIsolated } from './isolated-upscale.ts';
 import { createProgress, durationText, type Progress } from './progress.ts';
+import { makeFolderOf } from './result-file.ts';
 import { StopSignals, stopped } from './stop-signals.ts';
 import { isComplete } from './result-pictures.ts';
 import type { UpscaleOptions, UpscaleResult } from './upscale-file.ts';
@@ -57,7 +58,7 @@ export async function upscaleBatch(
       try {
         if (taken.has(item.output)) throw twice(item);
         taken.add(item.output);
-        mkdirSync(path.dirname(item.output), { recursive: true });
+        makeFolderOf(item.output);
         if (isComplete(item.input, item.output, options)) continue;
         report(item, await upscale(item.input, item.output, { ...options, progress }, { signals }));
       } catch (thrown) {

@@ -10,13 +10,14 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
+import { hostname, tmpdir, uptime } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.ts';
-import { ResultFile } from '../result-file.ts';
+import { ResultFile, makeFolderOf } from '../result-file.ts';
 import { ResultLock, hiddenName } from '../result-lock.ts';
 
 let folder: string;
@@ -131,6 +132,18 @@ describe('refused before the job', () => {
     expect(error.message).toMatch(/x\.mp4 cannot be written: the disk of .* is full/);
   });
 
+  it('folders that cannot be made', () => {
+    makeFolderOf(at('a/b/x.mp4'));
+    makeFolderOf(at('a/b/x.mp4'));
+    expect(readdirSync(at('a'))).toEqual(['b']);
+    const error = refusal(() => makeFolderOf(at('in.mp4/b/x.mp4')));
+    expect(error).toMatchObject({ code: 'file.unwritable' });
+    expect(error.message).toMatch(/x\.mp4 cannot be written: .*in\.mp4 is not a folder\.$/);
+    // No system lets anybody make a folder there.
+    if (existsSync('/proc/self'))
+      expect(refusal(() => makeFolderOf('/proc/self/a/x.mp4')).code).toBe('file.unwritable');
+  });
+
   // Root may write anywhere.
   it.skipIf(process.getuid?.() === 0)('a folder or a file without permission', () => {
     mkdirSync(at('locked'), { mode: 0o500 });
@@ -159,6 +172,25 @@ describe('one run for one result', () => {
     writeFileSync(hiddenName(at('other.mp4'), '-0123456789ab.part'), 'of another result');
     claim('x.mp4').publish();
     expect(names()).toEqual([path.basename(hiddenName(at('other.mp4'), '-0123456789ab.part')), 'in.mp4', 'x.mp4']);
+  });
+
+  it('a lock of before the system started, whose number another process has now, is a dead one', () => {
+    const file = hiddenName(at('x.mp4'), '.lock');
+    writeFileSync(file, JSON.stringify({ pid: process.pid, host: hostname() }));
+    expect(() => claim('x.mp4')).toThrow(/Another run is writing/);
+    const before = Date.now() / 1000 - uptime() - 3600;
+    utimesSync(file, before, before);
+    claim('x.mp4').publish();
+    expect(names()).toEqual(['in.mp4', 'x.mp4']);
+  });
+
+  it('a lock that has no owner yet is being written; one that never got one is a dead run’s', () => {
+    const file = hiddenName(at('x.mp4'), '.lock');
+    writeFileSync(file, '');
+    expect(() => claim('x.mp4')).toThrow(/Another run is writing/);
+    utimesSync(file, Date.now() / 1000 - 60, Date.now() / 1000 - 60);
+    claim('x.mp4').discard();
+    expect(names()).toEqual(['in.mp4']);
   });
 
   it('leaves a lock alone that is no longer its own', () => {
