@@ -42,7 +42,7 @@ export async function measure(options: Options, file: RowFile, say: Say): Promis
       }));
       const missing = wanted.filter(({ upscalers }) => upscalers.length > 0);
       if (missing.length === 0) continue;
-      say(`${name}: ${missing.length} streams`);
+      say(`${name}: ${missing.length} ${missing.length === 1 ? 'stream' : 'streams'}`);
       const clip = await makeClip(name, options.data, largest, options.frames);
       const truths = goals.map((goal) => new Truth(clip.truth, goal));
       for (const { sending, upscalers } of missing) {
