@@ -1,53 +1,33 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import wrtc from '@roamhq/wrtc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Coturn } from '../../testing/interop/coturn.ts';
+import { leftOut } from '../../testing/interop/program.ts';
 import { SignalingClient } from '../../testing/peers/signaling-client.ts';
-import { sleep } from '../../testing/server-process.ts';
 import { WhipClient } from '../../testing/whip-client.ts';
 import { WhipServer } from '../../testing/whip-server.ts';
 import { currentIceServers } from '../../server/rtc/ice/turn-credentials.ts';
 
 /**
  * coturn (Debian's package) with use-auth-secret, and libwebrtc behind it with no other way than TURN over TCP. Left out where
- * coturn is not installed; `.ci/run` installs it and has FLASHVSR_REQUIRE_COTURN make that a failure.
+ * coturn is not installed; `.ci/run` installs it and has FLASHVSR_REQUIRE_PROGRAMS make that a failure.
  */
-const missing = spawnSync('turnserver', ['--version']).error !== undefined;
-const required = process.env['FLASHVSR_REQUIRE_COTURN'] === '1';
 const SECRET = 'shared-with-coturn';
 
-describe.skipIf(missing && !required)('coturn', () => {
-  let folder: string;
-  let port: number;
-  let coturn: ChildProcess;
+describe.skipIf(leftOut('coturn', ['turnserver', '--version']))('coturn', () => {
+  let coturn: Coturn;
   let server: WhipServer;
   let closePeer: () => void;
 
   beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'coturn-'));
-    port = await freePort();
-    const flags = [
-      ...['-n', '--use-auth-secret', `--static-auth-secret=${SECRET}`, '--realm=example.org', '--no-cli', '--no-tls'],
-      ...['--no-dtls', '--no-udp', '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${port}`],
-      ...['--allow-loopback-peers', '--log-file=stdout', `--pidfile=${join(folder, 'pid')}`],
-      `--userdb=${join(folder, 'users')}`,
-    ];
-    coturn = spawn('turnserver', flags, { stdio: 'ignore' });
-    await listening(port);
-    const servers = [{ urls: `turn:127.0.0.1:${port}?transport=tcp`, secret: SECRET, username: 'page' }];
+    coturn = await Coturn.start(SECRET);
+    const servers = [{ urls: `turn:127.0.0.1:${coturn.port}?transport=tcp`, secret: SECRET, username: 'page' }];
     server = await WhipServer.start(['--ice.servers', JSON.stringify(servers)]);
     closePeer = () => undefined;
   });
   afterEach(async () => {
     closePeer();
     await server.close();
-    const ended = new Promise((resolve) => coturn.once('exit', resolve));
-    coturn.kill();
-    await ended;
-    rmSync(folder, { recursive: true, force: true });
+    await coturn.close();
   });
 
   function relayed(iceServers: RTCIceServer[]) {
@@ -81,7 +61,7 @@ describe.skipIf(missing && !required)('coturn', () => {
   });
 
   it('refuses credentials whose time is over', async () => {
-    const [urls, lifetimeSeconds] = [`turn:127.0.0.1:${port}?transport=tcp`, 60];
+    const [urls, lifetimeSeconds] = [`turn:127.0.0.1:${coturn.port}?transport=tcp`, 60];
     const old = currentIceServers([{ urls, secret: SECRET, lifetimeSeconds }], Date.now() - 120_000);
     const peer = relayed(old.map((entry) => ({ ...entry })));
     await peer.setLocalDescription(await peer.createOffer());
@@ -115,23 +95,3 @@ describe('a server with a TURN secret', () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const holder = createServer();
-  await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
-  const { port } = holder.address() as AddressInfo;
-  await new Promise((resolve) => holder.close(resolve));
-  return port;
-}
-
-async function listening(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 400; attempt += 1) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(50);
-  }
-  throw new Error('coturn does not listen');
-}
