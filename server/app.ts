@@ -26,7 +26,9 @@ import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { sessionRecorders, type SessionRecorder } from './media/session-recording.ts';
 import { Metrics } from './metrics.ts';
+import { engineSpecs } from './models/engine-specs.ts';
 import { EnginePool } from './pipeline/engine-pool.ts';
+import { PlacedPipeline } from './pipeline/placed-pipeline.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import { currentIceServers } from './rtc/ice/turn-credentials.ts';
 import type { RtcOptions } from './rtc/peers.ts';
@@ -105,6 +107,17 @@ class FirstError {
   }
 }
 
+/** With `model.devices: auto` a GPU that cannot hold the model is left out while another one can. */
+async function openEngines({ model }: Config, spec: UpscalerSpec, log: Log): Promise<EnginePool> {
+  const specs = await engineSpecs(spec, model.devices);
+  const leaveOut = (failed: UpscalerSpec, { code, message }: AppError): void =>
+    log.warn(
+      { device: failed.kind === 'flashvsr' ? failed.deviceIndex : undefined, code, reason: message },
+      'engine.leftOut',
+    );
+  return await EnginePool.open(specs, { open: createUpscaler, ...(model.devices === 'auto' ? { leaveOut } : {}) });
+}
+
 interface RegistryParts {
   readonly log: Log;
   readonly spec: UpscalerSpec;
@@ -126,15 +139,23 @@ function createRegistry(config: Config, parts: RegistryParts): BroadcastRegistry
     metrics,
     model,
     nowUs: monotonicUs,
-    capacity: broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size }),
+    // A lost engine's streams are on the others then.
+    get capacity() {
+      return broadcastCapacity(limits, spec, { cores: availableParallelism(), engines: pool.size });
+    },
     onEngineFailed: (error) => fatal.report(error),
     onFrameSent: trace && ((name, frame, stamps) => trace.frame(name, frame, stamps)),
-    createPipeline: (name, listener, { keyframeIntervalSeconds, ladder }) => {
-      const placement = pool.place();
-      const { spec: upscaler, slot: engineSlot } = placement;
-      const options = { name, upscaler, engineSlot, ...media, ...limits, keyframeIntervalSeconds, ladder };
-      return new Pipeline(options, placement.guard(listener), () => placement.release());
-    },
+    createPipeline: (name, listener, settings) =>
+      new PlacedPipeline(
+        pool,
+        settings,
+        listener,
+        (placement, placed, { keyframeIntervalSeconds, ladder }, onClosed) => {
+          const { spec: upscaler, slot: engineSlot } = placement;
+          const options = { name, upscaler, engineSlot, ...media, ...limits, keyframeIntervalSeconds, ladder };
+          return new Pipeline(options, placed, onClosed);
+        },
+      ),
   });
 }
 
@@ -154,7 +175,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const spec = await resolveModel(config, undefined, (rung, reason) =>
     log.info({ rung, reason }, 'ladder.rungLeftOut'),
   );
-  const pool = await EnginePool.open([spec], createUpscaler);
+  const pool = await openEngines(config, spec, log);
   const model = modelSummary(pool.info);
   const metrics = new Metrics();
   const rtc = new PeerStack(rtcOptions(config), recorders(config, log));
@@ -189,6 +210,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     ...registry.metricsSnapshot(),
     outputs: outputs.snapshot(),
     sources: sources.snapshot(),
+    engines: pool.snapshot(),
   }));
 
   const http = await createHttpServer({
@@ -204,6 +226,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       uptimeSeconds: Math.round(process.uptime()),
       residentBytes: process.memoryUsage.rss(),
       model,
+      engines: pool.snapshot(),
       domain: registry,
       outputs,
       sources,

@@ -152,6 +152,11 @@ export const ERRORS = {
     500,
     'The device reported an error that cannot be recovered; the supervisor should restart the process.',
   ),
+  'engine.moved': entry(
+    'stream',
+    500,
+    'The stream goes on on another device; see the log for what happened to the first.',
+  ),
   'weights.invalid': entry('process', 422, 'Download the files again; compare their sha256 with the ones published.'),
   'download.failed': entry(
     'request',

@@ -80,6 +80,7 @@ export interface MetricsSnapshot {
   readonly pipelines: readonly { readonly broadcast: string; readonly rung: number; readonly delayMs: number }[];
   readonly outputs: readonly OutputSnapshot[];
   readonly sources: readonly SourceSnapshot[];
+  readonly engines: readonly { readonly device: string; readonly streams: number; readonly lost: boolean }[];
 }
 
 /** stopped: by its setting; waiting: no broadcast that it follows is live. */
@@ -119,6 +120,7 @@ export class Metrics {
     pipelines: [],
     outputs: [],
     sources: [],
+    engines: [],
   });
 
   readonly #steps: Histogram<'step'>;
@@ -209,6 +211,26 @@ export class Metrics {
         this.reset();
         for (const { source, state: now } of snapshot().sources)
           for (const state of SOURCE_STATES) this.set({ source, state }, Number(state === now));
+      },
+    });
+    new Gauge({
+      name: 'flashvsr_engine_up',
+      help: '1 for an engine that works, 0 for one whose device is lost until the process starts again',
+      labelNames: ['device'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { device, lost } of snapshot().engines) this.set({ device }, Number(!lost));
+      },
+    });
+    new Gauge({
+      name: 'flashvsr_engine_streams',
+      help: 'Streams placed on an engine',
+      labelNames: ['device'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { device, streams } of snapshot().engines) this.set({ device }, streams);
       },
     });
     new Gauge({

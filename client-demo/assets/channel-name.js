@@ -35,7 +35,8 @@ export class ChannelName {
     const copied = !locksWork() && performance.getEntriesByType('navigation').every((entry) => !isReload(entry));
     // A tab that was duplicated has a copy of the first one's storage, token included.
     if (copied) this.#store.forgetResumeToken(name);
-    else if (await isLiveElsewhere(name)) {
+    // What was typed while the other tabs were asked stays.
+    else if ((await isLiveElsewhere(name)) && this.#form.settings.name === name) {
       this.#substitute = suggestName();
       this.#form.setName(this.#substitute);
     }

@@ -21,7 +21,7 @@ namespace {
 // Raised with every change that binding.ts must know about.
 constexpr int kBindingVersion = 3;
 
-// devices(cudaLibraryPath?) -> Promise<{device, name, usable, reason, totalBytes, freeBytes}[]>
+// devices(cudaLibraryPath?) -> Promise<{device, name, index, usable, reason, totalBytes, freeBytes}[]>
 Napi::Value Devices(const Napi::CallbackInfo& info) {
   const std::string library = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
   return RunAsync(info.Env(), [library]() -> MakeValue {

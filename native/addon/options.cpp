@@ -145,6 +145,7 @@ inline constexpr auto kFields<EngineInfo> = std::tuple{
 template <>
 inline constexpr auto kFields<DeviceReport> = std::tuple{
     Field{"device", &DeviceReport::device},         Field{"name", &DeviceReport::name},
+    Field{"index", &DeviceReport::index},
     Field{"usable", &DeviceReport::usable},         Field{"reason", &DeviceReport::reason},
     Field{"totalBytes", &DeviceReport::totalBytes}, Field{"freeBytes", &DeviceReport::freeBytes},
 };

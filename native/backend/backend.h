@@ -383,5 +383,8 @@ std::unique_ptr<Backend> CreateReferenceBackend(int threads);
 // The caller owns the backend; the library is never unloaded.
 using CreateCudaBackendFunction = Backend* (*)(int abiVersion, int deviceIndex, char* reason, std::size_t reasonBytes);
 inline constexpr const char* kCreateCudaBackendSymbol = "flashvsr_create_cuda_backend";
+// Exported beside it: how many GPUs the driver sees, usable or not; 0 without a driver. Makes no context.
+using CountCudaDevicesFunction = int (*)();
+inline constexpr const char* kCountCudaDevicesSymbol = "flashvsr_count_cuda_devices";
 
 }  // namespace flashvsr

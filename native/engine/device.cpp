@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <vector>
 
@@ -28,8 +29,8 @@ std::vector<std::string> LibraryCandidates(const std::string& given) {
   return candidates;
 }
 
-// nullptr and the reason, or a backend. The library stays loaded: it owns a driver context.
-std::unique_ptr<Backend> TryCuda(int deviceIndex, const std::string& path, std::string& reason) {
+// nullptr and the reason, or the library's handle. The library stays loaded: it owns a driver context.
+void* OpenLibrary(const std::string& path, std::string& reason) {
   void* library = nullptr;
   for (const std::string& candidate : LibraryCandidates(path)) {
     if (candidate.find('/') != std::string::npos && !std::filesystem::exists(candidate)) continue;
@@ -38,10 +39,15 @@ std::unique_ptr<Backend> TryCuda(int deviceIndex, const std::string& path, std::
     const char* why = dlerror();
     reason = why != nullptr ? why : "cannot be opened";
   }
-  if (library == nullptr) {
-    if (reason.empty()) reason = std::string(kLibraryName) + " was not found; build it with -DFLASHVSR_CUDA=ON";
-    return nullptr;
-  }
+  if (library == nullptr && reason.empty())
+    reason = std::string(kLibraryName) + " was not found; build it with -DFLASHVSR_CUDA=ON";
+  return library;
+}
+
+// nullptr and the reason, or a backend.
+std::unique_ptr<Backend> TryCuda(int deviceIndex, const std::string& path, std::string& reason) {
+  void* library = OpenLibrary(path, reason);
+  if (library == nullptr) return nullptr;
   const auto create = reinterpret_cast<CreateCudaBackendFunction>(dlsym(library, kCreateCudaBackendSymbol));
   if (create == nullptr) {
     reason = std::string("the CUDA library lacks ") + kCreateCudaBackendSymbol;
@@ -51,6 +57,15 @@ std::unique_ptr<Backend> TryCuda(int deviceIndex, const std::string& path, std::
   std::unique_ptr<Backend> backend(create(kBackendAbiVersion, deviceIndex, text, sizeof text));
   if (!backend) reason = text[0] != 0 ? text : "the CUDA library gave no reason";
   return backend;
+}
+
+// 0 when there is no library, no driver or no GPU.
+int CountCuda(const std::string& path) {
+  std::string reason;
+  void* library = OpenLibrary(path, reason);
+  if (library == nullptr) return 0;
+  const auto count = reinterpret_cast<CountCudaDevicesFunction>(dlsym(library, kCountCudaDevicesSymbol));
+  return count == nullptr ? 0 : count();
 }
 
 }  // namespace
@@ -95,21 +110,25 @@ Precision ParsePrecision(std::string_view name) {
 
 std::vector<DeviceReport> ListDevices(const std::string& cudaLibraryPath) {
   std::vector<DeviceReport> reports;
-  const auto add = [&](const Backend& backend) {
+  const auto add = [&](const Backend& backend, int index) {
     const BackendInfo info = backend.info();
-    reports.push_back({info.device, info.deviceName, true, "", info.totalBytes, info.freeBytes});
+    reports.push_back({info.device, info.deviceName, index, true, "", info.totalBytes, info.freeBytes});
   };
-  try {
+  // Without any GPU the first one's line says why.
+  const int gpus = std::max(1, CountCuda(cudaLibraryPath));
+  for (int index = 0; index < gpus; ++index) {
     std::string reason;
-    if (const auto cuda = TryCuda(0, cudaLibraryPath, reason)) {
-      add(*cuda);
-    } else {
-      reports.push_back({"cuda", "", false, reason, 0, 0});
+    try {
+      if (const auto cuda = TryCuda(index, cudaLibraryPath, reason)) {
+        add(*cuda, index);
+        continue;
+      }
+    } catch (const std::exception& error) {
+      reason = error.what();
     }
-  } catch (const std::exception& error) {
-    reports.push_back({"cuda", "", false, error.what(), 0, 0});
+    reports.push_back({"cuda", "", index, false, reason, 0, 0});
   }
-  add(*CreateReferenceBackend(0));
+  add(*CreateReferenceBackend(0), 0);
   return reports;
 }
 

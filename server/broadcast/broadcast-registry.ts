@@ -40,7 +40,9 @@ export class BroadcastRegistry {
     this.#options = options;
     this.viewerPlaces = new ViewerPlaces(options.limits);
     this.#places = new Places({
-      capacity: options.capacity,
+      get capacity() {
+        return options.capacity;
+      },
       hasIdle: () => this.#oldestIdle() !== undefined,
       releaseIdle: () => {
         const idle = this.#oldestIdle();
@@ -116,7 +118,7 @@ export class BroadcastRegistry {
     return () => this.#listListeners.delete(listener);
   }
 
-  metricsSnapshot(): Omit<MetricsSnapshot, 'outputs' | 'sources'> {
+  metricsSnapshot(): Omit<MetricsSnapshot, 'outputs' | 'sources' | 'engines'> {
     const broadcasts = [...this.#broadcasts.values()];
     const running = broadcasts.filter(({ hasPipeline }) => hasPipeline);
     return {

@@ -30,7 +30,7 @@ export interface PipelineLinkEvents {
   onPresentationDelay(delayMs: number): void;
   /** Source or result have another size. */
   onSizes(): void;
-  /** The worker died and is started again: decoders begin again at a keyframe. */
+  /** The worker died and is started again, or the stream moved to another engine: decoders begin again at a keyframe. */
   onCrashed(): void;
   /** Nothing more will come. */
   onFailed(error: AppError): void;
@@ -192,7 +192,7 @@ export class PipelineLink {
   #onError(error: AppError): void {
     this.#deps.metrics.error(error.code);
     this.#deps.log.warn({ code: error.code, scope: error.scope, reason: error.message }, 'pipeline.error');
-    if (error.code === 'pipeline.crashed') {
+    if (error.code === 'pipeline.crashed' || error.code === 'engine.moved') {
       // The next worker counts from zero.
       this.#dropsBefore = {};
       this.#keyframesBefore = 0;

@@ -6,6 +6,7 @@ import { NO_GPU, probeGpu } from '../upscalers/onnx/gpu-probe/probe-gpu.ts';
 import { prepareGpuTurns } from '../upscalers/onnx/gpu-turns.ts';
 import type { FlashVsrSpec, ModelLocation, OnnxModel, UpscalerSpec } from '../upscalers/spec.ts';
 import { availableModels, modelRoots } from './catalogue.ts';
+import { usableGpus } from './engine-specs.ts';
 import { onnxModelOf, readManifest, type FlashVsrManifest, type OnnxManifest } from './manifest.ts';
 
 /** What resolving a model needs of the configuration. */
@@ -154,15 +155,9 @@ async function autoSpec(context: ResolveContext): Promise<UpscalerSpec> {
   return onnxSpec(config, onnxModelOf(auto.folder, auto.manifest), fallbacksOf(context, auto.folder, auto.manifest));
 }
 
-/** Whether the FlashVSR engine has a GPU here; false also when the addon is not built. */
+/** Whether the FlashVSR engine has a GPU here. */
 async function findCuda(): Promise<boolean> {
-  try {
-    const { listDevices } = await import('../upscalers/flashvsr/binding.ts');
-    const devices = await listDevices(process.env['FLASHVSR_CUDA_LIBRARY']);
-    return devices.some(({ device, usable }) => device === 'cuda' && usable);
-  } catch {
-    return false;
-  }
+  return (await usableGpus()).length > 0;
 }
 
 /** The model of the configured scale whose manifest says `auto`. */

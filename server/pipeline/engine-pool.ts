@@ -2,7 +2,6 @@ import { AppError } from '../errors.ts';
 import type { UpscalerSpec } from '../upscalers/spec.ts';
 import type { Upscaler, UpscalerInfo } from '../upscalers/upscaler.ts';
 import { EngineSlots, type EngineSlot } from './engine-share.ts';
-import type { PipelineListener } from './pipeline.ts';
 
 /** Where a pipeline runs: an engine, and its slot there. */
 export interface Placement {
@@ -12,10 +11,17 @@ export interface Placement {
   readonly spec: UpscalerSpec;
   /** Where the pipelines on this engine meet; absent for engines that streams do not share, or when all slots are taken. */
   readonly slot: EngineSlot | undefined;
-  /** @returns `listener`, with the loss of this engine kept from ending more than its own streams while other engines work */
-  guard(listener: PipelineListener): PipelineListener;
   /** The pipeline is gone. Idempotent. */
   release(): void;
+}
+
+/** An engine as an operator sees it. */
+export interface EngineSnapshot {
+  /** What tells two engines apart: the GPU's index as CUDA counts, else the device's name. */
+  readonly device: string;
+  readonly name: string;
+  readonly streams: number;
+  readonly lost: boolean;
 }
 
 interface Engine {
@@ -24,6 +30,13 @@ interface Engine {
   readonly slots: EngineSlots | undefined;
   placements: number;
   lost: boolean;
+}
+
+export interface EnginePoolOptions {
+  /** createUpscaler, or a fake. */
+  readonly open: (spec: UpscalerSpec) => Promise<Upscaler>;
+  /** A device that no engine opens on is told here while another one works. Absent: every device must work. */
+  readonly leaveOut?: (spec: UpscalerSpec, error: AppError) => void;
 }
 
 /**
@@ -39,25 +52,32 @@ export class EnginePool {
   }
 
   /**
-   * @param specs one per device @param open createUpscaler, or a fake
+   * @param specs one per device
    * @throws AppError as `open`; engines opened before it are closed
    */
-  static async open(
-    specs: readonly UpscalerSpec[],
-    open: (spec: UpscalerSpec) => Promise<Upscaler>,
-  ): Promise<EnginePool> {
+  static async open(specs: readonly UpscalerSpec[], { open, leaveOut }: EnginePoolOptions): Promise<EnginePool> {
     const engines: Engine[] = [];
     const pool = new EnginePool(engines);
+    const failed: { readonly spec: UpscalerSpec; readonly error: AppError }[] = [];
     try {
+      // One after the other: each reads the weights from the disk and checks them.
       for (const spec of specs) {
-        const upscaler = await open(spec);
-        const slots = upscaler.info.shared === true ? new EngineSlots() : undefined;
-        engines.push({ spec, upscaler, slots, placements: 0, lost: false });
+        try {
+          const upscaler = await open(spec);
+          const slots = upscaler.info.shared === true ? new EngineSlots() : undefined;
+          engines.push({ spec, upscaler, slots, placements: 0, lost: false });
+        } catch (thrown) {
+          if (leaveOut === undefined) throw thrown;
+          failed.push({ spec, error: AppError.from(thrown) });
+        }
       }
+      const [first] = failed;
+      if (engines.length === 0 && first !== undefined) throw first.error;
     } catch (error) {
       await pool.close();
       throw error;
     }
+    for (const { spec, error } of failed) leaveOut?.(spec, error);
     return pool;
   }
 
@@ -73,9 +93,14 @@ export class EnginePool {
     return this.#engines.filter(({ lost }) => !lost).length;
   }
 
-  /** Puts one more pipeline on the engine with the fewest. @throws AppError engine.failed when none works any more */
-  place(): Placement {
-    const working = this.#engines.filter(({ lost }) => !lost);
+  /**
+   * Puts one more pipeline on the engine with the fewest.
+   *
+   * @param except engines that have refused this pipeline
+   * @throws AppError engine.failed when no other one works
+   */
+  place(except: ReadonlySet<number> = new Set()): Placement {
+    const working = this.#engines.filter(({ lost }, index) => !lost && !except.has(index));
     const [engine] = working.sort((a, b) => a.placements - b.placements);
     if (engine === undefined) throw new AppError('engine.failed', 'No engine works any more.', { scope: 'request' });
     engine.placements += 1;
@@ -85,7 +110,6 @@ export class EnginePool {
       engine: this.#engines.indexOf(engine),
       spec: engine.spec,
       slot,
-      guard: (listener) => this.#guard(listener, engine),
       release: () => {
         if (released) return;
         released = true;
@@ -95,35 +119,23 @@ export class EnginePool {
     };
   }
 
+  /** Nothing is placed on this engine any more: CUDA gives a device whose context is broken back to a new process only. */
+  lose(index: number): void {
+    const engine = this.#engines[index];
+    if (engine !== undefined) engine.lost = true;
+  }
+
+  snapshot(): EngineSnapshot[] {
+    return this.#engines.map(({ spec, upscaler, placements, lost }) => {
+      const name = upscaler.info.device;
+      const device = spec.kind === 'flashvsr' && spec.deviceIndex !== undefined ? String(spec.deviceIndex) : name;
+      return { device, name, streams: placements, lost };
+    });
+  }
+
   /** Idempotent. */
   close(): Promise<void> {
     this.#closing ??= Promise.all(this.#engines.map(({ upscaler }) => upscaler.close())).then(() => undefined);
     return this.#closing;
-  }
-
-  #guard(listener: PipelineListener, engine: Engine): PipelineListener {
-    const onError = (error: AppError): void => {
-      if (error.code !== 'engine.failed' || error.scope !== 'process') return listener.onError(error);
-      engine.lost = true;
-      // The last one: nothing can go on, the supervisor should restart the process.
-      if (this.size === 0) return listener.onError(error);
-      listener.onError(
-        new AppError('engine.failed', `${error.message} The server goes on with its other engines: ${this.size}.`, {
-          cause: error,
-          scope: 'stream',
-          context: { ...error.context, engine: this.#engines.indexOf(engine) },
-          remedy: 'Publish again: another engine takes the stream.',
-        }),
-      );
-    };
-    return {
-      onReady: (info) => listener.onReady(info),
-      onFormat: (format) => listener.onFormat(format),
-      onFrame: (frame) => listener.onFrame(frame),
-      onNeedKeyframe: (reason) => listener.onNeedKeyframe(reason),
-      onLadder: (step, label) => listener.onLadder(step, label),
-      onStats: (stats) => listener.onStats(stats),
-      onError,
-    };
   }
 }

@@ -123,4 +123,9 @@ Backend* CreateBackend(int abiVersion, int deviceIndex, char* reason, std::size_
   }
 }
 
+int CountDevices() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
 }  // namespace flashvsr::cuda

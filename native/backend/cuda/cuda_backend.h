@@ -10,4 +10,7 @@ namespace flashvsr::cuda {
 // loader's choice.
 Backend* CreateBackend(int abiVersion, int deviceIndex, char* reason, std::size_t reasonBytes);
 
+// As CountCudaDevicesFunction.
+int CountDevices();
+
 }  // namespace flashvsr::cuda

@@ -4,3 +4,7 @@ extern "C" __attribute__((visibility("default"))) flashvsr::Backend* flashvsr_cr
     int abiVersion, int deviceIndex, char* reason, std::size_t reasonBytes) {
   return flashvsr::cuda::CreateBackend(abiVersion, deviceIndex, reason, reasonBytes);
 }
+
+extern "C" __attribute__((visibility("default"))) int flashvsr_count_cuda_devices() {
+  return flashvsr::cuda::CountDevices();
+}

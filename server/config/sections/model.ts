@@ -16,6 +16,17 @@ export const modelSection = z
       .describe(
         '`cuda`, `reference`: where FlashVSR runs; `gpu`: ONNX models by WebGPU, or not at all; `cpu`: no GPU at all (docs/models.md)',
       ),
+    devices: z
+      .union([
+        z.literal('auto'),
+        z
+          .array(z.number().int().min(0).max(63))
+          .min(1)
+          .max(64)
+          .refine((list) => new Set(list).size === list.length, 'each GPU once'),
+      ])
+      .default('auto')
+      .describe('FlashVSR: which GPUs, as CUDA counts them, one engine each; `auto`: all that it can use'),
     scale: z
       .number()
       .min(1)

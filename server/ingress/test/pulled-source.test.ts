@@ -152,7 +152,7 @@ it.each(['connecting', 'delivering', 'waiting'] as const)(
 );
 
 it('says its state and its failures in the metrics', async () => {
-  metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: [], sources: service.snapshot() }));
+  metrics.observe(() => ({ ...registry.metricsSnapshot(), outputs: [], engines: [], sources: service.snapshot() }));
   const states = async () => [
     ...(await metrics.text()).matchAll(/^flashvsr_source_state\{source="cam",state="(\w+)"\} 1$/gm),
   ];

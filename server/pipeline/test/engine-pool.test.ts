@@ -3,7 +3,6 @@ import { AppError } from '../../errors.ts';
 import type { UpscalerSpec } from '../../upscalers/spec.ts';
 import type { Upscaler } from '../../upscalers/upscaler.ts';
 import { EnginePool } from '../engine-pool.ts';
-import type { PipelineListener } from '../pipeline.ts';
 
 const specOf = (deviceIndex: number): UpscalerSpec => ({
   kind: 'flashvsr',
@@ -38,22 +37,14 @@ class FakeEngine implements Upscaler {
 async function poolOf(count: number, shared = true): Promise<{ pool: EnginePool; engines: FakeEngine[] }> {
   const engines: FakeEngine[] = [];
   const specs = Array.from({ length: count }, (_, index) => specOf(index));
-  const pool = await EnginePool.open(specs, async (spec) => {
+  const open = async (spec: UpscalerSpec): Promise<FakeEngine> => {
     const engine = new FakeEngine('label' in spec ? spec.label : spec.kind, shared);
     engines.push(engine);
     return engine;
-  });
+  };
+  const pool = await EnginePool.open(specs, { open });
   return { pool, engines };
 }
-
-function recorder(): { listener: PipelineListener; errors: AppError[] } {
-  const errors: AppError[] = [];
-  const ignore = (): void => undefined;
-  const rest = { onReady: ignore, onFormat: ignore, onFrame: ignore, onNeedKeyframe: ignore, onLadder: ignore };
-  return { listener: { ...rest, onStats: ignore, onError: (error) => errors.push(error) }, errors };
-}
-
-const gone = (): AppError => new AppError('engine.failed', 'The GPU has fallen off the bus.');
 
 it('puts each pipeline on the engine with the fewest, with the spec of its device and a slot among its own', async () => {
   const { pool } = await poolOf(2);
@@ -70,38 +61,44 @@ it('puts each pipeline on the engine with the fewest, with the spec of its devic
   expect([pool.place().engine, pool.place().engine, pool.place().engine]).toEqual([0, 0, 1]);
 });
 
-it('loses an engine with its own streams only: the other goes on and takes new ones', async () => {
-  const { pool } = await poolOf(2);
-  const streams = [pool.place(), pool.place(), pool.place(), pool.place()].map((placement) => {
-    const { listener, errors } = recorder();
-    return { placement, errors, guarded: placement.guard(listener) };
-  });
-  for (const { placement, guarded } of streams) if (placement.engine === 0) guarded.onError(gone());
-  expect(streams.map(({ errors }) => errors.map(({ scope }) => scope))).toEqual([['stream'], [], ['stream'], []]);
-  expect(streams[0]?.errors[0]).toMatchObject({ code: 'engine.failed', context: { engine: 0 } });
-  expect(streams[0]?.errors[0]?.message).toMatch(/fallen off the bus.*goes on with its other engines: 1/);
-  for (const { placement } of streams.filter((stream) => stream.placement.engine === 0)) placement.release();
-  expect(pool.size).toBe(1);
-  // The lost engine has the fewest now, and gets nothing.
-  expect([pool.place().engine, pool.place().engine]).toEqual([1, 1]);
-});
-
-it('reports the loss of the last engine as one of the process, and places nothing afterwards', async () => {
-  const { pool } = await poolOf(2);
-  const [first, second] = [recorder(), recorder()];
-  pool.place().guard(first.listener).onError(gone());
-  pool.place().guard(second.listener).onError(gone());
-  expect([first.errors[0]?.scope, second.errors[0]?.scope]).toEqual(['stream', 'process']);
+it('places nothing on an engine that is lost or has refused the stream, and nothing at all when none works', async () => {
+  const { pool } = await poolOf(3);
+  pool.lose(0);
+  expect(pool.size).toBe(2);
+  expect([pool.place().engine, pool.place().engine, pool.place().engine]).toEqual([1, 2, 1]);
+  expect(pool.place(new Set([2])).engine).toBe(1);
+  expect(pool.snapshot()).toEqual([
+    { device: '0', name: 'engine 0', streams: 0, lost: true },
+    { device: '1', name: 'engine 1', streams: 3, lost: false },
+    { device: '2', name: 'engine 2', streams: 1, lost: false },
+  ]);
+  expect(() => pool.place(new Set([1, 2]))).toThrow(/No engine works any more/);
+  pool.lose(1);
+  pool.lose(2);
   expect(() => pool.place()).toThrow(/No engine works any more/);
 });
 
-it('lets other errors pass as they are, and gives no slot on engines that streams do not share', async () => {
+it('gives no slot on engines that streams do not share', async () => {
   const { pool } = await poolOf(1, false);
-  const { listener, errors } = recorder();
-  const placement = pool.place();
-  const error = new AppError('model.run', 'one frame', { scope: 'frame' });
-  placement.guard(listener).onError(error);
-  expect([errors[0], placement.slot, pool.size]).toEqual([error, undefined, 1]);
+  expect(pool.place().slot).toBeUndefined();
+});
+
+it('leaves out a device that cannot hold the model while another one can', async () => {
+  const tooSmall = new AppError('engine.memory', 'The weights need 3.3 GB; 1.0 GB are free.');
+  const left: unknown[] = [];
+  const open = async (spec: UpscalerSpec): Promise<FakeEngine> => {
+    if ('deviceIndex' in spec && spec.deviceIndex !== 1) throw tooSmall;
+    return new FakeEngine('engine 1', true);
+  };
+  const leaveOut = (spec: UpscalerSpec, error: AppError): void =>
+    void left.push(['deviceIndex' in spec && spec.deviceIndex, error.code]);
+  const pool = await EnginePool.open([specOf(0), specOf(1), specOf(2)], { open, leaveOut });
+  expect([pool.size, pool.place().spec]).toEqual([1, specOf(1)]);
+  expect(left).toEqual([
+    [0, 'engine.memory'],
+    [2, 'engine.memory'],
+  ]);
+  await expect(EnginePool.open([specOf(0), specOf(2)], { open, leaveOut })).rejects.toBe(tooSmall);
 });
 
 it('closes every engine once, also those that were open when another could not be opened', async () => {
@@ -109,10 +106,11 @@ it('closes every engine once, also those that were open when another could not b
   await Promise.all([pool.close(), pool.close()]);
   expect(engines.map(({ closed }) => closed)).toEqual([1, 1]);
   const opened = new FakeEngine('engine 0', true);
-  const failing = EnginePool.open([specOf(0), specOf(1)], async (spec) => {
+  const open = async (spec: UpscalerSpec): Promise<FakeEngine> => {
     if ('deviceIndex' in spec && spec.deviceIndex === 1) throw new AppError('engine.device', 'no such device');
     return opened;
-  });
+  };
+  const failing = EnginePool.open([specOf(0), specOf(1)], { open });
   await expect(failing).rejects.toThrow('no such device');
   expect(opened.closed).toBe(1);
 });

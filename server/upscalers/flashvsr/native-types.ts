@@ -72,6 +72,8 @@ export interface EngineInfo {
 export interface DeviceReport {
   readonly device: 'reference' | 'cuda';
   readonly name: string;
+  /** Of several GPUs, as CUDA counts them. */
+  readonly index: number;
   readonly usable: boolean;
   /** Why not; empty when usable. */
   readonly reason: string;
