@@ -1,5 +1,5 @@
-// Linear layers: d = residual + activation(scale * a * b^T + bias) (gates are folded into b and bias): bf16 or e4m3 on
-// tensor cores, or fp32 for debugging.
+// Linear layers: d = residual + activation(scale * a * b^T + bias) (gates are folded into b and bias): bf16, e4m3 or
+// int8 on tensor cores, or fp32 for debugging.
 #pragma once
 
 #include "kernels/launched.h"
@@ -16,10 +16,12 @@ struct LinearParams {
   int m = 0, n = 0, k = 0;         ///< tensor cores want k, lda, ldb % 8 == 0 and 16-byte aligned a, b
   int64_t lda = 0, ldb = 0, ldd = 0;
   DataType type =
-      DataType::kBfloat16;  ///< of a and b; kFloat8 wants k, lda, ldb % 16 == 0 and a card of sm_89 or newer
+      DataType::kBfloat16;  ///< of a and b; 8-bit types want k, lda, ldb % 16 == 0, kFloat8 a card of sm_89 or newer
   DataType outputType = DataType::kBfloat16;  ///< kFloat8 only from kFloat8, without residual
   float scale = 1.0f;                         ///< kFloat8: of the sums (the operands' scales, undone)
   float outputScale = 1.0f;                   ///< outputType kFloat8: d = e4m3(outputScale * ..), saturating
+  const float* rowScales = nullptr;           ///< kInt8: (m), times columnScales what a sum is multiplied by; bf16 out
+  const float* columnScales = nullptr;        ///< kInt8: (n)
   Activation activation = Activation::kNone;
   Path path = Path::kAuto;
 };

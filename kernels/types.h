@@ -8,8 +8,9 @@
 namespace flashvsr::kernels {
 
 /// Element type of activations and weights. Sums, norms and softmax are fp32 whatever the type.
-/// kFloat8 is e4m3 without infinities: 448 is its largest number, 2^-6 its smallest normal one.
-enum class DataType : int { kFloat32 = 0, kBfloat16 = 1, kFloat8 = 2 };
+/// kFloat8 is e4m3 without infinities: 448 is its largest number, 2^-6 its smallest normal one. kInt8 (-127 to 127) is
+/// for the operands of linear layers alone; their scales lie beside them.
+enum class DataType : int { kFloat32 = 0, kBfloat16 = 1, kFloat8 = 2, kInt8 = 3 };
 
 /// What a product's epilogue applies to (sum + bias), before the residual.
 enum class Activation : int { kNone = 0, kGeluTanh = 1, kSilu = 2, kRelu = 3 };

@@ -21,6 +21,7 @@
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/patch.h"
+#include "kernels/rotate_round.h"
 #include "kernels/select.h"
 #include "kernels/shuffle.h"
 #include "kernels/sm90/linear_sm90.h"
@@ -190,6 +191,31 @@ void LinearFloat8(const std::string& name, std::int64_t m, int n, int k, Activat
   if (!used) std::printf("  (not computed by cuBLASLt)\n");
 }
 
+// int8 operands: the bytes of normals, which take every value.
+void LinearInt8(const std::string& name, std::int64_t m, int n, int k, Activation activation, bool residual) {
+  const Buffer a(m * k / 2), b(static_cast<std::int64_t>(n) * k / 2), d(m * n), bias(n, DataType::kFloat32),
+      rowScales(m, DataType::kFloat32), columnScales(n, DataType::kFloat32);
+  LinearParams p;
+  p.a = a.get(), p.b = b.get(), p.d = d.get(), p.bias = bias.floats();
+  p.residual = residual ? d.get() : nullptr;
+  p.m = static_cast<int>(m), p.n = n, p.k = k, p.lda = p.ldb = k, p.ldd = n;
+  p.type = DataType::kInt8;
+  p.rowScales = rowScales.floats(), p.columnScales = columnScales.floats();
+  p.activation = activation;
+  Line("linear int8 " + name, 2.0 * static_cast<double>(m) * n * k,
+       static_cast<double>(m * k + static_cast<std::int64_t>(n) * k) + static_cast<double>(m * n) * (residual ? 4 : 2),
+       [&] { LaunchLinear(p, nullptr); });
+}
+
+// From bf16 to int8 and scales.
+void RotateRound(const std::string& name, std::int64_t rows, int width, bool norm) {
+  const Buffer x(rows * width), out(rows * width), scales(rows, DataType::kFloat32);
+  RotateRoundParams p;
+  p.x = x.get(), p.out = out.get(), p.scales = scales.floats();
+  p.rows = rows, p.width = width, p.norm = norm;
+  Line("int8 " + name, 0, 3.0 * static_cast<double>(rows * width), [&] { LaunchRotateRound(p, nullptr); });
+}
+
 void Convolution(const std::string& name, int frames, int height, int width, int in, int sources, int out, int kernelT,
                  int kernel, int step, bool residual) {
   const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
@@ -254,6 +280,14 @@ int main(int argc, char** argv) {
   LinearFloat8("ffn in + GELU to e4m3", tokens, kFfn, kDim, Activation::kGeluTanh, false, true, lt.get());
   LinearFloat8("ffn in + GELU to bf16", tokens, kFfn, kDim, Activation::kGeluTanh, false, false, lt.get());
   LinearFloat8("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true, false, lt.get());
+
+  LinearInt8("q,k (n 3072)", tokens, 2 * kDim, kDim, Activation::kNone, false);
+  LinearInt8("v (n 1536)", tokens, kDim, kDim, Activation::kNone, false);
+  LinearInt8("o + residual", tokens, kDim, kDim, Activation::kNone, true);
+  LinearInt8("ffn in + GELU", tokens, kFfn, kDim, Activation::kGeluTanh, false);
+  LinearInt8("ffn out + residual", tokens, kDim, kFfn, Activation::kNone, true);
+  RotateRound("layer norm, turn and round", tokens, kDim, true);
+  RotateRound("turn and round, ffn hidden", tokens, kFfn, false);
 
   {
     const int groups = 4, columns = groups * windows;

@@ -55,6 +55,8 @@ struct GemmEpilogue {
   bool vectorised;  // every row of output and residual, and the bias, is 16-byte aligned (e4m3 output: 8)
   float scale = 1.0f;
   float outputScale = 1.0f;
+  const float* rowScales = nullptr;     // int8: what a sum is multiplied by, together with its column's; (m)
+  const float* columnScales = nullptr;  // int8: (n)
 };
 
 }  // namespace flashvsr::kernels

@@ -63,6 +63,13 @@ __device__ __forceinline__ void MultiplyAddFloat8(float d[4], const uint32_t a[4
 #endif
 }
 
+/// The same on int8 with exact int32 sums: d(16x8) += a(16x32) * b(32x8).
+__device__ __forceinline__ void MultiplyAddInt8(int32_t d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /// Byte offset of 16-byte chunk `chunk` of row `row` in a tile of kRowChunks chunks a row. XOR swizzle: the 8 rows that
 /// one ldmatrix phase reads at the same chunk lie in 8 different 16-byte bank groups.
 template <int kRowChunks>

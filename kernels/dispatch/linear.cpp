@@ -30,6 +30,22 @@ Launched LaunchFloat8(const LinearParams& p, cudaStream_t stream) {
   return LaunchGemm(rows, call, stream);
 }
 
+Launched LaunchInt8(const LinearParams& p, cudaStream_t stream) {
+  if (p.k % 16 != 0 || p.lda % 16 != 0 || p.ldb % 16 != 0 || !Aligned(p.a) || !Aligned(p.b) ||
+      p.outputType != DataType::kBfloat16 || p.rowScales == nullptr || p.columnScales == nullptr)
+    return kInvalid;
+  // Two int8 are one element to the copies.
+  const MatrixOperand rows{p.a, p.lda / 2, p.m, p.k / 2, p.d, p.residual, p.ldd};
+  const bool vectorised = p.ldd % 8 == 0 && Aligned(p.d) && Aligned(p.residual) && Aligned(p.bias);
+  const GemmCall call{{p.b, p.ldb / 2, p.n, p.k / 2},
+                      {p.bias, p.activation, false, vectorised, 1.0F, 1.0F, p.rowScales, p.columnScales},
+                      p.type,
+                      p.outputType,
+                      true,
+                      p.path};
+  return LaunchGemm(rows, call, stream);
+}
+
 }  // namespace
 
 bool Float8Suits() {
@@ -47,7 +63,8 @@ Launched LaunchGemm(const LinearParams& p, cudaStream_t stream) {
       p.ldb < p.k || p.ldd < p.n)
     return kInvalid;
   if (p.type == DataType::kFloat8) return LaunchFloat8(p, stream);
-  if (p.outputType == DataType::kFloat8) return kInvalid;
+  if (p.type == DataType::kInt8) return LaunchInt8(p, stream);
+  if (SizeOf(p.outputType) == 1) return kInvalid;
   const MatrixOperand rows{p.a, p.lda, p.m, p.k, p.d, p.residual, p.ldd};
   const bool vectorised = p.ldd % 8 == 0 && Aligned(p.d) && Aligned(p.residual) && Aligned(p.bias);
   const bool vectors = p.k % 8 == 0 && p.lda % 8 == 0 && p.ldb % 8 == 0 && Aligned(p.a) && Aligned(p.b);

@@ -4,8 +4,8 @@
 // 32 in flight; warps own 64x64 (or smaller) tiles so that shared-memory reads stay below the tensor cores' appetite;
 // fragments are double-buffered in registers across k-blocks. Where the rows of the left operand lie is the `Rows`
 // type's business (a matrix, or pixels of frames under a moving tap), so both share every line that touches a tensor
-// core. e4m3 operands are the same bytes to everything but the multiply: a row of k e4m3 goes through as a row of k/2
-// bf16.
+// core. 8-bit operands are the same bytes to everything but the multiply: a row of k of them goes through as a row of
+// k/2 bf16.
 #pragma once
 
 #include "kernels/common/epilogue.cuh"
@@ -29,7 +29,58 @@ struct GemmTileShape {
   static_assert(kBm % kRowsPerPass == 0 && kWm % 16 == 0 && kWn % 16 == 0 && kSharedBytes <= 99 * 1024);
 };
 
-template <typename Tile, typename Rows, typename Out, bool kFloat8>
+/// What a tensor-core instruction multiplies, and what it sums in.
+struct Bf16Product {
+  using Sum = float;
+  static constexpr bool kScaled = false;
+  static __device__ __forceinline__ void Add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MultiplyAdd(d, a, b0, b1);
+  }
+};
+struct Float8Product {
+  using Sum = float;
+  static constexpr bool kScaled = false;
+  static __device__ __forceinline__ void Add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MultiplyAddFloat8(d, a, b0, b1);
+  }
+};
+struct Int8Product {
+  using Sum = int32_t;
+  static constexpr bool kScaled = true;  // by row and column
+  static __device__ __forceinline__ void Add(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MultiplyAddInt8(d, a, b0, b1);
+  }
+};
+
+/// int8: sums times the scales of their row and column, in place of which the epilogue has fp32 sums. Layout:
+/// StoreTile.
+template <int kMt, int kNt>
+__device__ __forceinline__ void ScaleSums(const GemmEpilogue& epilogue, int m, int n,
+                                          const int32_t (&sums)[kMt][kNt][4], float (&scaled)[kMt][kNt][4],
+                                          int firstRow, int firstColumn, int lane) {
+  float columns[kNt][2];
+#pragma unroll
+  for (int j = 0; j < kNt; ++j)
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int column = firstColumn + j * 8 + (lane & 3) * 2 + c;
+      columns[j][c] = column < n ? epilogue.columnScales[column] : 0.0f;
+    }
+#pragma unroll
+  for (int i = 0; i < kMt; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = firstRow + i * 16 + half * 8 + (lane >> 2);
+      const float scale = row < m ? epilogue.rowScales[row] : 0.0f;
+#pragma unroll
+      for (int j = 0; j < kNt; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          scaled[i][j][half * 2 + c] = static_cast<float>(sums[i][j][half * 2 + c]) * scale * columns[j][c];
+    }
+}
+
+template <typename Tile, typename Rows, typename Out, typename Product>
 __global__ void __launch_bounds__(Tile::kThreads)
     GemmKernel(const __grid_constant__ typename Rows::Params rowParams, const __grid_constant__ GemmWeight weight,
                const __grid_constant__ GemmEpilogue epilogue, int tilesM, int tilesN) {
@@ -65,14 +116,6 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
   };
 
-  const auto multiply = [](float(&d)[4], const uint32_t(&left)[4], uint32_t b0, uint32_t b1) {
-    if constexpr (kFloat8) {
-      MultiplyAddFloat8(d, left, b0, b1);
-    } else {
-      MultiplyAdd(d, left, b0, b1);
-    }
-  };
-
   // Fill the pipeline
   const int blocks = (weight.k + kBlockK - 1) / kBlockK;
 #pragma unroll
@@ -88,13 +131,13 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const uint32_t offsetA = SwizzledOffset<4>(rowA, lane >> 4);
   const uint32_t offsetB = SwizzledOffset<4>(rowB, (lane >> 3) & 1);
 
-  float acc[kMt][kNt][4];
+  typename Product::Sum acc[kMt][kNt][4];
 #pragma unroll
   for (int i = 0; i < kMt; ++i)
 #pragma unroll
     for (int j = 0; j < kNt; ++j)
 #pragma unroll
-      for (int c = 0; c < 4; ++c) acc[i][j][c] = 0.0f;
+      for (int c = 0; c < 4; ++c) acc[i][j][c] = 0;
 
   uint32_t a[2][kMt][4], b[2][kNt][2];
   const auto loadFragments = [&](int buffer, int stage, int step) {
@@ -124,7 +167,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
     for (int i = 0; i < kMt; ++i)
 #pragma unroll
-      for (int j = 0; j < kNt; ++j) multiply(acc[i][j], a[0][i], b[0][j][0], b[0][j][1]);
+      for (int j = 0; j < kNt; ++j) Product::Add(acc[i][j], a[0][i], b[0][j][0], b[0][j][1]);
     // Step 1: the next k-block must have landed; its first half is fetched under this half's products.
     WaitCopies<kStages - 2>();
     __syncthreads();
@@ -133,12 +176,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
     for (int i = 0; i < kMt; ++i)
 #pragma unroll
-      for (int j = 0; j < kNt; ++j) multiply(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
+      for (int j = 0; j < kNt; ++j) Product::Add(acc[i][j], a[1][i], b[1][j][0], b[1][j][1]);
   }
 
   // Epilogue
-  StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, m0 + warpM * Tile::kWm, 16, n0 + warpN * Tile::kWn,
-                                 lane);
+  const int firstRow = m0 + warpM * Tile::kWm, firstColumn = n0 + warpN * Tile::kWn;
+  if constexpr (Product::kScaled) {
+    float scaled[kMt][kNt][4];
+    ScaleSums<kMt, kNt>(epilogue, rowParams.m, weight.n, acc, scaled, firstRow, firstColumn, lane);
+    StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, scaled, firstRow, 16, firstColumn, lane);
+  } else {
+    StoreTile<kMt, kNt, Rows, Out>(rowParams, weight, epilogue, acc, firstRow, 16, firstColumn, lane);
+  }
 }
 
 /// The plain twin: fp32 (debugging), and bf16 of widths that 16-byte copies cannot read. 64x64 tile, 16 threads a side,
@@ -191,12 +240,12 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-template <typename Tile, typename Rows, typename Out, bool kFloat8 = false>
+template <typename Tile, typename Rows, typename Out, typename Product = Bf16Product>
 cudaError_t LaunchTile(const typename Rows::Params& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
                        cudaStream_t stream) {
   const int tilesM = static_cast<int>(CeilDiv(rows.m, Tile::kBm)),
             tilesN = static_cast<int>(CeilDiv(weight.n, Tile::kBn));
-  auto* kernel = GemmKernel<Tile, Rows, Out, kFloat8>;
+  auto* kernel = GemmKernel<Tile, Rows, Out, Product>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes);
   if (error != cudaSuccess) return error;

@@ -25,6 +25,11 @@ cudaError_t LaunchGemmSmxx(const PixelOperand& rows, const GemmWeight& weight, c
 cudaError_t LaunchGemmFloat8Smxx(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
                                  DataType outputType, GemmTile tile, cudaStream_t stream);
 
+/// int8 operands, two of them described as one bf16, sums in int32, times rowScales and columnScales; bf16 out. kLarge
+/// or kSmall.
+cudaError_t LaunchGemmInt8Smxx(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
+                               GemmTile tile, cudaStream_t stream);
+
 /// fp32 to fp32, or bf16 of any width and alignment to bf16 or fp32: one multiply-add at a time.
 cudaError_t LaunchGemmPlain(const MatrixOperand& rows, const GemmWeight& weight, const GemmEpilogue& epilogue,
                             DataType type, DataType outputType, cudaStream_t stream);

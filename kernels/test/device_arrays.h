@@ -263,6 +263,7 @@ void LinearTests();
 void ConvolutionTests();
 void AttentionTests();
 void Float8Tests();
+void Int8Tests();
 void TokenTests();
 void PictureTests();
 

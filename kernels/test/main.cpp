@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
     PictureTests();
     TokenTests();
     Float8Tests();
+    Int8Tests();
     for (const flashvsr::kernels::Path path : {flashvsr::kernels::Path::kPortable, flashvsr::kernels::Path::kAuto}) {
       Run().path = path;  // kAuto: what this card's own kernels compute, where they suit
       LinearTests();

@@ -85,7 +85,7 @@ void Account::count(const Launch& launch, const std::string& name) {
     if (name.find("PixelRows") != std::string::npos) {
       (Argument<PixelOperand>(launch, 0).kernelT > 1 ? instructions_.projector : instructions_.decoder) += all;
     } else {
-      (name.ends_with("true>") ? instructions_.linear8 : instructions_.linear) += all;
+      (name.find("8Product") != std::string::npos ? instructions_.linear8 : instructions_.linear) += all;
     }
   } else if (name.starts_with("ThresholdKernel<")) {
     const auto& select = Argument<SelectParams>(launch, 0);
