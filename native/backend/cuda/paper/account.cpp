@@ -3,7 +3,6 @@
 #include <cxxabi.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -71,7 +70,7 @@ void Account::add(const Launch& launch) {
   need.sharedBytes = std::max(need.sharedBytes, launch.dynamicSharedBytes + launch.staticSharedBytes);
   ++need.launches;
   if (!launch.problem.empty()) problems_.emplace(name, launch.problem);
-  count(launch, name);
+  if (launch.arguments != nullptr) count(launch, name);
 }
 
 void Account::count(const Launch& launch, const std::string& name) {
@@ -101,18 +100,6 @@ void Account::count(const Launch& launch, const std::string& name) {
     // 27 columns as four fragments of 8, over tiles of 34 x 18 pixels that 39 fragments of 16 cover.
     instructions_.decoder += launch.blocks * 39.0 * 4 * static_cast<double>(RoundUp(output.channels, 32)) / 16;
   }
-}
-
-std::string Normalised(const std::string& mangled) {
-  // The mangling writes the length before the name: "50_GLOBAL__N__3f4a9f59_12_attention_cu_0d2cfd2a".
-  const std::size_t at = mangled.find("_GLOBAL__N_");
-  if (at == std::string::npos) return mangled;
-  std::size_t digits = at;
-  while (digits > 0 && std::isdigit(static_cast<unsigned char>(mangled[digits - 1])) != 0) --digits;
-  if (digits == at) return mangled;
-  const std::size_t length = std::stoul(mangled.substr(digits, at - digits));
-  if (at + length > mangled.size()) return mangled;
-  return mangled.substr(0, digits) + "12_GLOBAL__N_1" + mangled.substr(at + length);
 }
 
 std::map<std::string, Resources> ReadResources(const std::filesystem::path& folder, int architecture) {

@@ -43,8 +43,6 @@ class Account {
   std::map<std::string, std::string> problems_;
 };
 
-// Mangled name without the part that differs between two compilations of one file (its unnamed namespace's).
-std::string Normalised(const std::string& mangled);
 // What ptxas -v reported for one architecture: FOLDER/ARCH-*.ptxas, as scripts/check-kernels.sh keeps them. By
 // normalised name; empty when there is no such file.
 std::map<std::string, Resources> ReadResources(const std::filesystem::path& folder, int architecture);

@@ -107,11 +107,12 @@ StreamOptions StreamOf(int height, int width, double sparseRatio) {
 // One card with one model on it.
 class PaperEngine {
  public:
-  PaperEngine(const Card& card, const std::map<std::string, Resources>& resources, Precision precision)
+  // `all` gets every launch, also of a card on which the model cannot be prepared.
+  PaperEngine(const Card& card, const std::map<std::string, Resources>& resources, Precision precision, Account& all)
       : precision_(precision) {
     UseCard(card, resources);
-    Observe([this](const Launch& launch) {
-      all_.add(launch);
+    Observe([this, &all](const Launch& launch) {
+      all.add(launch);
       if (steady_) steady_->add(launch);
     });
     const bool hopper = card.major == 9;
@@ -155,13 +156,11 @@ class PaperEngine {
   MemoryPlan plan(const StreamOptions& options) const {
     return Network::Plan(*backend_, *model_, precision_, NetworkOptionsOf(options));
   }
-  const Account& all() const { return all_; }
   const Instructions& instructions() const { return steady_->instructions(); }
   const ModelDims& dims() const { return model_->dims(); }
 
  private:
   Precision precision_;
-  Account all_;
   std::optional<Account> steady_;
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<PreparedModel> model_;
@@ -181,8 +180,9 @@ bool CheckCard(const Card& card, const tools::Arguments& arguments) {
   std::map<std::string, Need> needs;
   std::map<std::string, std::string> problems;
   for (const Precision precision : PrecisionsOf(card)) {
-    PaperEngine engine(card, resources, precision);
+    Account all;
     try {
+      PaperEngine engine(card, resources, precision, all);
       for (const ColourMatch match : {ColourMatch::Adain, ColourMatch::Wavelet}) {
         StreamOptions large = StreamOf(1536, 2560, 2.0), small = StreamOf(256, 384, 1.0);
         large.settings.colourMatch = small.settings.colourMatch = match;
@@ -190,10 +190,10 @@ bool CheckCard(const Card& card, const tools::Arguments& arguments) {
         engine.runStream(small, PixelFormat::Rgb24);
       }
     } catch (const Error& error) {
-      if (engine.all().problems().empty()) problems.emplace(std::string(PrecisionName(precision)), error.message());
+      if (all.problems().empty()) problems.emplace(std::string(PrecisionName(precision)), error.message());
     }
-    problems.insert(engine.all().problems().begin(), engine.all().problems().end());
-    for (const auto& [name, need] : engine.all().needs()) {
+    problems.insert(all.problems().begin(), all.problems().end());
+    for (const auto& [name, need] : all.needs()) {
       Need& most = needs[name];
       most.threads = std::max(most.threads, need.threads);
       most.registers = std::max(most.registers, need.registers);
@@ -248,7 +248,8 @@ bench::Object RowOf(PaperEngine& engine, int height, int width, double sparseRat
 void WriteJson(const tools::Arguments& arguments, const std::vector<std::pair<int, int>>& sizes) {
   std::string rows;
   for (const Precision precision : {Precision::Bf16, Precision::Fp8}) {
-    PaperEngine engine({"sm_89", 8, 9, kMemory, 99 << 10}, {}, precision);
+    Account all;
+    PaperEngine engine({"sm_89", 8, 9, kMemory, 99 << 10}, {}, precision, all);
     for (const auto& [height, width] : sizes)
       for (const double ratio : {2.0, 1.5})
         rows += (rows.empty() ? "" : ",\n    ") +

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -106,6 +107,18 @@ int EncodeNothing(...) { return 0; }
 
 }  // namespace
 
+std::string Normalised(const std::string& mangled) {
+  // The mangling writes the length before the name: "50_GLOBAL__N__3f4a9f59_12_attention_cu_0d2cfd2a".
+  const std::size_t at = mangled.find("_GLOBAL__N_");
+  if (at == std::string::npos) return mangled;
+  std::size_t digits = at;
+  while (digits > 0 && std::isdigit(static_cast<unsigned char>(mangled[digits - 1])) != 0) --digits;
+  if (digits == at) return mangled;
+  const std::size_t length = std::stoul(mangled.substr(digits, at - digits));
+  if (at + length > mangled.size()) return mangled;
+  return mangled.substr(0, digits) + "12_GLOBAL__N_1" + mangled.substr(at + length);
+}
+
 void UseCard(const Card& card, std::map<std::string, Resources> resources) {
   State& state = TheState();
   const std::lock_guard lock(state.mutex);
@@ -143,7 +156,7 @@ void __cudaUnregisterFatBinary(void**) {}
 void __cudaRegisterFunction(void**, const char* function, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
                             int*) {
   flashvsr::paper::Function entry;
-  entry.name = name;
+  entry.name = flashvsr::paper::Normalised(name);
   TheState().functions[function] = entry;
 }
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream) {
@@ -177,7 +190,16 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   if (found == state.functions.end() || value < 0) return Answer(cudaErrorInvalidDeviceFunction);
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
   const std::size_t fixed = flashvsr::paper::ResourcesOf(state, found->second.name).staticSharedBytes;
-  if (static_cast<std::size_t>(value) + fixed > state.card.sharedBytesPerBlock) return Answer(cudaErrorInvalidValue);
+  if (static_cast<std::size_t>(value) + fixed > state.card.sharedBytesPerBlock) {
+    flashvsr::paper::Launch refused;
+    refused.kernel = found->second.name;
+    refused.dynamicSharedBytes = static_cast<std::size_t>(value);
+    refused.staticSharedBytes = fixed;
+    refused.problem = "shared bytes " + std::to_string(static_cast<std::size_t>(value) + fixed) + " of " +
+                      std::to_string(state.card.sharedBytesPerBlock);
+    if (state.observer) state.observer(refused);
+    return Answer(cudaErrorInvalidValue);
+  }
   found->second.dynamicLimit = static_cast<std::size_t>(value);
   found->second.optedIn = true;
   return cudaSuccess;

@@ -28,7 +28,7 @@ struct Resources {
 };
 
 struct Launch {
-  std::string kernel;  // mangled
+  std::string kernel;  // mangled, normalised
   unsigned blocks = 0, threads = 0;
   std::size_t dynamicSharedBytes = 0, staticSharedBytes = 0;
   int registers = 0;           // 0: not known
@@ -36,9 +36,13 @@ struct Launch {
   void** arguments = nullptr;  // of the kernel, during the call of the observer only
 };
 
-// From here on the process has this card and no other. `resources` by mangled name; may be empty.
+// Mangled name without the part that differs between two compilations of one file (its unnamed namespace's).
+std::string Normalised(const std::string& mangled);
+
+// From here on the process has this card and no other. `resources` by normalised name; may be empty.
 void UseCard(const Card& card, std::map<std::string, Resources> resources);
-// Called for every launch, on the launching thread; an empty function stops it.
+// Called for every launch, on the launching thread, and without arguments for a kernel that is refused the shared
+// memory it asks for; an empty function stops it.
 void Observe(std::function<void(const Launch&)> observer);
 // Bytes allocated on the card now.
 std::int64_t AllocatedBytes();
