@@ -72,7 +72,7 @@ async function checkWhole(at: (name: string) => string, frames: number): Promise
   const early = Math.max(...run.memory.slice(quarter, 2 * quarter));
   const late = Math.max(...run.memory.slice(3 * quarter));
   const progress = progressOf(run.words);
-  const grows = progress.every((line, index) => index === 0 || line.done > (progress[index - 1]?.done ?? 0));
+  const grows = progress.every((line, index) => index === 0 || line.done >= (progress[index - 1]?.done ?? 0));
   const shares = progress.map(({ share }) => share);
   const timed = progress.slice(0, -1).every(({ left }) => left !== undefined);
   return [
@@ -170,9 +170,13 @@ async function upscale(args: readonly string[], stop: () => boolean): Promise<Ru
       words += text;
       process.stderr.write(text);
     });
+  let asked = false;
   const timer = setInterval(() => {
     memory.push(memoryMib(child));
-    if (stop()) child.kill('SIGINT');
+    // Once: a second Ctrl-C does not wait for the end in order.
+    if (asked || !stop()) return;
+    asked = true;
+    child.kill('SIGINT');
   }, SAMPLE_MS);
   const [exitCode] = (await once(child, 'close')) as [number | null];
   clearInterval(timer);
