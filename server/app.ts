@@ -17,6 +17,8 @@ import { RecordingLibrary } from './egress/recording-library.ts';
 import { RecordingKind } from './egress/recording.ts';
 import { StreamPushKind } from './egress/stream-push.ts';
 import { WhipKind } from './egress/whip.ts';
+import { registerAdmin } from './http/admin.ts';
+import { HttpAccess } from './http/authorize.ts';
 import { registerHls } from './http/hls.ts';
 import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
@@ -34,6 +36,7 @@ import { currentIceServers } from './rtc/ice/turn-credentials.ts';
 import type { RtcOptions } from './rtc/peers.ts';
 import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
+import { Access } from './access/access.ts';
 import { addressKey } from './access/limits.ts';
 import { TargetPolicy } from './access/target-policy.ts';
 import { isLoopbackHost } from './access/address.ts';
@@ -190,6 +193,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const iceServers = () => currentIceServers(config.ice.servers);
   const sessions = new PeerSessions({ registry, rtc, metrics, model, iceServers, addressKey });
   const policy = new TargetPolicy(config.targets);
+  const access = new Access(config.access, { policy, onLoopback: isLoopbackHost(config.http.host), log });
   const { interfaceAddresses } = config.ice;
   const push = new StreamPushKind(policy);
   const kinds: OutputKinds = {
@@ -215,6 +219,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
 
   const http = await createHttpServer({
     config,
+    access,
     log,
     readiness: () =>
       registry.draining ? { ready: false, reason: 'draining' } : { ready: true, reason: 'accepting sessions' },
@@ -228,6 +233,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       model,
       engines: pool.snapshot(),
       domain: registry,
+      access,
       outputs,
       sources,
       rtc,
@@ -235,10 +241,13 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       whip,
     }),
   });
-  registerRecordings(http.app, new RecordingLibrary(outputs));
-  registerHls(http.app, new HlsFiles(() => outputs.configsOf('hls')));
+  const httpAccess = new HttpAccess(access, config.http.trustProxy);
+  registerRecordings(http.app, httpAccess, new RecordingLibrary(outputs));
+  registerHls(http.app, httpAccess, new HlsFiles(() => outputs.configsOf('hls')));
+  registerAdmin(http.app, { access, sessions, http: config.http });
   const whip = registerWhip(http.app, {
     sessions,
+    access,
     config,
     log,
     onRefused: (what, why) => metrics.refused(what, why),
@@ -246,6 +255,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   const signaling = new SignalingServer({
     server: http.server,
     sessions,
+    access,
     config,
     log,
     serverName: `FlashVSR Live ${VERSION}`,

@@ -21,7 +21,7 @@ export type Refused =
   | 'handshake'
   | 'packet';
 /**
- * limits: a limit of the whole server; address: the share of one address; access: not open to this client (origin, network);
+ * limits: a limit of the whole server; address: the share of one address; access: not open to this client (origin, network, credential);
  * protocol: malformed or out of order; name: taken, or not live yet; budget: too many in a time.
  */
 export type RefusalReason = 'limits' | 'address' | 'access' | 'protocol' | 'name' | 'draining' | 'budget';
@@ -43,6 +43,8 @@ const REASONS: Partial<Record<ErrorCode, RefusalReason>> = {
   'request.origin': 'access',
   'request.unauthorized': 'access',
   'request.forbidden': 'access',
+  'access.kicked': 'access',
+  'access.unavailable': 'access',
   'request.tooLarge': 'limits',
   'request.tooMany': 'budget',
   'server.draining': 'draining',

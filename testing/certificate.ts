@@ -1,51 +1,6 @@
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { makeSelfSigned } from '../server/access/self-signed.ts';
 
-/** A self-signed certificate for localhost (X.509 v3, RFC 5280, P-256), made here so that tests need no openssl program. */
+/** A certificate for localhost and a day, made here so that tests need no openssl program. */
 export function selfSignedCertificate(): { cert: string; key: string } {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const ecdsaWithSha256 = sequence(objectIdentifier(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02));
-  const commonName = sequence(objectIdentifier(0x55, 0x04, 0x03), der(0x0c, Buffer.from('localhost')));
-  const name = sequence(der(0x31, commonName));
-  const day = 24 * 60 * 60 * 1000;
-  const validity = sequence(time(Date.now() - day), time(Date.now() + day));
-  // subjectAltName (RFC 5280 section 4.2.1.6): dNSName [2], iPAddress [7].
-  const names = sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.from([127, 0, 0, 1])));
-  const extension = sequence(objectIdentifier(0x55, 0x1d, 0x11), der(0x04, names));
-  const body = sequence(
-    der(0xa0, der(0x02, Buffer.from([2]))),
-    der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),
-    ecdsaWithSha256,
-    name,
-    validity,
-    name,
-    publicKey.export({ type: 'spki', format: 'der' }),
-    der(0xa3, sequence(extension)),
-  );
-  const signature = der(0x03, Buffer.concat([Buffer.from([0]), sign('sha256', body, privateKey)]));
-  const base64 = sequence(body, ecdsaWithSha256, signature).toString('base64').replace(/.{64}/g, '$&\n');
-  return {
-    cert: `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`,
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  };
-}
-
-/** ITU-T X.690: tag, length, content. */
-function der(tag: number, content: Buffer): Buffer {
-  const { length } = content;
-  const head = length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.from([tag, ...head]), content]);
-}
-
-function sequence(...parts: Buffer[]): Buffer {
-  return der(0x30, Buffer.concat(parts));
-}
-
-function objectIdentifier(...bytes: number[]): Buffer {
-  return der(0x06, Buffer.from(bytes));
-}
-
-/** UTCTime, YYMMDDHHMMSSZ. */
-function time(ms: number): Buffer {
-  const digits = new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '');
-  return der(0x17, Buffer.from(digits.slice(2)));
+  return makeSelfSigned({ names: ['localhost'], addresses: ['127.0.0.1'], days: 1 });
 }

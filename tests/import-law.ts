@@ -58,6 +58,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'media',
     'log',
     'config',
+    'access',
     'version',
     'errors',
   ],
@@ -137,6 +138,7 @@ const PAGE_TYPES = /^server\/signaling\/protocol\.ts$/;
 /** A library, and the only product code that may import it. Tests, testing/, bench/ and scripts/ stand outside. */
 export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   werift: /^server\/rtc\//,
+  jose: /^server\/access\//,
   'node-av': /^server\/(codec|ingress|egress)\//,
   'onnxruntime-node': /^server\/upscalers\/onnx\//,
   fastify: /^server\/http\//,
@@ -145,6 +147,7 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   'prom-client': /^server\/metrics\.ts$/,
   yaml: /^server\/config\//,
   commander: /^server\/cli\//,
+  uqr: /^server\/cli\//,
   'cli-progress': /^server\/cli\//,
   // A worker or child registers TypeScript's loader itself: Node 20 does not hand it down.
   tsx: /\/boot\.mjs$/,

@@ -1,3 +1,4 @@
+import { withKey } from './access-key.js';
 import { namePath } from './broadcast-name.js';
 
 /** Addresses of one broadcast for programs and other sites, and the commands that use them. */
@@ -12,15 +13,21 @@ export function whepUrl(name, origin = location.origin) {
   return `${origin}/whep/${namePath(name)}`;
 }
 
-/** The picture alone, one pixel on one pixel, for a browser source. @param {string} name @param {string} [origin] */
-export function browserSourceUrl(name, origin = location.origin) {
-  return `${origin}/watch/${namePath(name)}?embed=1&fit=pixel`;
+/**
+ * The picture alone, one pixel on one pixel, for a browser source.
+ * @param {string} name
+ * @param {string} [origin]
+ * @param {string} [key] of a link for viewers
+ */
+export function browserSourceUrl(name, origin = location.origin, key = undefined) {
+  return withKey(`${origin}/watch/${namePath(name)}?embed=1&fit=pixel`, key);
 }
 
-/** @param {string} name @param {string} [origin] */
-export function embedCode(name, origin = location.origin) {
+/** @param {string} name @param {string} [origin] @param {string} [key] of a link for viewers */
+export function embedCode(name, origin = location.origin, key = undefined) {
   const allow = 'autoplay; fullscreen; picture-in-picture';
-  return `<iframe src="${origin}/watch/${namePath(name)}?embed=1" width="640" height="360" allow="${allow}"></iframe>`;
+  const source = withKey(`${origin}/watch/${namePath(name)}?embed=1`, key);
+  return `<iframe src="${source}" width="640" height="360" allow="${allow}"></iframe>`;
 }
 
 /**

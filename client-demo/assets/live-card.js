@@ -1,3 +1,5 @@
+/** @import {SignalingClient} from './signaling-client.js' */
+import { withKey } from './access-key.js';
 import { watchUrl } from './broadcast-list.js';
 import { byId, copyOnClick, setText } from './dom.js';
 import { formatDuration } from './format.js';
@@ -14,8 +16,14 @@ export class LiveCard {
   #share = new SharePanel(byId('live-share', HTMLElement));
   #sinceMs = 0;
   #onAir = false;
+  #signaling;
+  #name = '';
+  /** When the link's token is replaced by one that lasts longer. */
+  #renewAtMs = Infinity;
 
-  constructor() {
+  /** @param {SignalingClient} signaling */
+  constructor(signaling) {
+    this.#signaling = signaling;
     copyOnClick(byId('live-copy', HTMLButtonElement), () => this.#link.value);
     this.#link.addEventListener('focus', () => this.#link.select());
     byId('link-hint', HTMLElement).hidden = !isLocalAddress();
@@ -26,11 +34,37 @@ export class LiveCard {
   show(name) {
     if (this.#card.hidden) this.#sinceMs = Date.now();
     this.#card.hidden = false;
-    this.#link.value = watchUrl(name);
-    byId('live-open', HTMLAnchorElement).href = watchUrl(name);
-    this.#share.show(name);
+    if (name !== this.#name) {
+      this.#name = name;
+      void this.#renewLink();
+    }
     this.#set(true, 'On air');
     document.title = `Live: ${name} · FlashVSR Live`;
+  }
+
+  /** Unless the server is open, the link has a token to watch this name; it ends some time, and the next one is asked for before. */
+  async #renewLink() {
+    const { state } = this.#signaling;
+    const name = this.#name;
+    this.#renewAtMs = Infinity;
+    if (state.kind !== 'open' || state.welcome.access === 'open') return this.#showLink(name, undefined);
+    try {
+      const { token, expiresAt } = await this.#signaling.request({ type: 'share', name });
+      if (name !== this.#name) return;
+      this.#showLink(name, token);
+      this.#renewAtMs = Date.now() + Math.max(30_000, (Date.parse(expiresAt) - Date.now()) / 2);
+    } catch {
+      // The line is away: the link that is there goes on working for a while.
+      this.#renewAtMs = Date.now() + 10_000;
+    }
+  }
+
+  /** @param {string} name @param {string | undefined} key */
+  #showLink(name, key) {
+    const link = withKey(watchUrl(name), key);
+    this.#link.value = link;
+    byId('live-open', HTMLAnchorElement).href = link;
+    this.#share.show(name, key);
   }
 
   /** The broadcast is interrupted; it is the same one when it returns. */
@@ -46,6 +80,8 @@ export class LiveCard {
 
   hide() {
     this.#card.hidden = true;
+    this.#name = '';
+    this.#renewAtMs = Infinity;
     document.title = 'FlashVSR Live';
   }
 
@@ -58,6 +94,7 @@ export class LiveCard {
   }
 
   #tick() {
+    if (this.#onAir && Date.now() > this.#renewAtMs) void this.#renewLink();
     setText(this.#clock, this.#onAir ? formatDuration(Date.now() - this.#sinceMs) : '');
   }
 }

@@ -1,4 +1,5 @@
 /** @import {PageStore, PublishSettings} from './settings.js' */
+import { accessKey } from './access-key.js';
 import { ffmpegCommand, gstreamerCommand, whipUrl } from './addresses.js';
 import { isBroadcastName } from './broadcast-name.js';
 import { CopyField } from './copy-field.js';
@@ -75,7 +76,8 @@ export class ProgramPanel {
     this.#body.hidden = !known;
     if (!known) return;
     const { name, height, maxBitrateBps } = settings;
-    const token = this.#store.makeStreamKey(name);
+    // A server that asks for a key asks a program for it, too.
+    const token = accessKey() ?? this.#store.makeStreamKey(name);
     const url = whipUrl(name);
     this.#server.set(url);
     this.#token.set(token);

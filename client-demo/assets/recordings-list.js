@@ -1,3 +1,4 @@
+import { accessKey } from './access-key.js';
 import { h, setText } from './dom.js';
 import { formatBytes } from './format.js';
 import { icon } from './icons.js';
@@ -36,7 +37,9 @@ export class RecordingsList {
     if (this.#refused || this.#asking) return;
     this.#asking = true;
     try {
-      const response = await fetch('/recordings', { headers: { Accept: 'application/json' } });
+      const key = accessKey();
+      const authorization = key === undefined ? {} : { Authorization: `Bearer ${key}` };
+      const response = await fetch('/recordings', { headers: { Accept: 'application/json', ...authorization } });
       this.#refused = [401, 403, 404].includes(response.status);
       if (!response.ok) return;
       const { recordings } = /** @type {{recordings: RecordingEntry[]}} */ (await response.json());

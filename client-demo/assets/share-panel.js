@@ -17,10 +17,10 @@ export class SharePanel {
     this.showDelay(0);
   }
 
-  /** @param {string} name */
-  show(name) {
-    this.#embed.set(embedCode(name));
-    this.#source.set(browserSourceUrl(name));
+  /** @param {string} name @param {string} [key] of a link for viewers */
+  show(name, key) {
+    this.#embed.set(embedCode(name, location.origin, key));
+    this.#source.set(browserSourceUrl(name, location.origin, key));
     this.#whep.set(whepUrl(name));
   }
 

@@ -1,9 +1,12 @@
 /** @import {BroadcastList, ReplyTo, RequestOf, RequestType, ServerMessage} from '../../server/signaling/protocol.ts' */
+import { accessKey } from './access-key.js';
 import { backoffMs } from './backoff.js';
 import { LiveError, fromServer, toLiveError } from './errors.js';
 import { Listeners } from './listeners.js';
 
 const PROTOCOL_VERSION = 1;
+/** Of a greeting: asking again changes nothing. */
+const FINAL = ['request.version', 'request.unauthorized', 'request.forbidden'];
 const REQUEST_TIMEOUT_MS = 15_000;
 /** TURN credentials end (`lifetimeSeconds`, an hour or a day in practice): older ones are not used for a new connection. */
 const FRESH_MS = 600_000;
@@ -25,6 +28,7 @@ const PING_TIMEOUT_MS = 6_000;
 /** The WebSocket to the server: requests with answers, pushes to sessions, and coming back by itself. */
 export class SignalingClient {
   #url;
+  #token = accessKey();
   /** @type {SignalingState} */
   #state = { kind: 'idle' };
   /** @type {WebSocket | undefined} */
@@ -113,7 +117,7 @@ export class SignalingClient {
     const { iceServers } = state.welcome;
     const fresh = Date.now() - this.#welcomedMs < FRESH_MS;
     if (fresh || iceServers.every(({ credential }) => credential === undefined)) return iceServers;
-    const welcome = await this.request({ type: 'hello', version: PROTOCOL_VERSION });
+    const welcome = await this.#hello();
     this.#welcomedMs = Date.now();
     state.welcome = welcome;
     return welcome.iceServers;
@@ -144,10 +148,15 @@ export class SignalingClient {
     };
   }
 
+  #hello() {
+    const token = this.#token === undefined ? {} : { token: this.#token };
+    return this.request({ type: 'hello', version: PROTOCOL_VERSION, ...token });
+  }
+
   /** @param {WebSocket} socket */
   async #greet(socket) {
     try {
-      const welcome = await this.request({ type: 'hello', version: PROTOCOL_VERSION });
+      const welcome = await this.#hello();
       if (socket !== this.#socket) return;
       this.#attempt = 0;
       this.#lastError = undefined;
@@ -157,7 +166,7 @@ export class SignalingClient {
       this.#pingTimer = setInterval(() => void this.#ping(socket), PING_EVERY_MS);
     } catch (thrown) {
       const error = toLiveError(thrown);
-      if (error.code === 'request.version' && socket === this.#socket) {
+      if (FINAL.includes(error.code) && socket === this.#socket) {
         this.#drop(error);
         this.#setState({ kind: 'refused', error });
       } else socket.close();

@@ -47,7 +47,7 @@ class Studio {
   #form = new PublishForm(this.#store.load());
   #channel = new ChannelName(this.#store, this.#form, this.#notice);
   #list = new BroadcastListView(byId('broadcasts', HTMLElement), byId('capacity', HTMLElement));
-  #card = new LiveCard();
+  #card = new LiveCard(this.#signaling);
   #programs = new ProgramPanel(byId('program', HTMLDetailsElement), this.#store);
   #recordings = new RecordingsList(byId('recordings', HTMLDetailsElement));
   #controls = new LiveControls(byId('live-controls', HTMLElement));

@@ -8,8 +8,8 @@ export interface AddressedRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
-/** Who may read what is for the operator: this machine alone, every client, or these addresses and networks. */
-export type OperatorAccess = 'loopback' | 'all' | readonly string[];
+/** Whom a setting names: this machine alone, every client, or these addresses and networks. */
+export type NamedClients = 'loopback' | 'all' | readonly string[];
 
 /** Headers that a proxy adds: a request that has one comes from elsewhere, whatever address the socket shows. */
 const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const;
@@ -35,10 +35,10 @@ export function addressOf({ socket, headers }: AddressedRequest, trust: TrustPro
   return clientAddress(socket.remoteAddress ?? '', text, trust);
 }
 
-/** Whether the client of a request may read what `access` protects. */
-export function mayOperate(request: AddressedRequest, access: OperatorAccess, trust: TrustProxy): boolean {
-  if (access === 'all' || isLocalRequest(request)) return true;
-  if (access === 'loopback') return false;
-  const networks: BlockList = networkList(access);
+/** Whether a setting names the client of a request; what this machine may do besides is not asked here. */
+export function isNamed(request: AddressedRequest, clients: NamedClients, trust: TrustProxy): boolean {
+  if (clients === 'all') return true;
+  if (clients === 'loopback') return false;
+  const networks: BlockList = networkList(clients);
   return contains(networks, addressOf(request, trust));
 }

@@ -267,6 +267,12 @@ export class Broadcast {
     else await source.close();
   }
 
+  /** The server ends a source: its name is free at once, and its client learns why. */
+  async dismiss(source: Source, reason: string, error: AppError): Promise<void> {
+    const intake = this.#ownership.intake;
+    if (intake?.source === source) await this.#end(intake, 'request', reason, error);
+  }
+
   async #end(intake: Intake, cause: 'request' | 'disconnected', reason?: string, error?: AppError): Promise<void> {
     if (this.#ownership.intake === intake) {
       const untilUs = this.#deps.nowUs() + this.#settings.resumeSeconds * 1e6;

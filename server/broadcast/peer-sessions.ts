@@ -5,6 +5,7 @@ import type { IceCandidate, IceParameters, IceServer, RtcStack } from '../rtc/pe
 import type { Broadcast } from './broadcast.ts';
 import type { BroadcastRegistry } from './broadcast-registry.ts';
 import { Publisher } from './publisher.ts';
+import { endAt } from './session-end.ts';
 import type {
   LeaveCause,
   PublishReply,
@@ -31,7 +32,12 @@ export interface PeerSessionsOptions {
 }
 
 type Session =
-  | { readonly role: 'publisher'; readonly broadcast: Broadcast; readonly publisher: Publisher }
+  | {
+      readonly role: 'publisher';
+      readonly broadcast: Broadcast;
+      readonly publisher: Publisher;
+      readonly holder: string | undefined;
+    }
   | { readonly role: 'viewer'; readonly broadcast: Broadcast; readonly viewer: Viewer };
 
 /** WebRTC sessions into broadcasts: what signaling, WHIP and WHEP talk to. */
@@ -63,7 +69,11 @@ export class PeerSessions implements SessionService {
     const { rtc, addressKey } = this.#options;
     const right = { token: request.resumeToken, kind: request.tokenKind };
     const session = newSessionId();
-    const publisher = new Publisher(session, rtc, broadcast.clock, sink, () => this.#sessions.delete(session));
+    let cancelEnd = (): void => {};
+    const publisher = new Publisher(session, rtc, broadcast.clock, sink, () => {
+      this.#sessions.delete(session);
+      cancelEnd();
+    });
     let claim: Claim | undefined;
     try {
       // Claimed once the offer is known to be acceptable: a claim may end an older session of the address.
@@ -72,8 +82,10 @@ export class PeerSessions implements SessionService {
       });
       if (claim === undefined) throw new AppError('internal', 'The peer accepted an offer without asking for a place.');
       this.#registry.refuseWhenDraining();
-      this.#sessions.set(session, { role: 'publisher', broadcast, publisher });
-      return { session, sdp, resumeToken: claim.attach(publisher) };
+      this.#sessions.set(session, { role: 'publisher', broadcast, publisher, holder: request.holder });
+      const resumeToken = claim.attach(publisher);
+      cancelEnd = endAt(request.endsAtMs, () => void broadcast.dismiss(publisher, 'token expired', expired()));
+      return { session, sdp, resumeToken };
     } catch (error) {
       await publisher.close();
       throw error;
@@ -99,9 +111,11 @@ export class PeerSessions implements SessionService {
     const address = addressKey(request.remoteAddress);
     const place = this.#registry.viewerPlaces.take(broadcast.name, address);
     const session = newSessionId();
+    let cancelEnd = (): void => {};
     const onClosed = (): void => {
       this.#sessions.delete(session);
       place.release();
+      cancelEnd();
     };
     // Subscribed before the answer is made: the peer may report `connected` before accept() resolves.
     const viewer = broadcast.subscribe(
@@ -123,6 +137,10 @@ export class PeerSessions implements SessionService {
       viewer.knowState(broadcast.state);
       metrics.session('viewer');
       this.#sessions.set(session, { role: 'viewer', broadcast, viewer });
+      cancelEnd = endAt(request.endsAtMs, () => {
+        viewer.onState('ended', 'token expired', expired());
+        void broadcast.unsubscribe(session);
+      });
       return { session, sdp, state: broadcast.state };
     } catch (error) {
       await broadcast.unsubscribe(session);
@@ -159,6 +177,17 @@ export class PeerSessions implements SessionService {
     this.#registry.forgetIdle(known.broadcast);
   }
 
+  async kick(name: string, error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean> {
+    for (const session of this.#sessions.values()) {
+      if (session.role !== 'publisher' || session.broadcast.name !== name) continue;
+      onFound(session.holder);
+      await session.broadcast.dismiss(session.publisher, 'kicked', error);
+      this.#registry.forgetIdle(session.broadcast);
+      return true;
+    }
+    return false;
+  }
+
   list(): BroadcastList {
     return this.#registry.list();
   }
@@ -182,6 +211,10 @@ export class PeerSessions implements SessionService {
       throw thrown;
     }
   }
+}
+
+function expired(): AppError {
+  return new AppError('access.expired', 'The token that this session was made with has expired.');
 }
 
 const REFUSALS: Partial<Record<ErrorCode, RefusalReason>> = {

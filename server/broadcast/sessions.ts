@@ -48,6 +48,13 @@ export interface SessionService {
    */
   leave(session: string, cause: LeaveCause): Promise<void>;
 
+  /**
+   * Ends the publisher of a name, whose name is free at once; its client gets `error`.
+   * @param onFound with the publisher's `holder`, before it can come back
+   * @returns false when no publisher is there
+   */
+  kick(name: string, error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean>;
+
   list(): BroadcastList;
 
   /** Calls back whenever list() would answer differently, merged to at most a few a second. @returns the unsubscriber */
@@ -63,6 +70,10 @@ export interface PublishRequest {
   /** Whether a free name gets a token of the server's or the publisher's own (ownership.ts). */
   readonly tokenKind: 'issued' | 'own';
   readonly remoteAddress: string;
+  /** Digest of the credential that gave the right to publish; for kick(). */
+  readonly holder?: string | undefined;
+  /** The session ends with access.expired at this time, milliseconds of the wall clock. */
+  readonly endsAtMs?: number | undefined;
 }
 
 export interface PublishReply {
@@ -83,6 +94,8 @@ export interface WatchRequest {
   /** The publisher watches itself: it is no viewer for those who count them. */
   readonly own?: boolean;
   readonly remoteAddress: string;
+  /** As of PublishRequest. */
+  readonly endsAtMs?: number | undefined;
 }
 
 /** Pictures that a viewer does not show are not sent to it, and an encoder that serves no one else stops. */

@@ -3,6 +3,7 @@ import { VERSION } from '../version.ts';
 import { registerModels } from './models.ts';
 import { exitCodeFor, reportError } from './report.ts';
 import { registerReplay } from './replay.ts';
+import { registerToken } from './token.ts';
 import { protectNames } from './upscale-flags.ts';
 import { registerUpscale } from './upscale.ts';
 import { registerWebcam } from './webcam.ts';
@@ -17,6 +18,7 @@ async function main(argv: readonly string[]): Promise<void> {
   registerModels(program);
   registerReplay(program);
   registerWebcam(program);
+  registerToken(program);
   const upscale = program.commands.find((command) => command.name() === 'upscale');
   const names = argv[0] === 'upscale' && upscale !== undefined ? protectNames(argv, upscale) : argv;
   await program.parseAsync(names, { from: 'user' });

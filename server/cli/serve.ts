@@ -6,6 +6,7 @@ import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from 
 import { createLog, type Log } from '../log.ts';
 import { modelHelp } from '../models/catalogue.ts';
 import { VERSION } from '../version.ts';
+import { lanBanner, lanStart } from './lan-start.ts';
 import { reportError } from './report.ts';
 import { serveHelp } from './serve-help.ts';
 
@@ -25,7 +26,10 @@ export async function serve(argv: readonly string[]): Promise<void> {
 }
 
 async function run(argv: readonly string[]): Promise<void> {
-  await runServer(loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' }));
+  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
+  const lan = lanStart(config);
+  const app = await runServer(lan?.config ?? config);
+  if (lan !== undefined) process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY));
 }
 
 /** Until a signal or a fatal error ends the process; resolves when it listens. @throws AppError as startApp() */

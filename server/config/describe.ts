@@ -41,6 +41,6 @@ function textOf(value: unknown): string {
 }
 
 function choicesOf(schema: unknown): string[] {
-  const inner = schema instanceof z.ZodDefault ? schema.unwrap() : schema;
+  const inner = schema instanceof z.ZodDefault || schema instanceof z.ZodOptional ? schema.unwrap() : schema;
   return inner instanceof z.ZodEnum ? inner.options.map(String) : [];
 }

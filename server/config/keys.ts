@@ -20,6 +20,7 @@ export function environmentName(key: string): string {
 export const SHORT_FLAGS: Readonly<Record<string, string>> = {
   host: 'http.host',
   port: 'http.port',
+  lan: 'access.lan',
   model: 'model.name',
   device: 'model.device',
   scale: 'model.scale',

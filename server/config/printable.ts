@@ -1,6 +1,8 @@
 import type { Config } from './schema.ts';
 
-const SECRET = /credential|secret|password|token|bearer/i;
+const SECRET = /credential|secret|password|token|bearer|hash/i;
+/** Addresses whose user, password, path or query may be a key. */
+const KEYED_ADDRESSES = ['url', 'webhookUrl', 'jwksUrl'];
 
 /** For the boot log: the configuration without secrets, wherever a section keeps one. */
 export function printableConfig(config: Config): Config {
@@ -13,13 +15,12 @@ function masked(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
       if (typeof inner !== 'string') return [key, masked(inner)];
-      if (key === 'url') return [key, withoutKey(inner)];
+      if (KEYED_ADDRESSES.includes(key)) return [key, withoutKey(inner)];
       return [key, SECRET.test(key) ? '***' : inner];
     }),
   );
 }
 
-/** Of an output's or a source's address: user, password, path and query may be keys. */
 function withoutKey(text: string): string {
   if (!URL.canParse(text)) return '***';
   const { protocol, host } = new URL(text);

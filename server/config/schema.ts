@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { isLoopbackHost } from '../access/address.ts';
+import { accessSection } from './sections/access.ts';
 import { broadcastSection } from './sections/broadcast.ts';
 import { debugSection } from './sections/debug.ts';
 import { httpSection } from './sections/http.ts';
@@ -14,6 +16,7 @@ import { targetsSection } from './sections/targets.ts';
 /** Every section with its schema: the one list that the schema, the loader, --help and the documentation's test walk. */
 export const sections = {
   http: httpSection,
+  access: accessSection,
   model: modelSection,
   media: mediaSection,
   limits: limitsSection,
@@ -46,6 +49,15 @@ const withDefaults = Object.fromEntries(
  * Everything that can be set. A class takes the slice it reads, `Config['media']` or a Pick of it, never the whole:
  * what it depends on then shows in its constructor, and a test names those settings alone.
  */
-export const configSchema = z.strictObject({ ...withDefaults, ...topLevel });
+export const configSchema = z
+  .strictObject({ ...withDefaults, ...topLevel })
+  .superRefine(({ http, access }, context) => {
+    if (access.mode !== undefined || access.lan || isLoopbackHost(http.host)) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['access', 'mode'],
+      message: `must be written out when others reach the server (http.host is ${http.host}): tokens, jwt or webhook, or open, with which everybody may publish and watch; \`--lan\` makes keys for your own network (docs/access.md)`,
+    });
+  });
 
 export type Config = z.infer<typeof configSchema>;

@@ -48,6 +48,11 @@ export class RecordingLibrary {
     return listed.filter((each) => each !== undefined);
   }
 
+  /** @returns the broadcast that a file's name says; undefined for names of no recording */
+  broadcastOf(file: string): string | undefined {
+    return parseRecordingName(file)?.broadcast;
+  }
+
   /** @returns the path of a recording; undefined when its name is none, or no output of that name writes to a folder with it */
   async find(file: string): Promise<string | undefined> {
     const name = parseRecordingName(file);

@@ -53,6 +53,17 @@ export async function sendDiskFile(
   }
 }
 
+/** A small file of the server's own making, as text. @throws AppError request.notFound when it is not there, or larger */
+export async function readDiskFile(path: string, maxBytes: number): Promise<string> {
+  const handle = await openOrdinary(path);
+  try {
+    if (handle !== undefined && (await handle.stat()).size <= maxBytes) return await handle.readFile('utf8');
+  } finally {
+    await handle?.close();
+  }
+  throw new AppError('request.notFound', 'There is no such file (any more).');
+}
+
 async function openOrdinary(path: string): Promise<FileHandle | undefined> {
   let handle: FileHandle;
   try {

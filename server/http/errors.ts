@@ -12,6 +12,8 @@ import { PAGE_HEADERS } from './page-headers.ts';
  */
 export function sendError(reply: FastifyReply, error: AppError): FastifyReply {
   if (error.status === 503) reply.header('Retry-After', '2');
+  // RFC 9110 section 11.6.1: every 401 names the scheme.
+  if (error.status === 401) reply.header('WWW-Authenticate', 'Bearer');
   reply
     .code(error.status)
     .header('Cache-Control', 'no-store')

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
-import { mayOperate } from '../access/local-peer.ts';
+import { isNamed } from '../access/local-peer.ts';
 import type { Config } from '../config/config.ts';
-import { AppError } from '../errors.ts';
+import type { HttpAccess } from './authorize.ts';
 
 export interface Operations {
   /** For /readyz; `reason` names what is missing (draining, loading the model, full). */
@@ -11,14 +11,15 @@ export interface Operations {
 }
 
 export interface OperationsOptions extends Operations {
-  /** Addresses that may read the metrics. */
+  readonly access: HttpAccess;
+  /** Addresses that may read the metrics without a credential. */
   readonly mayRead: Config['http']['metrics'];
   readonly trustProxy: Config['http']['trustProxy'];
 }
 
 /** What a supervisor and a monitoring system ask: alive, ready, and the numbers. */
 export function registerOperations(app: FastifyInstance, options: OperationsOptions): void {
-  const { readiness, metrics, mayRead, trustProxy } = options;
+  const { readiness, metrics, access, mayRead, trustProxy } = options;
   app.get('/healthz', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'ok' }));
   app.get('/readyz', (_request, reply) => {
     const { ready, reason } = readiness();
@@ -29,11 +30,7 @@ export function registerOperations(app: FastifyInstance, options: OperationsOpti
   });
   let scrape: ReturnType<typeof metrics> | undefined;
   app.get('/metrics', async (request, reply) => {
-    if (!mayOperate(request.raw, mayRead, trustProxy)) {
-      throw new AppError('request.forbidden', '/metrics is not open to this address.', {
-        remedy: "Read it on the server's own machine, or name your address in http.metrics.",
-      });
-    }
+    if (!isNamed(request.raw, mayRead, trustProxy)) await access.authorize(request, 'metrics');
     // Requests that come while the text is made share it.
     scrape ??= metrics().finally(() => (scrape = undefined));
     const { contentType, body } = await scrape;

@@ -1,6 +1,6 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { isLocalRequest } from '../access/local-peer.ts';
+import type { FastifyInstance } from 'fastify';
 import { AppError } from '../errors.ts';
+import type { HttpAccess } from './authorize.ts';
 import { sendDiskFile } from './disk-files.ts';
 
 /** One file of a recording. */
@@ -22,6 +22,8 @@ export interface RecordingEntry {
 export interface RecordingFiles {
   /** Newest first. */
   list(): Promise<readonly RecordingEntry[]>;
+  /** By the name alone, whether there is such a file or not. @returns undefined for names of no recording */
+  broadcastOf(file: string): string | undefined;
   /** @returns its path; undefined for names of no recording */
   find(file: string): Promise<string | undefined>;
 }
@@ -30,28 +32,23 @@ export interface RecordingFiles {
 const OWN_PAGES_ONLY = { 'Cross-Origin-Resource-Policy': 'same-origin' } as const;
 const TYPES = { mp4: 'video/mp4', webm: 'video/webm' } as const;
 
-/** `GET /recordings` lists them, `GET /recordings/FILE` downloads one. For programs and browsers on this machine alone. */
-export function registerRecordings(app: FastifyInstance, recordings: RecordingFiles): void {
+/**
+ * `GET /recordings` lists those that the client may play, `GET /recordings/FILE` downloads one. The right is asked for before a file
+ * is looked for, so that a refusal does not say what there is.
+ */
+export function registerRecordings(app: FastifyInstance, access: HttpAccess, recordings: RecordingFiles): void {
   app.get('/recordings', async (request, reply) => {
-    refuseOthers(request);
-    return reply
-      .headers({ ...OWN_PAGES_ONLY, 'Cache-Control': 'no-store' })
-      .send({ recordings: await recordings.list() });
+    const permitted = await access.permitted(request, 'playback');
+    const list = (await recordings.list()).filter(({ broadcast }) => permitted(broadcast));
+    return reply.headers({ ...OWN_PAGES_ONLY, 'Cache-Control': 'no-store' }).send({ recordings: list });
   });
   // The longest name (room, participant and output) is longer than a `:file` may be (maxParamLength); one with a slash is none.
   app.get<{ Params: { '*': string } }>('/recordings/*', async (request, reply) => {
-    refuseOthers(request);
     const { '*': file } = request.params;
+    await access.authorize(request, 'playback', recordings.broadcastOf(file));
     const path = await recordings.find(file);
     if (path === undefined) throw new AppError('request.notFound', `There is no recording ${file.slice(0, 200)}.`);
     const type = file.endsWith('.webm') ? TYPES.webm : TYPES.mp4;
     return sendDiskFile(request, reply.headers(OWN_PAGES_ONLY), { path, type, cache: 'no-cache', saveAs: file });
-  });
-}
-
-function refuseOthers({ raw }: FastifyRequest): void {
-  if (isLocalRequest(raw)) return;
-  throw new AppError('request.forbidden', 'Recordings are open to programs on the server itself only.', {
-    remedy: 'Open the page or `curl http://localhost:PORT/recordings` there, or copy the files from their folder.',
   });
 }

@@ -7,6 +7,8 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { LogGate } from '../access/log-gate.ts';
 import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
+import type { Access } from '../access/access.ts';
+import { HttpAccess } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { checkRequest, onClientError, sendError, toAppError } from './errors.ts';
 import { registerDebug } from './debug.ts';
@@ -17,6 +19,7 @@ import { readTlsFiles } from './tls.ts';
 
 export interface HttpServerOptions extends Operations {
   readonly config: Pick<Config, 'http' | 'limits'>;
+  readonly access: Access;
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
   /** For /debug/state: objects whose toJSON() says what they are doing. */
   readonly state?: () => object;
@@ -107,8 +110,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     checkRequest(request);
   });
 
-  registerOperations(app, { readiness, metrics, mayRead: http.metrics, trustProxy: http.trustProxy });
-  registerDebug(app, () => ({ connections, requests: turns, ...options.state?.() }));
+  const access = new HttpAccess(options.access, http.trustProxy);
+  registerOperations(app, { readiness, metrics, access, mayRead: http.metrics, trustProxy: http.trustProxy });
+  registerDebug(app, access, () => ({ connections, requests: turns, ...options.state?.() }));
   registerPage(app, http);
 
   return {
@@ -147,17 +151,19 @@ function answerErrors(
   app.setErrorHandler((thrown, request, reply) => {
     const error = toAppError(thrown);
     if (error.status >= 500 && error.status !== 503)
-      log.error({ code: error.code, url: request.url, err: error }, 'http.error');
+      log.error({ code: error.code, url: pathOf(request.url), err: error }, 'http.error');
     const why = refusalReason(error.code);
     if (why !== undefined) onRefused('request', why);
     return sendError(reply, error);
   });
   app.setNotFoundHandler((request, reply) =>
-    sendError(
-      reply,
-      new AppError('request.notFound', `There is no ${request.method} ${request.url.slice(0, 200)} here.`),
-    ),
+    sendError(reply, new AppError('request.notFound', `There is no ${request.method} ${pathOf(request.url)} here.`)),
   );
+}
+
+/** Without the query, which may have a token (hls.ts). */
+function pathOf(url: string): string {
+  return (url.split('?')[0] ?? '').slice(0, 200);
 }
 
 /** What to type into a browser: camera access over plain HTTP needs `localhost`, and 0.0.0.0 is no address to open. */

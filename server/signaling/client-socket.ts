@@ -1,16 +1,20 @@
 import type { RawData, WebSocket } from 'ws';
 import { z } from 'zod';
+import { EVERYTHING, type Access, type Grant, type Sight } from '../access/access.ts';
 import { AppError } from '../errors.ts';
 import { parseBoundedJson } from '../access/bounded-json.ts';
 import { RateLimit } from '../access/limits.ts';
 import { SessionChannel } from './channel.ts';
 import type { LeaveCause, SessionService } from '../broadcast/sessions.ts';
+import type { BroadcastList } from '../broadcast/statistics.ts';
 import { CLOSE_CODES, PROTOCOL_VERSION, clientMessage, type ClientMessage, type ServerMessage } from './protocol.ts';
 import { findRequestId } from './request-id.ts';
 import { wireError } from '../wire-error.ts';
 
 /** A page may show a wall of broadcasts; one socket must not hold every viewer's place. */
 const MAX_WATCHES_PER_SOCKET = 16;
+/** Names that a client was let into and that its lists have. */
+const MAX_ADMITTED = 64;
 /** A client that does not read: above the first bound it misses pushes that come again, above the second it is cut. */
 const SKIP_PUSHES_ABOVE_BYTES = 64 * 1024;
 const CUT_ABOVE_BYTES = 4 * 1024 * 1024;
@@ -18,6 +22,7 @@ const CUT_ABOVE_BYTES = 4 * 1024 * 1024;
 export interface ClientSocketOptions {
   readonly socket: WebSocket;
   readonly sessions: SessionService;
+  readonly access: Access;
   readonly remoteAddress: string;
   readonly serverName: string;
   readonly maxMessageBytes: number;
@@ -44,6 +49,11 @@ export class ClientSocket {
   /** Ping and pong frames, which cost the server's thread as messages do. */
   readonly #controls: RateLimit;
   #state: State;
+  /** A hello that is being checked: later messages wait for it. */
+  #greeting: Promise<void> | undefined;
+  #credential: string | undefined;
+  #sight: Sight = { sees: () => false };
+  readonly #admitted = new Set<string>();
   #subscribed = false;
   #missedPongs = 0;
 
@@ -109,7 +119,12 @@ export class ClientSocket {
     this.#options.socket.ping();
   }
 
-  /** Already serialized, since it is the same for every subscriber. Skipped for a client that does not keep up. */
+  /** Skipped for a client that does not keep up. */
+  pushList(list: BroadcastList): void {
+    this.pushText(JSON.stringify({ type: 'broadcasts', ...this.#visible(list) } satisfies ServerMessage));
+  }
+
+  /** Already serialized, for what is the same for every client. Skipped for a client that does not keep up. */
   pushText(text: string): void {
     if (this.#options.socket.bufferedAmount <= SKIP_PUSHES_ABOVE_BYTES) this.#sendText(text);
   }
@@ -183,13 +198,15 @@ export class ClientSocket {
   }
 
   async #answer(message: ClientMessage): Promise<void> {
+    if (this.#greeting !== undefined) await this.#greeting;
+    const greeted = message.type === 'hello' ? this.#greetingBegins() : undefined;
     try {
       if (this.#state.kind === 'greeting' && message.type !== 'hello') {
         throw new AppError('request.state', `"${message.type}" before "hello".`);
       }
       switch (message.type) {
         case 'hello':
-          return this.#hello(message);
+          return await this.#hello(message);
         case 'publish':
           return await this.#publish(message);
         case 'watch':
@@ -216,7 +233,9 @@ export class ClientSocket {
           return this.#reply({ type: 'ok', re: message.id });
         case 'list':
           if (message.subscribe !== undefined) this.#subscribed = message.subscribe;
-          return this.#reply({ type: 'broadcasts', re: message.id, ...this.#options.sessions.list() });
+          return this.#reply({ type: 'broadcasts', re: message.id, ...this.#visible(this.#options.sessions.list()) });
+        case 'share':
+          return await this.#share(message);
         case 'ping':
           return this.#reply({ type: 'pong', re: message.id });
         default:
@@ -224,28 +243,82 @@ export class ClientSocket {
       }
     } catch (thrown) {
       this.#fail(AppError.from(thrown), message.id);
+    } finally {
+      greeted?.();
     }
   }
 
-  #hello(message: Request<'hello'>): void {
+  /** @returns its end: messages that came meanwhile ask the state what came of it */
+  #greetingBegins(): () => void {
+    let end = (): void => {};
+    const greeting = new Promise<void>((resolve) => (end = resolve));
+    this.#greeting = greeting;
+    return () => {
+      if (this.#greeting === greeting) this.#greeting = undefined;
+      end();
+    };
+  }
+
+  async #hello(message: Request<'hello'>): Promise<void> {
     if (message.version !== PROTOCOL_VERSION) {
       const versions = `client ${message.version}, server ${PROTOCOL_VERSION}`;
       this.#fail(new AppError('request.version', `Different protocol versions: ${versions}.`), message.id);
       this.close(CLOSE_CODES.versionMismatch.code, 'protocol version');
       return;
     }
-    if (this.#state.kind === 'greeting') {
-      clearTimeout(this.#state.timer);
-      this.#state = { kind: 'open' };
-    }
-    const { sessions, serverName } = this.#options;
+    const { sessions, access, serverName } = this.#options;
+    if (access.mode === 'open') this.#open(undefined, EVERYTHING);
+    else this.#open(message.token, await access.identify(message.token, this.#options.remoteAddress));
+    const { model, iceServers } = sessions.welcome();
+    // A hook answers about one name: until it has, the client may be anybody.
+    const known = access.mode !== 'webhook' || this.#admitted.size > 0;
     this.#reply({
       type: 'welcome',
       re: message.id,
       version: PROTOCOL_VERSION,
       server: serverName,
-      ...sessions.welcome(),
+      access: access.mode,
+      model,
+      iceServers: known ? iceServers : iceServers.filter(({ credential }) => credential === undefined),
     });
+  }
+
+  #open(credential: string | undefined, sight: Sight): void {
+    this.#credential = credential;
+    this.#sight = sight;
+    if (this.#state.kind !== 'greeting') return;
+    clearTimeout(this.#state.timer);
+    this.#state = { kind: 'open' };
+  }
+
+  /** @throws AppError as Access.authorize() */
+  async #authorize(action: 'publish' | 'watch', name: string): Promise<Grant> {
+    const { access, remoteAddress } = this.#options;
+    const grant = await access.authorize({ action, name, credential: this.#credential, address: remoteAddress });
+    this.#admitted.add(name);
+    if (this.#admitted.size > MAX_ADMITTED) {
+      const [oldest] = this.#admitted;
+      if (oldest !== undefined) this.#admitted.delete(oldest);
+    }
+    return grant;
+  }
+
+  /** A name that the client may not watch is not there for it. */
+  #visible({ broadcasts, capacity }: BroadcastList): BroadcastList {
+    const seen = broadcasts.filter(({ name }) => this.#sight.sees(name) || this.#admitted.has(name));
+    return { broadcasts: seen, capacity };
+  }
+
+  async #share({ id, name }: Request<'share'>): Promise<void> {
+    const { access } = this.#options;
+    if (access.mode === 'open') {
+      throw new AppError('request.state', 'This server is open: a link needs no token.', {
+        remedy: 'Share the address of the page.',
+      });
+    }
+    await this.#authorize('publish', name);
+    const { token, expiresAtMs } = await access.makeLink(name);
+    this.#reply({ type: 'shared', re: id, name, token, expiresAt: new Date(expiresAtMs).toISOString() });
   }
 
   async #publish({ id, name, sdp, resumeToken }: Request<'publish'>): Promise<void> {
@@ -260,7 +333,9 @@ export class ClientSocket {
     const reply = await this.#whilePending(
       'publish',
       channel,
-      sessions.publish({ name, sdp, resumeToken, tokenKind: 'issued', remoteAddress }, channel),
+      this.#authorize('publish', name).then(({ holder, endsAtMs }) =>
+        sessions.publish({ name, sdp, resumeToken, tokenKind: 'issued', remoteAddress, holder, endsAtMs }, channel),
+      ),
     );
     if (reply === undefined) return;
     this.#reply({ type: 'published', re: id, name, ...reply });
@@ -277,7 +352,13 @@ export class ClientSocket {
     const own = [...this.#sessions.values()].some((other) => other.role === 'publish' && other.name === name);
     const shown = show === undefined ? {} : { show };
     const request = { name, sdp, tracks: 'page', waits: true, remoteAddress, own, ...shown } as const;
-    const reply = await this.#whilePending('watch', channel, sessions.watch(request, channel));
+    // Whoever publishes may see what comes of it.
+    const permitted = this.#authorize(own ? 'publish' : 'watch', name);
+    const reply = await this.#whilePending(
+      'watch',
+      channel,
+      permitted.then(({ endsAtMs }) => sessions.watch({ ...request, endsAtMs }, channel)),
+    );
     if (reply === undefined) return;
     this.#reply({ type: 'watching', re: id, name, ...reply });
     channel.open(reply.session);

@@ -41,6 +41,11 @@ const sdp = z
   .min(1)
   .max(64 * 1024);
 const session = z.string().min(1).max(64);
+/** As `Authorization: Bearer` carries it (RFC 6750 section 2.1). */
+const token = z
+  .string()
+  .max(4096)
+  .regex(/^[\w\-.~+/]+=*$/);
 /** Pictures that are not shown are not sent. */
 const shown = { result: z.boolean(), source: z.boolean() };
 
@@ -53,7 +58,11 @@ export const candidate = z.object({
 export type IceCandidate = z.infer<typeof candidate>;
 
 export const clientMessage = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('hello'), id, version: z.number().int() }).describe('The first message of a socket.'),
+  z
+    .object({ type: z.literal('hello'), id, version: z.number().int(), token: token.optional() })
+    .describe(
+      'The first message of a socket. `token` is what the server asks for unless it is open (docs/access.md); a later hello replaces it.',
+    ),
   z
     .object({ type: z.literal('publish'), id, name: broadcastName, sdp, resumeToken: z.string().max(128).optional() })
     .describe(
@@ -76,6 +85,9 @@ export const clientMessage = z.discriminatedUnion('type', [
   z
     .object({ type: z.literal('list'), id, subscribe: z.boolean().optional() })
     .describe('The broadcasts; with `subscribe: true` also pushed on every change, with `false` no longer.'),
+  z
+    .object({ type: z.literal('share'), id, name: broadcastName })
+    .describe('Asks for a token that lets others watch a name that this client may publish (`access.linkSeconds`).'),
   z.object({ type: z.literal('ping'), id }).describe('For pages, which cannot see WebSocket pings.'),
 ]);
 export type ClientMessage = z.infer<typeof clientMessage>;
@@ -87,12 +99,16 @@ export type ServerMessage =
       version: number;
       /** Product and version, for example `FlashVSR Live 0.1.0`. */
       server: string;
+      /** `open`: no client needs a token. */
+      access: 'open' | 'tokens' | 'jwt' | 'webhook';
       model: ModelSummary;
       iceServers: readonly IceServer[];
     }
   | { type: 'published'; re: number; session: string; name: string; resumeToken: string; sdp: string }
   | { type: 'watching'; re: number; session: string; name: string; sdp: string; state: SessionState }
   | { type: 'restarted'; re: number; session: string; sdp: string }
+  /** For the fragment of a link, `/watch/NAME#key=TOKEN`. */
+  | { type: 'shared'; re: number; name: string; token: string; expiresAt: string }
   | { type: 'ok'; re: number }
   | { type: 'pong'; re: number }
   | ({ type: 'broadcasts'; re?: number } & BroadcastList)
@@ -116,6 +132,7 @@ export const REPLIES = {
   candidate: 'ok',
   leave: 'ok',
   list: 'broadcasts',
+  share: 'shared',
   ping: 'pong',
 } as const satisfies Record<ClientMessage['type'], ServerMessage['type']>;
 

@@ -4,6 +4,7 @@ import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import type { Config } from '../config/config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { Access } from '../access/access.ts';
 import { LogGate } from '../access/log-gate.ts';
 import { refusalReason, type RefusalReason, type Refused } from '../metrics.ts';
 import { refuseSocket } from '../raw-response.ts';
@@ -26,6 +27,7 @@ export interface SignalingOptions {
   /** The HTTP(S) server whose upgrades to /ws are taken; others get 404. */
   readonly server: Server;
   readonly sessions: SessionService;
+  readonly access: Access;
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'warn'>;
   /** Sent in `welcome`, for example `FlashVSR Live 0.1.0`. */
@@ -195,6 +197,7 @@ export class SignalingServer {
       socket,
       remoteAddress,
       sessions: this.#options.sessions,
+      access: this.#options.access,
       serverName: this.#options.serverName,
       maxMessageBytes: limits.maxMessageBytes,
       maxMessagesPerSecond: limits.maxMessagesPerSecond,
@@ -223,8 +226,13 @@ export class SignalingServer {
   #pushList(): void {
     const subscribers = [...this.#connections].filter((connection) => connection.subscribed);
     if (subscribers.length === 0) return;
-    const message: ServerMessage = { type: 'broadcasts', ...this.#options.sessions.list() };
-    const text = JSON.stringify(message);
+    const list = this.#options.sessions.list();
+    if (this.#options.access.mode !== 'open') {
+      for (const connection of subscribers) connection.pushList(list);
+      return;
+    }
+    // The same for everybody: serialized once.
+    const text = JSON.stringify({ type: 'broadcasts', ...list } satisfies ServerMessage);
     for (const connection of subscribers) connection.pushText(text);
   }
 

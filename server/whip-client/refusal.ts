@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { shownTarget } from '../access/target-policy.ts';
 import { AppError } from '../errors.ts';
-import type { Exchanged } from './exchange.ts';
+import type { Exchanged } from '../access/exchange.ts';
 
 /** What an answer that is no 201 means, and when the same request makes sense again. */
 

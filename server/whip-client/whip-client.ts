@@ -1,6 +1,6 @@
 import { isRedirect, shownTarget, type CheckedTarget, type TargetPolicy } from '../access/target-policy.ts';
 import { AppError } from '../errors.ts';
-import { exchange, type Exchanged } from './exchange.ts';
+import { exchange, type Exchanged } from '../access/exchange.ts';
 import { REJECTED_RETRY_MS, refusalOf, type Purpose } from './refusal.ts';
 import { candidateFragment } from './sdp-fragment.ts';
 

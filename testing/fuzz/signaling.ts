@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import * as ws from 'ws';
 import { PROTOCOL_VERSION, type ServerMessage } from '../../server/signaling/protocol.ts';
 import { ClientSocket } from '../../server/signaling/client-socket.ts';
+import { accessFor } from '../access-for.ts';
 import { FakeSessions } from '../signaling/fake-sessions.ts';
 import { check, type FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
@@ -17,6 +18,8 @@ const SEEDS = [
   { type: 'leave', id: 6, session: 'session-1' },
   { type: 'list', id: 7, subscribe: true },
   { type: 'ping', id: 8 },
+  { type: 'hello', id: 9, version: PROTOCOL_VERSION, token: 'a.b.c' },
+  { type: 'share', id: 10, name: 'stage' },
 ].map((message) => JSON.stringify(message));
 
 /** Values that other programs stumble over, in the place of any value. */
@@ -67,6 +70,8 @@ class MemorySocket extends EventEmitter {
   }
 }
 
+const ACCESS = accessFor();
+
 /** A connected client; its messages are not limited in number here. */
 class FuzzedClient {
   readonly socket = new MemorySocket();
@@ -76,6 +81,7 @@ class FuzzedClient {
     new ClientSocket({
       socket: this.socket as unknown as ws.WebSocket,
       sessions: new FakeSessions(),
+      access: ACCESS,
       remoteAddress: '192.0.2.1',
       serverName: 'fuzz',
       maxMessageBytes: 128 * 1024,

@@ -81,6 +81,12 @@ export class FakeSessions implements SessionService {
     this.left.push({ session, cause });
   }
 
+  async kick(name: string, _error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean> {
+    if (!this.#names.delete(name)) return false;
+    onFound(undefined);
+    return true;
+  }
+
   list(): BroadcastList {
     const broadcasts = [...this.#names.keys()].map((name) => ({
       name,

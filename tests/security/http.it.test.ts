@@ -7,7 +7,7 @@ import { ServerProcess, sleep } from '../../testing/server-process.ts';
 /** Attacks on the HTTP side of the server, by hand-written bytes: a process that listens on every interface. */
 let server: ServerProcess;
 beforeAll(async () => {
-  server = await ServerProcess.start({ args: ['--host', '0.0.0.0'] });
+  server = await ServerProcess.start({ args: ['--host', '0.0.0.0', '--access.mode', 'open'] });
 });
 afterAll(() => server.kill());
 

@@ -40,7 +40,7 @@ describe('one text frame', () => {
 describe.each(['127.0.0.1', '0.0.0.0'])('Origin and Host on %s', (host) => {
   let server: ServerProcess;
   beforeAll(async () => {
-    server = await started('--host', host);
+    server = await started('--host', host, '--access.mode', 'open');
   });
   const onLoopback = host === '127.0.0.1';
 

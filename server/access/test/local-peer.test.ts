@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isLocalRequest, mayOperate, type AddressedRequest } from '../local-peer.ts';
+import { isLocalRequest, isNamed, type AddressedRequest } from '../local-peer.ts';
 
 const request = (remoteAddress: string, headers: AddressedRequest['headers'] = { host: 'localhost:8080' }) => ({
   socket: { remoteAddress },
@@ -22,22 +22,22 @@ describe('isLocalRequest', () => {
   });
 });
 
-describe('mayOperate', () => {
-  it('loopback: this machine only; all: every address', () => {
-    expect(mayOperate(request('127.0.0.1'), 'loopback', false)).toBe(true);
-    expect(mayOperate(request('192.0.2.1'), 'loopback', false)).toBe(false);
-    expect(mayOperate(request('192.0.2.1'), 'all', false)).toBe(true);
+describe('isNamed', () => {
+  it('loopback: nobody, what this machine may do is not asked here; all: every address', () => {
+    expect(isNamed(request('127.0.0.1'), 'loopback', false)).toBe(false);
+    expect(isNamed(request('192.0.2.1'), 'loopback', false)).toBe(false);
+    expect(isNamed(request('192.0.2.1'), 'all', false)).toBe(true);
   });
 
   it('networks: by the client behind trusted proxies, never by what the client wrote', () => {
     const networks = ['10.0.0.0/8', '2001:db8::/32'];
-    expect(mayOperate(request('10.1.2.3'), networks, false)).toBe(true);
-    expect(mayOperate(request('::ffff:10.1.2.3'), networks, false)).toBe(true);
-    expect(mayOperate(request('2001:db8::7'), networks, false)).toBe(true);
-    expect(mayOperate(request('192.0.2.1'), networks, false)).toBe(false);
+    expect(isNamed(request('10.1.2.3'), networks, false)).toBe(true);
+    expect(isNamed(request('::ffff:10.1.2.3'), networks, false)).toBe(true);
+    expect(isNamed(request('2001:db8::7'), networks, false)).toBe(true);
+    expect(isNamed(request('192.0.2.1'), networks, false)).toBe(false);
     const forged = { host: 'sr.example.org', 'x-forwarded-for': '10.1.2.3' };
-    expect(mayOperate(request('192.0.2.1', forged), networks, false)).toBe(false);
+    expect(isNamed(request('192.0.2.1', forged), networks, false)).toBe(false);
     const proxied = { host: 'sr.example.org', 'x-forwarded-for': '10.1.2.3, 192.0.2.7' };
-    expect(mayOperate(request('172.16.0.1', proxied), networks, 1)).toBe(false);
+    expect(isNamed(request('172.16.0.1', proxied), networks, 1)).toBe(false);
   });
 });

@@ -4,6 +4,7 @@ import type { WebSocket } from 'ws';
 import { whipEndpoints } from '../../../testing/whip-endpoints.ts';
 import { ClientSocket } from '../../signaling/client-socket.ts';
 import { World, recordingSink } from './fakes.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 /** Both ways in, over the domain with fake peers and without sockets: "bad" is an offer that the peer refuses. */
 let world: World;
@@ -41,6 +42,7 @@ async function byWebSocket(): Promise<(name: string, sdp: string) => Promise<boo
   const connection = new ClientSocket({
     socket: socket as unknown as WebSocket,
     sessions: world.sessions,
+    access: accessFor(),
     remoteAddress: '127.0.0.1',
     serverName: 'test',
     maxMessageBytes: 1000,

@@ -25,7 +25,7 @@ describe('loadConfig', () => {
   });
 
   it('layers file, environment and flags, the later one winning key by key', () => {
-    const path = file('http: { port: 1111, host: 0.0.0.0 }\nmedia: { jitterMs: 50 }\n');
+    const path = file('http: { port: 1111, host: 0.0.0.0 }\naccess: { mode: open }\nmedia: { jitterMs: 50 }\n');
     const config = loadConfig({
       argv: ['--config', path, '--port', '3333'],
       environment: { FLASHVSR_HTTP_PORT: '2222', FLASHVSR_MEDIA_JITTER_MS: '70' },

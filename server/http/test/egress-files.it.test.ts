@@ -5,9 +5,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { loadConfig } from '../../config/config.ts';
 import { HlsFiles } from '../../egress/hls-files.ts';
 import { RecordingLibrary } from '../../egress/recording-library.ts';
+import { HttpAccess } from '../authorize.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
 import { registerHls } from '../hls.ts';
 import { registerRecordings } from '../recordings.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 /** What outputs wrote, over HTTP: the list of recordings and their download, HLS. */
 const NEW = 'room~ann_archive_20261130T180557Z.mp4';
@@ -33,8 +35,11 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'room~ann', 'notes.txt'), 'private');
   const argv = ['--port', '0', '--outputs', JSON.stringify([entry, hls])];
   const { outputs, http: settings, limits } = loadConfig({ argv });
+  const access = accessFor();
+  const rights = new HttpAccess(access, false);
   http = await createHttpServer({
     config: { http: settings, limits },
+    access,
     log: { info: () => {}, warn: () => {}, error: () => {} },
     readiness: () => ({ ready: true, reason: '' }),
     metrics: () => Promise.resolve({ contentType: '', body: '' }),
@@ -43,8 +48,12 @@ beforeAll(async () => {
     configsOf: () => outputs.flatMap((output) => (output.type === 'recording' ? [output] : [])),
     openFiles: () => new Set([NEW]),
   });
-  registerRecordings(http.app, library);
-  registerHls(http.app, new HlsFiles(() => outputs.flatMap((output) => (output.type === 'hls' ? [output] : []))));
+  registerRecordings(http.app, rights, library);
+  registerHls(
+    http.app,
+    rights,
+    new HlsFiles(() => outputs.flatMap((output) => (output.type === 'hls' ? [output] : []))),
+  );
   url = (await http.listen()).replace('localhost', '127.0.0.1');
 });
 afterAll(async () => {

@@ -7,7 +7,9 @@ import { broadcastName, MAX_NAME_LENGTH } from '../../broadcast/name.ts';
 import { loadConfig } from '../../config/config.ts';
 import { RecordingLibrary } from '../../egress/recording-library.ts';
 import { recordingStem } from '../../egress/recording-name.ts';
+import { HttpAccess } from '../authorize.ts';
 import { registerRecordings } from '../recordings.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 it('the recording of the longest names is sent: the router limits parameters, and the list links to it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'recordings-'));
@@ -21,7 +23,7 @@ it('the recording of the longest names is sent: the router limits parameters, an
     writeFileSync(join(folder, `${stem}_20261130T180557Z-100.webm`), 'longest');
     const configsOf = () => outputs.flatMap((output) => (output.type === 'recording' ? [output] : []));
     const library = new RecordingLibrary({ configsOf, openFiles: () => new Set() });
-    registerRecordings(app, library);
+    registerRecordings(app, new HttpAccess(accessFor(), false), library);
     const [listed] = await library.list();
     const answer = await app.inject({ url: listed?.url ?? '' });
     expect([answer.statusCode, answer.body]).toEqual([200, 'longest']);

@@ -11,6 +11,7 @@ import { TestClient } from '../../../testing/signaling/test-client.ts';
 import { FakeSessions } from '../../../testing/signaling/fake-sessions.ts';
 import { createHttpServer, type HttpServer } from '../server.ts';
 import { selfSignedCertificate } from '../../../testing/certificate.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 let http: HttpServer;
 let readiness = { ready: true, reason: '' };
@@ -30,7 +31,8 @@ afterEach(async () => http.close(0));
 async function start(settings: Record<string, unknown> = {}): Promise<string> {
   readiness = { ready: true, reason: '' };
   http = await createHttpServer({
-    config: configSchema.parse({ http: { port: 0, ...settings } }),
+    config: configSchema.parse({ http: { port: 0, ...settings }, access: { mode: 'open' } }),
+    access: accessFor(),
     log: { info: () => {}, warn: () => {}, error: () => {} },
     readiness: () => readiness,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'flashvsr_streams 0\n' }),
@@ -297,6 +299,7 @@ describe('HTTPS', () => {
     const signaling = new SignalingServer({
       server: http.server,
       sessions: new FakeSessions(),
+      access: accessFor(),
       config,
       log,
       serverName: 't',

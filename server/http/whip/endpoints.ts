@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Access, Grant } from '../../access/access.ts';
 import { AddressRates } from '../../access/limits.ts';
 import { addressOf } from '../../access/local-peer.ts';
 import { broadcastName } from '../../broadcast/name.ts';
@@ -9,7 +10,8 @@ import type { Log } from '../../log.ts';
 import { sessionRefusalReason, type RefusalReason } from '../../metrics.ts';
 import type { WatchedTracks } from '../../rtc/peers.ts';
 import { toAppError } from '../errors.ts';
-import { bearerOf } from './bearer.ts';
+import { bearerOf } from '../../access/bearer.ts';
+import { HttpAccess } from '../authorize.ts';
 import { allowMethods, allowOrigin, isPreflight } from './cross-origin.ts';
 import { iceServerLinks } from './link-header.ts';
 import { sendProblem } from './problem.ts';
@@ -32,6 +34,7 @@ const OVERFLOW: readonly ErrorCode[] = ['server.full', 'engine.full', 'server.dr
 
 export interface WhipOptions {
   readonly sessions: SessionService;
+  readonly access: Access;
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'error'>;
   readonly onRefused: (front: Front, why: RefusalReason) => void;
@@ -73,10 +76,12 @@ class WhipEndpoints {
   readonly sessions: HttpSessions;
   readonly #options: WhipOptions;
   readonly #rates: AddressRates;
+  readonly #access: HttpAccess;
 
   constructor(options: WhipOptions) {
     this.#options = options;
     this.sessions = new HttpSessions(options.sessions);
+    this.#access = new HttpAccess(options.access, options.config.http.trustProxy);
     const perSecond = options.config.limits.maxWhipRequestsPerSecond;
     this.#rates = new AddressRates(perSecond, perSecond * 10);
   }
@@ -94,7 +99,7 @@ class WhipEndpoints {
 
   refuse(error: AppError, { url }: FastifyRequest, reply: FastifyReply): FastifyReply {
     if (error.status >= 500 && error.status !== 503) {
-      this.#options.log.error({ code: error.code, url, err: error }, 'http.error');
+      this.#options.log.error({ code: error.code, url: pathOf(url).split('?')[0], err: error }, 'http.error');
     }
     const why = sessionRefusalReason(error.code);
     if (why !== undefined) this.#options.onRefused(frontOf(url), why);
@@ -107,7 +112,7 @@ class WhipEndpoints {
       case 'POST':
         return this.#open(front, name, request, reply);
       case 'OPTIONS':
-        return this.#describe(request, reply);
+        return this.#describe(front, name, request, reply);
       case 'HEAD':
         // draft-ietf-wish-whep section 4.1: a player may ask whether this is an endpoint.
         return front === 'whep' ? reply.code(200).header('Content-Type', SDP).send() : reply.code(204).send();
@@ -140,6 +145,7 @@ class WhipEndpoints {
   }
 
   async #open(front: Front, name: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { holder, owner, endsAtMs } = await this.#authorize(front, name, request);
     requireType(request, SDP);
     if (!accepts(request.headers.accept, SDP)) {
       throw new AppError('request.notAcceptable', `The answer is ${SDP}, which the Accept header leaves out.`);
@@ -150,7 +156,10 @@ class WhipEndpoints {
     const remoteAddress = this.#addressOf(request);
     let opened;
     try {
-      opened = await this.sessions.open({ front, name, offer, bearer, tracks, waits, remoteAddress });
+      opened = await this.sessions.open({
+        ...{ front, name, offer, bearer, tracks, waits, remoteAddress },
+        ...{ holder, owner, endsAtMs },
+      });
     } catch (thrown) {
       const elsewhere = this.#overflow(AppError.from(thrown), request.url);
       if (elsewhere === undefined) throw thrown;
@@ -189,11 +198,19 @@ class WhipEndpoints {
     return reply.code(200).header('ETag', restarted.etag).header('Content-Type', FRAGMENT).send(restarted.fragment);
   }
 
-  #describe(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  async #describe(front: Front, name: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     allowMethods(reply, ALL_METHODS);
     // RFC 9725 section 4.6: no servers in the answer to a preflight. Extensions would not pass MediaMTX.
-    if (!isPreflight(request)) this.#linked(reply).header('Accept-Post', SDP);
+    if (!isPreflight(request)) {
+      // The servers' credentials are for those who may make a session.
+      await this.#authorize(front, name, request);
+      this.#linked(reply).header('Accept-Post', SDP);
+    }
     return reply.code(204).send();
+  }
+
+  #authorize(front: Front, name: string, request: FastifyRequest): Promise<Grant> {
+    return this.#access.authorize(request, front === 'whip' ? 'publish' : 'watch', name);
   }
 
   #linked(reply: FastifyReply): FastifyReply {

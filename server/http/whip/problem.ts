@@ -11,6 +11,7 @@ const RETRY_AFTER_S: Partial<Record<ErrorCode, number>> = {
   'engine.memory': 5,
   'server.draining': 5,
   'request.tooMany': 2,
+  'access.unavailable': 5,
 };
 
 /** An error as application/problem+json (RFC 9457), which RFC 9725 section 4.1 allows; the catalogue's fields are extensions of it. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AppError } from '../../errors.ts';
 import type { SessionService, SessionSink } from '../../broadcast/sessions.ts';
 import type { WatchedTracks } from '../../rtc/peers.ts';
-import { checkBearer, digestOf } from './bearer.ts';
+import { checkBearer, digestOf } from '../../access/bearer.ts';
 import {
   buildSdpFragment,
   firstSection,
@@ -22,6 +22,10 @@ export interface OpenRequest {
   /** Of a player. */
   readonly tracks: WatchedTracks;
   readonly waits: boolean;
+  /** Of the right to do it (access/access.ts). */
+  readonly holder?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly endsAtMs?: number | undefined;
 }
 
 export interface Opened {
@@ -131,9 +135,12 @@ export class HttpSessions {
     void this.#own(front, id, bearer);
   }
 
-  #ask({ front, name, offer, bearer, tracks, waits, remoteAddress }: OpenRequest, sink: SessionSink) {
-    if (front === 'whep') return this.#sessions.watch({ name, sdp: offer, tracks, waits, remoteAddress }, sink);
-    return this.#sessions.publish({ name, sdp: offer, resumeToken: bearer, tokenKind: 'own', remoteAddress }, sink);
+  #ask(request: OpenRequest, sink: SessionSink) {
+    const { front, name, offer, bearer, tracks, waits, remoteAddress, holder, owner, endsAtMs } = request;
+    const session = { name, sdp: offer, remoteAddress, endsAtMs };
+    if (front === 'whep') return this.#sessions.watch({ ...session, tracks, waits }, sink);
+    // The name belongs to the subject of a token that is renewed, otherwise to the token.
+    return this.#sessions.publish({ ...session, resumeToken: owner ?? bearer, tokenKind: 'own', holder }, sink);
   }
 
   async #restart(id: string, session: Session, { credentials, candidates }: SdpFragment) {

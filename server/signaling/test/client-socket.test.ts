@@ -4,6 +4,7 @@ import type { WebSocket } from 'ws';
 import { ClientSocket } from '../client-socket.ts';
 import type { ServerMessage } from '../protocol.ts';
 import { FakeSessions, someStats } from '../../../testing/signaling/fake-sessions.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 /** A socket whose send buffer is as full as a test says. */
 class FakeSocket extends EventEmitter {
@@ -41,6 +42,7 @@ async function watching(
   const connection = new ClientSocket({
     socket: socket as unknown as WebSocket,
     sessions,
+    access: accessFor(),
     remoteAddress: '127.0.0.1',
     serverName: 'test',
     maxMessageBytes,

@@ -7,6 +7,7 @@ import { SignalingServer, type SignalingOptions } from '../server.ts';
 import { TestClient } from '../../../testing/signaling/test-client.ts';
 import { FakeSessions, someStats } from '../../../testing/signaling/fake-sessions.ts';
 import { until } from '../../../testing/until.ts';
+import { accessFor } from '../../../testing/access-for.ts';
 
 let http: Server;
 let sessions: FakeSessions;
@@ -17,13 +18,14 @@ let errors: ErrorCode[];
 type Limits = Partial<SignalingOptions['config']['limits']>;
 
 async function start(limits: Limits = {}, times: Partial<SignalingOptions> = {}, httpConfig = {}): Promise<void> {
-  const config = configSchema.parse({ limits, http: httpConfig });
+  const config = configSchema.parse({ limits, http: httpConfig, access: { mode: 'open' } });
   sessions = new FakeSessions();
   errors = [];
   http = createServer((_request, response) => response.end('page'));
   signaling = new SignalingServer({
     server: http,
     sessions,
+    access: accessFor(),
     config,
     log: { info: () => {}, warn: () => {} },
     serverName: 'FlashVSR Live test',

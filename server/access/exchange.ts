@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { shownTarget, type CheckedTarget } from '../access/target-policy.ts';
-import { sendToTarget, type TargetRequest } from '../access/target-request.ts';
+import { shownTarget, type CheckedTarget } from './target-policy.ts';
+import { sendToTarget, type TargetRequest } from './target-request.ts';
 import { AppError } from '../errors.ts';
 
 /** The longest answer of SDP at hand has 12 kB. */

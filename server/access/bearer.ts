@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { AppError } from '../../errors.ts';
+import { AppError } from '../errors.ts';
 
 /** JSON Web Tokens have some hundred characters, with many claims a few thousand. */
 const MAX_CHARACTERS = 4096;
@@ -15,6 +15,11 @@ export function bearerOf(authorization: string | undefined): string | undefined 
     );
   }
   return token;
+}
+
+/** Whether text is what `Authorization: Bearer` can carry. */
+export function isToken(text: string): boolean {
+  return text.length <= MAX_CHARACTERS && /^[\w\-.~+/]+=*$/.test(text);
 }
 
 /** The digest that is kept of a token. */

@@ -1,0 +1,84 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AppError } from '../../errors.ts';
+import { endAt } from '../session-end.ts';
+import { World, recordingSink } from './fakes.ts';
+
+/** Sessions that the server ends: at their token's end, and by an operator. */
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+async function publishUntil(world: World, endsAtMs: number | undefined, holder?: string) {
+  const sink = recordingSink();
+  const request = { name: 'a', sdp: 'offer', resumeToken: 'own', tokenKind: 'own', remoteAddress: '::1' } as const;
+  await world.sessions.publish({ ...request, endsAtMs, holder }, sink);
+  world.publishers.at(-1)?.become('connected');
+  world.unit();
+  return sink;
+}
+
+describe('the end of a token', () => {
+  it('ends its publisher, whose name is free, and its viewers, and nobody else', async () => {
+    const world = new World();
+    const sink = await publishUntil(world, Date.now() + 5000);
+    const request = { name: 'a', sdp: 'H264', tracks: 'page', waits: true, remoteAddress: '::1' } as const;
+    const [limited, free] = [recordingSink(), recordingSink()];
+    await world.sessions.watch({ ...request, endsAtMs: Date.now() + 3000 }, limited);
+    await world.sessions.watch(request, free);
+    expect(world.sessions.size).toBe(3);
+
+    await vi.advanceTimersByTimeAsync(2999);
+    expect(world.sessions.size).toBe(3);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(limited.states.at(-1)).toEqual({ state: 'ended', code: 'access.expired' });
+    expect(world.sessions.size).toBe(2);
+
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(sink.states.at(-1)).toEqual({ state: 'ended', code: 'access.expired' });
+    expect(world.sessions.size).toBe(1);
+    expect(free.states.at(-1)?.state).not.toBe('ended');
+    await world.publish('a');
+  });
+
+  it('that has left already ends nothing of those that came after it', async () => {
+    const world = new World();
+    await publishUntil(world, Date.now() + 1000);
+    world.publishers[0]?.become('closed');
+    const second = await publishUntil(world, undefined);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(second.states.at(-1)?.state).not.toBe('ended');
+    expect(vi.getTimerCount()).toBeLessThan(5);
+  });
+
+  it('in a year is waited for in steps that a timer takes', async () => {
+    const end = vi.fn();
+    const year = 366 * 86_400_000;
+    endAt(Date.now() + year, end);
+    await vi.advanceTimersByTimeAsync(year - 1);
+    expect(end).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(end).toHaveBeenCalledOnce();
+  });
+});
+
+describe('kick', () => {
+  it('ends the publisher with the error and frees the name; what was shown is known before', async () => {
+    const world = new World();
+    const sink = await publishUntil(world, undefined, 'digest');
+    const order: string[] = [];
+    const kicked = world.sessions.kick('a', new AppError('access.kicked', 'gone'), (holder) => {
+      order.push(`holder ${holder ?? ''}, ${sink.states.at(-1)?.state ?? ''}`);
+    });
+    expect(await kicked).toBe(true);
+    expect(order).toEqual(['holder digest, live']);
+    expect(sink.states.at(-1)).toEqual({ state: 'ended', code: 'access.kicked' });
+    await world.publish('a');
+  });
+
+  it('finds nobody where nobody publishes', async () => {
+    const world = new World();
+    await world.watch('a');
+    const onFound = vi.fn();
+    expect(await world.sessions.kick('a', new AppError('access.kicked', 'gone'), onFound)).toBe(false);
+    expect(onFound).not.toHaveBeenCalled();
+  });
+});

@@ -1,0 +1,43 @@
+import type { FastifyRequest } from 'fastify';
+import type { Access, AccessRequest, Grant } from '../access/access.ts';
+import { bearerOf } from '../access/bearer.ts';
+import type { TrustProxy } from '../access/client-address.ts';
+import { addressOf, isLocalRequest } from '../access/local-peer.ts';
+import type { Action } from '../access/rights.ts';
+
+const MAX_AGENT_CHARACTERS = 200;
+
+/** The rights of HTTP requests: credential, address and machine of a request, for the one decision in access/. */
+export class HttpAccess {
+  readonly #access: Access;
+  readonly #trustProxy: TrustProxy;
+
+  constructor(access: Access, trustProxy: TrustProxy) {
+    this.#access = access;
+    this.#trustProxy = trustProxy;
+  }
+
+  /**
+   * @param name of the broadcast; empty for an action without one
+   * @param credential of another place than the Authorization field, which is read without it
+   * @throws AppError as Access.authorize(), and request.malformed
+   */
+  async authorize(request: FastifyRequest, action: Action, name = '', credential?: string): Promise<Grant> {
+    return this.#access.authorize({ ...this.#of(request, credential), action, name });
+  }
+
+  /** For a list. @returns whether the action is permitted for a name. @throws AppError as authorize() */
+  async permitted(request: FastifyRequest, action: Action): Promise<(name: string) => boolean> {
+    return this.#access.permitted({ ...this.#of(request), action, name: '' });
+  }
+
+  #of({ raw }: FastifyRequest, credential?: string): Omit<AccessRequest, 'action' | 'name'> {
+    const { authorization, 'user-agent': userAgent } = raw.headers;
+    return {
+      credential: credential ?? bearerOf(authorization),
+      address: addressOf(raw, this.#trustProxy),
+      local: isLocalRequest(raw),
+      userAgent: userAgent?.slice(0, MAX_AGENT_CHARACTERS),
+    };
+  }
+}
