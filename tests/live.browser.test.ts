@@ -9,6 +9,7 @@ import { loadConfig } from '../server/config/config.ts';
 import { createLog } from '../server/log.ts';
 import { launchBrowser, printPages } from '../testing/browser.ts';
 import { capturedFrames, glassToGlassMs, grabLuma, installProbe, probe, seenFrames } from '../testing/frame-probe.ts';
+import { keepManual } from '../testing/manual-page.ts';
 import { makeNumberedVideo, writeY4m, type NumberedVideo } from '../testing/numbered-video.ts';
 import { resizeLuma } from '../testing/resize-luma.ts';
 
@@ -38,6 +39,7 @@ beforeAll(async () => {
   browser = await launchBrowser({ cameraFile: camera });
   context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   await installProbe(context);
+  await context.addInitScript(keepManual);
 }, 60_000);
 beforeEach(({ onTestFailed }) => onTestFailed(async () => printPages(context)));
 afterAll(async () => {

@@ -30,6 +30,10 @@ export class LiveCard {
     setInterval(() => this.#tick(), 1000);
   }
 
+  get onAir() {
+    return this.#onAir && !this.#card.hidden;
+  }
+
   /** @param {string} name */
   show(name) {
     if (this.#card.hidden) this.#sinceMs = Date.now();

@@ -74,6 +74,13 @@ export class PeerLink {
     this.#onSignaling(this.#signaling.state);
   }
 
+  /** A new connection in place of the present one, which the server lets it take over from. Nothing while there is none. */
+  renew() {
+    if (this.#state.kind !== 'connected') return;
+    this.#teardown(false);
+    void this.#negotiate();
+  }
+
   /** Says goodbye if it can. */
   close() {
     if (this.#state.kind === 'closed') return;

@@ -2,6 +2,7 @@
 import { accessKey } from './access-key.js';
 import { ffmpegCommand, gstreamerCommand, whipUrl } from './addresses.js';
 import { isBroadcastName } from './broadcast-name.js';
+import { chooseSend } from './choose-send.js';
 import { CopyField } from './copy-field.js';
 import { h } from './dom.js';
 import { isLocalAddress } from './local-address.js';
@@ -75,7 +76,8 @@ export class ProgramPanel {
     this.#missing.hidden = known;
     this.#body.hidden = !known;
     if (!known) return;
-    const { name, height, maxBitrateBps } = settings;
+    const { name, maxBitrateBps } = settings;
+    const height = heightFor(settings);
     // A server that asks for a key asks a program for it, too.
     const token = accessKey() ?? this.#store.makeStreamKey(name);
     const url = whipUrl(name);
@@ -83,7 +85,7 @@ export class ProgramPanel {
     this.#token.set(token);
     this.#steps.hidden = this.#program !== 'obs';
     this.#command.element.hidden = this.#program === 'obs';
-    this.#steps.replaceChildren(...obsSteps(settings).map((step) => h('li', {}, step)));
+    this.#steps.replaceChildren(...obsSteps({ height, maxBitrateBps }).map((step) => h('li', {}, step)));
     if (this.#program === 'obs') return;
     const command = this.#program === 'ffmpeg' ? ffmpegCommand : gstreamerCommand;
     const shown = this.#tokenShown ? token : HIDDEN;
@@ -99,7 +101,14 @@ export class ProgramPanel {
   }
 }
 
-/** @param {PublishSettings} settings @returns {string[]} */
+/** Programs do not follow the line: where the page would, the size that was measured to be best at the limit. @param {PublishSettings} settings */
+function heightFor({ auto, height, maxBitrateBps }) {
+  if (!auto) return height;
+  const upscalers = /** @type {const} */ ({ 180: 'nano', 360: 'nano-x2' });
+  return chooseSend({ bitrateBps: maxBitrateBps, codecs: ['H264'], upscalers, content: 'camera' }).shortSide;
+}
+
+/** @param {{height: number, maxBitrateBps: number}} settings @returns {string[]} */
 function obsSteps({ height, maxBitrateBps }) {
   const width = Math.round((height * 16) / 9);
   return [

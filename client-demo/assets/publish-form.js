@@ -1,10 +1,12 @@
 /** @import {CaptureKind} from './errors.js' */
+/** @import {Uplink} from './rtp-rates.js' */
 /** @import {PublishSettings} from './settings.js' */
 import { DevicePicker, Devices } from './devices.js';
+import { SEND_STOPS_BPS } from './choose-send.js';
 import { byId, setText } from './dom.js';
-import { formatBitrate } from './format.js';
+import { formatBitrate, formatFps, formatSize } from './format.js';
 import { Listeners } from './listeners.js';
-import { BITRATE_CAPS_BPS } from './settings.js';
+import { AUTO_HEIGHT, LOW_DATA_BPS } from './settings.js';
 
 /** @typedef {'idle' | 'starting' | 'preview' | 'live'} FormPhase */
 
@@ -19,6 +21,9 @@ export class PublishForm {
   #bitrate = byId('bitrate', HTMLInputElement);
   #bitrateText = byId('bitrate-text', HTMLElement);
   #audio = byId('audio', HTMLInputElement);
+  #sendBack = byId('send-back', HTMLInputElement);
+  /** The person's own choice; undefined: by the line. @type {boolean | undefined} */
+  #sendBackChoice;
   #name = byId('name', HTMLInputElement);
   #nameHint = byId('name-hint', HTMLElement);
   #file = byId('file', HTMLInputElement);
@@ -45,11 +50,15 @@ export class PublishForm {
   /** @param {PublishSettings} settings */
   constructor(settings) {
     this.#check('kind', settings.kind);
-    this.#check('height', String(settings.height));
-    const index = BITRATE_CAPS_BPS.findIndex((cap) => cap >= settings.maxBitrateBps);
-    this.#bitrate.max = String(BITRATE_CAPS_BPS.length - 1);
-    this.#bitrate.value = String(index < 0 ? BITRATE_CAPS_BPS.length - 1 : index);
+    this.#check('height', settings.auto ? 'auto' : String(settings.height));
+    const index = SEND_STOPS_BPS.findIndex((stop) => stop >= settings.maxBitrateBps);
+    this.#bitrate.max = String(SEND_STOPS_BPS.length - 1);
+    this.#bitrate.value = String(index < 0 ? SEND_STOPS_BPS.length - 1 : index);
     this.#audio.checked = settings.audio;
+    this.#sendBackChoice = settings.sendBack;
+    this.#sendBack.addEventListener('input', () => {
+      this.#sendBackChoice = this.#sendBack.checked;
+    });
     this.#name.value = settings.name;
     this.#form.addEventListener('input', () => {
       this.#update();
@@ -72,10 +81,13 @@ export class PublishForm {
 
   /** @returns {PublishSettings} */
   get settings() {
+    const auto = this.#chosen('height') === 'auto';
     return {
       kind: /** @type {CaptureKind} */ (this.#chosen('kind')),
-      height: Number(this.#chosen('height')) || 180,
-      maxBitrateBps: BITRATE_CAPS_BPS[Number(this.#bitrate.value)] ?? 300_000,
+      auto,
+      height: auto ? AUTO_HEIGHT : Number(this.#chosen('height')) || 180,
+      maxBitrateBps: SEND_STOPS_BPS[Number(this.#bitrate.value)] ?? 300_000,
+      ...(this.#sendBackChoice !== undefined && { sendBack: this.#sendBackChoice }),
       audio: this.#audio.checked,
       name: this.#name.value.trim(),
     };
@@ -126,6 +138,21 @@ export class PublishForm {
     this.#update();
   }
 
+  /** What the rule says while the person has not chosen. @param {boolean} back */
+  showSendBack(back) {
+    this.#sendBack.checked = back;
+  }
+
+  /** What the line lets through, where the size follows it. @param {Uplink | undefined} uplink */
+  showSent(uplink) {
+    const known = uplink !== undefined && uplink.width > 0 && this.settings.auto;
+    const { width = 0, height = 0, fps = 0, codec = '' } = uplink ?? {};
+    setText(
+      byId('auto-text', HTMLElement),
+      known ? `Now ${formatSize(width, height)}, ${formatFps(fps)}, ${codec}.` : '',
+    );
+  }
+
   /** Shows where a capture really came from. @param {MediaStream} stream */
   async showDevices(stream) {
     await this.#devices.refresh();
@@ -134,7 +161,8 @@ export class PublishForm {
   }
 
   #update() {
-    const { kind, maxBitrateBps, audio } = this.settings;
+    const { kind, maxBitrateBps, audio, sendBack } = this.settings;
+    if (sendBack !== undefined) this.#sendBack.checked = sendBack;
     const before = this.#phase === 'idle' || this.#phase === 'preview';
     const changeable = this.#phase !== 'starting';
     this.#source.hidden = !changeable;
@@ -147,8 +175,9 @@ export class PublishForm {
     byId('name-field', HTMLElement).hidden = !before;
     byId('audio-field', HTMLElement).hidden = kind === 'sample';
     setText(byId('audio-name', HTMLElement), SOUND[kind]);
-    setText(this.#bitrateText, formatBitrate(maxBitrateBps));
-    this.#bitrate.setAttribute('aria-valuetext', formatBitrate(maxBitrateBps));
+    const limit = `${maxBitrateBps <= LOW_DATA_BPS ? 'low data, ' : ''}at most ${formatBitrate(maxBitrateBps)}`;
+    setText(this.#bitrateText, limit);
+    this.#bitrate.setAttribute('aria-valuetext', limit);
     setText(this.#title, before ? 'Go live' : 'Your stream');
     setText(this.#start, { idle: 'Go live', preview: 'Go live', starting: 'Cancel', live: 'Stop' }[this.#phase]);
     this.#start.classList.toggle('stop', !before);

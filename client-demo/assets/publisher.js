@@ -4,14 +4,19 @@
 /** @import {Uplink} from './rtp-rates.js' */
 /** @import {PageStore} from './settings.js' */
 /** @import {SignalingClient} from './signaling-client.js' */
+import { AutoSend, encodableCodecs } from './auto-send.js';
+import { scaleDownBy, upscalersOf } from './choose-send.js';
 import { Listeners } from './listeners.js';
 import { PeerLink } from './peer-link.js';
 import { RtpRates } from './rtp-rates.js';
-import { scaleDownFactor } from './settings.js';
+import { LOW_DATA_BPS, scaleDownFactor } from './settings.js';
 
-/** @typedef {{height: number, maxBitrateBps: number}} Quality */
+/** @typedef {{auto: boolean, height: number, maxBitrateBps: number}} Quality */
 
-/** Sends one capture under one name, small: at most `height` lines and `maxBitrateBps`. */
+/** Sound of a person who saves data, bit/s. */
+const LOW_DATA_AUDIO_BPS = 16_000;
+
+/** Sends one capture under one name: at most `height` lines and `maxBitrateBps`, with `auto` as much of it as the line carries. */
 export class Publisher {
   #capture;
   #name;
@@ -23,6 +28,12 @@ export class Publisher {
   /** @type {RTCRtpSender | undefined} */
   #audioSender;
   #codec;
+  #store;
+  #signaling;
+  /** @type {AutoSend | undefined} */
+  #auto;
+  /** Chosen by AutoSend for the present connection. @type {string | undefined} */
+  #sentCodec;
   #videoPaused = false;
   #detach = () => {};
   #rates = new RtpRates();
@@ -43,6 +54,8 @@ export class Publisher {
    */
   constructor({ signaling, store, capture, name, quality, codec }) {
     this.#codec = codec;
+    this.#store = store;
+    this.#signaling = signaling;
     this.#capture = capture;
     this.#name = name;
     this.#quality = quality;
@@ -57,7 +70,8 @@ export class Publisher {
       },
     });
     this.#link.onState.add(({ kind }) => {
-      if (kind === 'connected') void this.#applyQuality();
+      if (kind !== 'connected') return;
+      void this.#applyQuality();
     });
     this.#follow(capture);
     this.#timer = setInterval(() => void this.#everySecond(), 1000);
@@ -74,6 +88,10 @@ export class Publisher {
 
   get onState() {
     return this.#link.onState;
+  }
+
+  get onBroadcastState() {
+    return this.#link.onBroadcastState;
   }
 
   /** The server's view, once a second. @type {Listeners<{broadcast: BroadcastStats}>} */
@@ -128,6 +146,7 @@ export class Publisher {
   close() {
     clearInterval(this.#timer);
     this.#detach();
+    if (this.#auto?.lineBps !== undefined) this.#store.keepLine(this.#auto.lineBps);
     this.#link.close();
     this.#capture.close();
   }
@@ -145,7 +164,11 @@ export class Publisher {
    * Sound has its place in the offer even when there is none yet: a source with sound may follow while live.
    * @param {RTCPeerConnection} pc
    */
-  #addTracks(pc) {
+  async #addTracks(pc) {
+    if (this.#quality.auto) {
+      this.#auto ??= new AutoSend(await encodableCodecs(), this.#store.lineBps);
+      this.#sentCodec = this.#auto.begin(performance.now(), this.#circumstances).codec;
+    }
     const { videoTrack, audioTrack, stream } = this.#capture;
     this.#appliedFactor = this.#factor();
     const encoding = { maxBitrate: this.#quality.maxBitrateBps, scaleResolutionDownBy: this.#appliedFactor };
@@ -156,12 +179,30 @@ export class Publisher {
       sendEncodings: [encoding],
     });
     this.#videoSender = video.sender;
-    if (this.#codec !== undefined) preferCodec(video, this.#codec);
+    const codec = this.#codec ?? this.#sentCodec;
+    if (codec !== undefined) preferCodec(video, codec);
     this.#audioSender = pc.addTransceiver(audioTrack ?? 'audio', { direction: 'sendonly', streams: [stream] }).sender;
+  }
+
+  /** What AutoSend needs to know besides the line. */
+  get #circumstances() {
+    const { state } = this.#signaling;
+    const { width = 0, height = 0 } = this.#capture.videoTrack?.getSettings() ?? {};
+    return {
+      upscalers: state.kind === 'open' ? upscalersOf(state.welcome.model) : {},
+      content: /** @type {'camera' | 'screen'} */ (this.#capture.kind === 'screen' ? 'screen' : 'camera'),
+      maxBitrateBps: this.#quality.maxBitrateBps,
+      sourceShortSide: Math.min(width, height),
+    };
   }
 
   #factor() {
     const { videoTrack } = this.#capture;
+    const choice = this.#quality.auto ? this.#auto?.choice : undefined;
+    if (choice !== undefined) {
+      const { width = 0, height = 0 } = videoTrack?.getSettings() ?? {};
+      return scaleDownBy({ width, height }, choice.shortSide);
+    }
     return scaleDownFactor(videoTrack?.getSettings().height ?? 0, this.#quality.height);
   }
 
@@ -177,9 +218,26 @@ export class Publisher {
     this.#appliedFactor = this.#factor();
     encoding.maxBitrate = this.#quality.maxBitrateBps;
     encoding.scaleResolutionDownBy = this.#appliedFactor;
+    if (this.#quality.auto && this.#auto?.choice !== undefined)
+      encoding.maxFramerate = this.#auto.choice.framesPerSecond;
+    else delete encoding.maxFramerate;
     // An encoder short of bits should show fewer frames rather than a smaller picture: small is already the point.
     /** @type {any} */ (parameters).degradationPreference = 'maintain-resolution';
     await sender.setParameters(parameters).catch(() => {});
+    await this.#applyAudioQuality();
+  }
+
+  /** On a line of 60 kbit/s, ordinary sound would be half of it. */
+  async #applyAudioQuality() {
+    const parameters = this.#audioSender?.getParameters();
+    const encoding = parameters?.encodings?.[0];
+    if (parameters === undefined || encoding === undefined) return;
+    const line = this.#quality.auto ? (this.#auto?.lineBps ?? Infinity) : Infinity;
+    const low = Math.min(this.#quality.maxBitrateBps, line) <= LOW_DATA_BPS;
+    if (low === (encoding.maxBitrate === LOW_DATA_AUDIO_BPS)) return;
+    if (low) encoding.maxBitrate = LOW_DATA_AUDIO_BPS;
+    else delete encoding.maxBitrate;
+    await this.#audioSender?.setParameters(parameters).catch(() => {});
   }
 
   async #everySecond() {
@@ -188,7 +246,27 @@ export class Publisher {
     // A shared window was resized, a phone turned, a player went on to another size.
     if (Math.abs(this.#factor() - this.#appliedFactor) > 1e-6) await this.#applyQuality();
     const report = await pc.getStats();
-    this.onUplink.emit(this.#rates.uplink(report.values()));
+    const uplink = this.#rates.uplink(report.values());
+    this.onUplink.emit(uplink);
+    if (this.#quality.auto && !this.#videoPaused) await this.#followLine(uplink);
+  }
+
+  /** @param {Uplink} uplink */
+  async #followLine(uplink) {
+    const now = performance.now();
+    if (this.#auto === undefined) {
+      // The size was the person's choice until now. The codec stays the connection's.
+      this.#auto = new AutoSend(await encodableCodecs(), this.#store.lineBps);
+      this.#auto.begin(now, this.#circumstances);
+      return this.#applyQuality();
+    }
+    const before = this.#auto.choice;
+    const choice = this.#auto.update(now, uplink, this.#circumstances);
+    if (choice === undefined || choice === before) return;
+    // A codec that the address of the page asks for stays, too.
+    const chosen = this.#codec === undefined && this.#sentCodec !== undefined;
+    if (chosen && choice.codec !== this.#sentCodec) this.#link.renew();
+    else await this.#applyQuality();
   }
 }
 

@@ -7,6 +7,9 @@
  * @property {number} height
  * @property {number} fps
  * @property {string} codec
+ * @property {number | undefined} availableBps what the browser estimates the line to carry; undefined: it does not say
+ * @property {number} audioBps the sound's share of bitrateBps
+ * @property {number} lossRatio 0..1 of the packets of video, as the server reported last
  * @property {string} limitation `none`, `bandwidth`, `cpu` or `other`
  * @property {number | null} roundTripMs
  */
@@ -37,9 +40,14 @@ export class RtpRates {
     const all = [...report];
     const byId = new Map(all.map((entry) => [entry.id, entry]));
     let bitrateBps = 0;
+    let audioBps = 0;
     for (const entry of all) {
-      if (entry.type === 'outbound-rtp') bitrateBps += this.#bitrate(entry, entry.bytesSent, entry.headerBytesSent);
+      if (entry.type !== 'outbound-rtp') continue;
+      const bps = this.#bitrate(entry, entry.bytesSent, entry.headerBytesSent);
+      bitrateBps += bps;
+      if (entry.kind === 'audio') audioBps += bps;
     }
+    const remote = all.find((entry) => entry.type === 'remote-inbound-rtp' && entry.kind === 'video');
     const video = all.find((entry) => entry.type === 'outbound-rtp' && entry.kind === 'video');
     return {
       bitrateBps,
@@ -47,6 +55,9 @@ export class RtpRates {
       height: video?.frameHeight ?? 0,
       fps: video?.framesPerSecond ?? 0,
       codec: codecName(byId, video),
+      availableBps: activePair(all)?.availableOutgoingBitrate,
+      audioBps,
+      lossRatio: remote?.fractionLost ?? 0,
       limitation: video?.qualityLimitationReason ?? 'none',
       roundTripMs: roundTripMs(all),
     };
@@ -101,7 +112,12 @@ function codecName(byId, rtp) {
 }
 
 /** @param {any[]} all */
+function activePair(all) {
+  return all.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+}
+
+/** @param {any[]} all */
 function roundTripMs(all) {
-  const pair = all.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  const pair = activePair(all);
   return pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000;
 }

@@ -3,17 +3,23 @@
 /**
  * @typedef {object} PublishSettings
  * @property {CaptureKind} kind
- * @property {number} height lines that are sent
+ * @property {boolean} auto size, codec and frame rate follow the line
+ * @property {number} height lines that are sent; with `auto` the most
  * @property {number} maxBitrateBps
+ * @property {boolean} [sendBack] whether the page gets its own result; absent: by the line
  * @property {boolean} audio
  * @property {string} name
  */
 
-export const BITRATE_CAPS_BPS = [150_000, 300_000, 500_000, 800_000, 1_200_000, 1_500_000];
+/** What a camera is asked for when the size follows the line: the goal of results, sent as it is on wide lines. */
+export const AUTO_HEIGHT = 720;
+/** Uploads of so little are "low data": sound is made smaller, too. */
+export const LOW_DATA_BPS = 150_000;
 
 const KEY = 'flashvsr-live.publish';
 const TOKEN_KEY = 'flashvsr-live.token.';
 const STREAM_KEY = 'flashvsr-live.key.';
+const LINE_KEY = 'flashvsr-live.line';
 
 const FIRST = [
   'amber',
@@ -85,7 +91,14 @@ export class PageStore {
   /** @returns {PublishSettings} */
   load() {
     /** @type {PublishSettings} */
-    const defaults = { kind: 'camera', height: 180, maxBitrateBps: 300_000, audio: true, name: suggestName() };
+    const defaults = {
+      kind: 'camera',
+      auto: true,
+      height: 180,
+      maxBitrateBps: 1_500_000,
+      audio: true,
+      name: suggestName(),
+    };
     return { ...defaults, ...read(this.#browser), ...read(this.#tab) };
   }
 
@@ -94,6 +107,16 @@ export class PageStore {
     write(this.#tab, KEY, JSON.stringify(settings));
     const { name } = keepName ? settings : { name: read(this.#browser).name };
     write(this.#browser, KEY, JSON.stringify({ ...settings, name }));
+  }
+
+  /** What the line upwards carried when it was measured last, bit/s. @returns {number | undefined} */
+  get lineBps() {
+    return Number(this.#browser?.getItem(LINE_KEY)) || undefined;
+  }
+
+  /** @param {number} bps */
+  keepLine(bps) {
+    write(this.#browser, LINE_KEY, String(Math.round(bps)));
   }
 
   /**

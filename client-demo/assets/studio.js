@@ -1,5 +1,6 @@
 /** @import {LiveError} from './errors.js' */
 /** @import {LinkState} from './peer-link.js' */
+/** @import {BroadcastStats} from '../../server/signaling/protocol.ts' */
 /** @import {SignalingState} from './signaling-client.js' */
 import { BroadcastListView } from './broadcast-list.js';
 import { openBeside, openCapture } from './capture.js';
@@ -20,6 +21,7 @@ import { PublishForm } from './publish-form.js';
 import { Publisher } from './publisher.js';
 import { RecordingsList } from './recordings-list.js';
 import { ServerStatus } from './server-status.js';
+import { SendBackRule } from './send-back.js';
 import { PageStore } from './settings.js';
 import { SignalingClient } from './signaling-client.js';
 import { StatsPanel } from './stats-panel.js';
@@ -31,7 +33,8 @@ import { WatchSession } from './watch-session.js';
  * @typedef {{kind: 'idle'}
  *   | {kind: 'opening', cancelled: boolean}
  *   | {kind: 'preview', capture: Capture}
- *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined}} StudioState
+ *   | {kind: 'publishing', publisher: Publisher, capture: Capture, watch: WatchSession | undefined, wasLive: boolean}} StudioState
+ * `watch`: the result that comes back to this page, while it is wanted
  */
 
 /** The main page: publishes and shows what comes back. */
@@ -43,6 +46,7 @@ class Studio {
   #firstScreen = new FirstScreen(this.#view);
   #ownPicture = new OwnPicture(this.#view);
   #echo = new EchoWarning(this.#notice);
+  #sendBack = new SendBackRule();
   #stats = new StatsPanel(byId('stats', HTMLElement), 'publisher');
   #form = new PublishForm(this.#store.load());
   #channel = new ChannelName(this.#store, this.#form, this.#notice);
@@ -66,6 +70,7 @@ class Studio {
       this.#channel.save();
       this.#programs.show(settings);
       this.#ownPicture.setHeight(settings.height);
+      this.#followSendBack(undefined);
       if (this.#state.kind === 'publishing') void this.#state.publisher.setQuality(settings);
       else if (this.#state.kind === 'preview') void this.#state.capture.setHeight(settings.height);
       else this.#explainKind();
@@ -178,11 +183,18 @@ class Studio {
       ...(codec !== null && { codec }),
     });
     const fromPreview = this.#ownPicture.shown;
-    this.#state = { kind: 'publishing', publisher, capture, watch: undefined };
+    this.#sendBack.reset();
+    this.#state = { kind: 'publishing', publisher, capture, watch: undefined, wasLive: false };
     this.#use(capture, true);
     if (!fromPreview) capture.onEnded.add((error) => this.#endedBy(capture, error));
     publisher.onState.add((state) => this.#onPublisher(state));
-    publisher.onUplink.add((uplink) => this.#stats.update({ uplink }));
+    publisher.onUplink.add((uplink) => {
+      this.#stats.update({ uplink });
+      this.#form.showSent(uplink);
+      if (this.#form.settings.auto && uplink.height > 0) this.#ownPicture.setHeight(uplink.height);
+      this.#followSendBack(uplink.availableBps);
+    });
+    publisher.onStats.add(({ broadcast }) => this.#showWithoutResult(publisher, broadcast));
     publisher.start();
   }
 
@@ -240,7 +252,7 @@ class Studio {
         this.#connected(state);
         break;
       case 'failed':
-        this.#fail(link.error, state.watch !== undefined);
+        this.#fail(link.error, state.wasLive);
         break;
       case 'waiting':
         this.#card.interrupt();
@@ -270,10 +282,42 @@ class Studio {
     this.#form.setPhase('live');
     this.#wakeLock.set(true);
     this.#list.setOwn(name);
-    if (state.watch !== undefined) {
-      this.#card.show(name);
-      return;
+    if (state.wasLive) this.#card.show(name);
+    state.wasLive = true;
+    if (state.watch === undefined) this.#view.setOverlay(undefined);
+    this.#followSendBack(undefined);
+  }
+
+  /** Gets the page's own result, or no longer. @param {number | undefined} lineBps as measured, once a second; undefined: nothing new */
+  #followSendBack(lineBps) {
+    const { kind, sendBack, maxBitrateBps } = this.#form.settings;
+    const state = this.#state;
+    const source = 'capture' in state ? state.capture.kind : kind;
+    const back = this.#sendBack.update(performance.now(), { kind: source, choice: sendBack, maxBitrateBps, lineBps });
+    this.#form.showSendBack(back);
+    if (state.kind !== 'publishing' || !state.wasLive) return;
+    if (back && state.watch === undefined) this.#watch(state);
+    else if (!back && state.watch !== undefined) {
+      state.watch.close();
+      state.watch = undefined;
+      this.#showOwn(state.capture, 'Your picture');
     }
+  }
+
+  /** What viewers get, in figures, while the picture itself does not come back. @param {Publisher} publisher @param {BroadcastStats} broadcast */
+  #showWithoutResult(publisher, broadcast) {
+    const state = this.#state;
+    if (state.kind !== 'publishing' || state.publisher !== publisher || state.watch !== undefined) return;
+    this.#stats.update({ broadcast });
+    if (broadcast.output.width === 0) return;
+    if (publisher.state.kind === 'connected' && !this.#card.onAir) this.#card.show(publisher.name);
+    this.#status.showModel(broadcast.model);
+    this.#card.showDelay(broadcast.addedLatencyMs.p50);
+  }
+
+  /** @param {Extract<StudioState, {kind: 'publishing'}>} state */
+  #watch(state) {
+    const { name } = state.publisher;
     const signaling = this.#signaling;
     const watch = new WatchSession({
       signaling,
@@ -306,6 +350,9 @@ class Studio {
     this.#ownPicture.end();
     this.#controls.show(undefined, false);
     this.#form.setPhase('idle');
+    this.#form.showSent(undefined);
+    this.#status.showModel(undefined);
+    this.#sendBack.reset();
     this.#wakeLock.set(false);
     this.#card.hide();
     this.#list.setOwn('');

@@ -127,7 +127,10 @@ describe('settings', () => {
     expect(new PageStore({ tab: storage, browser: storage }).load().height).toBe(180);
     const full = { ...storage, setItem: () => expect.fail('full') } as unknown as Storage;
     expect(() => new PageStore({ tab: full, browser: full }).keepResumeToken('a', 'b')).not.toThrow();
-    expect(new PageStore({ tab: undefined, browser: undefined }).load().maxBitrateBps).toBe(300_000);
+    expect(new PageStore({ tab: undefined, browser: undefined }).load()).toMatchObject({
+      auto: true,
+      maxBitrateBps: 1_500_000,
+    });
   });
 
   it('keeps the channel for the next tab, and a substitute for its own tab', () => {

@@ -66,7 +66,7 @@ describe('publishing and watching', () => {
 
     const studio = await open(app.url);
     // 150 kbit/s: below what the server's encoder spends even when a busy machine makes the viewers' estimates low.
-    await studio.page.getByRole('slider', { name: 'Upload limit' }).fill('0');
+    await studio.page.getByRole('slider', { name: 'Quality / data' }).fill('3');
     await goLive(studio.page, 'Sample', 'stage');
     await Promise.all([playing(studio.page), playing(watcher.page)]);
 
@@ -123,7 +123,7 @@ describe('publishing and watching', () => {
 
   it('keeps to the bit-rate cap, and to the size even then', async () => {
     const { page } = await open(app.url);
-    await page.getByRole('slider', { name: 'Upload limit' }).fill('0');
+    await page.getByRole('slider', { name: 'Quality / data' }).fill('3');
     await chooseRadio(page, '270p');
     await goLive(page, 'Camera', 'thin');
     await playing(page, 1920, 1080);

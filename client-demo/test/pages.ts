@@ -2,6 +2,7 @@ import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { startApp, type App } from '../../server/app.ts';
 import { configSchema } from '../../server/config/config.ts';
 import { createLog } from '../../server/log.ts';
+import { keepManual } from '../../testing/manual-page.ts';
 import { until } from '../../testing/until.ts';
 
 /** What the browser tests of the page share: a server, pages, and what a person does and sees. */
@@ -39,8 +40,8 @@ export class Pages {
   }
 }
 
-/** A further tab of the same browser. */
-export async function openIn(context: BrowserContext, url: string): Promise<Opened> {
+/** A further tab of the same browser. @param manual false: as at the first visit, where size and codec follow the line */
+export async function openIn(context: BrowserContext, url: string, manual = true): Promise<Opened> {
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
@@ -48,6 +49,7 @@ export async function openIn(context: BrowserContext, url: string): Promise<Open
     if (message.type() === 'error' && message.text().includes('Content Security Policy')) errors.push(message.text());
   });
   page.setDefaultTimeout(40_000);
+  if (manual) await page.addInitScript(keepManual);
   await page.goto(url);
   return { page, errors };
 }

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import { AutoSend } from '../assets/auto-send.js';
+import { RtpRates } from '../assets/rtp-rates.js';
+import { SendBackRule } from '../assets/send-back.js';
+import { PageStore } from '../assets/settings.js';
+import { memoryStorage } from './memory-storage.ts';
+
+const UPLINK = {
+  bitrateBps: 300_000,
+  audioBps: 0,
+  lossRatio: 0,
+  availableBps: 1_500_000,
+  width: 320,
+  height: 180,
+  fps: 30,
+  codec: 'VP8',
+  limitation: 'none',
+  roundTripMs: 20,
+};
+const CAMERA = {
+  upscalers: { 180: 'nano', 360: 'nano-x2' },
+  content: 'camera',
+  maxBitrateBps: 1_500_000,
+  sourceShortSide: 720,
+} as const;
+
+/** Short sides sent, a second at a time. */
+function sizes(auto: AutoSend, fromS: number, toS: number, uplink: object, circumstances: object = CAMERA): number[] {
+  const seconds = Array.from({ length: toS - fromS }, (_, index) => fromS + index);
+  return seconds.map(
+    (second) => auto.update(second * 1000, { ...UPLINK, ...uplink }, { ...CAMERA, ...circumstances })?.shortSide ?? 0,
+  );
+}
+
+describe('sending by the line', () => {
+  it('begins with 300 kbit/s, believes the estimate when it is measured, falls soon and rises late', () => {
+    const auto = new AutoSend(['VP8'], undefined);
+    const first = auto.begin(0, CAMERA).shortSide;
+    expect(sizes(auto, 1, 30, {}).every((size) => size >= first)).toBe(true);
+    const thin = sizes(auto, 30, 36, { availableBps: 60_000 });
+    expect(thin.at(-1)).toBe(180);
+    const wide = sizes(auto, 36, 50, {});
+    expect(wide.slice(0, 6).every((size) => size === 180)).toBe(true);
+    expect(wide.at(-1)).toBeGreaterThanOrEqual(360);
+  });
+
+  it('takes loss for a line that is too full, and sound out of the budget', () => {
+    for (const uplink of [
+      { availableBps: 1_500_000, bitrateBps: 55_000, lossRatio: 0.4 },
+      { availableBps: 80_000, audioBps: 45_000 },
+    ]) {
+      const auto = new AutoSend(['VP8'], undefined);
+      auto.begin(0, CAMERA);
+      expect(sizes(auto, 1, 12, uplink).at(-1)).toBe(180);
+    }
+  });
+
+  it('keeps to the person’s limit, and begins where the line was last time', () => {
+    const limited = { ...CAMERA, maxBitrateBps: 60_000 };
+    expect(new AutoSend(['VP8'], 1_200_000).begin(0, limited).shortSide).toBe(180);
+    const wide = new AutoSend(['VP8'], 1_200_000).begin(0, CAMERA).shortSide;
+    expect(wide).toBeGreaterThan(new AutoSend(['VP8'], 60_000).begin(0, CAMERA).shortSide);
+    const sample = { ...CAMERA, sourceShortSide: 180 };
+    expect(new AutoSend(['VP8'], 1_200_000).begin(0, sample).shortSide).toBe(180);
+  });
+
+  it('leaves a codec that is too slow here, and no other within the first minute', () => {
+    const auto = new AutoSend(['VP8', 'AV1'], 60_000);
+    expect(auto.begin(0, CAMERA).codec).toBe('AV1');
+    sizes(auto, 1, 6, { availableBps: 60_000, limitation: 'cpu' });
+    expect(auto.choice?.codec).toBe('AV1');
+    sizes(auto, 6, 10, { availableBps: 60_000, limitation: 'cpu' });
+    expect(auto.choice?.codec).toBe('VP8');
+  });
+});
+
+describe('the own result', () => {
+  const rule = (options: object, seconds: number, lineBps: number | undefined, of = new SendBackRule()): boolean => {
+    let back = false;
+    for (let second = 0; second <= seconds; second += 1) {
+      const now = { kind: 'camera', choice: undefined, maxBitrateBps: 1_500_000, lineBps, ...options } as const;
+      back = of.update(second * 1000, now);
+    }
+    return back;
+  };
+
+  it('comes back on wide lines, of the sample, and when it is wanted; otherwise not', () => {
+    expect(rule({}, 10, undefined)).toBe(false);
+    expect(rule({}, 3, 1_200_000)).toBe(false);
+    expect(rule({}, 4, 1_200_000)).toBe(true);
+    expect(rule({}, 10, 900_000)).toBe(false);
+    expect(rule({ maxBitrateBps: 800_000 }, 10, 5_000_000)).toBe(false);
+    expect(rule({ kind: 'sample', maxBitrateBps: 60_000 }, 0, undefined)).toBe(true);
+    expect(rule({ choice: true, maxBitrateBps: 60_000 }, 0, 60_000)).toBe(true);
+    expect(rule({ choice: false, kind: 'sample' }, 10, 5_000_000)).toBe(false);
+  });
+
+  it('stays through small falls of the line, and is forgotten with the broadcast', () => {
+    const of = new SendBackRule();
+    expect(rule({}, 5, 1_200_000, of)).toBe(true);
+    expect(of.update(6000, { kind: 'camera', choice: undefined, maxBitrateBps: 1_500_000, lineBps: 800_000 })).toBe(
+      true,
+    );
+    of.reset();
+    expect(rule({}, 3, 1_200_000, of)).toBe(false);
+  });
+});
+
+it('reads the line, the share of sound and the loss out of the browser’s statistics', () => {
+  const rates = new RtpRates();
+  const report = (atMs: number, bytes: number): object[] => [
+    { id: 'a', type: 'outbound-rtp', kind: 'audio', timestamp: atMs, bytesSent: bytes, headerBytesSent: 0 },
+    { id: 'v', type: 'outbound-rtp', kind: 'video', timestamp: atMs, bytesSent: 4 * bytes, headerBytesSent: 0 },
+    { id: 'r', type: 'remote-inbound-rtp', kind: 'video', fractionLost: 0.25 },
+    { id: 'p', type: 'candidate-pair', nominated: true, state: 'succeeded', availableOutgoingBitrate: 123_000 },
+  ];
+  rates.uplink(report(0, 0));
+  const second = rates.uplink(report(1000, 1000));
+  expect(second).toMatchObject({ bitrateBps: 40_000, audioBps: 8_000, lossRatio: 0.25, availableBps: 123_000 });
+});
+
+it('keeps the line for the next visit', () => {
+  const browser = memoryStorage();
+  const store = new PageStore({ tab: memoryStorage(), browser });
+  expect(store.lineBps).toBeUndefined();
+  store.keepLine(123_456.7);
+  expect(new PageStore({ tab: memoryStorage(), browser }).lineBps).toBe(123_457);
+});
