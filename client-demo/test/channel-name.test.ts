@@ -16,6 +16,7 @@ beforeEach(() => {
   const asked = new Promise<never>((_, reject) => (refuse = () => reject(new Error('timed out'))));
   asked.catch(() => undefined);
   vi.stubGlobal('navigator', { locks: { request: () => asked } });
+  vi.stubGlobal('location', { search: '' });
   vi.spyOn(performance, 'getEntriesByType').mockReturnValue([{ type: 'reload' } as never]);
 });
 afterEach(() => {
