@@ -19,7 +19,7 @@ namespace flashvsr::addon {
 namespace {
 
 // Raised with every change that binding.ts must know about.
-constexpr int kBindingVersion = 3;
+constexpr int kBindingVersion = 4;
 
 // devices(cudaLibraryPath?) -> Promise<{device, name, index, usable, reason, totalBytes, freeBytes}[]>
 Napi::Value Devices(const Napi::CallbackInfo& info) {

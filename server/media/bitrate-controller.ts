@@ -1,4 +1,4 @@
-import { CarriedRate, type LinkReport } from './carried-rate.ts';
+import { CarriedRate, lostShare, type LinkReport } from './carried-rate.ts';
 import type { MonotonicUs } from './types.ts';
 
 export interface ViewerReport extends LinkReport {
@@ -171,12 +171,12 @@ export class BitrateController {
   /** @returns bit/s; undefined: nothing is known of this viewer's link yet */
   #believable(id: string, report: ViewerReport, nowUs: MonotonicUs): number | undefined {
     const viewer = this.#viewer(id, nowUs);
-    const { estimateBps, deliveredBps, fractionLost, reportedAtUs = 0 } = report;
+    const { estimateBps, deliveredBps, reportedAtUs = 0 } = report;
     const knownBps = Math.max(estimateBps ?? 0, viewer.carried.update(report, nowUs) / HEADROOM);
     const settled = estimateBps !== undefined && nowUs - viewer.firstSeenUs >= SETTLING_US;
     const believedBps = settled ? knownBps : Math.max(knownBps, this.#limits.startBps / HEADROOM);
     const isNew = reportedAtUs > (viewer.overloaded?.atUs ?? 0);
-    if (isNew && fractionLost > OVERLOADED_LOST && deliveredBps !== undefined) {
+    if (isNew && lostShare(report) > OVERLOADED_LOST && deliveredBps !== undefined) {
       viewer.overloaded = { bps: deliveredBps / HEADROOM, atUs: nowUs };
     }
     if (viewer.overloaded === undefined) return estimateBps === undefined ? undefined : believedBps;

@@ -6,9 +6,19 @@ export interface LinkReport {
   readonly deliveredBps: number | undefined;
   /** 0..1. */
   readonly fractionLost: number;
+  /**
+   * Packets sent again between the last two reports, as a share of the new ones. What comes after all counts as received (RFC 3550
+   * section A.3), so that a link full of retransmissions reports no loss.
+   */
+  readonly resentShare?: number | undefined;
   readonly roundTripMs: number | undefined;
   /** When the last report came. */
   readonly reportedAtUs: MonotonicUs | undefined;
+}
+
+/** Share of the packets that the link has lost, whatever was mended afterwards. */
+export function lostShare({ fractionLost, resentShare = 0 }: LinkReport): number {
+  return Math.max(fractionLost, resentShare);
 }
 
 const MAX_LOST = 0.02;
@@ -51,10 +61,11 @@ export class CarriedRate {
     return Math.max(0, ...this.#proven.map(({ bps }) => bps));
   }
 
-  #isGood({ fractionLost, roundTripMs, reportedAtUs }: LinkReport, nowUs: MonotonicUs): boolean {
+  #isGood(report: LinkReport, nowUs: MonotonicUs): boolean {
+    const { roundTripMs, reportedAtUs } = report;
     if (roundTripMs === undefined || reportedAtUs === undefined) return false;
     this.#leastRoundTripMs = Math.min(roundTripMs, this.#leastRoundTripMs + DRIFT_MS);
     const fresh = nowUs - reportedAtUs < MAX_REPORT_AGE_US;
-    return fresh && fractionLost <= MAX_LOST && roundTripMs - this.#leastRoundTripMs < MAX_QUEUE_MS;
+    return fresh && lostShare(report) <= MAX_LOST && roundTripMs - this.#leastRoundTripMs < MAX_QUEUE_MS;
   }
 }

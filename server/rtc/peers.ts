@@ -142,6 +142,8 @@ export interface ViewerStats {
   readonly packetsSent: number;
   /** From receiver reports: fraction lost 0..1 of the last report, round-trip time in ms if known. */
   readonly fractionLost: number;
+  /** Packets of the result sent again between its last two receiver reports, as a share of the new ones. */
+  readonly resentShare: number;
   /** Payload of the result track that arrived between its last two receiver reports, bit/s, and when the last one came. */
   readonly deliveredBps: number | undefined;
   readonly reportedAtUs: MonotonicUs | undefined;

@@ -87,7 +87,9 @@ export class SendStream {
   reportedAtUs: MonotonicUs | undefined;
   /** Payload that arrived between the last two reports, bit/s: packets as the receiver counts them, sizes as they were sent. */
   deliveredBps: number | undefined;
-  #delivered: { received: number; packets: number; octets: number; atUs: MonotonicUs } | undefined;
+  /** Packets sent again between the same two reports, as a share of the new ones. */
+  resentShare = 0;
+  #delivered: { received: number; packets: number; octets: number; resent: number; atUs: MonotonicUs } | undefined;
   nacksReceived = 0;
   retransmitted = 0;
 
@@ -194,13 +196,14 @@ export class SendStream {
   #measureDelivery(received: number, nowUs: MonotonicUs): void {
     const [before, packets, octets] = [this.#delivered, this.#packets, this.#octets];
     if (before !== undefined && nowUs - before.atUs < MIN_DELIVERY_US) return;
-    this.#delivered = { received, packets, octets, atUs: nowUs };
+    this.#delivered = { received, packets, octets, resent: this.retransmitted, atUs: nowUs };
     if (before === undefined || packets === before.packets) return;
     const sent = packets - before.packets;
     // A receiver that reports more than it was sent is not believed.
     const arrived = Math.min(sent, Math.max(0, received - before.received));
     const bits = (8 * arrived * (octets - before.octets)) / sent;
     this.deliveredBps = bits / ((nowUs - before.atUs) / 1e6);
+    this.resentShare = (this.retransmitted - before.resent) / sent;
   }
 
   /** Lets go of payloads. */

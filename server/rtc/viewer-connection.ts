@@ -236,6 +236,7 @@ export class ViewerConnection implements ViewerPeer, TargetPeer {
       bitrateBps: this.#bits.perSecond(monotonicUs()),
       packetsSent: this.#transport.counters.packetsSent,
       fractionLost: result?.fractionLost ?? 0,
+      resentShare: result?.resentShare ?? 0,
       deliveredBps: result?.deliveredBps,
       reportedAtUs: result?.reportedAtUs,
       roundTripMs: tracks.find(({ stream }) => stream.roundTripMs !== undefined)?.stream.roundTripMs,

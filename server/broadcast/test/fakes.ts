@@ -125,6 +125,7 @@ export class FakeViewer implements ViewerPeer {
       bitrateBps: 0,
       packetsSent: 0,
       fractionLost: 0,
+      resentShare: 0,
       deliveredBps: undefined,
       // A receiver that estimates also reports.
       reportedAtUs: this.estimateBps === undefined ? undefined : this.#nowUs(),

@@ -48,6 +48,19 @@ it('believes what the link has carried before an estimate that started too low, 
   expect([...run(new BitrateController(limits), estimate, 0, 8, { ...link, fractionLost: 0.3 })]).toEqual(['a']);
 });
 
+it('does not grow on a link that is full of retransmissions, though it reports no loss and claims more', () => {
+  const controller = new BitrateController(limits);
+  run(controller, { a: undefined }, 0, 2);
+  // Chromium behind 700 kbit/s whose queue was full from the start: loss 0 in its reports, an estimate of 990 kbit/s.
+  const full = { deliveredBps: 430_000, resentShare: 0.35, roundTripMs: 290 };
+  run(controller, { a: 990_000 }, 2, 10, full);
+  expect(controller.fullBps).toBe(430_000);
+  // Nothing has to be sent again any more: it is tried step by step.
+  run(controller, { a: 990_000 }, 12, 5, { deliveredBps: 430_000, roundTripMs: 20 });
+  expect(controller.fullBps).toBeGreaterThan(500_000);
+  expect(controller.fullBps).toBeLessThan(700_000);
+});
+
 it('takes the delivered rate of an overloaded link for its rate, and grows by 8 % a second from there', () => {
   const controller = new BitrateController(limits);
   run(controller, { a: undefined }, 0, 2);
