@@ -30,7 +30,7 @@ const SUPERFAST_PIXELS = 1280 * 720;
  * and the rate is a ceiling. Both come to about 45 dB against the result that is encoded (H264's 0..51, VP8's 0..63).
  */
 const H264_FINEST_QUANTIZER = 18;
-const VP8_FINEST_QUANTIZER = 12;
+const VP8_FINEST_QUANTIZER = 8;
 
 export function openEncoderContext(codec: ResultCodec, format: EncoderFormat, bitrateBps: number): CodecContext {
   const name = codec === 'H264' ? FF_ENCODER_LIBX264 : FF_ENCODER_LIBVPX_VP8;
