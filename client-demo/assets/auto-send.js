@@ -1,6 +1,6 @@
 /** @import {SendChoice, SendCodec, UpscalerName} from './choose-send.js' */
 /** @import {Uplink} from './rtp-rates.js' */
-import { chooseSend } from './choose-send.js';
+import { chooseSend, videoBitrateBps } from './choose-send.js';
 import { LineFollower } from './follow-line.js';
 
 /** Lines nobody has measured begin here, bit/s. */
@@ -9,8 +9,7 @@ const FIRST_BPS = 300_000;
 const SETTLED_MS = 3000;
 /** A new codec is a new connection: at most this often. */
 const CODEC_STAYS_MS = 60_000;
-/** Packet headers, and what is sent again. */
-const SHARE_FOR_VIDEO = 0.93;
+/** The choice on thinner lines is the same. */
 const LEAST_VIDEO_BPS = 20_000;
 /** More loss than this is a line that is too full, whatever the estimate says. */
 const OVERFULL_LOSS = 0.1;
@@ -34,6 +33,8 @@ export class AutoSend {
   #codecs;
   /** What the line carried last time. */
   #lineBps;
+  /** What of it sound took last time. */
+  #soundBps = 0;
   #connectedAtMs = 0;
   #slowSinceMs = Infinity;
   /** @type {SendChoice | undefined} */
@@ -55,8 +56,10 @@ export class AutoSend {
     this.#connectedAtMs = nowMs;
     this.#slowSinceMs = Infinity;
     this.#follower.reset();
-    const bitrateBps = Math.min(circumstances.maxBitrateBps, (this.#lineBps ?? FIRST_BPS) * SHARE_FOR_VIDEO);
-    this.#choice = chooseSend(this.#request(bitrateBps, this.#codecs, circumstances));
+    const request = this.#request(this.#lineBps ?? FIRST_BPS, this.#codecs, circumstances);
+    const { codec } = chooseSend(request);
+    // The follower begins with it: one estimate does not undo it.
+    this.#choice = this.#follower.update(nowMs, { ...request, codecs: [codec] });
     return this.#choice;
   }
 
@@ -69,16 +72,15 @@ export class AutoSend {
     const { availableBps, lossRatio, bitrateBps, audioBps } = uplink;
     const now = this.#choice;
     if (now === undefined || availableBps === undefined) return now;
+    this.#soundBps = audioBps;
     const sinceMs = nowMs - this.#connectedAtMs;
     const carriedBps = lossRatio > OVERFULL_LOSS ? Math.min(availableBps, bitrateBps * (1 - lossRatio)) : availableBps;
     const measured = sinceMs >= SETTLED_MS;
     if (measured) this.#lineBps = carriedBps;
     const lineBps = measured ? carriedBps : Math.min(carriedBps, this.#lineBps ?? FIRST_BPS);
-    const videoBps = Math.max(LEAST_VIDEO_BPS, lineBps * SHARE_FOR_VIDEO - audioBps);
     const slow = this.#tooSlow(nowMs, uplink.limitation);
     const codecs = slow || sinceMs > CODEC_STAYS_MS ? this.#codecs : [now.codec];
-    const request = this.#request(Math.min(videoBps, circumstances.maxBitrateBps), codecs, circumstances);
-    this.#choice = this.#follower.update(nowMs, request);
+    this.#choice = this.#follower.update(nowMs, this.#request(lineBps, codecs, circumstances));
     return this.#choice;
   }
 
@@ -99,8 +101,10 @@ export class AutoSend {
     return true;
   }
 
-  /** @param {number} bitrateBps @param {SendCodec[]} codecs @param {Circumstances} circumstances */
-  #request(bitrateBps, codecs, { upscalers, content, sourceShortSide }) {
+  /** @param {number} lineBps @param {SendCodec[]} codecs @param {Circumstances} circumstances */
+  #request(lineBps, codecs, { upscalers, content, sourceShortSide, maxBitrateBps }) {
+    const videoBps = videoBitrateBps(lineBps, this.#soundBps, this.#choice?.framesPerSecond);
+    const bitrateBps = Math.min(maxBitrateBps, Math.max(LEAST_VIDEO_BPS, videoBps));
     return { bitrateBps, codecs, upscalers, content, ...(sourceShortSide > 0 && { sourceShortSide }) };
   }
 }
