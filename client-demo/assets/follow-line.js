@@ -14,7 +14,7 @@ export class LineFollower {
   #current;
   /** Since when this is sent, ms. */
   #since = 0;
-  /** All of the last request but its rate. */
+  /** All of the last request but its rate and its codecs. */
   #circumstances = '';
 
   /** @returns {SendChoice | undefined} undefined before the first estimate */
@@ -29,12 +29,14 @@ export class LineFollower {
    * @throws {RangeError} as chooseSend
    */
   update(nowMs, request) {
-    const { bitrateBps, ...rest } = request;
+    const { bitrateBps, codecs, ...rest } = request;
     this.#rates = this.#rates.filter(({ atMs }) => nowMs - atMs <= RISE_MS);
     this.#rates.push({ atMs: nowMs, bitrateBps });
     const at = (/** @type {number} */ rate) => chooseSend({ ...request, bitrateBps: rate }, this.#current);
     const circumstances = JSON.stringify(rest);
-    const next = circumstances === this.#circumstances ? this.#follow(nowMs, at) : at(bitrateBps);
+    // A codec more is one more way to go up or down; what is sent in one that is gone ends at once.
+    const possible = this.#current !== undefined && codecs.includes(this.#current.codec);
+    const next = possible && circumstances === this.#circumstances ? this.#follow(nowMs, at) : at(bitrateBps);
     this.#circumstances = circumstances;
     if (this.#current === undefined || !same(next, this.#current)) {
       this.#current = next;

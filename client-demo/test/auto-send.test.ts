@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AutoSend } from '../assets/auto-send.js';
+import { chooseSend, videoBitrateBps } from '../assets/choose-send.js';
 import { RtpRates } from '../assets/rtp-rates.js';
 import { SendBackRule } from '../assets/send-back.js';
 import { PageStore } from '../assets/settings.js';
@@ -42,6 +43,22 @@ describe('sending by the line', () => {
     const wide = sizes(auto, 36, 50, {});
     expect(wide.slice(0, 6).every((size) => size === 180)).toBe(true);
     expect(wide.at(-1)).toBeGreaterThanOrEqual(360);
+  });
+
+  it('is not moved by the first estimate of a connection', () => {
+    const auto = new AutoSend(['VP8'], 1_200_000);
+    const first = auto.begin(0, CAMERA);
+    expect(auto.update(1000, { ...UPLINK, availableBps: 100_000 }, CAMERA)).toBe(first);
+    expect(sizes(auto, 2, 6, { availableBps: 100_000 }).at(-1)).toBeLessThan(first.shortSide);
+  });
+
+  it('leaves room for the headers, which are a quarter of a thin line', () => {
+    const line = 60_000;
+    const chosen = new AutoSend(['AV1'], line).begin(0, CAMERA);
+    const request = { ...CAMERA, codecs: ['AV1'] } as const;
+    expect(chosen).toEqual(chooseSend({ ...request, bitrateBps: videoBitrateBps(line) }));
+    // With 7 % for them the size was one that does not fit.
+    expect(chooseSend({ ...request, bitrateBps: line * 0.93 }).shortSide).toBeGreaterThan(chosen.shortSide);
   });
 
   it('takes loss for a line that is too full, and sound out of the budget', () => {

@@ -174,6 +174,18 @@ describe('LineFollower', () => {
     expect(changes.size).toBe(1);
   });
 
+  it('takes a codec that may be sent again when the line has been so for a while, and leaves one that is gone at once', () => {
+    const follower = new LineFollower();
+    const vp8 = { ...camera, codecs: ['VP8'] } as never;
+    seconds(follower, 0, 60, 400_000, vp8);
+    const before = follower.current;
+    // One low estimate, in the very second in which all codecs may be sent.
+    expect(follower.update(60_000, { ...camera, bitrateBps: 60_000 })).toBe(before);
+    seconds(follower, 61, 70, 400_000);
+    expect(follower.current?.codec).toBe('AV1');
+    expect(follower.update(70_000, { ...camera, codecs: ['H264'], bitrateBps: 400_000 }).codec).toBe('H264');
+  });
+
   it('follows other circumstances at once', () => {
     const follower = new LineFollower();
     expect(seconds(follower, 0, 5, 40_000, { ...camera, codecs: ['H264'] } as never)).toBeLessThan(360);
