@@ -15,6 +15,8 @@ const LEAST_VIDEO_BPS = 20_000;
 const OVERFULL_LOSS = 0.1;
 /** An encoder that says so for this long is too slow for this machine. */
 const SLOW_MS = 6000;
+/** All that were measured. */
+const CODECS = /** @type {const} */ (['AV1', 'VP9', 'H264', 'VP8']);
 /** In the order in which a machine can do without them. */
 const COSTLY = /** @type {const} */ (['AV1', 'VP9']);
 
@@ -109,17 +111,25 @@ export class AutoSend {
   }
 }
 
+/** A codec that was measured, by its name as in a MIME type. @param {string} name @returns {SendCodec | undefined} */
+export function measuredCodec(name) {
+  return CODECS.find((codec) => codec.toLowerCase() === name.toLowerCase());
+}
+
+/** Measured codecs that this browser offers, however fast it encodes them. @returns {SendCodec[]} */
+export function offeredCodecs() {
+  const known = new Set(
+    (RTCRtpSender.getCapabilities('video')?.codecs ?? []).map(({ mimeType }) => mimeType.toLowerCase()),
+  );
+  return CODECS.filter((codec) => known.has(`video/${codec}`.toLowerCase()));
+}
+
 /**
  * Codecs that this browser offers and encodes fluently at 1280x720. A browser that does not say is trusted with the light ones.
  * @returns {Promise<SendCodec[]>} at least one
  */
 export async function encodableCodecs() {
-  const known = new Set(
-    (RTCRtpSender.getCapabilities('video')?.codecs ?? []).map(({ mimeType }) => mimeType.toLowerCase()),
-  );
-  const offered = /** @type {const} */ (['AV1', 'VP9', 'H264', 'VP8']).filter((codec) =>
-    known.has(`video/${codec}`.toLowerCase()),
-  );
+  const offered = offeredCodecs();
   const fluent = await Promise.all(offered.map((codec) => isFluent(codec)));
   const codecs = offered.filter((_, index) => fluent[index]);
   return codecs.length > 0 ? codecs : ['VP8'];

@@ -4,7 +4,7 @@
 /** @import {Uplink} from './rtp-rates.js' */
 /** @import {PageStore} from './settings.js' */
 /** @import {SignalingClient} from './signaling-client.js' */
-import { AutoSend, encodableCodecs } from './auto-send.js';
+import { AutoSend, encodableCodecs, measuredCodec, offeredCodecs } from './auto-send.js';
 import { scaleDownBy, upscalersOf } from './choose-send.js';
 import { Listeners } from './listeners.js';
 import { PeerLink } from './peer-link.js';
@@ -15,6 +15,8 @@ import { LOW_DATA_BPS, scaleDownFactor } from './settings.js';
 
 /** Sound of a person who saves data, bit/s. */
 const LOW_DATA_AUDIO_BPS = 16_000;
+/** A line must carry this again before sound gets more: it would come and go with every estimate. */
+const LOW_DATA_END_BPS = 200_000;
 
 /** Sends one capture under one name: at most `height` lines and `maxBitrateBps`, with `auto` as much of it as the line carries. */
 export class Publisher {
@@ -166,7 +168,11 @@ export class Publisher {
    */
   async #addTracks(pc) {
     if (this.#quality.auto) {
-      this.#auto ??= new AutoSend(await encodableCodecs(), this.#store.lineBps);
+      // Begun within a connection, it knew that one's codec alone.
+      if (this.#auto === undefined || this.#sentCodec === undefined) {
+        const codecs = await this.#possibleCodecs();
+        this.#auto = new AutoSend(codecs, this.#auto?.lineBps ?? this.#store.lineBps);
+      }
       this.#sentCodec = this.#auto.begin(performance.now(), this.#circumstances).codec;
     }
     const { videoTrack, audioTrack, stream } = this.#capture;
@@ -182,6 +188,12 @@ export class Publisher {
     const codec = this.#codec ?? this.#sentCodec;
     if (codec !== undefined) preferCodec(video, codec);
     this.#audioSender = pc.addTransceiver(audioTrack ?? 'audio', { direction: 'sendonly', streams: [stream] }).sender;
+  }
+
+  /** The codec that the address of the page asks for, if this browser offers it. */
+  async #possibleCodecs() {
+    const asked = measuredCodec(this.#codec ?? '');
+    return asked !== undefined && offeredCodecs().includes(asked) ? [asked] : encodableCodecs();
   }
 
   /** What AutoSend needs to know besides the line. */
@@ -233,8 +245,9 @@ export class Publisher {
     const encoding = parameters?.encodings?.[0];
     if (parameters === undefined || encoding === undefined) return;
     const line = this.#quality.auto ? (this.#auto?.lineBps ?? Infinity) : Infinity;
-    const low = Math.min(this.#quality.maxBitrateBps, line) <= LOW_DATA_BPS;
-    if (low === (encoding.maxBitrate === LOW_DATA_AUDIO_BPS)) return;
+    const wasLow = encoding.maxBitrate === LOW_DATA_AUDIO_BPS;
+    const low = this.#quality.maxBitrateBps <= LOW_DATA_BPS || line <= (wasLow ? LOW_DATA_END_BPS : LOW_DATA_BPS);
+    if (low === wasLow) return;
     if (low) encoding.maxBitrate = LOW_DATA_AUDIO_BPS;
     else delete encoding.maxBitrate;
     await this.#audioSender?.setParameters(parameters).catch(() => {});
@@ -256,12 +269,16 @@ export class Publisher {
     const now = performance.now();
     if (this.#auto === undefined) {
       // The size was the person's choice until now. The codec stays the connection's.
-      this.#auto = new AutoSend(await encodableCodecs(), this.#store.lineBps);
+      const codec = measuredCodec(uplink.codec);
+      if (codec === undefined) return;
+      this.#auto = new AutoSend([codec], this.#store.lineBps);
       this.#auto.begin(now, this.#circumstances);
       return this.#applyQuality();
     }
     const before = this.#auto.choice;
     const choice = this.#auto.update(now, uplink, this.#circumstances);
+    // The line may become low data with the size and codec that it had.
+    await this.#applyAudioQuality();
     if (choice === undefined || choice === before) return;
     // A codec that the address of the page asks for stays, too.
     const chosen = this.#codec === undefined && this.#sentCodec !== undefined;

@@ -126,14 +126,16 @@ describe('the own result', () => {
 it('reads the line, the share of sound and the loss out of the browser’s statistics', () => {
   const rates = new RtpRates();
   const report = (atMs: number, bytes: number): object[] => [
-    { id: 'a', type: 'outbound-rtp', kind: 'audio', timestamp: atMs, bytesSent: bytes, headerBytesSent: 0 },
+    { id: 'a', type: 'outbound-rtp', kind: 'audio', timestamp: atMs, bytesSent: bytes, packetsSent: bytes / 20 },
     { id: 'v', type: 'outbound-rtp', kind: 'video', timestamp: atMs, bytesSent: 4 * bytes, headerBytesSent: 0 },
     { id: 'r', type: 'remote-inbound-rtp', kind: 'video', fractionLost: 0.25 },
     { id: 'p', type: 'candidate-pair', nominated: true, state: 'succeeded', availableOutgoingBitrate: 123_000 },
   ];
   rates.uplink(report(0, 0));
   const second = rates.uplink(report(1000, 1000));
-  expect(second).toMatchObject({ bitrateBps: 40_000, audioBps: 8_000, lossRatio: 0.25, availableBps: 123_000 });
+  expect(second).toMatchObject({ bitrateBps: 40_000, lossRatio: 0.25, availableBps: 123_000 });
+  // 50 packets, each with 38 bytes that are in no statistics.
+  expect(second.audioBps).toBe(8_000 + 15_200);
 });
 
 it('keeps the line for the next visit', () => {
