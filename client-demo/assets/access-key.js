@@ -14,7 +14,7 @@ const FRAGMENT = /^#key=([\w\-.~+/]{1,4096}=*)$/;
  * @returns {string | undefined}
  */
 export function accessKey({ location = pageLocation(), storage = browserStorage(), replace = replaceAddress } = {}) {
-  const key = FRAGMENT.exec(location.hash)?.[1];
+  const key = linkKey(location);
   if (key !== undefined && location.pathname === '/') {
     try {
       storage?.setItem(STORED, key);
@@ -24,6 +24,14 @@ export function accessKey({ location = pageLocation(), storage = browserStorage(
     }
   }
   return key ?? storage?.getItem(STORED) ?? undefined;
+}
+
+/**
+ * The key in the address of this page, not the kept one, which may give more: for copies of the address.
+ * @param {Pick<Location, 'hash'>} [location]
+ */
+export function linkKey(location = pageLocation()) {
+  return FRAGMENT.exec(location.hash)?.[1];
 }
 
 /** @param {string} address @param {string | undefined} key */

@@ -1,3 +1,4 @@
+import { linkKey, withKey } from './access-key.js';
 import { watchUrl } from './broadcast-list.js';
 import { nameOfPath } from './broadcast-name.js';
 import { CompareView } from './compare-view.js';
@@ -20,9 +21,11 @@ const name = nameOfPath(location.pathname);
 const title = `${name} · FlashVSR Live`;
 document.title = title;
 byId('title', HTMLElement).textContent = name;
-byId('actions', HTMLElement).prepend(copyButton(() => watchUrl(name), 'Copy the link to this page'));
+// Without the key that this page came with, its copies would be refused.
+const key = linkKey();
+byId('actions', HTMLElement).prepend(copyButton(() => withKey(watchUrl(name), key), 'Copy the link to this page'));
 const share = new SharePanel(byId('share', HTMLElement));
-share.show(name);
+share.show(name, key);
 closeFromOutside(byId('share-fold', HTMLDetailsElement));
 
 const signaling = new SignalingClient();

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { accessKey, linkKey, withKey } from '../assets/access-key.js';
 import { browserSourceUrl, embedCode, ffmpegCommand, gstreamerCommand, whepUrl, whipUrl } from '../assets/addresses.js';
 import { embedOptions, pixelSize } from '../assets/embed-view.js';
 
@@ -19,6 +20,26 @@ it('shows a pixel of the full result on a pixel of the screen, also while the sm
   expect(pixelSize(full, full, 1)).toEqual({ width: 1280, height: 720 });
   expect(pixelSize(full, { width: 320, height: 180 }, 1.25)).toEqual({ width: 1024, height: 576 });
   expect(pixelSize({ width: 0, height: 0 }, { width: 320, height: 180 }, 2)).toEqual({ width: 160, height: 90 });
+});
+
+it('keeps the key of the start page and takes it out of the address; the key of a link stays in that link and its copies', () => {
+  const storage = memoryStorage();
+  const shown: string[] = [];
+  const at = (pathname: string, hash: string) => {
+    const location = { pathname, hash, search: '?name=stage' };
+    return { key: accessKey({ location, storage, replace: (address) => shown.push(address) }), link: linkKey(location) };
+  };
+  expect(at('/', '')).toEqual({ key: undefined, link: undefined });
+  expect(at('/', '#key=mine')).toEqual({ key: 'mine', link: 'mine' });
+  expect(shown).toEqual(['/?name=stage']);
+  expect(at('/watch/stage', '#key=theirs')).toEqual({ key: 'theirs', link: 'theirs' });
+  // The kept key opens the page, and goes into no copy of its address.
+  expect(at('/watch/stage', '')).toEqual({ key: 'mine', link: undefined });
+  expect(at('/', '#key=no key')).toEqual({ key: 'mine', link: undefined });
+  expect([withKey('/watch/stage', undefined), withKey('/watch/stage', 'theirs')]).toEqual([
+    '/watch/stage',
+    '/watch/stage#key=theirs',
+  ]);
 });
 
 it('writes addresses for programs and sites, with the room in them', () => {
