@@ -27,7 +27,7 @@
  * @property {number | null} bufferMs mean wait in the browser's jitter buffer over the last interval
  */
 
-/** IPv4, UDP and SRTP's tag of one packet, which browsers leave out of their counts: half as much again as sound itself at 16 kbit/s. */
+/** IPv4, UDP and SRTP's tag of one packet, which browsers do not count: as much again as sound itself at 16 kbit/s. */
 const LOWER_HEADER_BYTES = 38;
 
 /** One reading every time it is called; rates are over the time since the call before. */
