@@ -116,9 +116,11 @@ function codecName(byId, rtp) {
   return String(byId.get(rtp?.codecId)?.mimeType ?? '').replace(/^video\//, '');
 }
 
-/** @param {any[]} all */
+/** Pairs of before, from which the path has moved, stay nominated and have no estimate. @param {any[]} all */
 function activePair(all) {
-  return all.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  const selected = all.find((entry) => entry.type === 'transport')?.selectedCandidatePairId;
+  const pairs = all.filter((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  return pairs.find(({ id }) => id === selected) ?? pairs[0];
 }
 
 /** @param {any[]} all */

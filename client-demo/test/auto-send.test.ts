@@ -129,7 +129,10 @@ it('reads the line, the share of sound and the loss out of the browser’s stati
     { id: 'a', type: 'outbound-rtp', kind: 'audio', timestamp: atMs, bytesSent: bytes, packetsSent: bytes / 20 },
     { id: 'v', type: 'outbound-rtp', kind: 'video', timestamp: atMs, bytesSent: 4 * bytes, headerBytesSent: 0 },
     { id: 'r', type: 'remote-inbound-rtp', kind: 'video', fractionLost: 0.25 },
+    // The path of before, which the connection has left.
+    { id: 'o', type: 'candidate-pair', nominated: true, state: 'succeeded' },
     { id: 'p', type: 'candidate-pair', nominated: true, state: 'succeeded', availableOutgoingBitrate: 123_000 },
+    { id: 't', type: 'transport', selectedCandidatePairId: 'p' },
   ];
   rates.uplink(report(0, 0));
   const second = rates.uplink(report(1000, 1000));
