@@ -119,7 +119,9 @@ function codecName(byId, rtp) {
 /** Pairs of before, from which the path has moved, stay nominated and have no estimate. @param {any[]} all */
 function activePair(all) {
   const selected = all.find((entry) => entry.type === 'transport')?.selectedCandidatePairId;
-  const pairs = all.filter((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  const pairs = all.filter(
+    (entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded',
+  );
   return pairs.find(({ id }) => id === selected) ?? pairs[0];
 }
 

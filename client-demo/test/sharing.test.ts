@@ -27,7 +27,10 @@ it('keeps the key of the start page and takes it out of the address; the key of 
   const shown: string[] = [];
   const at = (pathname: string, hash: string) => {
     const location = { pathname, hash, search: '?name=stage' };
-    return { key: accessKey({ location, storage, replace: (address) => shown.push(address) }), link: linkKey(location) };
+    return {
+      key: accessKey({ location, storage, replace: (address) => shown.push(address) }),
+      link: linkKey(location),
+    };
   };
   expect(at('/', '')).toEqual({ key: undefined, link: undefined });
   expect(at('/', '#key=mine')).toEqual({ key: 'mine', link: 'mine' });
