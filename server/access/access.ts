@@ -18,6 +18,8 @@ export type AccessMode = 'open' | 'tokens' | 'jwt' | 'webhook';
 export interface AccessSettings extends JwtSettings {
   /** Undefined: open, on a loopback address alone (config/schema.ts). */
   readonly mode?: AccessMode | undefined;
+  /** cli/lan-start.ts has made tokens of it, and the mode `tokens`. */
+  readonly lan?: boolean | undefined;
   /** Names that may be watched without a credential. */
   readonly public: readonly string[];
   readonly tokens: readonly TokenEntry[];
@@ -87,7 +89,10 @@ export class Access {
 
   /** @throws AppError config.invalid */
   constructor(settings: AccessSettings, options: AccessOptions) {
-    const { mode = 'open', webhookUrl } = settings;
+    const { lan = false, webhookUrl } = settings;
+    // It excuses a server that others reach from writing the mode out: it must never be the reason that it is open.
+    if (lan && settings.mode === undefined) throw new AppError('config.invalid', 'access.lan has made no tokens.');
+    const { mode = 'open' } = settings;
     const { policy, now = Date.now } = options;
     this.mode = mode;
     this.#settings = settings;

@@ -26,18 +26,22 @@ export async function serve(argv: readonly string[]): Promise<void> {
 }
 
 async function run(argv: readonly string[]): Promise<void> {
-  const config = loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
-  const lan = lanStart(config);
-  const app = await runServer(lan?.config ?? config);
-  if (lan !== undefined) process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY));
+  await runServer(loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' }));
 }
 
-/** Until a signal or a fatal error ends the process; resolves when it listens. @throws AppError as startApp() */
-export async function runServer(config: Config): Promise<App> {
+/**
+ * Until a signal or a fatal error ends the process; resolves when it listens.
+ * @param given as loadConfig() has it: what `--lan` stands for is filled in here, for every command that serves
+ * @throws AppError as startApp() and lanStart()
+ */
+export async function runServer(given: Config): Promise<App> {
+  const lan = lanStart(given);
+  const config = lan?.config ?? given;
   const log = createLog(config.log);
   log.debug({ config: printableConfig(config) }, 'config.loaded');
   const app = await startApp(config, log);
   process.stdout.write(banner(app));
+  if (lan !== undefined) process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY));
   log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
   endOnSignal(app, log, config.drainSeconds);
   endOnFailure(app, log);

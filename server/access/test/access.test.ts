@@ -152,6 +152,10 @@ describe('a session’s end', () => {
 
 describe('this machine', () => {
   const entry = { name: 'a', hash: tokenHash(makeToken()) };
+it('--lan that has made no tokens is refused, and not open', () => {
+  expect(() => accessFor({ lan: true })).toThrow('no tokens');
+});
+
   it.each([
     ['open', 'admin', false, true],
     ['open', 'playback', false, true],

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { tokenHash } from '../../access/static-tokens.ts';
 import { configSchema, loadConfig } from '../../config/config.ts';
 import { lanBanner, lanStart } from '../lan-start.ts';
+import { runServer } from '../serve.ts';
 import { newToken } from '../token.ts';
 
 it('a server that others reach starts with a written mode alone', () => {
@@ -31,6 +32,18 @@ it('--lan is tokens on all addresses over HTTPS; the links have a key each behin
     expect(text).toContain(`publish https://192.168.1.5:8080/#key=${keys.publish}\n`);
     expect(text).toContain(`watch   https://192.168.1.5:8080/#key=${keys.watch}\n`);
     expect(lanBanner('https://localhost:8080', keys, true, ['192.168.1.5'])).toMatch(/[▀▄█]/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it('every command that serves has what --lan stands for before anything listens', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'lan-'));
+  try {
+    const file = path.join(folder, 'file');
+    writeFileSync(file, '');
+    const config = loadConfig({ argv: ['--host', '0.0.0.0', '--lan', '--access.lanFolder', path.join(file, 'lan')] });
+    await expect(runServer(config)).rejects.toMatchObject({ code: 'file.unwritable' });
   } finally {
     rmSync(folder, { recursive: true });
   }
