@@ -40,11 +40,20 @@ type Session =
     }
   | { readonly role: 'viewer'; readonly broadcast: Broadcast; readonly viewer: Viewer };
 
+/** A publisher whose answer is being made: it had the right when it asked, and no session yet. */
+interface Arriving {
+  readonly name: string;
+  readonly holder: string | undefined;
+  /** It was kicked meanwhile. */
+  refused: AppError | undefined;
+}
+
 /** WebRTC sessions into broadcasts: what signaling, WHIP and WHEP talk to. */
 export class PeerSessions implements SessionService {
   readonly #options: PeerSessionsOptions;
   readonly #registry: BroadcastRegistry;
   readonly #sessions = new Map<string, Session>();
+  readonly #arriving = new Set<Arriving>();
 
   constructor(options: PeerSessionsOptions) {
     this.#options = options;
@@ -74,6 +83,8 @@ export class PeerSessions implements SessionService {
       this.#sessions.delete(session);
       cancelEnd();
     });
+    const arriving: Arriving = { name: broadcast.name, holder: request.holder, refused: undefined };
+    this.#arriving.add(arriving);
     let claim: Claim | undefined;
     try {
       // Claimed once the offer is known to be acceptable: a claim may end an older session of the address.
@@ -81,6 +92,7 @@ export class PeerSessions implements SessionService {
         claim = broadcast.claim(right, addressKey(request.remoteAddress));
       });
       if (claim === undefined) throw new AppError('internal', 'The peer accepted an offer without asking for a place.');
+      if (arriving.refused !== undefined) throw arriving.refused;
       this.#registry.refuseWhenDraining();
       this.#sessions.set(session, { role: 'publisher', broadcast, publisher, holder: request.holder });
       const resumeToken = claim.attach(publisher);
@@ -90,6 +102,7 @@ export class PeerSessions implements SessionService {
       await publisher.close();
       throw error;
     } finally {
+      this.#arriving.delete(arriving);
       claim?.release();
     }
   }
@@ -178,14 +191,25 @@ export class PeerSessions implements SessionService {
   }
 
   async kick(name: string, error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean> {
-    for (const session of this.#sessions.values()) {
-      if (session.role !== 'publisher' || session.broadcast.name !== name) continue;
-      onFound(session.holder);
-      await session.broadcast.dismiss(session.publisher, 'kicked', error);
-      this.#registry.forgetIdle(session.broadcast);
-      return true;
+    const running = this.#publisherOf(name);
+    const arriving = [...this.#arriving].filter((each) => each.name === name);
+    const holders = running === undefined ? arriving.map(({ holder }) => holder) : [running.holder];
+    for (const holder of holders) onFound(holder);
+    // Whoever comes back again and again is on its way at any time: without this it would have the name that is free now.
+    for (const each of this.#arriving) {
+      if (each.name === name || (each.holder !== undefined && holders.includes(each.holder))) each.refused = error;
     }
-    return false;
+    if (running === undefined) return arriving.length > 0;
+    await running.broadcast.dismiss(running.publisher, 'kicked', error);
+    this.#registry.forgetIdle(running.broadcast);
+    return true;
+  }
+
+  #publisherOf(name: string): Extract<Session, { role: 'publisher' }> | undefined {
+    for (const session of this.#sessions.values()) {
+      if (session.role === 'publisher' && session.broadcast.name === name) return session;
+    }
+    return undefined;
   }
 
   list(): BroadcastList {

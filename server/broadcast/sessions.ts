@@ -49,7 +49,8 @@ export interface SessionService {
   leave(session: string, cause: LeaveCause): Promise<void>;
 
   /**
-   * Ends the publisher of a name, whose name is free at once; its client gets `error`.
+   * Ends the publisher of a name, whose name is free at once; its client gets `error`. So does whoever is about to publish under the
+   * name, or with the publisher's credential: its right was checked before.
    * @param onFound with the publisher's `holder`, before it can come back
    * @returns false when no publisher is there
    */

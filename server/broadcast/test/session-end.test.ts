@@ -74,6 +74,36 @@ describe('kick', () => {
     await world.publish('a');
   });
 
+  it('refuses who is on the way to the name, or has the credential, and not others', async () => {
+    const world = new World();
+    await publishUntil(world, undefined, 'digest');
+    const request = { sdp: 'offer', resumeToken: 'own', tokenKind: 'own', remoteAddress: '::1' } as const;
+    // Their answers are made while the operator decides.
+    const arriving = Promise.allSettled([
+      world.sessions.publish({ ...request, name: 'a', holder: 'digest' }, recordingSink()),
+      world.sessions.publish({ ...request, name: 'b', holder: 'digest' }, recordingSink()),
+      world.sessions.publish({ ...request, name: 'c', holder: 'other' }, recordingSink()),
+    ]);
+    expect(await world.sessions.kick('a', new AppError('access.kicked', 'gone'), () => {})).toBe(true);
+    const kicked = { status: 'rejected', reason: expect.objectContaining({ code: 'access.kicked' }) as unknown };
+    expect(await arriving).toMatchObject([kicked, kicked, { status: 'fulfilled' }]);
+    expect(world.sessions.size).toBe(1);
+    await world.publish('a');
+  });
+
+  it('finds a publisher that is only on the way', async () => {
+    const world = new World();
+    const request = { sdp: 'offer', resumeToken: 'own', tokenKind: 'own', remoteAddress: '::1' } as const;
+    const arriving = Promise.allSettled([
+      world.sessions.publish({ ...request, name: 'a', holder: 'digest' }, recordingSink()),
+    ]);
+    const onFound = vi.fn();
+    expect(await world.sessions.kick('a', new AppError('access.kicked', 'gone'), onFound)).toBe(true);
+    expect(onFound.mock.calls).toEqual([['digest']]);
+    expect(await arriving).toMatchObject([{ status: 'rejected' }]);
+    expect(world.sessions.size).toBe(0);
+  });
+
   it('finds nobody where nobody publishes', async () => {
     const world = new World();
     await world.watch('a');
