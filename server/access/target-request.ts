@@ -46,6 +46,8 @@ export function sendToTarget(
     sent.on('timeout', () => sent.destroy(new Error(`no answer within ${(idleMs ?? 0) / 1000} s`)));
     sent.on('response', resolve);
     sent.on('error', reject);
+    // After 101, for which nobody asked, Node closes the connection without an error, and no signal ends the wait any more.
+    sent.on('close', () => reject(new Error('it closed the connection without an answer')));
     sent.end(body);
   });
 }

@@ -57,3 +57,11 @@ it('ends by its signal, and when nothing comes', async () => {
   await expect(send(target, { idleMs: 50 })).rejects.toThrow('no answer within 0.05 s');
   await expect(send(target, { signal: AbortSignal.abort() })).rejects.toThrow('aborted');
 });
+
+it('ends when the target switches to another protocol in place of an answer', async () => {
+  server.removeAllListeners('request');
+  server.on('request', ({ socket }: IncomingMessage) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n');
+  });
+  await expect(send(await targetOf('cam.example'))).rejects.toThrow('without an answer');
+});
