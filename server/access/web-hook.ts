@@ -3,6 +3,7 @@ import { parseBoundedJson } from './bounded-json.ts';
 import { digestOf } from './bearer.ts';
 import { exchange } from './exchange.ts';
 import { noCredential, notValid } from './identity.ts';
+import { AddressCount } from './limits.ts';
 import type { Action } from './rights.ts';
 import type { TargetPolicy } from './target-policy.ts';
 
@@ -43,6 +44,8 @@ const REMEMBER_MS = 10_000;
 const MAX_REMEMBERED = 4096;
 /** A hook that hangs does not collect requests. */
 const MAX_UNDER_WAY = 64;
+/** Nor does one address, whose every question is new, keep those of others from it. */
+const MAX_UNDER_WAY_PER_ADDRESS = 32;
 const MAX_LIFETIME_S = 366 * 86_400;
 
 /** A program of the operator decides: POST as MediaMTX sends it; 2xx is yes, and whatever goes wrong is no. */
@@ -54,6 +57,7 @@ export class WebHook {
   /** Oldest first. */
   readonly #remembered = new Map<string, { readonly untilMs: number; readonly answer: HookAnswer }>();
   #underWay = 0;
+  readonly #byAddress = new AddressCount(MAX_UNDER_WAY_PER_ADDRESS);
 
   /** @param options now: monotonic milliseconds; both for tests */
   constructor(
@@ -70,12 +74,15 @@ export class WebHook {
     this.#withinMs = withinMs;
   }
 
-  /** @throws AppError request.unauthorized | request.forbidden | access.unavailable */
+  /** @throws AppError request.unauthorized | request.forbidden | request.tooMany | access.unavailable */
   async ask(question: HookQuestion): Promise<HookAnswer> {
     const key = keyOf(question);
     const known = key === undefined ? undefined : this.#remembered.get(key);
     if (known !== undefined && known.untilMs > this.#now()) return known.answer;
     if (this.#underWay >= MAX_UNDER_WAY) throw unavailable('too many questions are open');
+    if (!this.#byAddress.enter(question.address)) {
+      throw new AppError('request.tooMany', 'Too many questions about the rights of one address are open.');
+    }
     this.#underWay += 1;
     try {
       const answer = await this.#post(question);
@@ -83,6 +90,7 @@ export class WebHook {
       return answer;
     } finally {
       this.#underWay -= 1;
+      this.#byAddress.exit(question.address);
     }
   }
 

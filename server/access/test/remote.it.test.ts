@@ -147,6 +147,20 @@ describe('the hook', () => {
     });
   });
 
+  it('has room for others while one address has many questions open', async () => {
+    const held: ServerResponse[] = [];
+    answer = (_request, response) => void held.push(response);
+    const hook = new WebHook(url, policy, { withinMs: 60_000 });
+    const flood = Array.from({ length: 32 }, (_, index) => hook.ask({ ...question, name: `stage${index}` }));
+    await expect(hook.ask(question)).rejects.toMatchObject({ code: 'request.tooMany' });
+    const other = hook.ask({ ...question, address: '198.51.100.1' });
+    await expect.poll(() => held.length).toBe(33);
+    for (const response of held) response.end();
+    await Promise.all([...flood, other]);
+    answer = (_request, response) => void response.end();
+    await expect(hook.ask(question)).resolves.toBeDefined();
+  });
+
   it('that does not run admits nobody', async () => {
     const hook = new WebHook('http://127.0.0.1:1/', policy);
     await expect(hook.ask(question)).rejects.toMatchObject({ code: 'access.unavailable' });
