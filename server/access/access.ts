@@ -54,10 +54,14 @@ export interface Grant {
 /** What a client may see, for lists. */
 export interface Sight {
   sees(name: string): boolean;
+  /** It may publish or watch something: TURN servers are for it. */
+  readonly joins: boolean;
 }
 
 /** Of a client of an open server. */
-export const EVERYTHING: Sight = { sees: () => true };
+export const EVERYTHING: Sight = { sees: () => true, joins: true };
+/** Of a client that has not been let in anywhere. */
+export const NOTHING: Sight = { sees: () => false, joins: false };
 
 export interface AccessOptions {
   readonly policy: TargetPolicy;
@@ -164,7 +168,7 @@ export class Access {
     try {
       if (this.#hook !== undefined && !(credential !== undefined && WatchLinks.fits(credential))) {
         // A hook answers about one name: the client's lists have those it was admitted to.
-        return { sees: () => false };
+        return NOTHING;
       }
       const identity = await this.#identity(credential);
       if (identity === undefined && this.#settings.public.length === 0) throw noCredential();
@@ -173,6 +177,7 @@ export class Access {
       return {
         sees: (name) =>
           covers(this.#settings.public, name) || (this.#now() < expiresAtMs && (rights.admin || covers(names, name))),
+        joins: this.#settings.public.length > 0 || names.length > 0,
       };
     } catch (thrown) {
       throw await this.#refused(AppError.from(thrown), { action: 'watch', name: '', credential, address });

@@ -1,6 +1,6 @@
 import type { RawData, WebSocket } from 'ws';
 import { z } from 'zod';
-import { EVERYTHING, type Access, type Grant, type Sight } from '../access/access.ts';
+import { EVERYTHING, NOTHING, type Access, type Grant, type Sight } from '../access/access.ts';
 import { AppError } from '../errors.ts';
 import { parseBoundedJson } from '../access/bounded-json.ts';
 import { RateLimit } from '../access/limits.ts';
@@ -52,7 +52,7 @@ export class ClientSocket {
   /** A hello that is being checked: later messages wait for it. */
   #greeting: Promise<void> | undefined;
   #credential: string | undefined;
-  #sight: Sight = { sees: () => false };
+  #sight: Sight = NOTHING;
   readonly #admitted = new Set<string>();
   #subscribed = false;
   #missedPongs = 0;
@@ -270,8 +270,8 @@ export class ClientSocket {
     if (access.mode === 'open') this.#open(undefined, EVERYTHING);
     else this.#open(message.token, await access.identify(message.token, this.#options.remoteAddress));
     const { model, iceServers } = sessions.welcome();
-    // A hook answers about one name: until it has, the client may be anybody.
-    const known = access.mode !== 'webhook' || this.#admitted.size > 0;
+    // A hook answers about one name: until it has, the client may be anybody. A token of an identity provider may be anybody's, too.
+    const known = this.#sight.joins || this.#admitted.size > 0;
     this.#reply({
       type: 'welcome',
       re: message.id,

@@ -149,3 +149,16 @@ it('credentials of TURN servers are for those whom a hook has let in', async () 
   expect(JSON.stringify(socket.sent)).not.toContain('secret');
   expect(await say(watch('stage'))).toEqual(['access.unavailable']);
 });
+
+it('credentials of TURN servers are not for a token that neither publishes nor watches', async () => {
+  const sessions = new FakeSessions();
+  sessions.iceServers = [{ urls: 'turn:turn.example.org', username: 'u', credential: 'secret' }];
+  const token = makeToken();
+  const monitor = { mode: 'tokens', tokens: [...tokens, { name: 'monitor', hash: tokenHash(token), metrics: true }] };
+  const first = connect(sessions, monitor);
+  expect(await first.say(first.hello(token))).toEqual(['welcome']);
+  expect(JSON.stringify(first.socket.sent)).not.toContain('secret');
+  const second = connect(sessions, monitor);
+  expect(await second.say(second.hello(viewer))).toEqual(['welcome']);
+  expect(JSON.stringify(second.socket.sent)).toContain('secret');
+});
