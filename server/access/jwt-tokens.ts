@@ -56,7 +56,10 @@ export class JwtTokens implements Verifier {
 
   async identify(credential: string): Promise<Identity> {
     const payload = await this.#verified(credential);
-    const { sub, iss = '', exp = 0 } = payload;
+    const { iss = '', exp = 0 } = payload;
+    // jose leaves its type to us (RFC 7519 section 4.1.2).
+    const sub: unknown = payload.sub;
+    if (sub !== undefined && typeof sub !== 'string') throw notValid('The token is not valid: sub is no text.');
     return {
       subject: sub?.slice(0, MAX_SUBJECT_CHARACTERS),
       renewable: sub === undefined ? undefined : JSON.stringify([iss, sub]),

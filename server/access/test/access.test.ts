@@ -19,10 +19,11 @@ interface Signing {
   readonly by?: string;
   /** As jose takes it; null: none. */
   readonly expires?: string | number | null;
+  readonly subject?: unknown;
 }
 
-function jwt(claims: object, { alg = 'HS256', by = SECRET, expires = '1h' }: Signing = {}) {
-  const token = new SignJWT({ ...claims }).setProtectedHeader({ alg }).setSubject('anna');
+function jwt(claims: object, { alg = 'HS256', by = SECRET, expires = '1h', subject = 'anna' }: Signing = {}) {
+  const token = new SignJWT({ ...claims, sub: subject as string }).setProtectedHeader({ alg });
   return (expires === null ? token : token.setExpirationTime(expires)).sign(new TextEncoder().encode(by));
 }
 
@@ -63,6 +64,7 @@ describe('JSON Web Tokens', () => {
       async () => `${btoa('{"alg":"none"}')}.${btoa('{"exp":9e9}')}.`.replaceAll('=', ''),
     ],
     ['that is none', async () => 'garbage'],
+    ['whose subject is no text', () => jwt(rights, { subject: 7 })],
   ])('refuses one %s', async (_what, token) => {
     await expect(access.authorize(ask('publish', 'stage', await token()))).rejects.toMatchObject({
       code: 'request.unauthorized',
@@ -150,12 +152,12 @@ describe('a session’s end', () => {
   });
 });
 
-describe('this machine', () => {
-  const entry = { name: 'a', hash: tokenHash(makeToken()) };
 it('--lan that has made no tokens is refused, and not open', () => {
   expect(() => accessFor({ lan: true })).toThrow('no tokens');
 });
 
+describe('this machine', () => {
+  const entry = { name: 'a', hash: tokenHash(makeToken()) };
   it.each([
     ['open', 'admin', false, true],
     ['open', 'playback', false, true],
