@@ -144,10 +144,10 @@ inline constexpr auto kFields<EngineInfo> = std::tuple{
 
 template <>
 inline constexpr auto kFields<DeviceReport> = std::tuple{
-    Field{"device", &DeviceReport::device},         Field{"name", &DeviceReport::name},
-    Field{"index", &DeviceReport::index},
-    Field{"usable", &DeviceReport::usable},         Field{"reason", &DeviceReport::reason},
-    Field{"totalBytes", &DeviceReport::totalBytes}, Field{"freeBytes", &DeviceReport::freeBytes},
+    Field{"device", &DeviceReport::device},       Field{"name", &DeviceReport::name},
+    Field{"index", &DeviceReport::index},         Field{"usable", &DeviceReport::usable},
+    Field{"reason", &DeviceReport::reason},       Field{"totalBytes", &DeviceReport::totalBytes},
+    Field{"freeBytes", &DeviceReport::freeBytes},
 };
 
 // A stream's options with the colour of its pictures beside the other fields; pictures are always I420 here.

@@ -187,7 +187,8 @@ class Engine {
   virtual void close() = 0;
 };
 
-// Devices that can be named on this machine, every GPU by its index, with the reason when one cannot be used. Never throws.
+// Devices that can be named on this machine, every GPU by its index, with the reason when one cannot be used. Never
+// throws.
 struct DeviceReport {
   std::string device, name;
   // Of several GPUs; 0 for the reference backend.

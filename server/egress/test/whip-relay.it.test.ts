@@ -52,7 +52,14 @@ class FakePeer implements TargetPeer {
   sendSource = (): void => void this.sent.push('source');
   sendAudio = (): void => void this.sent.push('audio');
   getStats() {
-    const counts = { bitrateBps: 1000, packetsSent: 0, fractionLost: 0, resentShare: 0, nacksReceived: 0, keyframeRequestsReceived: 0 };
+    const counts = {
+      bitrateBps: 1000,
+      packetsSent: 0,
+      fractionLost: 0,
+      resentShare: 0,
+      nacksReceived: 0,
+      keyframeRequestsReceived: 0,
+    };
     return { ...counts, deliveredBps: 1, reportedAtUs: 1, roundTripMs: 1, estimateBps: 5_000_000 };
   }
   async close(): Promise<void> {
