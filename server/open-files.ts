@@ -31,13 +31,30 @@ export function tooFewToLoad(limit: number | undefined): string {
   return `The server could not be loaded: too many open files${limit === undefined ? '' : ` (the limit is ${limit})`}.\n${REMEDY}`;
 }
 
+/** Rooms of the server, each loaded before the next: what they share is then in the module cache. */
+const ROOMS = [
+  'config/config',
+  'access/access',
+  'upscalers/create-upscaler',
+  'rtc/peer-stack',
+  'broadcast/broadcast-registry',
+  'egress/output-service',
+  'ingress/source-service',
+];
+
 /**
- * Node opens all imports of a module at the same time, and zod imports sixty files of translations from one: more than a
- * limit of 100 allows. Loaded one by one before, they are in the module cache.
+ * Node opens all imports of a module at the same time, and zod imports sixty files of translations from one, jose forty: more than
+ * a limit of 100 allows. Loaded one by one before, they are in the module cache.
  */
 export async function loadGently(limit: number | undefined): Promise<void> {
   if (limit === undefined || limit >= GENTLE_BELOW) return;
-  const folder = new URL('./v4/locales/', import.meta.resolve('zod'));
+  await importEach(new URL('./v4/locales/', import.meta.resolve('zod')));
+  const jose = new URL('./', import.meta.resolve('jose'));
+  for (const folder of ['lib/', 'key/', 'jws/', 'jwt/', 'jwks/']) await importEach(new URL(folder, jose));
+  for (const room of ROOMS) await import(new URL(`./${room}.ts`, import.meta.url).href);
+}
+
+async function importEach(folder: URL): Promise<void> {
   for (const name of readdirSync(folder)) {
     if (name.endsWith('.js') && name !== 'index.js') await import(new URL(name, folder).href);
   }

@@ -114,7 +114,7 @@ export class Access {
 
   /** For /debug/state; no names, credentials or addresses. */
   toJSON(): object {
-    return { mode: this.mode, tokens: this.#settings.tokens.length, failedAddresses: this.#delays.addresses };
+    return { mode: this.mode, credentials: this.#settings.tokens.length, failedAddresses: this.#delays.addresses };
   }
 
   /**
