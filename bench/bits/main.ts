@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { provenance } from '../machine.ts';
-import { UsageError } from '../quality/options.ts';
+import { runCommand } from '../command.ts';
 import { curvesOf, groupsOf } from './curves.ts';
 import { measure } from './measure.ts';
 import { readOptions, USAGE } from './options.ts';
@@ -49,11 +49,4 @@ async function main(args: string[]): Promise<void> {
   say(`written: ${written.join(', ')}`);
 }
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof UsageError) && !String((error as { code?: string }).code).startsWith('ERR_PARSE_ARGS'))
-    throw error;
-  say(`${(error as Error).message}\n\n${USAGE}`);
-  process.exitCode = 2;
-}
+await runCommand(main, USAGE);

@@ -1,7 +1,7 @@
 /** The command line of `npm run bench:bits`. */
 import { parseArgs } from 'node:util';
 import type { SourceCodec } from '../../server/media/types.ts';
-import { UsageError } from '../quality/options.ts';
+import { UsageError } from '../command.ts';
 import { CLIPS, missingClip } from './clips.ts';
 import { CODECS } from './encoders.ts';
 import type { Window } from './score.ts';

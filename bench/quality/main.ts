@@ -8,7 +8,8 @@ import { provenance } from '../machine.ts';
 import { PARTS, type TestClip } from './clips.ts';
 import { cropSheet } from './crops.ts';
 import { loadMethods, type Method } from './methods.ts';
-import { readOptions, USAGE, UsageError, type Options } from './options.ts';
+import { runCommand, UsageError } from '../command.ts';
+import { readOptions, USAGE, type Options } from './options.ts';
 import { markdown } from './report.ts';
 import { checkRequirements } from './requirements.ts';
 import { scoreClip, type Row } from './score.ts';
@@ -141,11 +142,4 @@ async function main(args: string[]): Promise<void> {
   if (options.require && verdicts.some(({ met }) => met === false)) process.exitCode = 1;
 }
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof UsageError) && !String((error as { code?: string }).code).startsWith('ERR_PARSE_ARGS'))
-    throw error;
-  say(`${(error as Error).message}\n\n${USAGE}`);
-  process.exitCode = 2;
-}
+await runCommand(main, USAGE);

@@ -1,4 +1,5 @@
 /** The command line of `npm run bench:quality`. */
+import { UsageError } from '../command.ts';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -38,9 +39,6 @@ export interface Options {
   /** Lines for the report: what is left out, and why. */
   notRun: string[];
 }
-
-/** Why nothing can be measured, for the reader of a terminal. */
-export class UsageError extends Error {}
 
 function chosen(given: string | undefined, all: readonly string[], option: string): string[] {
   const names = given?.split(',').filter(Boolean) ?? [...all];

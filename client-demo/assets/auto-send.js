@@ -3,7 +3,7 @@
 import { chooseSend, videoBitrateBps } from './choose-send.js';
 import { LineFollower } from './follow-line.js';
 
-/** Lines nobody has measured begin here, bit/s. */
+/** Bit rate assumed for a line that was never measured, bit/s. */
 const FIRST_BPS = 300_000;
 /** The estimate of a new connection is what the server proposed; from then on it is measured. */
 const SETTLED_MS = 3000;

@@ -4,7 +4,7 @@
 const WIDE_BPS = 1_000_000;
 /** Below this it does so no longer. */
 const THIN_BPS = 700_000;
-/** For so long, ms: an estimate is a guess at first, and falls for moments. */
+/** The estimate must stay on one side for this long, ms: at first it is a guess, later it falls for moments. */
 const STEADY_MS = 4000;
 
 /**

@@ -73,7 +73,7 @@ async function rtmpOptions({ caFile }: OutputOf<'rtmp'>, url: URL): Promise<Reco
 /** An SRT connection that is closed would forget what is still on its way; this long it waits for that. */
 const SRT_LINGER_SECONDS = 2;
 
-/** Of the protocol: 120 ms. A receiver may ask for more, up to here it is waited for. */
+/** Waited for in any case: SRT's default is 120 ms, and a receiver may ask for more without our knowing. */
 const SRT_LATENCY_MS = 500;
 const MAX_SRT_LATENCY_MS = 1_500;
 

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { readOptions, UsageError } from '../options.ts';
+import { UsageError } from '../../command.ts';
+import { readOptions } from '../options.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'quality-options-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
