@@ -16,7 +16,6 @@ const LEAST_BPS = 2_500_000;
  * @property {MediaRecorder} recorder
  * @property {unknown} stream of the player: another one after every reconnection
  * @property {boolean} sound
- * @property {number} number from 1
  * @property {number} width
  * @property {number} height
  * @property {Blob[]} chunks
@@ -87,12 +86,11 @@ export class StreamRecorder {
     try {
       const recorder = new MediaRecorder(new MediaStream(live), { mimeType, videoBitsPerSecond });
       /** @type {Part} */
-      const part = { recorder, stream, sound, number: this.#number + 1, width, height, chunks: [], bytes: 0 };
+      const part = { recorder, stream, sound, width, height, chunks: [], bytes: 0 };
       recorder.ondataavailable = ({ data }) => this.#take(part, data);
       recorder.onstop = () => this.#finish(part);
       recorder.onerror = (event) => this.#fail(/** @type {{error?: Error}} */ (/** @type {unknown} */ (event)).error);
       recorder.start(1000);
-      this.#number += 1;
       this.#part = part;
     } catch (thrown) {
       this.#fail(thrown);
@@ -134,7 +132,9 @@ export class StreamRecorder {
   #finish(part) {
     if (part === this.#part) this.#part = undefined;
     if (part.bytes === 0) return;
-    this.#options.save(new Blob(part.chunks, { type: part.recorder.mimeType }), part.number);
+    // Numbered here: a size that did not last leaves no file, and no number is left out.
+    this.#number += 1;
+    this.#options.save(new Blob(part.chunks, { type: part.recorder.mimeType }), this.#number);
   }
 
   /** @param {unknown} thrown */

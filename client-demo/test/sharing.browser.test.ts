@@ -255,13 +255,21 @@ async function publishCanvas({ address, secret }: { address: string; secret: str
   return answer.status;
 }
 
+const sizeOf = ({ width, height }: { width: number; height: number }): string => `${width}×${height}`;
+
+/** What of `some` stands in `all`, in the order of `all`. */
+function inOrder(some: readonly string[], all: readonly string[]): string[] {
+  let at = 0;
+  return all.filter((each) => each === some[at] && ++at > 0);
+}
+
 it('a viewer records the result: a file for each size, named after broadcast and time', async () => {
   const { page, errors } = await pages.open(`${app.url}/watch/stage`, browser);
   await moving(page);
   await page.getByRole('button', { name: 'Unmute' }).waitFor();
   const downloads: Download[] = [];
   page.on('download', (download) => downloads.push(download));
-  const film = async (index: number) => readFilm((await downloads[index]?.path()) ?? '');
+  const film = async (download?: Download) => readFilm((await download?.path()) ?? '');
 
   await unfold(page, 'Embed and more');
   const whep = page.getByRole('textbox', { name: 'For players (WHEP)' });
@@ -270,6 +278,12 @@ it('a viewer records the result: a file for each size, named after broadcast and
   await whep.press('Escape');
   await whep.waitFor({ state: 'hidden' });
 
+  await page.evaluate(() => {
+    const note = document.querySelector<HTMLElement>('.record-note');
+    const news: string[] = [];
+    Object.assign(window, { news });
+    if (note) new MutationObserver(() => news.push(note.innerText)).observe(note, { childList: true, subtree: true });
+  });
   await page.getByRole('button', { name: 'Record the result' }).click();
   const record = page.getByRole('button', { name: 'Stop recording and save' });
   await record.waitFor();
@@ -277,18 +291,25 @@ it('a viewer records the result: a file for each size, named after broadcast and
   await expect.poll(() => framesShown(page)).toBeGreaterThan(recorded + 15);
   await chooseRadio(publisher, '270p');
   await page.getByText('The picture is 960×540 now: the recording goes on in another file.').waitFor();
-  await expect.poll(() => downloads.length).toBe(1);
+  await expect.poll(() => downloads.length).toBeGreaterThan(0);
   const before = await framesShown(page);
   await expect.poll(() => framesShown(page)).toBeGreaterThan(before + 15);
   await record.click();
-  await expect.poll(() => downloads.length).toBe(2);
+
+  // A sender on a busy machine passes through other sizes: the page says so, and there is a file for each that lasted.
+  const news = await page.evaluate(() => (window as unknown as { news: string[] }).news);
+  const sizes = ['640×360', ...news.map((text) => /^The picture is (\d+×\d+) now/.exec(text)?.[1] ?? text)];
+  await expect.poll(async () => sizeOf(await film(downloads.at(-1)))).toBe(sizes.at(-1));
+  const films = await Promise.all(downloads.map(film));
+  const recordedSizes = films.map(sizeOf);
+  expect(recordedSizes[0]).toBe('640×360');
+  expect(recordedSizes).toContain('960×540');
+  expect(recordedSizes).toEqual(inOrder(recordedSizes, sizes));
+  expect(films[0]?.audio).toEqual([expect.anything()]);
+  expect(films.slice(1).flatMap(({ times }) => times).length).toBeGreaterThan(10);
 
   const names = downloads.map((download) => download.suggestedFilename());
   expect(names[0]).toMatch(/^stage-\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d\.(webm|mp4)$/);
-  expect(names[1]).toBe(names[0]?.replace(/(\.\w+)$/, '-2$1'));
-  expect(await film(0)).toMatchObject({ width: 640, height: 360, audio: [{}] });
-  const second = await film(1);
-  expect(second).toMatchObject({ width: 960, height: 540, audio: [{}] });
-  expect(second.times.length).toBeGreaterThan(10);
+  expect(names.slice(1)).toEqual(names.slice(1).map((_, at) => names[0]?.replace(/(\.\w+)$/, `-${at + 2}$1`)));
   expect(errors).toEqual([]);
 });
