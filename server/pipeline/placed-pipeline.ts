@@ -88,8 +88,12 @@ export class PlacedPipeline {
       onStats: (stats) => mine() && this.#listener.onStats(stats),
       onError: (error) => mine() && this.#onError(placement, error),
     };
-    const pipeline = this.#open(placement, listener, this.#settings, () => placement.release());
-    this.#run = { placement, pipeline };
+    try {
+      this.#run = { placement, pipeline: this.#open(placement, listener, this.#settings, () => placement.release()) };
+    } catch (thrown) {
+      placement.release();
+      throw thrown;
+    }
   }
 
   #onError({ engine }: Placement, error: AppError): void {

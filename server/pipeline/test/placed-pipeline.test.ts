@@ -179,3 +179,14 @@ it('lets other errors pass as they are', async () => {
   stream.pipelines[0]?.listener.onError(error);
   expect([stream.errors[0], engines(stream), pool.size]).toEqual([error, [0], 2]);
 });
+
+it('gives its place back when no pipeline can be made on it', async () => {
+  const pool = await poolOf(1);
+  const listener = {} as PipelineListener;
+  const open = (): never => {
+    throw new Error('no thread');
+  };
+  expect(() => new PlacedPipeline(pool, SETTINGS, listener, open)).toThrow('no thread');
+  expect(pool.snapshot().map(({ streams }) => streams)).toEqual([0]);
+  await pool.close();
+});
