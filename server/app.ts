@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import path from 'node:path';
 import type { Config } from './config/config.ts';
 import { AppError } from './errors.ts';
 import { BroadcastRegistry } from './broadcast/broadcast-registry.ts';
@@ -17,7 +18,9 @@ import { RecordingLibrary } from './egress/recording-library.ts';
 import { RecordingKind } from './egress/recording.ts';
 import { StreamPushKind } from './egress/stream-push.ts';
 import { WhipKind } from './egress/whip.ts';
-import { registerAdmin } from './http/admin.ts';
+import { registerApi } from './http/api/register.ts';
+import { ServerStatus } from './http/api/server-status.ts';
+import type { ApiServices } from './http/api/services.ts';
 import { HttpAccess } from './http/authorize.ts';
 import { registerHls } from './http/hls.ts';
 import { registerRecordings } from './http/recordings.ts';
@@ -38,6 +41,7 @@ import { PeerStack } from './rtc/peer-stack.ts';
 import { SignalingServer } from './signaling/server.ts';
 import { Access } from './access/access.ts';
 import { addressKey } from './access/limits.ts';
+import { stateFolder } from './access/lan.ts';
 import { TargetPolicy } from './access/target-policy.ts';
 import { isLoopbackHost } from './access/address.ts';
 import { TraceFile } from './trace-file.ts';
@@ -54,6 +58,11 @@ export interface App {
   readonly outputs: OutputService;
   readonly sources: SourceService;
   readonly metrics: Metrics;
+  /**
+   * Reads the configuration's tokens again; sessions that lose their right thereby end.
+   * @throws AppError access.reload; then nothing has changed
+   */
+  reloadTokens(): Promise<{ readonly tokens: number; readonly ended: number }>;
   /**
    * Called once on a fatal device failure, after the streams' clients learned of it; the supervisor should restart the
    * process.
@@ -162,6 +171,15 @@ function createRegistry(config: Config, parts: RegistryParts): BroadcastRegistry
   });
 }
 
+/** A target that is away now may come later: only one that is never permitted is refused. @throws AppError target.refused */
+async function checkTarget(policy: TargetPolicy, url: string): Promise<void> {
+  try {
+    await policy.resolve(url, [new URL(url).protocol]);
+  } catch (thrown) {
+    if (AppError.from(thrown).code !== 'target.unreachable') throw thrown;
+  }
+}
+
 /** What cannot be closed is logged and does not keep the rest open. */
 async function settled(log: Log, closing: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(closing)) {
@@ -169,12 +187,41 @@ async function settled(log: Log, closing: readonly Promise<void>[]): Promise<voi
   }
 }
 
+export interface AppOptions {
+  /** `access.tokens` as the configuration has them now; absent: they cannot be read again. @throws AppError config.* */
+  readonly readTokens?: () => Config['access']['tokens'];
+}
+
+interface ReloadParts {
+  readonly access: Access;
+  readonly sessions: PeerSessions;
+  readonly readTokens: AppOptions['readTokens'];
+  readonly log: Log;
+}
+
+/** @throws AppError access.reload */
+async function reloadTokens({ access, sessions, readTokens, log }: ReloadParts): ReturnType<App['reloadTokens']> {
+  if (readTokens === undefined) throw new AppError('access.reload', 'This server was started without a configuration.');
+  let tokens;
+  try {
+    tokens = readTokens();
+  } catch (thrown) {
+    const { message } = AppError.from(thrown);
+    throw new AppError('access.reload', `The tokens cannot be read again. ${message}`, { cause: thrown });
+  }
+  const lost = access.replaceTokens(tokens);
+  const removed = new AppError('access.removed', 'The token that this session was made with has been removed.');
+  const ended = await sessions.endLost(lost, removed);
+  log.info({ tokens: tokens.length, ended }, 'access.reloaded');
+  return { tokens: tokens.length, ended };
+}
+
 /**
  * Composes the server: the only place that constructs everything. `main.ts` runs it as a program, tests and benchmarks
  * inside their own process.
  * @throws AppError for a wrong model, certificate or port, before anything listens
  */
-export async function startApp(config: Config, log: Log): Promise<App> {
+export async function startApp(config: Config, log: Log, { readTokens }: AppOptions = {}): Promise<App> {
   const spec = await resolveModel(config, undefined, (rung, reason) =>
     log.info({ rung, reason }, 'ladder.rungLeftOut'),
   );
@@ -242,9 +289,40 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     }),
   });
   const httpAccess = new HttpAccess(access, config.http.trustProxy);
-  registerRecordings(http.app, httpAccess, new RecordingLibrary(outputs));
+  const recordings = new RecordingLibrary(outputs);
+  registerRecordings(http.app, httpAccess, recordings);
   registerHls(http.app, httpAccess, new HlsFiles(() => outputs.configsOf('hls')));
-  registerAdmin(http.app, { access, sessions, http: config.http });
+  const drain = (withinSeconds: number): void => {
+    registry.drain();
+    signaling.drain(withinSeconds);
+  };
+  const reload = (): ReturnType<App['reloadTokens']> => reloadTokens({ access, sessions, readTokens, log });
+  const status = new ServerStatus({
+    model,
+    accessMode: access.mode,
+    draining: () => registry.draining,
+    engines: () => pool.snapshot(),
+    snapshot: () => registry.metricsSnapshot(),
+    errors: () => metrics.errorCounts(),
+  });
+  const services: ApiServices = {
+    server: {
+      status: () => status.status(),
+      drain: (withinSeconds) => {
+        log.info({ withinSeconds }, 'server.draining');
+        drain(withinSeconds);
+        return sessions.size;
+      },
+      reloadTokens: reload,
+    },
+    ...{ broadcasts: registry, outputs, sources, recordings, sessions, access },
+    checkTarget: (url) => checkTarget(policy, url),
+  };
+  registerApi(http.app, {
+    ...{ services, access, http: config.http, log },
+    folder: config.api.folder ?? path.join(stateFolder(), 'outputs'),
+    onRefused: (what, why) => metrics.refused(what, why),
+  });
   const whip = registerWhip(http.app, {
     sessions,
     access,
@@ -290,10 +368,8 @@ export async function startApp(config: Config, log: Log): Promise<App> {
       sources,
       metrics,
       onFatal: (listener) => fatal.listen(listener),
-      drain: (withinSeconds) => {
-        registry.drain();
-        signaling.drain(withinSeconds);
-      },
+      reloadTokens: reload,
+      drain,
       close: () => (closing ??= close()),
     };
   } catch (error) {

@@ -48,6 +48,12 @@ export const ERRORS = {
   'request.unauthorized': entry('request', 401, 'Send the bearer token that the session was made with.'),
   'access.expired': entry('stream', 401, 'Get a new token or link, then connect again.'),
   'access.kicked': entry('stream', 403, 'Ask whoever runs the server.'),
+  'access.removed': entry('stream', 401, 'Get a new token or link, then connect again.'),
+  'access.reload': entry(
+    'request',
+    409,
+    'Correct what the message names, then read the tokens again; until then they stay as they are.',
+  ),
   'access.unavailable': entry(
     'request',
     503,

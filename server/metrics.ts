@@ -85,6 +85,13 @@ export interface MetricsSnapshot {
   readonly engines: readonly { readonly device: string; readonly streams: number; readonly lost: boolean }[];
 }
 
+/** How often an error was met, and when last (ISO 8601). */
+export interface ErrorCount {
+  readonly code: ErrorCode;
+  readonly count: number;
+  readonly lastAt: string;
+}
+
 /** stopped: by its setting; waiting: no broadcast that it follows is live. */
 const OUTPUT_STATES = ['stopped', 'waiting', 'connecting', 'running', 'failed'] as const;
 /** waiting: until it is tried again. */
@@ -130,6 +137,7 @@ export class Metrics {
   readonly #frames: Counter<'stage'>;
   readonly #keyframes: Counter;
   readonly #joins: Counter<'role'>;
+  readonly #errorCounts = new Map<ErrorCode, ErrorCount>();
   readonly #errors: Counter<'code'>;
   readonly #refused: Counter<'what' | 'why'>;
   readonly #connections: Gauge;
@@ -328,8 +336,15 @@ export class Metrics {
     this.#joins.inc({ role });
   }
 
-  error(code: string): void {
+  error(code: ErrorCode): void {
     this.#errors.inc({ code });
+    const known = this.#errorCounts.get(code);
+    this.#errorCounts.set(code, { code, count: (known?.count ?? 0) + 1, lastAt: new Date().toISOString() });
+  }
+
+  /** Since the start, the latest first. */
+  errorCounts(): ErrorCount[] {
+    return [...this.#errorCounts.values()].sort((a, b) => b.lastAt.localeCompare(a.lastAt));
   }
 
   outputFailed(output: string, code: ErrorCode): void {

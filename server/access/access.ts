@@ -83,6 +83,9 @@ export class Access {
   readonly #options: AccessOptions;
   readonly #now: () => number;
   readonly #verifier: Verifier | undefined;
+  /** In mode `tokens` the verifier. */
+  readonly #tokens: StaticTokens | undefined;
+  #entries: readonly TokenEntry[];
   readonly #hook: WebHook | undefined;
   readonly #links: WatchLinks;
   readonly #delays: FailureDelays;
@@ -104,7 +107,8 @@ export class Access {
     this.#now = now;
     this.#links = new WatchLinks(settings.linkSecret, settings.linkSeconds, now);
     this.#delays = new FailureDelays(settings.failureDelayMs);
-    if (mode === 'tokens') this.#verifier = new StaticTokens(settings.tokens, now);
+    this.#entries = settings.tokens;
+    if (mode === 'tokens') this.#verifier = this.#tokens = new StaticTokens(settings.tokens, now);
     if (mode === 'jwt') this.#verifier = new JwtTokens(settings, policy, { now });
     if (mode === 'webhook') {
       if (webhookUrl === undefined) throw new AppError('config.invalid', 'access.webhookUrl is not given.');
@@ -114,7 +118,7 @@ export class Access {
 
   /** For /debug/state; no names, credentials or addresses. */
   toJSON(): object {
-    return { mode: this.mode, credentials: this.#settings.tokens.length, failedAddresses: this.#delays.addresses };
+    return { mode: this.mode, credentials: this.#entries.length, failedAddresses: this.#delays.addresses };
   }
 
   /**
@@ -127,7 +131,8 @@ export class Access {
       const { identity, endsAtMs } = await this.#decide(request);
       const { action, name, credential, address } = request;
       const renewable = identity?.renewable;
-      const holder = credential === undefined ? undefined : this.#digest('holder', renewable ?? credential);
+      const holder =
+        credential === undefined ? undefined : this.#digest('holder', renewable ?? identity?.entry ?? credential);
       if (action === 'publish') this.#refuseKicked(name, holder);
       if (this.mode !== 'open' && LOGGED.includes(action)) {
         this.#options.log.info({ action, name, subject: identity?.subject, address }, 'access.granted');
@@ -172,11 +177,11 @@ export class Access {
       }
       const identity = await this.#identity(credential);
       if (identity === undefined && this.#settings.public.length === 0) throw noCredential();
-      const { rights = NO_RIGHTS, expiresAtMs = Infinity } = identity ?? {};
+      const { rights = NO_RIGHTS, expiresAtMs = Infinity, entry } = identity ?? {};
       const names = [...rights.watch, ...rights.publish];
+      const holds = (): boolean => this.#now() < expiresAtMs && (entry === undefined || this.#has(entry));
       return {
-        sees: (name) =>
-          covers(this.#settings.public, name) || (this.#now() < expiresAtMs && (rights.admin || covers(names, name))),
+        sees: (name) => covers(this.#settings.public, name) || ((rights.admin || covers(names, name)) && holds()),
         joins: this.#settings.public.length > 0 || names.length > 0,
       };
     } catch (thrown) {
@@ -192,6 +197,35 @@ export class Access {
   /** The name, and whoever held it, may not publish for these seconds. */
   kick(name: string, holder: string | undefined, seconds: number): void {
     this.#kicked.add(name, holder, this.#now() + seconds * 1000);
+  }
+
+  /**
+   * Other tokens from now on, of a configuration that was read again.
+   * @returns whether a session with this holder has lost its right thereby; never of one that was made without such a token
+   * @throws AppError access.reload unless the mode is `tokens`
+   */
+  replaceTokens(
+    entries: readonly TokenEntry[],
+  ): (holder: string, action: 'publish' | 'watch', name: string) => boolean {
+    const tokens = this.#tokens;
+    if (tokens === undefined) {
+      throw new AppError('access.reload', `access.mode is ${this.mode}: there are no tokens to read again.`, {
+        remedy: 'Only access.mode tokens has tokens in the configuration.',
+      });
+    }
+    const before = new Map(this.#entries.map(({ hash }) => [this.#digest('holder', hash), hash]));
+    this.#entries = entries;
+    tokens.replace(entries);
+    return (holder, action, name) => {
+      const hash = before.get(holder);
+      if (hash === undefined || (action === 'watch' && covers(this.#settings.public, name))) return false;
+      const identity = tokens.ofEntry(hash);
+      return identity === undefined || !allows(identity.rights, action, name);
+    };
+  }
+
+  #has(entry: string): boolean {
+    return this.#tokens?.ofEntry(entry) !== undefined;
   }
 
   async #decide(request: AccessRequest): Promise<{ identity: Identity | undefined; endsAtMs: number | undefined }> {

@@ -10,6 +10,8 @@ export interface Identity {
    * digests alone.
    */
   readonly renewable: string | undefined;
+  /** Of a token of the configuration: its hash there. For digests alone. */
+  readonly entry?: string | undefined;
   readonly rights: Rights;
   /** Milliseconds of the wall clock; undefined: it does not end. */
   readonly expiresAtMs: number | undefined;

@@ -29,7 +29,7 @@ const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
 
 /** $XDG_STATE_HOME/flashvsr-live, or ~/.local/state/flashvsr-live. */
-export function lanFolder(environment: NodeJS.ProcessEnv = process.env): string {
+export function stateFolder(environment: NodeJS.ProcessEnv = process.env): string {
   const state = environment['XDG_STATE_HOME'];
   const root = state !== undefined && path.isAbsolute(state) ? state : path.join(homedir(), '.local', 'state');
   return path.join(root, 'flashvsr-live');

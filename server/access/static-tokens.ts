@@ -29,18 +29,29 @@ interface Known {
  * enough: there is nothing to guess from a dictionary.
  */
 export class StaticTokens implements Verifier {
-  readonly #known: readonly Known[];
+  #known: readonly Known[] = [];
   readonly #now: () => number;
 
   constructor(entries: readonly TokenEntry[], now: () => number = Date.now) {
     this.#now = now;
+    this.replace(entries);
+  }
+
+  /** In place of all entries so far. */
+  replace(entries: readonly TokenEntry[]): void {
     this.#known = entries.map(({ name, hash, expires, ...given }) => {
       const { publish, watch, playback, rooms, metrics, admin } = given;
       const rights: Rights = { publish, watch, playback, rooms, metrics, admin };
       const expiresAtMs = expires === undefined ? undefined : Date.parse(expires);
       const digest = Buffer.from(hash.replace(/^sha256:/, ''), 'base64url');
-      return { digest, identity: { subject: name, renewable: undefined, rights, expiresAtMs } };
+      return { digest, identity: { subject: name, renewable: undefined, entry: hash, rights, expiresAtMs } };
     });
+  }
+
+  /** Without a credential: whoever showed that of an entry. @returns undefined for one that is no more, or has expired */
+  ofEntry(hash: string): Identity | undefined {
+    const found = this.#known.find(({ identity }) => identity.entry === hash)?.identity;
+    return found?.expiresAtMs !== undefined && found.expiresAtMs <= this.#now() ? undefined : found;
   }
 
   /** Every entry is compared, whichever fits: the time says neither whether one does nor how far. */

@@ -14,7 +14,7 @@ import type { EncoderRequest } from '../pipeline/messages.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
 import type { BroadcastSettings } from './settings.ts';
 import type { BroadcastStats, SessionState } from './statistics.ts';
-import type { Subscriber, Subscription } from './subscriber.ts';
+import type { Subscriber, Subscription, ViewerDetail } from './subscriber.ts';
 
 /** Requests the audience makes of its broadcast. */
 export interface AudienceRequests {
@@ -72,6 +72,11 @@ export class Audience {
   /** The codec most viewers take; what statistics call the output's codec. */
   get mainCodec(): ResultCodec | undefined {
     return this.#encoders[0]?.codec;
+  }
+
+  /** Of all viewers, the publisher's own page included. */
+  viewers(): ViewerDetail[] {
+    return [...this.#subscribers.values()].flatMap((subscriber) => subscriber.detail?.() ?? []);
   }
 
   /** New bit rates reach the encoders within a second. */

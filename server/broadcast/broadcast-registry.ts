@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { MetricsSnapshot } from '../metrics.ts';
 import { Arrivals } from './arrivals.ts';
 import { Broadcast } from './broadcast.ts';
+import type { BroadcastDetail } from './detail.ts';
 import { Places } from './places.ts';
 import type { BroadcastDependencies } from './ports.ts';
 import type { BroadcastList } from './statistics.ts';
@@ -111,6 +112,11 @@ export class BroadcastRegistry {
       .filter(({ owned }) => owned)
       .map((broadcast) => broadcast.summary());
     return { broadcasts, capacity: { used: this.#places.taken, total: this.#options.capacity } };
+  }
+
+  /** As list(), with all that is known of each. */
+  details(): BroadcastDetail[] {
+    return [...this.#broadcasts.values()].filter(({ owned }) => owned).map((broadcast) => broadcast.detail());
   }
 
   onListChanged(listener: () => void): () => void {

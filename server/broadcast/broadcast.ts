@@ -4,6 +4,7 @@ import { RtpClock } from '../media/rtp-clock.ts';
 import type { AccessUnit, MonotonicUs, SourceCodec } from '../media/types.ts';
 import { Audience } from './audience.ts';
 import { AudioRelay } from './audio-relay.ts';
+import type { BroadcastDetail } from './detail.ts';
 import { Intake } from './intake.ts';
 import { Ownership, type Right } from './ownership.ts';
 import { PipelineLink } from './pipeline-link.ts';
@@ -141,6 +142,11 @@ export class Broadcast {
       ...this.#link.sizes,
       startedAt: this.#startedAt.toISOString(),
     };
+  }
+
+  detail(): BroadcastDetail {
+    const sessions = this.#audience.viewers();
+    return { ...this.summary(), settings: this.#settings, stats: this.#stats ?? null, sessions };
   }
 
   /** Its state for people who debug; no tokens. */

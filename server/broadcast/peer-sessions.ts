@@ -38,13 +38,21 @@ type Session =
       readonly publisher: Publisher;
       readonly holder: string | undefined;
     }
-  | { readonly role: 'viewer'; readonly broadcast: Broadcast; readonly viewer: Viewer };
+  | {
+      readonly role: 'viewer';
+      readonly broadcast: Broadcast;
+      readonly viewer: Viewer;
+      readonly holder: string | undefined;
+    };
 
-/** A publisher whose answer is being made: it had the right when it asked, and no session yet. */
+/** Whoever's answer is being made: it had the right when it asked, and has no session yet. */
 interface Arriving {
+  readonly role: Session['role'];
+  /** The right that it has shown. */
+  readonly action: 'publish' | 'watch';
   readonly name: string;
   readonly holder: string | undefined;
-  /** It was kicked meanwhile. */
+  /** It was kicked, or lost its right, meanwhile. */
   refused: AppError | undefined;
 }
 
@@ -83,8 +91,7 @@ export class PeerSessions implements SessionService {
       this.#sessions.delete(session);
       cancelEnd();
     });
-    const arriving: Arriving = { name: broadcast.name, holder: request.holder, refused: undefined };
-    this.#arriving.add(arriving);
+    const arriving = this.#arrive('publisher', request);
     let claim: Claim | undefined;
     try {
       // Claimed once the offer is known to be acceptable: a claim may end an older session of the address.
@@ -143,22 +150,31 @@ export class PeerSessions implements SessionService {
           address,
         ),
     );
+    const arriving = this.#arrive('viewer', request);
     try {
       const sdp = await viewer.peer.accept(request.sdp);
+      if (arriving.refused !== undefined) throw arriving.refused;
       this.#registry.refuseWhenDraining();
       refuseUnreadableSource(broadcast, viewer);
       viewer.knowState(broadcast.state);
       metrics.session('viewer');
-      this.#sessions.set(session, { role: 'viewer', broadcast, viewer });
-      cancelEnd = endAt(request.endsAtMs, () => {
-        viewer.onState('ended', 'token expired', expired());
-        void broadcast.unsubscribe(session);
-      });
+      this.#sessions.set(session, { role: 'viewer', broadcast, viewer, holder: request.holder });
+      cancelEnd = endAt(request.endsAtMs, () => void dismissViewer(broadcast, viewer, 'token expired', expired()));
       return { session, sdp, state: broadcast.state };
     } catch (error) {
       await broadcast.unsubscribe(session);
       throw error;
+    } finally {
+      this.#arriving.delete(arriving);
     }
+  }
+
+  #arrive(role: Arriving['role'], request: PublishRequest | WatchRequest): Arriving {
+    const { name, holder } = request;
+    const action = role === 'publisher' || ('own' in request && request.own === true) ? 'publish' : 'watch';
+    const arriving: Arriving = { role, action, name, holder, refused: undefined };
+    this.#arriving.add(arriving);
+    return arriving;
   }
 
   show(session: string, shown: ShownPictures): void {
@@ -192,11 +208,12 @@ export class PeerSessions implements SessionService {
 
   async kick(name: string, error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean> {
     const running = this.#publisherOf(name);
-    const arriving = [...this.#arriving].filter((each) => each.name === name);
+    const publishing = [...this.#arriving].filter(({ role }) => role === 'publisher');
+    const arriving = publishing.filter((each) => each.name === name);
     const holders = running === undefined ? arriving.map(({ holder }) => holder) : [running.holder];
     for (const holder of holders) onFound(holder);
     // Whoever comes back again and again is on its way at any time: without this it would have the name that is free now.
-    for (const each of this.#arriving) {
+    for (const each of publishing) {
       if (each.name === name || (each.holder !== undefined && holders.includes(each.holder))) each.refused = error;
     }
     if (running === undefined) return arriving.length > 0;
@@ -210,6 +227,31 @@ export class PeerSessions implements SessionService {
       if (session.role === 'publisher' && session.broadcast.name === name) return session;
     }
     return undefined;
+  }
+
+  async endLost(
+    lost: (holder: string, action: 'publish' | 'watch', name: string) => boolean,
+    error: AppError,
+  ): Promise<number> {
+    // Their right was checked before it was taken back.
+    for (const each of this.#arriving) {
+      if (each.holder !== undefined && lost(each.holder, each.action, each.name)) each.refused = error;
+    }
+    const ending = [...this.#sessions.values()].filter((session) => {
+      const { holder, broadcast } = session;
+      // Whoever publishes may watch itself.
+      const publishes = session.role === 'publisher' || session.viewer.own;
+      return holder !== undefined && lost(holder, publishes ? 'publish' : 'watch', broadcast.name);
+    });
+    await Promise.all(
+      ending.map(async (session) => {
+        const { broadcast } = session;
+        if (session.role === 'viewer') await dismissViewer(broadcast, session.viewer, 'token removed', error);
+        else await broadcast.dismiss(session.publisher, 'token removed', error);
+        this.#registry.forgetIdle(broadcast);
+      }),
+    );
+    return ending.length;
   }
 
   list(): BroadcastList {
@@ -235,6 +277,12 @@ export class PeerSessions implements SessionService {
       throw thrown;
     }
   }
+}
+
+/** The server ends a viewer's session: its client learns why. */
+async function dismissViewer(broadcast: Broadcast, viewer: Viewer, reason: string, error: AppError): Promise<void> {
+  viewer.onState('ended', reason, error);
+  await broadcast.unsubscribe(viewer.id);
 }
 
 function expired(): AppError {

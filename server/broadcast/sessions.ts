@@ -56,6 +56,16 @@ export interface SessionService {
    */
   kick(name: string, error: AppError, onFound: (holder: string | undefined) => void): Promise<boolean>;
 
+  /**
+   * Ends the sessions whose right has been taken back; their clients get `error`.
+   * @param lost by the `holder` of their request, what they do and the broadcast's name
+   * @returns how many there were
+   */
+  endLost(
+    lost: (holder: string, action: 'publish' | 'watch', name: string) => boolean,
+    error: AppError,
+  ): Promise<number>;
+
   list(): BroadcastList;
 
   /** Calls back whenever list() would answer differently, merged to at most a few a second. @returns the unsubscriber */
@@ -71,7 +81,7 @@ export interface PublishRequest {
   /** Whether a free name gets a token of the server's or the publisher's own (ownership.ts). */
   readonly tokenKind: 'issued' | 'own';
   readonly remoteAddress: string;
-  /** Digest of the credential that gave the right to publish; for kick(). */
+  /** Digest of the credential that gave the right; for kick() and endLost(). */
   readonly holder?: string | undefined;
   /** The session ends with access.expired at this time, milliseconds of the wall clock. */
   readonly endsAtMs?: number | undefined;
@@ -95,7 +105,8 @@ export interface WatchRequest {
   /** The publisher watches itself: it is no viewer for those who count them. */
   readonly own?: boolean;
   readonly remoteAddress: string;
-  /** As of PublishRequest. */
+  /** Both as of PublishRequest. */
+  readonly holder?: string | undefined;
   readonly endsAtMs?: number | undefined;
 }
 

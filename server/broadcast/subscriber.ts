@@ -2,7 +2,7 @@ import type { AppError } from '../errors.ts';
 import type { ViewerReport } from '../media/bitrate-controller.ts';
 import type { AccessUnit, DropReason, EncodedFrame, Rendition, ResultCodec, SourceCodec } from '../media/types.ts';
 import type { ForwardPacket } from '../rtc/peers.ts';
-import type { BroadcastStats, SessionState } from './statistics.ts';
+import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
 
 /** Where a subscriber stands: the one answer to whether its decoder may get a frame. See keyframe-gate.ts for the transitions. */
 export type SubscriberState =
@@ -50,8 +50,18 @@ export interface Subscriber {
   onState(state: SessionState, reason: string, error?: AppError): void;
   /** Once a second. */
   onStats(stats: BroadcastStats): void;
+  /** Of a viewer: for lists of those who operate the server. */
+  detail?(): ViewerDetail;
   /** Idempotent. */
   close(): Promise<void>;
+}
+
+/** One viewer, for whoever operates the server: neither its session's id nor its address. */
+export interface ViewerDetail extends ViewerSessionStats {
+  state: SubscriberState['kind'];
+  codec: string | null;
+  /** The publisher watches itself; not counted. */
+  own: boolean;
 }
 
 /** What a subscriber may ask of the broadcast it belongs to. */

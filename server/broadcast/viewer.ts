@@ -7,7 +7,7 @@ import type { ForwardPacket, PeerState, RtcStack, ViewerPeer, WatchedTracks } fr
 import { KeyframeGate } from './keyframe-gate.ts';
 import type { SessionSink, ShownPictures } from './sessions.ts';
 import type { BroadcastStats, SessionState, ViewerSessionStats } from './statistics.ts';
-import type { Subscriber, SubscriberState, Subscription } from './subscriber.ts';
+import type { Subscriber, SubscriberState, Subscription, ViewerDetail } from './subscriber.ts';
 
 export interface ViewerRequest {
   /** The result's size, so that the answer offers a sufficient H264 level. */
@@ -154,6 +154,13 @@ export class Viewer implements Subscriber {
       estimateBps: estimateBps ?? null,
       rendition: this.#gate.wanted,
     };
+  }
+
+  detail(): ViewerDetail {
+    const { kind } = this.#gate.state;
+    // Before the answer is made there is none.
+    const codec = kind === 'connecting' ? null : this.codec;
+    return { state: kind, codec, own: this.own, ...this.stats() };
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { renderUnicodeCompact } from 'uqr';
 import { isLoopbackHost } from '../access/address.ts';
-import { lanAddresses, lanFolder, openLan, type LanKeys } from '../access/lan.ts';
+import { lanAddresses, stateFolder, openLan, type LanKeys } from '../access/lan.ts';
 import { tokenHash } from '../access/static-tokens.ts';
 import type { Config } from '../config/config.ts';
 
@@ -20,7 +20,7 @@ export interface LanStart {
 export function lanStart(config: Config): LanStart | undefined {
   const { http, access } = config;
   if (!access.lan) return undefined;
-  const { certificateFile, keyFile, keys } = openLan(access.lanFolder ?? lanFolder());
+  const { certificateFile, keyFile, keys } = openLan(access.lanFolder ?? stateFolder());
   const certificate =
     http.tlsCertificateFile === undefined ? { tlsCertificateFile: certificateFile, tlsKeyFile: keyFile } : {};
   const host = isLoopbackHost(http.host) ? '0.0.0.0' : http.host;

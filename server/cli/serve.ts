@@ -26,26 +26,45 @@ export async function serve(argv: readonly string[]): Promise<void> {
 }
 
 async function run(argv: readonly string[]): Promise<void> {
-  await runServer(loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' }));
+  const load = (): Config => loadConfig({ argv, environment: process.env, defaultFile: 'flashvsr.yaml' });
+  await runServer(load(), load);
 }
 
 /**
  * Until a signal or a fatal error ends the process; resolves when it listens.
  * @param given as loadConfig() has it: what `--lan` stands for is filled in here, for every command that serves
+ * @param reload reads it again, for its tokens; absent: they stay
  * @throws AppError as startApp() and lanStart()
  */
-export async function runServer(given: Config): Promise<App> {
+export async function runServer(given: Config, reload?: () => Config): Promise<App> {
   const lan = lanStart(given);
   const config = lan?.config ?? given;
   const log = createLog(config.log);
   log.debug({ config: printableConfig(config) }, 'config.loaded');
-  const app = await startApp(config, log);
+  const readTokens = reload && ((): Config['access']['tokens'] => withLan(reload()).access.tokens);
+  const app = await startApp(config, log, readTokens === undefined ? {} : { readTokens });
   process.stdout.write(banner(app));
   if (lan !== undefined) process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY));
   log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
   endOnSignal(app, log, config.drainSeconds);
   endOnFailure(app, log);
+  // At a terminal it means that the terminal is gone, and ends the process.
+  if (![process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY)) reloadOnHangUp(app, log);
   return app;
+}
+
+function withLan(config: Config): Config {
+  return lanStart(config)?.config ?? config;
+}
+
+/** SIGHUP as supervisors send it (`systemctl reload`). */
+function reloadOnHangUp(app: App, log: Log): void {
+  process.on('SIGHUP', () => {
+    app.reloadTokens().catch((thrown: unknown) => {
+      const { code, message, remedy } = AppError.from(thrown);
+      log.warn({ code, reason: message, remedy }, 'access.reloadFailed');
+    });
+  });
 }
 
 function endOnSignal(app: App, log: Log, drainSeconds: number): void {

@@ -4,4 +4,12 @@ export { configKeys, environmentName, SHORT_FLAGS } from './keys.ts';
 export { loadConfig, type ConfigSources } from './load.ts';
 export { printableConfig } from './printable.ts';
 export { configSchema, sections, type Config } from './schema.ts';
-export { addressFor, type OutputConfig, type OutputOf, type OutputType } from './sections/outputs.ts';
+export {
+  addressFor,
+  placedOutput,
+  requestedOutput,
+  type OutputConfig,
+  type OutputOf,
+  type OutputType,
+} from './sections/outputs.ts';
+export { requestedSource, type SourceConfig } from './sections/sources.ts';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isLoopbackHost } from '../access/address.ts';
 import { accessSection } from './sections/access.ts';
+import { apiSection } from './sections/api.ts';
 import { broadcastSection } from './sections/broadcast.ts';
 import { debugSection } from './sections/debug.ts';
 import { httpSection } from './sections/http.ts';
@@ -17,6 +18,7 @@ import { targetsSection } from './sections/targets.ts';
 export const sections = {
   http: httpSection,
   access: accessSection,
+  api: apiSection,
   model: modelSection,
   media: mediaSection,
   limits: limitsSection,

@@ -88,6 +88,13 @@ export class OutputService {
     await this.#endAll(output);
   }
 
+  /** As stop(), and it is listed no more. @throws AppError output.unknown */
+  async remove(name: string): Promise<void> {
+    await this.stop(name);
+    // It may have been started again meanwhile.
+    if (this.#outputs.get(name)?.started === false) this.#outputs.delete(name);
+  }
+
   list(): OutputStatus[] {
     return [...this.#outputs.values()].map(({ config, started, followers }) => {
       const { name, type, broadcast, track } = config;

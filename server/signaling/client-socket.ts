@@ -357,7 +357,7 @@ export class ClientSocket {
     const reply = await this.#whilePending(
       'watch',
       channel,
-      permitted.then(({ endsAtMs }) => sessions.watch({ ...request, endsAtMs }, channel)),
+      permitted.then(({ holder, endsAtMs }) => sessions.watch({ ...request, holder, endsAtMs }, channel)),
     );
     if (reply === undefined) return;
     this.#reply({ type: 'watching', re: id, name, ...reply });

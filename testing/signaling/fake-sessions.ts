@@ -87,6 +87,10 @@ export class FakeSessions implements SessionService {
     return true;
   }
 
+  async endLost(): Promise<number> {
+    return 0;
+  }
+
   list(): BroadcastList {
     const broadcasts = [...this.#names.keys()].map((name) => ({
       name,

@@ -79,6 +79,10 @@ const ACTIONS: readonly [action: string, attempt: Attempt, right: number, open: 
   ['metrics', http('GET', '/metrics'), 200, 200],
   ['debug state', http('GET', '/debug/state'), 200, 200],
   ['kick', http('POST', '/api/admin/kick', { name: NAME }), 409, 409],
+  ['server status', http('GET', '/api/admin/status'), 200, 200],
+  ['broadcasts', http('GET', '/api/admin/broadcasts'), 200, 200],
+  ['an output', http('POST', '/api/admin/outputs', { name: NAME }), 400, 400],
+  ['tokens again', http('POST', '/api/admin/tokens/reload'), 409, 409],
 ];
 
 describe.each(MODES)('access.mode %s', (mode) => {

@@ -229,3 +229,46 @@ it('a kick refuses the name to all and the holder every name, for its time', () 
   expect(kicked.leftMs('another', undefined, 400)).toBe(0);
   expect(kicked.leftMs('stage', 'digest', 1000)).toBe(0);
 });
+
+describe('tokens that are read again', () => {
+  const [kept, gone, less, fresh] = [makeToken(), makeToken(), makeToken(), makeToken()];
+  const entry = (name: string, token: string, rights: object) => {
+    const none = { publish: [], watch: [], playback: [], rooms: [], metrics: false, admin: false };
+    return { ...none, name, hash: tokenHash(token), ...rights };
+  };
+  const first = [
+    entry('kept', kept, { publish: ['*'] }),
+    entry('gone', gone, { publish: ['*'], watch: ['*'] }),
+    entry('less', less, { publish: ['a', 'b'] }),
+  ];
+
+  it('count at once, and say which sessions have lost their right', async () => {
+    const access = accessFor({ mode: 'tokens', tokens: first, public: ['lobby'], failureDelayMs: 0 });
+    const holderOf = async (token: string) => (await access.authorize(ask('publish', 'a', token))).holder ?? '';
+    const holders = { kept: await holderOf(kept), gone: await holderOf(gone), less: await holderOf(less) };
+    const sight = await access.identify(gone, ADDRESS);
+    expect(sight.sees('a')).toBe(true);
+
+    const lost = access.replaceTokens([
+      entry('kept', kept, { publish: ['*'] }),
+      entry('less', less, { publish: ['b'] }),
+      entry('fresh', fresh, { publish: ['*'] }),
+    ]);
+    await expect(access.authorize(ask('publish', 'a', gone))).rejects.toMatchObject({ code: 'request.unauthorized' });
+    await expect(access.authorize(ask('publish', 'a', fresh))).resolves.toBeDefined();
+    expect(sight.sees('a')).toBe(false);
+    expect(lost(holders.kept, 'publish', 'a')).toBe(false);
+    expect(lost(holders.gone, 'publish', 'a')).toBe(true);
+    expect(lost(holders.gone, 'watch', 'lobby')).toBe(false);
+    expect([lost(holders.less, 'publish', 'a'), lost(holders.less, 'publish', 'b')]).toEqual([true, false]);
+    // Of a link or another mode's credential.
+    expect(lost('unknown', 'publish', 'a')).toBe(false);
+    // The same token is the same holder as before.
+    expect(await holderOf(kept)).toBe(holders.kept);
+  });
+
+  it('are refused in other modes, and nothing changes', () => {
+    const access = accessFor({ mode: 'open' });
+    expect(() => access.replaceTokens(first)).toThrow(expect.objectContaining({ code: 'access.reload' }));
+  });
+});

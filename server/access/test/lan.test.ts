@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { lanFolder, openLan } from '../lan.ts';
+import { stateFolder, openLan } from '../lan.ts';
 
 let root: string;
 beforeEach(() => (root = mkdtempSync(path.join(tmpdir(), 'lan-'))));
@@ -41,6 +41,6 @@ it('refuses keys that it cannot read rather than making others', () => {
 });
 
 it("keeps them in the user's state folder", () => {
-  expect(lanFolder({ XDG_STATE_HOME: '/state' })).toBe('/state/flashvsr-live');
-  expect(lanFolder({ XDG_STATE_HOME: 'relative' })).toMatch(/\.local.state.flashvsr-live$/);
+  expect(stateFolder({ XDG_STATE_HOME: '/state' })).toBe('/state/flashvsr-live');
+  expect(stateFolder({ XDG_STATE_HOME: 'relative' })).toMatch(/\.local.state.flashvsr-live$/);
 });

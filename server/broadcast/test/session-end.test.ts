@@ -112,3 +112,39 @@ describe('kick', () => {
     expect(onFound).not.toHaveBeenCalled();
   });
 });
+
+describe('a right that is taken back', () => {
+  it('ends the sessions that had it, also those on the way, and the publisher watching itself with its own', async () => {
+    const world = new World();
+    const publisher = await publishUntil(world, undefined, 'publisher');
+    const request = { name: 'a', sdp: 'H264', tracks: 'page', waits: true, remoteAddress: '::1' } as const;
+    const [lost, kept, own, open, late] = [1, 2, 3, 4, 5].map(() => recordingSink());
+    if (!lost || !kept || !own || !open || !late) throw new Error('no sinks');
+    await world.sessions.watch({ ...request, holder: 'removed' }, lost);
+    await world.sessions.watch({ ...request, holder: 'other' }, kept);
+    await world.sessions.watch({ ...request, holder: 'publisher', own: true }, own);
+    await world.sessions.watch(request, open);
+    const arriving = Promise.allSettled([world.sessions.watch({ ...request, holder: 'removed' }, late)]);
+    const error = new AppError('access.removed', 'gone');
+    const asked: string[] = [];
+    const ended = await world.sessions.endLost((holder, action, name) => {
+      asked.push(`${holder} ${action} ${name}`);
+      return holder === 'removed';
+    }, error);
+    expect(ended).toBe(1);
+    expect(asked.sort()).toEqual([
+      'other watch a',
+      'publisher publish a',
+      'publisher publish a',
+      'removed watch a',
+      'removed watch a',
+    ]);
+    expect(lost.states.at(-1)).toEqual({ state: 'ended', code: 'access.removed' });
+    expect(await arriving).toMatchObject([{ status: 'rejected', reason: { code: 'access.removed' } }]);
+    for (const sink of [kept, own, open, publisher]) expect(sink.states.at(-1)?.state).not.toBe('ended');
+    expect(await world.sessions.endLost((holder) => holder === 'publisher', error)).toBe(2);
+    expect(publisher.states.at(-1)).toEqual({ state: 'ended', code: 'access.removed' });
+    // Its name is free.
+    await world.publish('a');
+  });
+});

@@ -112,6 +112,19 @@ function sharedFolder(outputs: readonly z.infer<typeof output>[], index: number)
   })?.name;
 }
 
+/** Of one output, whatever others there are. */
+function* problemsOf(each: {
+  type: string;
+  broadcast: string;
+  url?: string;
+}): Generator<[key: string, message: string]> {
+  if (each.type === 'camera' && each.broadcast === '*') {
+    yield ['broadcast', 'must be one name: a camera shows one'];
+  }
+  const message = each.url === undefined ? undefined : placeProblem(each.url, each.broadcast);
+  if (message !== undefined) yield ['url', message];
+}
+
 const output = z.discriminatedUnion('type', [recording, rtmp, srt, rtsp, hls, whip, camera]);
 
 export const outputsList = z
@@ -119,21 +132,12 @@ export const outputsList = z
   .default([])
   .superRefine((outputs, context) => {
     outputs.forEach((each, index) => {
-      if (each.type === 'camera' && each.broadcast === '*') {
-        context.addIssue({
-          code: 'custom',
-          path: [index, 'broadcast'],
-          message: 'must be one name: a camera shows one',
-        });
-      }
+      for (const [key, message] of problemsOf(each)) context.addIssue({ code: 'custom', path: [index, key], message });
       const other = sharedFolder(outputs, index);
       if (other !== undefined) {
         const message = `is that of "${other}" for the same broadcast; each HLS output needs its own`;
         context.addIssue({ code: 'custom', path: [index, 'folder'], message });
       }
-      if (!('url' in each)) return;
-      const message = placeProblem(each.url, each.broadcast);
-      if (message !== undefined) context.addIssue({ code: 'custom', path: [index, 'url'], message });
     });
     const names = outputs.map(({ name }) => name);
     names.forEach((name, index) => {
@@ -141,6 +145,24 @@ export const outputsList = z
       context.addIssue({ code: 'custom', path: [index, 'name'], message: `"${name}" names another output already` });
     });
   });
+
+/** What a client of the API may ask for: where files lie is the configuration's to say (`api.folder`). */
+export const requestedOutput = z
+  .discriminatedUnion('type', [
+    recording.omit({ folder: true }),
+    hls.omit({ folder: true }),
+    rtmp.omit({ caFile: true }),
+    ...[srt, rtsp, whip, camera],
+  ])
+  .superRefine((each, context) => {
+    for (const [key, message] of problemsOf(each)) context.addIssue({ code: 'custom', path: [key], message });
+  });
+
+/** Its files lie in a folder of its own below `folder`: names of outputs differ. */
+export function placedOutput(requested: z.infer<typeof requestedOutput>, folder: string): OutputConfig {
+  if (requested.type !== 'recording' && requested.type !== 'hls') return requested;
+  return { ...requested, folder: path.join(folder, requested.name) };
+}
 
 export type OutputConfig = Readonly<z.infer<typeof output>>;
 export type OutputType = OutputConfig['type'];

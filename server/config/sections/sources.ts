@@ -45,6 +45,12 @@ const source = fields.superRefine(({ type, url, bearer }, context) => {
   }
 });
 
+/** What a client of the API may ask for: files of the server's machine are for its configuration. */
+export const requestedSource = source.refine(({ url }) => !/^\s*file:/i.test(url), {
+  path: ['url'],
+  error: 'must not be a file: those are played by `sources` of the configuration alone',
+});
+
 /** One pulled stream. */
 export type SourceConfig = Readonly<z.infer<typeof source>>;
 

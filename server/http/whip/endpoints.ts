@@ -14,7 +14,7 @@ import { bearerOf } from '../../access/bearer.ts';
 import { HttpAccess } from '../authorize.ts';
 import { allowMethods, allowOrigin, isPreflight } from './cross-origin.ts';
 import { iceServerLinks } from './link-header.ts';
-import { sendProblem } from './problem.ts';
+import { sendProblem } from '../problem.ts';
 import { HttpSessions, type Front } from './sessions.ts';
 
 /** The longest offer at hand has 12 kB. */

@@ -137,10 +137,10 @@ export class HttpSessions {
 
   #ask(request: OpenRequest, sink: SessionSink) {
     const { front, name, offer, bearer, tracks, waits, remoteAddress, holder, owner, endsAtMs } = request;
-    const session = { name, sdp: offer, remoteAddress, endsAtMs };
+    const session = { name, sdp: offer, remoteAddress, holder, endsAtMs };
     if (front === 'whep') return this.#sessions.watch({ ...session, tracks, waits }, sink);
     // The name belongs to the subject of a token that is renewed, otherwise to the token.
-    return this.#sessions.publish({ ...session, resumeToken: owner ?? bearer, tokenKind: 'own', holder }, sink);
+    return this.#sessions.publish({ ...session, resumeToken: owner ?? bearer, tokenKind: 'own' }, sink);
   }
 
   async #restart(id: string, session: Session, { credentials, candidates }: SdpFragment) {
