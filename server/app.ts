@@ -288,7 +288,7 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
       whip,
     }),
   });
-  const httpAccess = new HttpAccess(access, config.http.trustProxy);
+  const httpAccess = new HttpAccess(access, config.http);
   const recordings = new RecordingLibrary(outputs);
   registerRecordings(http.app, httpAccess, recordings);
   registerHls(http.app, httpAccess, new HlsFiles(() => outputs.configsOf('hls')));

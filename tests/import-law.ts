@@ -44,6 +44,8 @@ const INGRESS_OR_EGRESS: readonly string[] = [
  * the table cannot contain a circle. `server/main.ts` is the room `main`; rooms within a room carry its name: `models/hub`.
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  // The command of an installed package: the one or the other.
+  bin: ['main', 'cli'],
   main: ['cli', 'open-files'],
   // replay runs a recorded session through rtc's connection and tracks.
   cli: [
@@ -150,7 +152,7 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   uqr: /^server\/cli\//,
   'cli-progress': /^server\/cli\//,
   // A worker or child registers TypeScript's loader itself: Node 20 does not hand it down.
-  tsx: /\/boot\.mjs$/,
+  tsx: /^server\/(bin|boot)\.mjs$/,
 };
 
 export interface Import {

@@ -1,20 +1,22 @@
 import type { FastifyRequest } from 'fastify';
 import type { Access, AccessRequest, Grant } from '../access/access.ts';
 import { bearerOf } from '../access/bearer.ts';
-import type { TrustProxy } from '../access/client-address.ts';
 import { addressOf, isLocalRequest } from '../access/local-peer.ts';
 import type { Action } from '../access/rights.ts';
+import type { Config } from '../config/config.ts';
 
 const MAX_AGENT_CHARACTERS = 200;
 
 /** The rights of HTTP requests: credential, address and machine of a request, for the one decision in access/. */
 export class HttpAccess {
   readonly #access: Access;
-  readonly #trustProxy: TrustProxy;
+  readonly #trustProxy: Config['http']['trustProxy'];
+  readonly #localRights: boolean;
 
-  constructor(access: Access, trustProxy: TrustProxy) {
+  constructor(access: Access, http: Pick<Config['http'], 'trustProxy' | 'localRights'>) {
     this.#access = access;
-    this.#trustProxy = trustProxy;
+    this.#trustProxy = http.trustProxy;
+    this.#localRights = hasLocalRights(http);
   }
 
   /**
@@ -36,8 +38,16 @@ export class HttpAccess {
     return {
       credential: credential ?? bearerOf(authorization),
       address: addressOf(raw, this.#trustProxy),
-      local: isLocalRequest(raw),
+      local: this.#localRights && isLocalRequest(raw),
       userAgent: userAgent?.slice(0, MAX_AGENT_CHARACTERS),
     };
   }
+}
+
+/**
+ * Whether requests of this machine's programs are worth more than others'. A proxy on the same machine that adds no header looks like
+ * one of them, so that a server behind a proxy has no such programs unless the operator says so.
+ */
+function hasLocalRights({ trustProxy, localRights }: Pick<Config['http'], 'trustProxy' | 'localRights'>): boolean {
+  return localRights === 'auto' ? trustProxy === false : localRights;
 }

@@ -110,7 +110,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     checkRequest(request);
   });
 
-  const access = new HttpAccess(options.access, http.trustProxy);
+  const access = new HttpAccess(options.access, http);
   registerOperations(app, { readiness, metrics, access, mayRead: http.metrics, trustProxy: http.trustProxy });
   registerDebug(app, access, () => ({ connections, requests: turns, ...options.state?.() }));
   registerPage(app, http);

@@ -58,6 +58,12 @@ export const httpSection = z
       .describe(
         'which proxies\' `X-Forwarded-For` to trust when clients are counted: a number of proxies, or `["10.0.0.0/8"]`',
       ),
+    localRights: z
+      .union([z.literal('auto'), z.boolean()], { error: 'must be auto, true or false' })
+      .default('auto')
+      .describe(
+        'programs on this machine may operate the server without a token (docs/access.md); `false` behind a proxy on this machine; `auto`: unless `http.trustProxy` is set',
+      ),
     metrics: z
       .union([z.enum(['loopback', 'all']), z.array(network)], {
         error: 'must be loopback, all or a list of addresses and networks like ["10.0.0.0/8"]',

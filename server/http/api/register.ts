@@ -41,7 +41,7 @@ export function adminRoutes(services: ApiServices, folder: string): ApiRoute[] {
 /** What operators and their programs change while the server runs; every route asks for the admin right. */
 export function registerApi(app: FastifyInstance, options: ApiOptions): void {
   const { services, access, http, folder, log, onRefused = () => undefined } = options;
-  const rights = new HttpAccess(access, http.trustProxy);
+  const rights = new HttpAccess(access, http);
   const routes = adminRoutes(services, folder);
   const document = staticFile(Buffer.from(JSON.stringify(openApiDocument(routes, VERSION))), 'application/json');
 

@@ -36,7 +36,7 @@ beforeAll(async () => {
   const argv = ['--port', '0', '--outputs', JSON.stringify([entry, hls])];
   const { outputs, http: settings, limits } = loadConfig({ argv });
   const access = accessFor();
-  const rights = new HttpAccess(access, false);
+  const rights = new HttpAccess(access, { trustProxy: false, localRights: 'auto' });
   http = await createHttpServer({
     config: { http: settings, limits },
     access,

@@ -23,7 +23,7 @@ it('the recording of the longest names is sent: the router limits parameters, an
     writeFileSync(join(folder, `${stem}_20261130T180557Z-100.webm`), 'longest');
     const configsOf = () => outputs.flatMap((output) => (output.type === 'recording' ? [output] : []));
     const library = new RecordingLibrary({ configsOf, openFiles: () => new Set() });
-    registerRecordings(app, new HttpAccess(accessFor(), false), library);
+    registerRecordings(app, new HttpAccess(accessFor(), { trustProxy: false, localRights: 'auto' }), library);
     const [listed] = await library.list();
     const answer = await app.inject({ url: listed?.url ?? '' });
     expect([answer.statusCode, answer.body]).toEqual([200, 'longest']);

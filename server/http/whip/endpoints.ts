@@ -81,7 +81,7 @@ class WhipEndpoints {
   constructor(options: WhipOptions) {
     this.#options = options;
     this.sessions = new HttpSessions(options.sessions);
-    this.#access = new HttpAccess(options.access, options.config.http.trustProxy);
+    this.#access = new HttpAccess(options.access, options.config.http);
     const perSecond = options.config.limits.maxWhipRequestsPerSecond;
     this.#rates = new AddressRates(perSecond, perSecond * 10);
   }
