@@ -11,6 +11,7 @@ import {
   type Resource,
   type Segment,
 } from './hls-playlist.ts';
+import { SegmentStart, SegmentTimes } from './packed-audio.ts';
 
 export interface HlsOptions {
   readonly policy: TargetPolicy;
@@ -35,6 +36,8 @@ export async function fetchPlaylist(url: string | URL, options: HlsOptions): Pro
 
 /** Fetches one media playlist's segments, in order, into a queue until it ends, fails or `signal` aborts. */
 export class HlsStream {
+  /** Of packed audio. */
+  readonly times = new SegmentTimes();
   readonly #url: string;
   readonly #options: HlsOptions;
   #mapUrl: string | undefined;
@@ -90,23 +93,28 @@ export class HlsStream {
       this.#mapUrl = mapName(map);
     }
     const answer = await this.#get(segment);
+    const start = new SegmentStart(this.times);
     if (key === undefined) {
       let bytes = 0;
       for await (const chunk of answer.body) {
         bytes += chunk.length;
         if (bytes > MAX_SEGMENT_BYTES) throw new AppError('target.answer', 'A segment has no end.');
-        await queue.push(chunk);
+        await queue.push(start.take(chunk));
       }
+      await queue.push(start.end());
       return;
     }
     const iv = key.iv ?? sequenceIv(segment.sequence);
     const decipher = createDecipheriv('aes-128-cbc', await this.#key(key.url), iv);
     const encrypted = await wholeBody(answer, MAX_SEGMENT_BYTES / 8);
+    let plain: Buffer;
     try {
-      await queue.push(Buffer.concat([decipher.update(encrypted), decipher.final()]));
+      plain = Buffer.concat([decipher.update(encrypted), decipher.final()]);
     } catch (cause) {
       throw new AppError('target.answer', 'A segment cannot be decrypted with its key.', { cause });
     }
+    await queue.push(start.take(plain));
+    await queue.push(start.end());
   }
 
   async #key(url: string): Promise<Buffer> {

@@ -4,10 +4,13 @@ import { libavMessage } from '../../codec/native.ts';
 import { inputOptions } from '../../codec/untrusted.ts';
 import { AppError } from '../../errors.ts';
 import type { ByteQueue } from './byte-queue.ts';
+import type { SegmentTimes } from './packed-audio.ts';
 
 /** What a source is read from: one demuxer, or two where sound comes by its own playlist. */
 export interface Input {
   readonly formats: readonly FormatContext[];
+  /** Of those whose bytes have no times of their own. */
+  readonly times?: ReadonlyMap<FormatContext, SegmentTimes>;
   /** Packets come faster than they play: a file, segments. */
   readonly paced: boolean;
   /** What of the source is left out, in sentences. */

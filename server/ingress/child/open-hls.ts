@@ -4,10 +4,13 @@ import { ByteQueue } from './byte-queue.ts';
 import { HlsStream, fetchPlaylist, type HlsOptions } from './hls-stream.ts';
 import type { MainPlaylist, MediaPlaylist, Variant } from './hls-playlist.ts';
 import { openQueue, type Input } from './input.ts';
+import type { SegmentTimes } from './packed-audio.ts';
 
 interface Reader {
   readonly format: FormatContext;
   readonly queue: ByteQueue;
+  /** Of packed audio. */
+  readonly times: SegmentTimes | undefined;
 }
 
 /**
@@ -22,14 +25,18 @@ export async function openHls(url: URL, maxPixels: number, options: Omit<HlsOpti
   const notices: string[] = [];
   const open = async (address: string, playlist: MediaPlaylist): Promise<void> => {
     const queue = new ByteQueue();
-    void new HlsStream(address, checked).run(playlist, queue);
+    const stream = new HlsStream(address, checked);
+    void stream.run(playlist, queue);
     const demuxer = demuxerFor(await queue.head(HEAD_BYTES));
     if (demuxer === undefined) {
       queue.end();
-      throw queue.failure ?? new AppError('target.answer', 'The segments are neither MPEG-TS nor fragmented MP4.');
+      throw (
+        queue.failure ?? new AppError('target.answer', 'The segments are neither MPEG-TS nor fragmented MP4 nor AAC.')
+      );
     }
     try {
-      readers.push({ format: await openQueue(queue, demuxer), queue });
+      const times = demuxer === 'aac' ? stream.times : undefined;
+      readers.push({ format: await openQueue(queue, demuxer), queue, times });
     } catch (error) {
       queue.end();
       throw error;
@@ -61,7 +68,10 @@ export async function openHls(url: URL, maxPixels: number, options: Omit<HlsOpti
   }
   const failure = (): AppError | undefined =>
     readers.map(({ queue }) => queue.failure).find((error) => error !== undefined);
-  return { formats: readers.map(({ format }) => format), paced: true, notices, failure, stop: end, close };
+  const times = new Map(
+    readers.flatMap(({ format, times }) => (times === undefined ? [] : [[format, times] as const])),
+  );
+  return { formats: readers.map(({ format }) => format), times, paced: true, notices, failure, stop: end, close };
 }
 
 async function mediaPlaylist(url: string, options: HlsOptions): Promise<MediaPlaylist> {
@@ -88,7 +98,9 @@ export function chosen(
 const HEAD_BYTES = 189;
 const TS_SYNC = 0x47;
 
-function demuxerFor(head: Buffer): 'mpegts' | 'mov' | undefined {
+function demuxerFor(head: Buffer): 'mpegts' | 'mov' | 'aac' | undefined {
   if (head[0] === TS_SYNC && head[HEAD_BYTES - 1] === TS_SYNC) return 'mpegts';
+  // ADTS (ISO/IEC 14496-3 section 1.A.2.2.1): twelve bits of sync and, of the layer, two of 0.
+  if (head.length >= 2 && (head.readUInt16BE(0) & 0xfff6) === 0xfff0) return 'aac';
   return ['ftyp', 'styp', 'moof', 'moov', 'sidx'].includes(head.toString('latin1', 4, 8)) ? 'mov' : undefined;
 }

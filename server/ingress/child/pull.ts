@@ -71,7 +71,7 @@ async function play(
         video: !pumps.some(({ hasVideo }) => hasVideo),
         audio: !pumps.some(({ hasAudio }) => hasAudio),
       };
-      pumps.push(new StreamPump(format, String(index), wanted, options));
+      pumps.push(new StreamPump(format, String(index), wanted, { ...options, times: input.times?.get(format) }));
     }
     if (!pumps.some(({ hasVideo }) => hasVideo)) {
       throw new AppError('media.unsupported', 'The source has no video.');

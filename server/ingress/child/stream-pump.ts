@@ -13,6 +13,7 @@ import { AppError } from '../../errors.ts';
 import { VIDEO_CLOCK_HZ } from '../../media/types.ts';
 import { openAudioTrack, type AudioTrack, type OpusPacket } from './audio-track.ts';
 import type { Pacer } from './pacer.ts';
+import type { SegmentTimes } from './packed-audio.ts';
 import type { RecordWriter } from './record-writer.ts';
 import type { Timeline } from './timeline.ts';
 import type { CodedPicture, VideoTrack } from './coded-picture.ts';
@@ -25,6 +26,8 @@ export interface PumpOptions {
   readonly pacer: Pacer | undefined;
   /** limits.maxSourcePixels */
   readonly maxPixels: number;
+  /** Of a demuxer that only counts what it reads (packed audio). */
+  readonly times?: SegmentTimes | undefined;
   /** Something has come. */
   readonly onPacket: () => void;
   /** Why reading has failed, when the input knows more than libav. */
@@ -106,10 +109,11 @@ export class StreamPump {
       return;
     }
     if (packet.pts === AV_NOPTS_VALUE) packet.pts = dts;
-    const { timeline, pacer } = this.#options;
+    const { timeline, pacer, times } = this.#options;
     const seconds = (Number(dts) * num) / den;
     const duration = Math.min(1, (Number(packet.duration) * num) / den);
-    const offset = timeline.place(`${this.#name}:${packet.streamIndex}`, seconds, duration);
+    const begun = times?.offsetAt(Number(packet.pos), seconds) ?? 0;
+    const offset = begun + timeline.place(`${this.#name}:${packet.streamIndex}`, seconds + begun, duration);
     await this.#pace(pacer?.waitMs(seconds + offset, performance.now()) ?? 0);
     const ticks = BigInt(Math.round((offset * den) / num));
     packet.pts += ticks;

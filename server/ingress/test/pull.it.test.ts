@@ -10,6 +10,7 @@ import ffmpeg from '@ffmpeg-installer/ffmpeg';
 import { FormatContext, Packet } from 'node-av/lib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { runFfmpeg } from '../../../testing/film.ts';
+import { adtsFrames, timestampTag } from '../../../testing/packed-aac.ts';
 import { PULL_CLIP, makePullClip } from '../../../testing/pull-clip.ts';
 import type { NumberedVideo } from '../../../testing/numbered-video.ts';
 import { RtspServer } from '../../../testing/rtsp-server.ts';
@@ -225,6 +226,44 @@ describe('HLS', () => {
     expect(pulled.opened).toMatchObject({ hasAudio: true, notices: [] });
     expectInOrder(pulled);
     expectSound(pulled);
+  });
+
+  it('of MPEG-TS with sound in packed AAC: each segment at the time of its tag', async () => {
+    const sound = join(folder, 'sound.aac');
+    await runFfmpeg('-i', clip, '-vn', '-c', 'copy', '-f', 'adts', sound);
+    const vod = ['-f', 'hls', '-hls_time', '1', '-hls_list_size', '0', '-hls_playlist_type', 'vod'];
+    // Times that begin again within the clip: 33 bits of 1/90000 s, a second after the start.
+    const begin = 2 ** 33 - 90_000;
+    const offset = ['-muxdelay', '0', '-output_ts_offset', String(begin / 90_000)];
+    await runFfmpeg('-i', clip, '-c', 'copy', '-an', ...offset, ...vod, join(folder, 'pictures.m3u8'));
+    const frames = adtsFrames(await readFile(sound));
+    const playlist = ['#EXTM3U', '#EXT-X-TARGETDURATION:1'];
+    // The sound begins later than the pictures, which nothing but its tags says.
+    for (let first = 60; first < frames.length; first += 20) {
+      const ticks = begin + Math.round((first * 1024 * 90_000) / 44_100);
+      const name = `sound-${first}.aac`;
+      const tag = timestampTag(BigInt(ticks % 2 ** 33));
+      await writeFile(join(folder, name), Buffer.concat([tag, ...frames.slice(first, first + 20)]));
+      playlist.push('#EXTINF:0.464,', name);
+    }
+    const main = [
+      '#EXTM3U',
+      '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="tone",DEFAULT=YES,URI="packed.m3u8"',
+      '#EXT-X-STREAM-INF:BANDWIDTH=600000,RESOLUTION=256x144,AUDIO="a"\npictures.m3u8\n',
+    ];
+    const base = await serveHttp((path) => {
+      if (path === '/main.m3u8') return { body: main.join('\n') };
+      if (path === '/packed.m3u8') return { body: [...playlist, '#EXT-X-ENDLIST\n'].join('\n') };
+      return { file: path.slice(1) };
+    });
+    const pulled = pull(jobFor(`${base}/main.m3u8`));
+    const { error } = await until(() => pulled.ended, 'the end of the playlist');
+    expect(error).toBeUndefined();
+    expect(pulled.opened).toMatchObject({ hasAudio: true, notices: [] });
+    expectInOrder(pulled);
+    expectSound(pulled);
+    const late = (pulled.audio[0]?.timestamp ?? 0) / 48_000 - (pulled.video[0]?.timestamp ?? 0) / 90_000;
+    expect(late).toBeCloseTo((60 * 1024) / 44_100, 1);
   });
 });
 
