@@ -1,8 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { Browser, Download, Frame, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { makeToken, tokenHash } from '../../server/access/static-tokens.ts';
 import type { App } from '../../server/app.ts';
 import type { RecordingEntry } from '../../server/http/recordings.ts';
 import { launchBrowser } from '../../testing/browser.ts';
@@ -20,6 +23,8 @@ let app: App;
 let publisher: Page;
 let site: Server;
 let siteUrl: string;
+/** Of recordings that the operations page starts. */
+let folder: string;
 
 beforeAll(async () => {
   site = createServer((request, response) => {
@@ -31,7 +36,8 @@ beforeAll(async () => {
   siteUrl = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
   browser = await launchBrowser();
   const http = { port: 0, embedOrigins: [siteUrl], allowedOrigins: [playerUrl()] };
-  app = await startServer({ http, model: { name: 'resize', scale: 2 } });
+  folder = mkdtempSync(path.join(tmpdir(), 'sharing-'));
+  app = await startServer({ http, model: { name: 'resize', scale: 2 }, api: { folder } });
   const { page } = await studio.open(app.url, browser);
   publisher = page;
   await goLive(page, 'Camera', 'stage');
@@ -41,6 +47,7 @@ afterAll(async () => {
   await browser.close();
   await app.close();
   site.close();
+  rmSync(folder, { recursive: true });
 });
 afterEach(() => pages.close());
 
@@ -311,5 +318,65 @@ it('a viewer records the result: a file for each size, named after broadcast and
   const names = downloads.map((download) => download.suggestedFilename());
   expect(names[0]).toMatch(/^stage-\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d\.(webm|mp4)$/);
   expect(names.slice(1)).toEqual(names.slice(1).map((_, at) => names[0]?.replace(/(\.\w+)$/, `-${at + 2}$1`)));
+  expect(errors).toEqual([]);
+});
+
+it('the operations page asks for the token once and keeps it in its tab, not in an address', async () => {
+  const token = makeToken();
+  const tokens = [{ name: 'operator', hash: tokenHash(token), admin: true }];
+  const closed = await startServer({
+    http: { port: 0, host: '0.0.0.0' },
+    access: { mode: 'tokens', tokens, failureDelayMs: 0 },
+  });
+  try {
+    const { page, errors } = await pages.open(`${closed.url}/admin`, browser, { width: 390, height: 844 });
+    const field = page.getByLabel('Token with the admin right');
+    await field.fill('wrong-token');
+    await page.getByRole('button', { name: 'Show the server' }).click();
+    await notice(page).getByText('The token is not valid.').waitFor();
+    await field.fill(token);
+    await page.getByRole('button', { name: 'Show the server' }).click();
+    await page.getByText('Nobody publishes at present.').waitFor();
+    expect(await notice(page).isVisible()).toBe(false);
+    expect(await fitsWidth(page)).toBe(true);
+    await page.reload();
+    await page.getByText('Nobody publishes at present.').waitFor();
+    expect(page.url()).toBe(`${closed.url}/admin`);
+    expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain(token);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await field.waitFor();
+    const kept = () => page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }]));
+    expect(await kept()).not.toContain(token);
+    expect(errors).toEqual([]);
+  } finally {
+    await closed.close();
+  }
+});
+
+it('the operations page shows a broadcast, records it and ends it', async () => {
+  const { page, errors } = await pages.open(`${app.url}/admin`, browser);
+  const stage = page.getByRole('article', { name: 'stage' });
+  await stage.getByRole('img', { name: /^Frames: [\d.]+ fps/ }).waitFor();
+  await stage.getByText(/^Ladder: rung \d/).waitFor();
+  await stage.getByRole('button', { name: 'Record' }).click();
+  const outputs = page.getByRole('region', { name: 'Outputs and sources' });
+  await outputs.getByText('running').waitFor();
+  await stage.getByRole('button', { name: 'Stop recording' }).click();
+  await outputs.getByText('stopped').waitFor();
+  expect(app.outputs.list()).toMatchObject([{ name: 'rec-stage', type: 'recording', state: 'stopped' }]);
+  expect(await fitsWidth(page)).toBe(true);
+  await page.screenshot({ path: 'test-output/page-admin.png', fullPage: true });
+
+  // Both clicks at once: the question stands for a time only.
+  const end = stage.getByRole('button', { name: 'End it' });
+  const asked = await end.evaluate((button: HTMLButtonElement) => {
+    button.click();
+    const question = button.textContent;
+    button.click();
+    return question;
+  });
+  expect(asked).toBe('End it, and refuse the name for 5 minutes?');
+  await stage.waitFor({ state: 'detached' });
+  await publisher.getByText('The operator has ended this broadcast').first().waitFor();
   expect(errors).toEqual([]);
 });

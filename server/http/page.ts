@@ -16,7 +16,7 @@ const SAMPLE_CLIP = fileURLToPath(new URL('../../testdata/clips/astronaut_320x18
 const REVALIDATE = 'no-cache';
 
 /**
- * The static page: `/` to publish and watch, `/watch/<name>` to watch only, with `?embed=1` as a player for frames and browser
+ * The static page: `/` to publish and watch, `/admin` to operate, `/watch/<name>` to watch only, with `?embed=1` as a player for frames and browser
  * sources, `/sample.mp4` the built-in clip. All of it is a few hundred kilobytes and lies in memory: an answer that a client
  * leaves unread or cuts holds no descriptor.
  */
@@ -28,6 +28,7 @@ export function registerPage(
   const index = readStaticFile(`${PAGE_FOLDER}index.html`);
   const watch = readStaticFile(`${PAGE_FOLDER}watch.html`);
   const embed = readStaticFile(`${PAGE_FOLDER}embed.html`);
+  const admin = readStaticFile(`${PAGE_FOLDER}admin.html`);
   const sample = readStaticFile(SAMPLE_CLIP);
   const assets = readStaticFolder(`${PAGE_FOLDER}assets`);
   const html = (
@@ -44,6 +45,8 @@ export function registerPage(
   app.get('/', (request, reply) =>
     send(request, reply, html(index, request, { title: 'FlashVSR Live', path: '/' }), REVALIDATE),
   );
+  // What it shows and does asks for the admin right (api/).
+  app.get('/admin', (request, reply) => send(request, reply, admin, REVALIDATE));
   app.get<{ Params: { '*': string } }>('/watch/*', (request, reply) => {
     const name = broadcastName.safeParse(request.params['*']);
     if (!name.success) {
