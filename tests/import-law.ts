@@ -47,9 +47,10 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   // The command of an installed package: the one or the other.
   bin: ['main', 'cli'],
   main: ['cli', 'open-files'],
-  // replay runs a recorded session through rtc's connection and tracks.
+  // replay runs a recorded session through rtc's connection and tracks; doctor asks what they and the listener would meet.
   cli: [
     'app',
+    'http',
     'exit',
     'models/hub',
     'models',
@@ -58,6 +59,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'rtc',
     'supervised-child',
     'media',
+    'open-files',
     'log',
     'config',
     'access',

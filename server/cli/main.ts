@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { VERSION } from '../version.ts';
+import { registerDoctor } from './doctor.ts';
 import { registerModels } from './models.ts';
 import { exitCodeFor, reportError } from './report.ts';
 import { registerReplay } from './replay.ts';
@@ -19,6 +20,7 @@ async function main(argv: readonly string[]): Promise<void> {
   registerReplay(program);
   registerWebcam(program);
   registerToken(program);
+  registerDoctor(program);
   const upscale = program.commands.find((command) => command.name() === 'upscale');
   const names = argv[0] === 'upscale' && upscale !== undefined ? protectNames(argv, upscale) : argv;
   await program.parseAsync(names, { from: 'user' });

@@ -111,12 +111,14 @@ export function isLoopback(address: string): boolean {
   return LOOPBACK[familyOf(address)].check(address, familyOf(address));
 }
 
-/** An address that anybody on the internet can send to, and none of this machine's. */
+/** An address that anybody on the internet can send to. */
+export function isPublicAddress(address: string): boolean {
+  return !NOT_GLOBAL[familyOf(address)].check(address, familyOf(address));
+}
+
+/** The same, and none of this machine's. */
 export function isGlobal(address: string): boolean {
-  return (
-    !NOT_GLOBAL[familyOf(address)].check(address, familyOf(address)) &&
-    !localAddresses(isIPv6(address)).includes(address)
-  );
+  return isPublicAddress(address) && !localAddresses(isIPv6(address)).includes(address);
 }
 
 /** One socket for each configured address, or one per family for all interfaces. */
@@ -127,7 +129,7 @@ export function bindAddresses({ interfaceAddresses, ipv6 }: RtcOptions): readonl
 }
 
 /** @throws AppError config.invalid */
-export function readIceServers(options: RtcOptions): ReturnType<typeof parseIceServers> {
+export function readIceServers(options: Pick<RtcOptions, 'servers'>): ReturnType<typeof parseIceServers> {
   const refuse = (reason: string) => new AppError('config.invalid', `ice.servers: ${reason}`);
   for (const { urls, username, credential, secret, lifetimeSeconds } of options.servers) {
     // RFC 7064 and RFC 7065: scheme, host, optional port and transport.
