@@ -15,7 +15,8 @@ export class BroadcastListView {
   #empty;
   #capacity;
   #own = '';
-  #reachable = true;
+  /** What stands in place of the list. @type {string | undefined} */
+  #unreachable;
   /** @type {List} */
   #content = { broadcasts: [], capacity: { used: 0, total: 0 } };
   #shown = '';
@@ -40,20 +41,21 @@ export class BroadcastListView {
     this.#render();
   }
 
-  /** Without the server the list is of the past. @param {boolean} reachable */
-  setReachable(reachable) {
-    this.#reachable = reachable;
+  /** Without the server the list is of the past. @param {string | undefined} instead what is said in its place */
+  setUnreachable(instead) {
+    this.#unreachable = instead;
     this.#render();
   }
 
   #render() {
     const { capacity, broadcasts } = this.#content;
-    const known = this.#reachable && capacity.total > 0;
+    const reachable = this.#unreachable === undefined;
+    const known = reachable && capacity.total > 0;
     setText(this.#capacity, known ? `${capacity.used} of ${capacity.total} in use` : '');
     this.#capacity.classList.toggle('full', known && capacity.used >= capacity.total);
-    setText(this.#empty, this.#reachable ? 'No broadcasts yet.' : 'The list returns with the connection.');
-    this.#list.hidden = !this.#reachable;
-    this.#empty.hidden = this.#reachable && broadcasts.length > 0;
+    setText(this.#empty, this.#unreachable ?? 'No broadcasts yet.');
+    this.#list.hidden = !reachable;
+    this.#empty.hidden = reachable && broadcasts.length > 0;
     const key = JSON.stringify([broadcasts, this.#own]);
     if (key === this.#shown) return;
     this.#shown = key;

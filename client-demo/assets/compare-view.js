@@ -229,7 +229,7 @@ export class CompareView {
     this.#superResolution = isSuperResolution(model);
     this.#sync?.setServerLatency(addedMs);
     if (this.#content !== 'live') return;
-    const note = rungNote(model);
+    const note = rungNote(model, source, output);
     this.#note.hidden = note === undefined || !this.#overlay.hidden;
     setText(this.#note, note ?? '');
     setText(this.#originalCaption, named('Original', source.width, source.height));

@@ -15,8 +15,5 @@ const session = new WatchSession({ signaling, name, view, alone: true });
 session.onPlaying.add((playing) => {
   document.title = playing ? `Live: ${title}` : title;
 });
-signaling.onState.add((state) => {
-  if (state.kind === 'refused') view.setOverlay({ title: state.error.message, text: state.error.remedy });
-});
 signaling.connect();
 session.start();

@@ -19,6 +19,17 @@ const FOR_VISITORS = {
   'server.draining': ['The server is restarting.', 'No action needed; reconnecting automatically.'],
 };
 
+/** What a page says that was opened without a key, where the server asks for one. The server's words are for programs. @param {LiveError} error */
+export function withoutKey({ code, cause }) {
+  return new LiveError({
+    code,
+    message: 'This server opens with a key.',
+    remedy: 'Open the whole link that you were given: the key stands at its end, behind “#key=”.',
+    retryable: false,
+    cause,
+  });
+}
+
 /** @param {WireError} error */
 export function fromServer({ code, message, remedy, retryable }) {
   const words = FOR_VISITORS[code];

@@ -72,11 +72,17 @@ export function formatKind(kind) {
 /**
  * Why the result is not the best that the model can make; undefined when it is.
  * @param {{label: string, superResolution: boolean, rung: number, rungLabel: string, rungCause: 'load' | 'size' | 'content'}} model
+ * @param {{width: number, height: number}} [source] as the server decodes it
+ * @param {{width: number, height: number}} [output]
  */
-export function rungNote(model) {
+export function rungNote(model, source, output) {
   const { label, rung, rungLabel, rungCause } = model;
   if (rung === 0) return undefined;
   if (rungCause === 'content') return 'Text and drawings: plain scaling keeps thin strokes that the model would fade.';
+  // A line that carries 720 lines gets them sent (choose-send.js): a processor that cannot enlarge them is not why nothing is to be seen.
+  if (source !== undefined && source.height >= 720 && source.height === output?.height && !isSuperResolution(model)) {
+    return `The picture arrives at ${formatSize(source.width, source.height)}: viewers get that size, without super-resolution.`;
+  }
   const instead = isSuperResolution(model)
     ? `a lighter model for now (${rungLabel})`
     : 'plain scaling for now, no super-resolution';

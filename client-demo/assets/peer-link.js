@@ -93,7 +93,11 @@ export class PeerLink {
   #onSignaling(signaling) {
     if (this.#state.kind === 'failed' || this.#state.kind === 'closed') return;
     if (signaling.kind === 'open') void this.#negotiate();
-    else if (this.#state.kind !== 'offline') {
+    else if (signaling.kind === 'refused') {
+      // Asking again changes nothing: no waiting for a connection that does not come.
+      this.#teardown(false);
+      this.#setState({ kind: 'failed', error: signaling.error });
+    } else if (this.#state.kind !== 'offline') {
       // The server ends the sessions of a socket that closes.
       this.#teardown(false);
       this.#setState({ kind: 'offline' });

@@ -9,7 +9,7 @@ export class SharePanel {
     hint: `Works on sites that this server’s operator allows${isLocalAddress() ? ' (http.embedOrigins)' : ''}.`,
   });
   #source = new CopyField('As a webcam, or in a scene');
-  #whep = new CopyField('For players (WHEP)', { hint: 'With ?track=source: the original.' });
+  #whep = new CopyField('For players (WHEP)');
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -22,6 +22,8 @@ export class SharePanel {
     this.#embed.set(embedCode(name, location.origin, key));
     this.#source.set(browserSourceUrl(name, location.origin, key));
     this.#whep.set(whepUrl(name));
+    const token = key === undefined ? '' : 'Its bearer token is what stands behind “#key=” in the link. ';
+    this.#whep.setHint(`${token}With ?track=source: the original.`);
   }
 
   /** @param {number} ms what the server adds to the way of a picture; 0 while it is not known */

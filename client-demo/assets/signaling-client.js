@@ -1,7 +1,7 @@
 /** @import {BroadcastList, ReplyTo, RequestOf, RequestType, ServerMessage} from '../../server/signaling/protocol.ts' */
 import { accessKey } from './access-key.js';
 import { backoffMs } from './backoff.js';
-import { LiveError, fromServer, toLiveError } from './errors.js';
+import { LiveError, fromServer, toLiveError, withoutKey } from './errors.js';
 import { Listeners } from './listeners.js';
 
 const PROTOCOL_VERSION = 1;
@@ -165,7 +165,9 @@ export class SignalingClient {
       this.onList.emit(await this.request({ type: 'list', subscribe: true }));
       this.#pingTimer = setInterval(() => void this.#ping(socket), PING_EVERY_MS);
     } catch (thrown) {
-      const error = toLiveError(thrown);
+      const said = toLiveError(thrown);
+      const keyless = said.code === 'request.unauthorized' && this.#token === undefined;
+      const error = keyless ? withoutKey(said) : said;
       if (FINAL.includes(error.code) && socket === this.#socket) {
         this.#drop(error);
         this.#setState({ kind: 'refused', error });

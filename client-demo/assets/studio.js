@@ -98,6 +98,8 @@ class Studio {
   }
 
   async #goLive() {
+    // Before the camera is asked for.
+    if (this.#signaling.state.kind === 'refused') return this.#fail(this.#signaling.state.error);
     const { settings, request } = this.#form;
     const ready = this.#state.kind === 'preview' ? this.#state.capture : undefined;
     const opening = this.#open(settings.kind);
@@ -378,7 +380,9 @@ class Studio {
 
   /** @param {SignalingState} state */
   #onSignaling(state) {
-    this.#list.setReachable(state.kind === 'open' || state.kind === 'idle');
+    if (state.kind === 'refused') this.#list.setUnreachable('Shown to those with a key.');
+    else if (state.kind === 'open' || state.kind === 'idle') this.#list.setUnreachable(undefined);
+    else this.#list.setUnreachable('The list returns with the connection.');
     if (state.kind === 'refused') this.#fail(state.error);
     if (state.kind === 'open') {
       this.#firstScreen.nameModel(state.welcome.model);

@@ -46,9 +46,9 @@ session.onPlaying.add((playing) => {
 session.onAddedMs.add((ms) => share.showDelay(ms));
 signaling.onDraining.add(() => notice.show(drainNotice()));
 signaling.onState.add((state) => {
-  // That the connection is lost stands over the picture already.
-  const known = state.kind === 'waiting' && state.error.code === 'page.disconnected';
-  if ((state.kind === 'refused' || state.kind === 'waiting') && !known) {
+  // That the connection is lost, or refused for good, stands over the picture already.
+  const known = state.kind === 'refused' || (state.kind === 'waiting' && state.error.code === 'page.disconnected');
+  if (state.kind === 'waiting' && !known) {
     notice.show({ tone: 'warning', title: state.error.message, text: state.error.remedy });
   } else if (state.kind === 'open' || known) notice.clear();
 });

@@ -76,6 +76,16 @@ describe('rungNote', () => {
       'This picture is too large for nano x4 on this server: a lighter model (nano x2).',
     );
     expect(rungNote({ ...model, rung: 2, rungLabel: 'bicubic resize', rungCause: 'content' })).toMatch(/^Text/);
+    const [small, full] = [
+      { width: 320, height: 180 },
+      { width: 1280, height: 720 },
+    ];
+    const resize = { ...model, rung: 3, rungLabel: 'bicubic resize' };
+    expect(rungNote(resize, small, full)).toMatch(/^The server is busy/);
+    expect(rungNote(resize, full, full)).toBe(
+      'The picture arrives at 1280×720: viewers get that size, without super-resolution.',
+    );
+    expect(rungNote({ ...model, rung: 1, rungLabel: 'mini x4' }, full, full)).toMatch(/^The server is busy/);
   });
 });
 

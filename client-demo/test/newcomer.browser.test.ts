@@ -1,5 +1,6 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { tokenHash } from '../../server/access/static-tokens.ts';
 import type { App } from '../../server/app.ts';
 import { launchBrowser } from '../../testing/browser.ts';
 import { until } from '../../testing/until.ts';
@@ -321,6 +322,59 @@ describe('a server that is busy, stops, or is away', () => {
     } finally {
       await server.close();
     }
+  });
+});
+
+describe('where a key is asked for', () => {
+  const KEY = 'the-key-of-the-publisher';
+  let guarded: App;
+
+  beforeAll(async () => {
+    const tokens = [{ name: 'page', hash: tokenHash(KEY), publish: ['*'], watch: ['*'] }];
+    guarded = await startServer({ access: { mode: 'tokens', failureDelayMs: 0, tokens } });
+  });
+  afterAll(() => guarded.close());
+
+  it('the key of the start page publishes, and the link for viewers has one that only watches, in another browser', async () => {
+    const { page, errors } = await open(`${guarded.url}/#key=${KEY}`);
+    await expect.poll(() => page.url()).toBe(`${guarded.url}/`);
+    await page.getByText('Connected').waitFor();
+    await goLive(page, 'Sample', 'keyed');
+    const field = page.getByRole('textbox', { name: 'Link for viewers' });
+    await expect.poll(() => field.inputValue()).toContain('#key=');
+    const link = await field.inputValue();
+    expect(link.split('#')[0]).toBe(`${guarded.url}/watch/keyed`);
+    expect(link).not.toContain(KEY);
+
+    const viewer = await open(link);
+    await moving(viewer.page);
+    await viewer.page.getByText('Embed and more').click();
+    await viewer.page.getByText('Its bearer token is what stands behind “#key=” in the link.').waitFor();
+    // The link's key at the start page: it watches, and does not publish.
+    await viewer.page.goto(`${guarded.url}/#${link.split('#')[1] ?? ''}`);
+    await viewer.page.locator('#broadcasts').getByText('keyed').waitFor();
+    await goLive(viewer.page, 'Sample', 'other');
+    await notice(viewer.page).getByText('The token does not give the right to publish "other".').waitFor();
+    expect(guarded.registry.get('other')).toBeUndefined();
+    expect([...errors, ...viewer.errors]).toEqual([]);
+  });
+
+  it('every page says what is missing, and waits for nothing', async () => {
+    const { page } = await open(guarded.url);
+    await notice(page).getByText('This server opens with a key.').waitFor();
+    await page.getByText('Shown to those with a key.').waitFor();
+    await page.getByRole('button', { name: 'See it on a sample' }).click();
+    await notice(page).getByText('Open the whole link that you were given').waitFor();
+    await page.getByRole('button', { name: 'Go live' }).waitFor();
+
+    for (const address of ['/watch/keyed', '/watch/keyed?embed=1']) {
+      await page.goto(`${guarded.url}${address}`);
+      await overlay(page).getByText('This server opens with a key.').waitFor();
+      expect(await page.locator('.spinner').count()).toBe(0);
+    }
+    await page.goto(`${guarded.url}/watch/keyed#key=wrong`);
+    await overlay(page).getByText('The token is not valid.').waitFor();
+    expect(await notice(page).isVisible()).toBe(false);
   });
 });
 

@@ -43,20 +43,31 @@ export function lanStart(config: Config): LanStart | undefined {
 }
 
 /**
+ * The addresses of this machine at which a server answers that listens on `host`.
+ * @param host an address; 0.0.0.0: every one of IPv4, :: every one
+ */
+export function answeringAt(host: string, addresses: readonly string[] = lanAddresses()): string[] {
+  if (host === '0.0.0.0') return addresses.filter((address) => !address.includes(':'));
+  return host === '::' ? [...addresses] : [host];
+}
+
+/**
  * The links to open on other devices; the key is in the fragment, which no browser sends to a server.
  * @param url of this machine, https://localhost:8080
  * @param terminal draws a QR code as well
  */
-export function lanBanner(url: string, keys: LanKeys, terminal: boolean, addresses = lanAddresses()): string {
+export function lanBanner(url: string, keys: LanKeys, terminal: boolean, addresses: readonly string[]): string {
   const { protocol, port } = new URL(url);
-  const [address = 'localhost'] = addresses;
-  const host = address.includes(':') ? `[${address}]` : address;
-  const page = `${protocol}//${host}${port === '' ? '' : `:${port}`}/#key=`;
+  const [origin = url, ...others] = addresses.map((address) => {
+    const host = address.includes(':') ? `[${address}]` : address;
+    return `${protocol}//${host}${port === '' ? '' : `:${port}`}`;
+  });
+  const page = `${origin}/#key=`;
   const code = terminal ? `\n${renderUnicodeCompact(`${page}${keys.publish}`).replaceAll(/^/gm, '  ')}\n` : '';
   return [
     `  publish ${page}${keys.publish}`,
     `  watch   ${page}${keys.watch}`,
-    ...addresses.slice(1, 5).map((other) => `          also at ${other}`),
+    ...others.slice(0, 4).map((other) => `          also at ${other}`),
     '  Keep the first link to yourself. Browsers warn once of the certificate: it is your own.',
     code,
     '',

@@ -14,7 +14,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('flashvsr-live')
     .description('Real-time streaming video super-resolution: tools beside the server (npm start)')
     .version(VERSION)
-    .showHelpAfterError();
+    .showHelpAfterError('--help shows what there is.');
   registerUpscale(program);
   registerModels(program);
   registerReplay(program);

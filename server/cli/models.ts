@@ -102,6 +102,12 @@ async function runVerify(names: readonly string[], { modelsDir }: CommonFlags): 
   }
 }
 
+/** The published models that are not on this machine, with the command that gets them. */
+function toPull(present: readonly string[]): string[] {
+  const absent = PUBLISHED.map(({ name }) => name).filter((name) => !present.includes(name));
+  return absent.length === 0 ? [] : [`To download: ${absent.join(', ')} (npm run cli -- models pull NAME)`];
+}
+
 /** Registers `models import | pull | list | verify` with the command line. */
 export function registerModels(program: Command): void {
   const models = program.command('models').description('get, import, list and check models');
@@ -140,7 +146,7 @@ export function registerModels(program: Command): void {
       const rows = modelRows(rootsOf(flags.modelsDir));
       if (flags.json === true) process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`);
       else if (rows.length === 0) process.stdout.write('No models yet: npm run cli -- models pull flashvsr-v1.1\n');
-      else process.stdout.write(`${modelTable(rows).join('\n')}\n`);
+      else process.stdout.write(`${[...modelTable(rows), ...toPull(rows.map(({ name }) => name))].join('\n')}\n`);
     });
 
   models

@@ -6,7 +6,7 @@ import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from 
 import { createLog, type Log } from '../log.ts';
 import { modelHelp } from '../models/catalogue.ts';
 import { VERSION } from '../version.ts';
-import { lanBanner, lanStart } from './lan-start.ts';
+import { answeringAt, lanBanner, lanStart } from './lan-start.ts';
 import { reportError } from './report.ts';
 import { serveHelp } from './serve-help.ts';
 
@@ -43,8 +43,9 @@ export async function runServer(given: Config, reload?: () => Config): Promise<A
   log.debug({ config: printableConfig(config) }, 'config.loaded');
   const readTokens = reload && ((): Config['access']['tokens'] => withLan(reload()).access.tokens);
   const app = await startApp(config, log, readTokens === undefined ? {} : { readTokens });
-  process.stdout.write(banner(app));
-  if (lan !== undefined) process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY));
+  process.stdout.write(banner(app, lan === undefined));
+  if (lan !== undefined)
+    process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY, answeringAt(config.http.host)));
   log.info({ url: app.url, model: app.model.label, device: app.model.device }, 'server.listening');
   endOnSignal(app, log, config.drainSeconds);
   endOnFailure(app, log);
@@ -115,12 +116,13 @@ function wantsModelList(argv: readonly string[]): boolean {
   return argv.includes('--model=list') || (at >= 0 && (name === undefined || name === 'list' || name.startsWith('--')));
 }
 
-function banner({ url, model }: App): string {
+/** @param page false: its address alone opens nothing, links with keys follow */
+function banner({ url, model }: App, page: boolean): string {
   const what = model.superResolution ? 'super-resolution' : 'plain resize, no super-resolution';
   return [
     '',
     `  FlashVSR Live ${VERSION}`,
-    `  page    ${url}`,
+    ...(page ? [`  page    ${url}`] : []),
     `  model   ${model.label} (x${model.scale}, ${what})`,
     `  device  ${model.device}`,
     '',

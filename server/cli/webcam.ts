@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { App } from '../app.ts';
 import { loadConfig, type Config } from '../config/config.ts';
 import { AppError } from '../errors.ts';
@@ -96,7 +96,11 @@ export function registerWebcam(program: Command): void {
     .option('-n, --name <name>', "the broadcast's name", 'webcam')
     .option('-s, --source <url>', 'a pull source (rtsp://, file://, ...) in place of the camera on the page')
     .option('-t, --to <where>', 'auto (a v4l2loopback device, otherwise the page), page, or a device', 'auto')
-    .option('--size <size>', 'of the camera; the picture is fitted into it', sizeOf, { width: 1280, height: 720 })
+    .addOption(
+      new Option('--size <size>', 'of the camera; the picture is fitted into it')
+        .argParser(sizeOf)
+        .default({ width: 1280, height: 720 }, '1280x720'),
+    )
     .option('--no-open', 'only print the addresses, open no browser')
     .action(async (flags: readonly string[], options: WebcamOptions) => {
       const destination = destinationOf(options.to, loopbackCameras());

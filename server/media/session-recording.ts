@@ -16,6 +16,7 @@ import type { AccessUnit, MediaTime, MonotonicUs } from './types.ts';
  * followed (its digest), 5 an offer of the session (SDP). A file that ends inside a record was cut; the records before it count.
  */
 const MAGIC = 'flashvsr-session 1';
+const RECORDING_REMEDY = 'Give a recording of a session, as debug.recordFolder keeps them.';
 const RECORD_HEADER_BYTES = 13;
 /** More than any datagram and any access unit's digest: larger means a damaged file. */
 const MAX_RECORD_BYTES = 1 << 17;
@@ -167,18 +168,21 @@ export function readRecording(file: string): {
   } catch (cause) {
     throw new AppError('file.unreadable', `The recording ${file} cannot be read: ${(cause as Error).message}`, {
       cause,
+      remedy: RECORDING_REMEDY,
     });
   }
   const magicEnd = content.indexOf(10);
   const headerEnd = magicEnd < 0 ? -1 : content.indexOf(10, magicEnd + 1);
   if (headerEnd < 0 || content.subarray(0, magicEnd).toString('latin1') !== MAGIC) {
-    throw new AppError('file.unreadable', `${file} is not a session recording: it does not begin with "${MAGIC}".`);
+    throw new AppError('file.unreadable', `${file} is not a session recording: it does not begin with "${MAGIC}".`, {
+      remedy: RECORDING_REMEDY,
+    });
   }
   let header: RecordingHeader;
   try {
     header = JSON.parse(content.subarray(magicEnd + 1, headerEnd).toString()) as RecordingHeader;
   } catch (cause) {
-    throw new AppError('file.unreadable', `The header of ${file} is damaged.`, { cause });
+    throw new AppError('file.unreadable', `The header of ${file} is damaged.`, { cause, remedy: RECORDING_REMEDY });
   }
   return { header, records: records(content.subarray(headerEnd + 1), file) };
 }

@@ -7,6 +7,7 @@ import { prepareGpuTurns } from '../upscalers/onnx/gpu-turns.ts';
 import type { FlashVsrSpec, ModelLocation, OnnxModel, UpscalerSpec } from '../upscalers/spec.ts';
 import { availableModels, modelRoots } from './catalogue.ts';
 import { usableGpus } from './engine-specs.ts';
+import { PUBLISHED } from './hub/official.ts';
 import { onnxModelOf, readManifest, type FlashVsrManifest, type OnnxManifest } from './manifest.ts';
 
 /** What resolving a model needs of the configuration. */
@@ -241,9 +242,16 @@ function notFound(name: string, roots: readonly string[]): AppError {
     model.manifest.kind === 'onnx' ? `${model.name} (x${model.manifest.scale})` : model.name,
   );
   const names = ['auto', 'resize', ...models].join(', ');
+  const context = { name, roots };
+  if (PUBLISHED.some((model) => model.name === name)) {
+    return new AppError('model.notFound', `The model "${name}" is not on this machine yet. There are: ${names}.`, {
+      context,
+      remedy: `Download it with \`npm run cli -- models pull ${name}\` and start again.`,
+    });
+  }
   return new AppError(
     'model.notFound',
     `There is no model "${name}": it is no model's name, folder or .onnx file. There are: ${names}.`,
-    { context: { name, roots } },
+    { context },
   );
 }

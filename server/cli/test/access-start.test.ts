@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 import { tokenHash } from '../../access/static-tokens.ts';
 import { configSchema, loadConfig } from '../../config/config.ts';
-import { lanBanner, lanStart } from '../lan-start.ts';
+import { answeringAt, lanBanner, lanStart } from '../lan-start.ts';
 import { runServer } from '../serve.ts';
 import { newToken } from '../token.ts';
 
@@ -31,10 +31,18 @@ it('--lan is tokens on all addresses over HTTPS; the links have a key each behin
     const text = lanBanner('https://localhost:8080', keys, false, ['192.168.1.5', 'fd00::5']);
     expect(text).toContain(`publish https://192.168.1.5:8080/#key=${keys.publish}\n`);
     expect(text).toContain(`watch   https://192.168.1.5:8080/#key=${keys.watch}\n`);
+    expect(text).toContain('also at https://[fd00::5]:8080\n');
     expect(lanBanner('https://localhost:8080', keys, true, ['192.168.1.5'])).toMatch(/[▀▄█]/);
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+it('the links of --lan have addresses at which the server answers', () => {
+  const addresses = ['192.168.1.5', '10.0.0.5', 'fd00::5'];
+  expect(answeringAt('0.0.0.0', addresses)).toEqual(['192.168.1.5', '10.0.0.5']);
+  expect(answeringAt('::', addresses)).toEqual(addresses);
+  expect(answeringAt('10.0.0.5', addresses)).toEqual(['10.0.0.5']);
 });
 
 it('every command that serves has what --lan stands for before anything listens', async () => {

@@ -186,6 +186,7 @@ it('hands FlashVSR models on with their settings', async () => {
 });
 
 it.each([
+  ['flashvsr-v1.1', 'model.notFound', /"flashvsr-v1.1" is not on this machine yet/],
   ['nothing', 'model.notFound', /no model "nothing".*There are: auto, resize, .*nano \(x4\), nano-x2 \(x2\)/],
   ['broken', 'model.invalid', /broken.manifest\.json is not valid JSON/],
   ['wrong', 'model.invalid', /wrong.manifest\.json is not a model manifest: scale: /],
