@@ -23,6 +23,7 @@ import { ServerStatus } from './http/api/server-status.ts';
 import type { ApiServices } from './http/api/services.ts';
 import { HttpAccess } from './http/authorize.ts';
 import { registerHls } from './http/hls.ts';
+import { readinessOf } from './http/readiness.ts';
 import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
@@ -268,8 +269,7 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
     config,
     access,
     log,
-    readiness: () =>
-      registry.draining ? { ready: false, reason: 'draining' } : { ready: true, reason: 'accepting sessions' },
+    readiness: () => readinessOf(registry.draining, pool.snapshot()),
     metrics: async () => ({ contentType: metrics.contentType, body: await metrics.text() }),
     onRefused: (what, why) => metrics.refused(what, why),
     state: () => ({

@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify';
 import { isNamed } from '../access/local-peer.ts';
 import type { Config } from '../config/config.ts';
 import type { HttpAccess } from './authorize.ts';
+import type { Readiness } from './readiness.ts';
 
 export interface Operations {
-  /** For /readyz; `reason` names what is missing (draining, loading the model, full). */
-  readonly readiness: () => { readonly ready: boolean; readonly reason: string };
+  readonly readiness: () => Readiness;
   /** For /metrics: the text exposition of prom-client's registry. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
 }
