@@ -97,7 +97,7 @@ export type ServerMessage =
       type: 'welcome';
       re: number;
       version: number;
-      /** Product and version, for example `FlashVSR Live 0.1.0`. */
+      /** Product and version, for example `FlashVSR Live 0.2.0`. */
       server: string;
       /** `open`: no client needs a token. */
       access: 'open' | 'tokens' | 'jwt' | 'webhook';

@@ -30,7 +30,7 @@ export interface SignalingOptions {
   readonly access: Access;
   readonly config: Pick<Config, 'http' | 'limits'>;
   readonly log: Pick<Log, 'info' | 'warn'>;
-  /** Sent in `welcome`, for example `FlashVSR Live 0.1.0`. */
+  /** Sent in `welcome`, for example `FlashVSR Live 0.2.0`. */
   readonly serverName: string;
   /** Counters for /metrics. */
   readonly observer?: SignalingObserver;
