@@ -7,12 +7,13 @@ namespace flashvsr::kernels {
 
 enum class SourceType : int { kFloat32 = 0, kFloat16 = 1, kBfloat16 = 2 };
 
-/// out[n][k] = rowScale[n] * in[n][k], rounded once; columns k .. ldOut-1 become zero.
+/// out[n][k] = rowScale[n] * in[n][k] * columnScale[k], rounded once; columns k .. ldOut-1 become zero.
 struct PackRowsParams {
   const void* in = nullptr;  ///< (rows, columns) of `source`
   SourceType source = SourceType::kBfloat16;
-  const float* rowScale = nullptr;  ///< (rows) or null (1)
-  void* out = nullptr;              ///< (rows, ldOut) of `type`
+  const float* rowScale = nullptr;     ///< (rows) or null (1)
+  const float* columnScale = nullptr;  ///< (columns) or null (1)
+  void* out = nullptr;                 ///< (rows, ldOut) of `type`
   int64_t rows = 0, columns = 0, ldOut = 0;
   DataType type = DataType::kBfloat16;
 };

@@ -2,7 +2,7 @@
 # The engine's benchmark on this machine's GPU with synthetic weights of the official sizes: every part of flashvsr_bench, then the
 # quality gate. About four minutes on an H100. Writes bench/results/engine-COMMIT.json and engine-quality-COMMIT.json.
 #   scripts/bench-engine.sh [PART]... [any option of flashvsr_bench]
-#   parts: sizes first cold latency two ladder portable fp8 quality (default: all), report (rows for the issue template; a minute)     options: --size 768x1408, --seconds 5, ...
+#   parts: sizes first cold latency two ladder portable fp8 int8 portable-int8 quality (default: all), report (rows for the issue template; a minute)     options: --size 768x1408, --seconds 5, ...
 # Environment: BUILD, NO_BUILD as in scripts/test-gpu.sh; RESULTS (default bench/results); COMMIT (default: git's);
 #   FLASHVSR_CUDA_PATH (auto portable sm90) for all parts but `portable`; QUALITY: options of flashvsr_quality.
 set -uo pipefail

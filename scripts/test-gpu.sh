@@ -41,13 +41,13 @@ for part in "${parts[@]}"; do
       ;;
     parity)
       for folder in testdata/golden ${GOLDEN:-}; do
-        for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8 auto:fp32; do
+        for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8 auto:int8 portable:int8 auto:fp32; do
           check "parity $run $folder" env "FLASHVSR_CUDA_PATH=${run%:*}" "$BUILD/tools/flashvsr_parity" "$folder" --device cuda --precision "${run#*:}" --library "$LIBRARY"
         done
       done
       ;;
     official)
-      for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8; do
+      for run in auto:bf16 portable:bf16 sm90:bf16 auto:fp8 portable:int8; do
         check "official widths $run" env "FLASHVSR_CUDA_PATH=${run%:*}" "$BUILD/tools/flashvsr_compare" --device cuda --precision "${run#*:}" --size 256x384 --layers 4 \
           --chunks 2 --topk-ratio 1.2 --library "$LIBRARY"
       done

@@ -212,7 +212,7 @@ void RotateRound(const std::string& name, std::int64_t rows, int width, bool nor
   const Buffer x(rows * width), out(rows * width), scales(rows, DataType::kFloat32);
   RotateRoundParams p;
   p.x = x.get(), p.out = out.get(), p.scales = scales.floats();
-  p.rows = rows, p.width = width, p.norm = norm;
+  p.rows = rows, p.width = width, p.ldOut = width, p.norm = norm;
   Line("int8 " + name, 0, 3.0 * static_cast<double>(rows * width), [&] { LaunchRotateRound(p, nullptr); });
 }
 

@@ -27,8 +27,10 @@ __global__ void __launch_bounds__(kThreads) PackRowsKernel(const __grid_constant
   if (index >= p.rows * p.ldOut) return;
   const int64_t row = index / p.ldOut, column = index % p.ldOut;
   float v = 0.0f;
-  if (column < p.columns)
+  if (column < p.columns) {
     v = Read(p.in, p.source, row * p.columns + column) * (p.rowScale != nullptr ? p.rowScale[row] : 1.0f);
+    v *= p.columnScale != nullptr ? p.columnScale[column] : 1.0f;
+  }
   static_cast<T*>(p.out)[index] = FromFloat<T>(v);
 }
 

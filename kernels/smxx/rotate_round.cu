@@ -1,6 +1,8 @@
-// One block a row, one warp a Hadamard block of 256 at a time: lane l holds elements 8l to 8l+7, so three of the eight
-// butterflies are a thread's own and five are shuffles. The row is read once and stays in registers until its largest
-// element is known.
+// One block a row, one warp 256 elements (a Hadamard block, or several shorter ones) at a time: lane l holds elements
+// 8l to 8l+7, so three of the eight butterflies are a thread's own and five are shuffles. The row is read once and
+// stays in registers until its largest element is known.
+#include <cmath>
+
 #include "kernels/common/element.cuh"
 #include "kernels/rotate_round.h"
 
@@ -23,10 +25,12 @@ __device__ __forceinline__ float BlockReduce(float own, float (&shared)[kWarps],
   return all;
 }
 
-/// Butterflies of 1, 2, 4 in the thread and 8 to 128 between lanes, then over the root of 256.
-__device__ __forceinline__ void Rotate(float (&v)[8], int lane) {
+/// Butterflies of 1, 2, 4 in the thread and 8 to 128 between lanes, as far as blocks of `length` go, then `factor`, one
+/// over the root of it.
+__device__ __forceinline__ void Rotate(float (&v)[8], int lane, int length, float factor) {
 #pragma unroll
-  for (int span = 1; span < 8; span *= 2)
+  for (int span = 1; span < 8; span *= 2) {
+    if (span >= length) break;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       if (i & span) continue;
@@ -34,15 +38,18 @@ __device__ __forceinline__ void Rotate(float (&v)[8], int lane) {
       v[i] = low + high;
       v[i | span] = low - high;
     }
+  }
 #pragma unroll
-  for (int span = 1; span < 32; span *= 2)
+  for (int span = 1; span < 32; span *= 2) {
+    if (8 * span >= length) break;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const float other = __shfl_xor_sync(0xffffffffu, v[i], span);
       v[i] = lane & span ? other - v[i] : v[i] + other;
     }
+  }
 #pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] *= 0.0625f;
+  for (int i = 0; i < 8; ++i) v[i] *= factor;
 }
 
 __device__ __forceinline__ uint32_t PackInt8(const float* v, float inverse) {
@@ -53,11 +60,14 @@ __device__ __forceinline__ uint32_t PackInt8(const float* v, float inverse) {
 }
 
 template <typename T, int kHeld>
-__global__ void __launch_bounds__(kWarps * 32) RotateRoundKernel(const __grid_constant__ RotateRoundParams p) {
+__global__ void __launch_bounds__(kWarps * 32)
+    RotateRoundKernel(const __grid_constant__ RotateRoundParams p, float factorOfBlocks) {
   __shared__ float partial[kWarps];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, blocks = p.width / kRotation;
-  const int64_t start = static_cast<int64_t>(blockIdx.x) * p.width + lane * 8;
-  const T* const x = static_cast<const T*>(p.x) + start;
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const T* const x = static_cast<const T*>(p.x) + static_cast<int64_t>(blockIdx.x) * p.width;
+  int8_t* const out = static_cast<int8_t*>(p.out) + blockIdx.x * p.ldOut;
+  // Where this thread's piece h of the row begins. Pieces past its end are zeros, which no block of the row contains.
+  const auto column = [&](int h) { return (warp + h * kWarps) * kLongestRotation + lane * 8; };
   const auto sum = [](float a, float b) { return a + b; };
   const auto largest = [](float a, float b) { return fmaxf(a, b); };
 
@@ -65,10 +75,9 @@ __global__ void __launch_bounds__(kWarps * 32) RotateRoundKernel(const __grid_co
   float v[kHeld][8];
 #pragma unroll
   for (int h = 0; h < kHeld; ++h) {
-    const int block = warp + h * kWarps;
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[h][i] = 0.0f;
-    if (block < blocks) Load8(x + block * kRotation, v[h]);
+    if (column(h) < p.width) Load8(x + column(h), v[h]);
   }
   // Norm
   if (p.norm) {
@@ -80,7 +89,7 @@ __global__ void __launch_bounds__(kWarps * 32) RotateRoundKernel(const __grid_co
     const float mean = BlockReduce(total, partial, WarpSum, sum) / static_cast<float>(p.width);
 #pragma unroll
     for (int h = 0; h < kHeld; ++h)
-      if (warp + h * kWarps < blocks) {
+      if (column(h) < p.width) {
 #pragma unroll
         for (int i = 0; i < 8; ++i) v[h][i] -= mean, squares += v[h][i] * v[h][i];
       }
@@ -95,8 +104,8 @@ __global__ void __launch_bounds__(kWarps * 32) RotateRoundKernel(const __grid_co
   float most = 0.0f;
 #pragma unroll
   for (int h = 0; h < kHeld; ++h) {
-    if (warp + h * kWarps >= blocks) continue;  // the same for a whole warp
-    Rotate(v[h], lane);
+    if (column(h) - lane * 8 >= p.width) continue;  // the same for a whole warp
+    Rotate(v[h], lane, p.rotation, factorOfBlocks);
 #pragma unroll
     for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(v[h][i]));
   }
@@ -105,29 +114,32 @@ __global__ void __launch_bounds__(kWarps * 32) RotateRoundKernel(const __grid_co
   const float scale = most > 0.0f ? __fdiv_rn(most, 127.0f) : 1.0f, inverse = __frcp_rn(scale);
   if (threadIdx.x == 0) p.scales[blockIdx.x] = scale;
 #pragma unroll
-  for (int h = 0; h < kHeld; ++h) {
-    const int block = warp + h * kWarps;
-    if (block < blocks)
-      *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + start + block * kRotation) =
-          make_uint2(PackInt8(v[h], inverse), PackInt8(v[h] + 4, inverse));
-  }
+  for (int h = 0; h < kHeld; ++h)
+    if (column(h) < p.width)
+      *reinterpret_cast<uint2*>(out + column(h)) = make_uint2(PackInt8(v[h], inverse), PackInt8(v[h] + 4, inverse));
 }
 
 template <typename T>
 cudaError_t Launch(const RotateRoundParams& p, cudaStream_t stream) {
-  const auto kernel = p.width <= kWarps * kRotation       ? RotateRoundKernel<T, 1>
-                      : p.width <= 2 * kWarps * kRotation ? RotateRoundKernel<T, 2>
-                                                          : RotateRoundKernel<T, kMostHeld>;
-  kernel<<<static_cast<unsigned>(p.rows), kWarps * 32, 0, stream>>>(p);
+  constexpr int kOnce = kWarps * kLongestRotation;
+  const auto kernel = p.width <= kOnce       ? RotateRoundKernel<T, 1>
+                      : p.width <= 2 * kOnce ? RotateRoundKernel<T, 2>
+                                             : RotateRoundKernel<T, kMostHeld>;
+  kernel<<<static_cast<unsigned>(p.rows), kWarps * 32, 0, stream>>>(p,
+                                                                    1.0f / std::sqrt(static_cast<float>(p.rotation)));
   return cudaGetLastError();
 }
 
 }  // namespace
 
 cudaError_t LaunchRotateRound(const RotateRoundParams& p, cudaStream_t stream) {
+  static_assert(kWidestRotateRound == kMostHeld * kWarps * kLongestRotation);
   const bool aligned = reinterpret_cast<uintptr_t>(p.x) % 16 == 0 && reinterpret_cast<uintptr_t>(p.out) % 8 == 0;
+  const bool turns = p.rotation > 0 && p.rotation <= kLongestRotation && (p.rotation & (p.rotation - 1)) == 0 &&
+                     p.width % p.rotation == 0;
+  const bool room = p.ldOut >= p.width && p.ldOut % 8 == 0 && (p.out != p.x || p.ldOut == p.width * SizeOf(p.type));
   if (p.x == nullptr || p.out == nullptr || p.scales == nullptr || p.rows <= 0 || p.rows > 0x7fffffff || p.width <= 0 ||
-      p.width % kRotation != 0 || p.width > kMostHeld * kWarps * kRotation || !aligned)
+      p.width % 16 != 0 || p.width > kWidestRotateRound || !turns || !room || !aligned)
     return cudaErrorInvalidValue;
   if (p.type == DataType::kFloat32) return Launch<float>(p, stream);
   return p.type == DataType::kBfloat16 ? Launch<Bf16>(p, stream) : cudaErrorInvalidValue;

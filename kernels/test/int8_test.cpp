@@ -13,7 +13,9 @@ std::vector<float> AsFloats(const std::vector<std::uint8_t>& bytes) {
   return out;
 }
 
-void RunRotateRound(const std::string& name, std::int64_t rows, int width, DataType type, bool norm) {
+// `inPlace`: the rows are rounded where they lie.
+void RunRotateRound(const std::string& name, std::int64_t rows, int width, DataType type, bool norm, int rotation,
+                    bool inPlace) {
   std::vector<float> x = Normals(rows * width, 1, 3.0F);
   const std::size_t columns = static_cast<std::size_t>(width);
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -23,33 +25,59 @@ void RunRotateRound(const std::string& name, std::int64_t rows, int width, DataT
   x = Rounded(x, type);
   std::vector<float> expected = x, scales(static_cast<std::size_t>(rows));
   if (norm) reference::LayerNorm(Pool(), x.data(), rows, width, nullptr, nullptr, nullptr, nullptr, expected.data());
-  reference::RotateRows(Pool(), expected.data(), rows, width, kRotation);
+  reference::RotateRows(Pool(), expected.data(), rows, width, rotation);
   reference::RoundInt8(Pool(), expected.data(), rows, width, scales.data());
   std::vector<std::uint8_t> bytes(expected.size());
   for (std::size_t i = 0; i < bytes.size(); ++i)
     bytes[i] = static_cast<std::uint8_t>(static_cast<std::int8_t>(std::lrintf(expected[i] / scales[i / columns])));
   const Array dx(x, type), dscales(rows, DataType::kFloat32);
-  const Bytes out(rows * width);
+  const std::int64_t ld = inPlace ? width * SizeOf(type) : width + 16;
+  const Bytes apart(inPlace ? 1 : rows * ld);
   RotateRoundParams params;
   params.x = dx.data();
-  params.out = out.data();
+  params.out = inPlace ? dx.data() : apart.data();
+  params.ldOut = ld;
+  params.rotation = rotation;
   params.scales = dscales.as<float>();
   params.rows = rows;
   params.width = width;
   params.type = type;
   params.norm = norm;
   if (!Succeeded(LaunchRotateRound(params, nullptr), name)) return;
-  const bool intact = out.marginsIntact() && dscales.marginsIntact();
+  const bool intact = dx.marginsIntact() && apart.marginsIntact() && dscales.marginsIntact();
+  std::vector<std::uint8_t> all(static_cast<std::size_t>(rows * ld)), out(bytes.size());
+  Succeeded(cudaMemcpy(all.data(), params.out, all.size(), cudaMemcpyDeviceToHost), name + ": reading");
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = all[i / columns * static_cast<std::size_t>(ld) + i % columns];
   if (!norm) {
-    CompareBytes(name, out.read(), bytes, intact);
+    CompareBytes(name, out, bytes, intact);
     Compare(name + ": scales", dscales.read(), scales, 0, intact);
     return;
   }
   // The norm sums in another order, so a number may fall on the other side of a tie.
-  std::vector<float> found = AsFloats(out.read());
+  std::vector<float> found = AsFloats(out);
   const std::vector<float> foundScales = dscales.read();
   for (std::size_t i = 0; i < found.size(); ++i) found[i] *= foundScales[i / columns];
   Compare(name, found, expected, 1e-3, intact);
+}
+
+// What LaunchRotateRound must not take.
+void RefuseRotateRound() {
+  const Array x(std::vector<float>(512, 1.0F), DataType::kBfloat16), scales(1, DataType::kFloat32);
+  const Bytes out(512);
+  RotateRoundParams good;
+  good.x = x.data(), good.out = out.data(), good.scales = scales.as<float>();
+  good.rows = 1, good.width = 512, good.ldOut = 512;
+  const auto refused = [&](const char* what, const auto& breakIt) {
+    RotateRoundParams params = good;
+    breakIt(params);
+    Report(std::string("int8 turn and round refuses ") + what,
+           LaunchRotateRound(params, nullptr) == cudaErrorInvalidValue, "");
+  };
+  refused("a block that does not divide the row", [](RotateRoundParams& p) { p.width = 384, p.ldOut = 384; });
+  refused("a block that is no power of two",
+          [](RotateRoundParams& p) { p.width = 384, p.ldOut = 384, p.rotation = 96; });
+  refused("rows closer than they are long", [](RotateRoundParams& p) { p.ldOut = 504; });
+  refused("rows in place that would move", [](RotateRoundParams& p) { p.out = const_cast<void*>(p.x); });
 }
 
 struct LinearCase {
@@ -130,11 +158,24 @@ void Int8Tests() {
   }
   for (const LinearCase& c : linears) Test(LinearLabel(c), [&](const std::string& name) { RunLinear(name, c); });
   const std::int64_t rows = Run().quick ? 9 : 515;
+  const auto turn = [&](int width, DataType type, bool norm, int rotation, bool inPlace) {
+    const std::string what = std::string(norm ? "int8 norm, turn and round" : "int8 turn and round") +
+                             (inPlace ? " in place" : "") + " by " + std::to_string(rotation);
+    Test(Label(what.c_str(), type, {static_cast<int>(rows), width}),
+         [&](const std::string& name) { RunRotateRound(name, rows, width, type, norm, rotation, inPlace); });
+  };
   for (const int width : {256, 1536, 4096, 8960})
     for (const DataType type : {DataType::kBfloat16, DataType::kFloat32})
-      for (const bool norm : {false, true})
-        Test(Label(norm ? "int8 norm, turn and round" : "int8 turn and round", type, {static_cast<int>(rows), width}),
-             [&](const std::string& name) { RunRotateRound(name, rows, width, type, norm); });
+      for (const bool norm : {false, true}) turn(width, type, norm, 256, false);
+  // Rows that are no whole number of a warp's pieces, shorter blocks, none; a row in its own place.
+  for (const bool norm : {false, true}) {
+    turn(384, DataType::kBfloat16, norm, 128, false);
+    turn(80, DataType::kBfloat16, norm, 16, false);
+    turn(1552, DataType::kFloat32, norm, 4, false);
+    turn(272, DataType::kBfloat16, norm, 1, false);
+  }
+  for (const int width : {80, 1536, 8960}) turn(width, DataType::kBfloat16, false, width == 80 ? 16 : 256, true);
+  RefuseRotateRound();
 }
 
 }  // namespace flashvsr::kernels::test

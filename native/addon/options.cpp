@@ -23,9 +23,9 @@ inline constexpr std::array kNames<ColourMatch>{Name<ColourMatch>{"adain", Colou
                                                 Name<ColourMatch>{"wavelet", ColourMatch::Wavelet},
                                                 Name<ColourMatch>{"none", ColourMatch::None}};
 template <>
-inline constexpr std::array kNames<Precision>{Name<Precision>{"fp32", Precision::Fp32},
-                                              Name<Precision>{"bf16", Precision::Bf16},
-                                              Name<Precision>{"fp8", Precision::Fp8}};
+inline constexpr std::array kNames<Precision>{
+    Name<Precision>{"fp32", Precision::Fp32}, Name<Precision>{"bf16", Precision::Bf16},
+    Name<Precision>{"fp8", Precision::Fp8}, Name<Precision>{"int8", Precision::Int8}};
 template <>
 inline constexpr std::array kNames<ModelVariant>{Name<ModelVariant>{"v1", ModelVariant::V1},
                                                  Name<ModelVariant>{"v1.1", ModelVariant::V1_1}};

@@ -6,8 +6,7 @@
 namespace flashvsr {
 
 // Of weights and activations; sums, norms and softmax are fp32 whatever the choice.
-// Int8 on the reference backend only, and not an option of the server: the CUDA backend has its linear layer, and not
-// yet the rest (docs/flashvsr-engine.md).
+// Fp8 and Int8 are of the transformer's linear layers (docs/flashvsr-engine.md says of what else); the rest is bf16.
 enum class Precision : std::uint8_t { Fp32, Bf16, Fp8, Int8 };
 
 // How a decoded picture gets its LQ frame's colours (flashvsr-model.md section 7).

@@ -74,13 +74,13 @@ std::shared_ptr<Engine> Engine::Open(std::shared_ptr<const ModelWeights> weights
   const Precision precision = options.precision.value_or(DefaultPrecision(info.device));
   const std::int64_t needed = backend->preparedBytes(weights->dims(), precision);
   if (info.freeBytes > 0 && needed > info.freeBytes) {
-    const std::int64_t inFp8 = backend->preparedBytes(weights->dims(), Precision::Fp8);
+    const std::int64_t inInt8 = backend->preparedBytes(weights->dims(), Precision::Int8);
     throw Error("engine.memory", ErrorScope::Engine,
                 "The weights need " + std::to_string(needed >> 20) + " MiB and " +
                     std::to_string(info.freeBytes >> 20) + " MiB are free on " + info.deviceName + ".",
                 "Free memory on the device or choose another one" +
-                    (inFp8 < needed && inFp8 <= info.freeBytes
-                         ? ", or precision fp8, whose weights need " + std::to_string(inFp8 >> 20) + " MiB."
+                    (inInt8 < needed && inInt8 <= info.freeBytes
+                         ? ", or precision int8, whose weights need " + std::to_string(inInt8 >> 20) + " MiB."
                          : std::string(".")));
   }
   std::shared_ptr<PreparedModel> model;

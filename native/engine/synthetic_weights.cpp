@@ -67,12 +67,20 @@ ModelDims MicroDims() {
           .latentChannels = 16};
 }
 
-std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads) {
+std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, std::uint64_t seed, Threads& threads,
+                                                         float outliers) {
   MemoryModel model;
   std::uint32_t index = 0;
   for (const TensorSpec& spec : ExpectedTensors(dims)) {
     const std::int64_t count = ElementsOf(spec.shape);
     const Statistics statistics = StatisticsOf(spec);
+    const std::int64_t columns = count / spec.shape[0];
+    const bool makes = spec.name.find("self_attn.v.") != std::string::npos,
+               reads = spec.name.ends_with("self_attn.o.weight");
+    const auto factor = [&](std::int64_t element) {
+      if (makes && element / columns % 61 == 0) return outliers;
+      return reads && element % columns % 61 == 0 ? 1.0F / outliers : 1.0F;
+    };
     std::vector<std::byte> bytes(static_cast<std::size_t>(count) * 2);
     threads.runRanges((count + 3) / 4, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t quad = begin; quad < end; ++quad) {
@@ -85,8 +93,8 @@ std::shared_ptr<const ModelWeights> MakeSyntheticWeights(const ModelDims& dims, 
           const std::uint32_t word = bits.v[i];
           const int sum = static_cast<int>((word & 255) + ((word >> 8) & 255) + ((word >> 16) & 255) + (word >> 24));
           const double normal = (sum - 510) / 147.80;
-          const std::uint16_t value =
-              FloatToBFloat16(static_cast<float>(statistics.mean + statistics.deviation * normal));
+          const std::uint16_t value = FloatToBFloat16(
+              static_cast<float>(statistics.mean + statistics.deviation * normal) * factor(quad * 4 + i));
           std::memcpy(bytes.data() + (quad * 4 + i) * 2, &value, 2);
         }
       }

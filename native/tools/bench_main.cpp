@@ -1,5 +1,5 @@
 // flashvsr_bench (--synthetic [--layers N] | --weights DIR [--variant v1.1])   [--part NAME]... [--size HxW]...
-//   [--device reference|cuda] [--precision bf16|fp32|fp8] [--library PATH] [--threads N] [--chunks N] [--warmup N]
+//   [--device reference|cuda] [--precision bf16|fp32|fp8|int8] [--library PATH] [--threads N] [--chunks N] [--warmup N]
 //   [--seconds S]
 //   [--sparse-ratio R] [--kv-ratio R] [--local-range N] [--ceiling TFLOPS] [--bandwidth TBPS] [--json FILE] [--commit
 //   ID]
@@ -14,6 +14,8 @@
 //   ladder    the overload ladder's sparse ratios: frames a second, and decibels against 2.0
 //   portable  sizes[0] without sm90 kernels and vendor libraries
 //   fp8       sizes[0] in fp8
+//   int8      sizes[0] in int8
+//   portable-int8   the same without sm90 kernels and vendor libraries
 //   report    only when it is named: a Markdown table to paste into an issue, 512x896 and 768x1408 where they fit
 // Exit 1 when a part failed.
 #include <sys/wait.h>
@@ -371,6 +373,8 @@ int Main(int argc, char** argv) {
                                 {"ladder", nullptr, [&] { return bench.ladder(); }},
                                 {"portable", "portable", [&] { return bench.variant({}); }},
                                 {"fp8", nullptr, [&] { return bench.variant(Precision::Fp8); }},
+                                {"int8", nullptr, [&] { return bench.variant(Precision::Int8); }},
+                                {"portable-int8", "portable", [&] { return bench.variant(Precision::Int8); }},
                                 {kReport, nullptr, [&] { return bench.report(); }}};
   std::vector<std::string> wanted = arguments.all("--part");
   for (const std::string& name : wanted)

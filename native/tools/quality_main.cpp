@@ -1,15 +1,16 @@
 // flashvsr_quality [--device cuda] [--size 256x384] [--layers 30] [--chunks 3] [--topk-ratio 1.2] [--limit 1.2] [--seed
-// N] [--micro]
+// N] [--outliers 64] [--micro]
 //   [--no-fp8] [--json FILE] [--commit ID] [--library PATH] [--threads N]
 // The quality gate. Synthetic weights with natural statistics (norms near 1, projections 1/sqrt(fan-in)) at the
 // official widths; the same frames and the same noise everywhere.
 //   oracle   the device's fp32 path (the reference backend with --device reference)
 //   plain    plain bf16: tools/plain_bf16.h says exactly what is rounded
-//   fast     the device's bf16 path; portable: the same without sm90 kernels and vendor libraries; fp8: its fp8 path
+//   fast     the device's bf16 path; portable: the same without sm90 kernels and vendor libraries; fp8: its fp8 path;
+//            int8: its int8 path without sm90 kernels (and again with --outliers planted, see synthetic_weights.h)
 // With the oracle's masks forced: relative error |x - oracle| / |oracle| of latents and of frames before the colour
 // match, of each path. Gate: in every chunk and for both, fast and portable at most --limit times plain. With masks
 // free: the share of mask entries in which a path differs from plain, and the PSNR of its frames to plain's (peak 2:
-// the frames' scale is -1..1). fp8 is reported only. Exit 1 when the gate fails.
+// the frames' scale is -1..1): of int8 at least 47 dB in every chunk. fp8 is reported only. Exit 1 when the gate fails.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -30,6 +31,8 @@
 
 namespace flashvsr::tools {
 namespace {
+
+constexpr double kInt8Decibels = 47;
 
 using Values = std::map<std::string, std::vector<float>>;
 
@@ -133,12 +136,13 @@ struct Path {
   std::string name;
   Values forced, free;
   bool gated = false;
+  double leastDecibels = 0;
 };
 
 int Main(int argc, char** argv) {
   const Arguments arguments(argc, argv,
                             {"--device", "--size", "--layers", "--chunks", "--topk-ratio", "--limit", "--seed",
-                             "--json", "--commit", "--library", "--threads"},
+                             "--outliers", "--json", "--commit", "--library", "--threads"},
                             {"--micro", "--no-fp8"});
   const std::string device = arguments.text("--device", "cuda"), library = arguments.text("--library", "");
   const auto [height, width] = Arguments::Size(arguments.text("--size", "256x384"));
@@ -148,7 +152,8 @@ int Main(int argc, char** argv) {
   Threads threads(workers);
   const ModelDims dims =
       arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30));
-  const auto weights = MakeSyntheticWeights(dims, arguments.number<std::uint64_t>("--seed", 1), threads);
+  const auto weights = MakeSyntheticWeights(dims, arguments.number<std::uint64_t>("--seed", 1), threads,
+                                            arguments.number("--outliers", 1.0F));
   const ModelConstants constants = ComputeModelConstants(*weights, threads);
   Setup setup;
   setup.chunks = arguments.number<std::int64_t>("--chunks", 3);
@@ -184,11 +189,11 @@ int Main(int argc, char** argv) {
     }
   });
   std::vector<Path> tested;
-  const auto add = [&](const std::string& name, Precision precision, bool gated) {
+  const auto add = [&](const std::string& name, Precision precision, bool gated, double leastDecibels = 0) {
     const auto backend = OpenBackend(device, 0, workers, library);
     const auto model = backend->prepare(*weights, constants, precision, {});
     tested.push_back({name, RunPath(*backend, model, precision, setup, &oracle),
-                      RunPath(*backend, model, precision, setup, nullptr), gated});
+                      RunPath(*backend, model, precision, setup, nullptr), gated, leastDecibels});
   };
   try {
     if (cuda) {
@@ -197,9 +202,11 @@ int Main(int argc, char** argv) {
       const std::string wish = before != nullptr ? before : "auto";
       setenv("FLASHVSR_CUDA_PATH", "portable", 1);
       add("portable", Precision::Bf16, true);
+      add("int8", Precision::Int8, false, kInt8Decibels);
       setenv("FLASHVSR_CUDA_PATH", wish.c_str(), 1);
     } else {
       add("fp32", Precision::Fp32, true);
+      add("int8", Precision::Int8, false, kInt8Decibels);
     }
     if (!arguments.flag("--no-fp8")) add("fp8", Precision::Fp8, false);
   } catch (...) {
@@ -239,14 +246,14 @@ int Main(int argc, char** argv) {
       share = std::max(share, MaskShare(path.free, paths[0].free, prefix));
       decibels = std::min(decibels, DistanceOf(path.free, paths[0].free, prefix + "decoded.").decibels());
     }
-    const bool ok = !path.gated || (worst[0] <= limit && worst[1] <= limit);
+    const bool ok = (!path.gated || (worst[0] <= limit && worst[1] <= limit)) && !(decibels < path.leastDecibels);
     passed = passed && ok;
     std::printf(
         "  %-9s masks forced: latents %.3e (%.2f x plain, worst chunk %.2f)  frames %.3e (%.2f x, worst %.2f)   masks "
         "free: %.3f %% of entries differ, %.1f dB to plain  %s\n",
         path.name.c_str(), errors[0], ratioSum[0] / static_cast<double>(setup.chunks), worst[0], errors[1],
         ratioSum[1] / static_cast<double>(setup.chunks), worst[1], share * 100, std::min(decibels, 999.0),
-        path.gated ? ok ? "ok" : "FAIL" : "");
+        path.gated || path.leastDecibels > 0 ? ok ? "ok" : "FAIL" : "");
     row.number("latents", errors[0], 6)
         .number("latents_ratio", worst[0], 3)
         .number("frames", errors[1], 6)

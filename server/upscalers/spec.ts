@@ -25,7 +25,7 @@ export type UpscalerSpec =
       readonly kvRatio: number;
       readonly seed: number;
       readonly colourMatch: 'adain' | 'wavelet' | 'none';
-      readonly precision: 'bf16' | 'fp32' | 'fp8';
+      readonly precision: 'bf16' | 'fp32' | 'fp8' | 'int8';
       /** A small model of the same scale, for overload: behind the cheaper attention, before plain resize. */
       readonly smallModel?: { readonly model: OnnxModel; readonly threads: number };
       /** Real frames before the first picture; absent: the engine's default for live streams. The official code waits for 25. */

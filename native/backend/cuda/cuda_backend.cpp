@@ -5,6 +5,7 @@
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/model.h"
 #include "backend/cuda/paths.h"
+#include "kernels/rotate_round.h"
 
 namespace flashvsr::cuda {
 namespace {
@@ -46,19 +47,30 @@ class CudaBackend final : public Backend {
   }
 
   std::int64_t preparedBytes(const ModelDims& dims, Precision precision) const override {
-    return CudaModel::Bytes(dims, Float8PlanOf(precision, path_), TypeOf(precision));
+    return CudaModel::Bytes(dims, EightBitPlanOf(precision, path_), TypeOf(precision));
   }
 
   std::shared_ptr<PreparedModel> prepare(const ModelWeights& weights, const ModelConstants& constants,
                                          Precision precision, const LoadProgress& progress) override {
-    if (precision == Precision::Int8)
-      throw Error("engine.device", ErrorScope::Engine, "int8 is computed by the reference backend only so far.",
-                  "Choose precision bf16 or fp8.");
+    if (precision == Precision::Int8) requireInt8(weights.dims());
     if (precision == Precision::Fp8) requireFloat8(weights.dims());
     return std::make_shared<CudaModel>(device_, path_, lt_, weights, constants, precision, progress);
   }
 
  private:
+  static void requireInt8(const ModelDims& dims) {
+    if (WishedPath() == PathWish::Sm90)
+      throw Error("engine.device", ErrorScope::Engine,
+                  "FLASHVSR_CUDA_PATH=sm90: int8 layers are computed by portable kernels only.",
+                  "Choose FLASHVSR_CUDA_PATH=auto or precision fp8.");
+    for (const std::int64_t width : {dims.dim, dims.ffn})
+      if (width % 16 != 0 || width > kernels::kWidestRotateRound)
+        throw Error("engine.device", ErrorScope::Engine,
+                    "int8 needs widths that are multiples of 16 and at most " +
+                        std::to_string(kernels::kWidestRotateRound) + "; the model has " + std::to_string(width) + ".",
+                    "Choose precision bf16.");
+  }
+
   void requireFloat8(const ModelDims& dims) const {
     Check(cudaSetDevice(device_), "choosing the device");
     if (!kernels::Float8Suits())

@@ -4,19 +4,21 @@
 
 #include "kernels/colour_match.h"
 #include "kernels/norm.h"
+#include "kernels/rotate_round.h"
 
 namespace flashvsr::cuda {
 
 using kernels::DataType;
 using kernels::SizeOf;
 
-void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Geometry& geometry,
+void Scratch::layOut(const ModelDims& dims, DataType type, const EightBitPlan& eightBits, const Geometry& geometry,
                      const ExecutorLimits& limits, Bump& bump) {
   workspace = bump.bytes(LinearRunner::kWorkspaceBytes);
   const std::int64_t group = geometry.groupTokens(), tokens = limits.maxGroups * group, element = SizeOf(type);
   const std::int64_t rows = dims.heads * limits.maxGroups * geometry.windows();
   const std::int64_t columns = std::max(limits.maxKeyGroups, limits.maxGroups) * geometry.windows();
   counts = static_cast<int*>(bump.bytes(rows * 4));
+  if (eightBits.int8) rowScales = bump.floats(tokens);
   // Each of these sets is alive during one operation only, so they share the room of the largest.
   const std::int64_t start = bump.used();
   std::int64_t most = 0;
@@ -29,7 +31,7 @@ void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Ge
   set([&](Bump& part) {
     normed = part.bytes(group * dims.dim * element);
     queryKeys = part.bytes(group * 2 * dims.dim * element);
-    if (float8) values = part.bytes(group * dims.dim);
+    if (eightBits.attention) values = part.bytes(group * dims.dim);
     headRows = part.floats(tokens * dims.latentChannels * 4);
   });
   set([&](Bump& part) { patchRows = part.bytes(tokens * dims.latentChannels * 4 * element); });
@@ -49,7 +51,7 @@ void Scratch::layOut(const ModelDims& dims, DataType type, bool float8, const Ge
 std::int64_t CudaModel::scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const {
   Bump bump(nullptr);
   Scratch plan;
-  plan.layOut(dims_, type_, float8_.attention, geometry, limits, bump);
+  plan.layOut(dims_, type_, eightBits_, geometry, limits, bump);
   // Staging of a source of the planned size: picture, RGB, the half-resized picture and the two axes' tables.
   const std::int64_t source = static_cast<std::int64_t>(limits.maxSourceWidth) * limits.maxSourceHeight;
   const std::int64_t tables = (geometry.contentWidth + geometry.contentHeight) * 24 * 4;
@@ -71,11 +73,11 @@ CudaExecutor::CudaExecutor(std::shared_ptr<const CudaModel> model, const Geometr
       linears_(type_, model_->path(), nullptr, nullptr),
       events_(std::make_shared<EventPool>(model_->device())) {
   Bump count(nullptr);
-  Scratch().layOut(model_->dims(), type_, model_->float8().attention, geometry, limits, count);
+  Scratch().layOut(model_->dims(), type_, model_->eightBits(), geometry, limits, count);
   const std::int64_t arena = (arenaBytes + 255) / 256 * 256;
   memory_ = DeviceMemory(arena + count.used(), "The stream's buffers");
   Bump bump(memory_.data() + arena);
-  scratch_.layOut(model_->dims(), type_, model_->float8().attention, geometry, limits, bump);
+  scratch_.layOut(model_->dims(), type_, model_->eightBits(), geometry, limits, bump);
   // Poison: a read of something that was never written must not look like a picture.
   Check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())), "clearing the arena");
   Check(cudaDeviceSynchronize(), "clearing the arena");
@@ -173,7 +175,7 @@ std::vector<float> CudaExecutor::read(const Tensor& tensor) {
     Check(cudaMemcpy(bytes.data(), tensor.data, bytes.size(), cudaMemcpyDeviceToHost), "reading a tensor");
     return {bytes.begin(), bytes.end()};
   }
-  if (tensor.storage == Storage::Cache && model_->float8().attention)
+  if (tensor.storage == Storage::Cache && model_->eightBits().attention)
     FailInternal("the fp8 cache has no plain form to read");
   const bool floats = tensor.storage == Storage::Float || tensor.storage == Storage::Picture;
   return ReadDevice(tensor.data, floats ? DataType::kFloat32 : type_, tensor.elements());
@@ -181,7 +183,7 @@ std::vector<float> CudaExecutor::read(const Tensor& tensor) {
 
 void CudaExecutor::write(const Tensor& tensor, std::span<const float> values) {
   if (static_cast<std::int64_t>(values.size()) != tensor.elements()) FailInternal("write: element counts differ");
-  if (tensor.storage == Storage::Cache && model_->float8().attention)
+  if (tensor.storage == Storage::Cache && model_->eightBits().attention)
     FailInternal("the fp8 cache has no plain form to write");
   enter();
   Check(cudaStreamSynchronize(stream_), "writing a tensor");
@@ -224,6 +226,7 @@ std::unique_ptr<Fence> CudaExecutor::fence() {
 
 void CudaExecutor::layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader,
                              const float* weight, const float* bias, const float* scale, const float* shift) {
+  if (reader.int8()) return rotateRound(x, out, dim_, rows, reader, true);
   kernels::LayerNormParams params;
   params.x = x;
   params.out = out;
@@ -252,9 +255,44 @@ void CudaExecutor::linear(const void* a, std::int64_t rows, const DeviceLinear& 
   call.activation = activation;
   call.residual = residual;
   call.out = out;
-  call.ldd = weight.n;
   call.floatOut = floatOut;
-  paths_.ran(linears_.run(call, stream_), Operation::Linear, rows, weight.n, weight.k);
+  run(call);
+}
+
+void CudaExecutor::addLinear(void* a, std::int64_t rows, const DeviceLinear& weight, void* x) {
+  LinearCall call;
+  call.a = a;
+  call.lda = weight.k;
+  call.rows = rows;
+  call.weight = &weight;
+  call.residual = call.out = x;
+  if (weight.int8()) {
+    call.lda = weight.k * SizeOf(type_);
+    rotateRound(a, a, call.lda, rows, weight, false);
+  }
+  run(call);
+}
+
+void CudaExecutor::rotateRound(const void* x, void* out, std::int64_t ldOut, std::int64_t rows,
+                               const DeviceLinear& reader, bool norm) {
+  kernels::RotateRoundParams params;
+  params.x = x;
+  params.out = out;
+  params.scales = scratch_.rowScales;
+  params.rows = rows;
+  params.width = reader.k;
+  params.ldOut = ldOut;
+  params.rotation = reader.rotation;
+  params.type = type_;
+  params.norm = norm;
+  Check(kernels::LaunchRotateRound(params, stream_), "an int8 operand");
+}
+
+void CudaExecutor::run(LinearCall call) {
+  const DeviceLinear& weight = *call.weight;
+  call.ldd = weight.n;
+  if (weight.int8()) call.rowScales = scratch_.rowScales;  // the layer that made its operand came right before
+  paths_.ran(linears_.run(call, stream_), Operation::Linear, call.rows, weight.n, weight.k);
 }
 
 }  // namespace flashvsr::cuda

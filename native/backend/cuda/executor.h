@@ -30,10 +30,11 @@ struct Scratch {
   std::uint32_t* entries = nullptr;  // the same shape
   int* counts = nullptr;             // (heads, query windows)
   void* convolved = nullptr;         // (2, h, w, h2)
+  float* rowScales = nullptr;        // (tokens): of an int8 layer's operand; int8 only, shares its room with nothing
   void* match = nullptr;             // colour match
   std::uint8_t* resized = nullptr;   // padded source
 
-  void layOut(const ModelDims& dims, kernels::DataType type, bool float8, const Geometry& geometry,
+  void layOut(const ModelDims& dims, kernels::DataType type, const EightBitPlan& eightBits, const Geometry& geometry,
               const ExecutorLimits& limits, Bump& bump);
 };
 
@@ -89,13 +90,18 @@ class CudaExecutor final : public Executor {
   void order(cudaStream_t earlier, cudaStream_t later);
   std::int64_t bytesOf(const Tensor& tensor) const;
   void prepareSource(int width, int height);
-  // LN of `rows` rows for `reader`: with the vectors that belong there, or, where the reader is e4m3 and has them
-  // folded in, without.
+  // LN of `rows` rows for `reader`: with the vectors that belong there, or, where the reader is in 8 bits and has them
+  // folded in, without and as it wants its operand.
   void layerNorm(const void* x, void* out, std::int64_t rows, const DeviceLinear& reader, const float* weight,
                  const float* bias, const float* scale, const float* shift);
   void linear(const void* a, std::int64_t rows, const DeviceLinear& weight, void* out,
               kernels::Activation activation = kernels::Activation::kNone, const void* residual = nullptr,
               bool floatOut = false);
+  // x += weight a, where a is as type_; an int8 layer's operand is made of it in its place.
+  void addLinear(void* a, std::int64_t rows, const DeviceLinear& weight, void* x);
+  void rotateRound(const void* x, void* out, std::int64_t ldOut, std::int64_t rows, const DeviceLinear& reader,
+                   bool norm);
+  void run(LinearCall call);
   void convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual,
                 bool relu, const Tensor& out);
   const DeviceBlock& block(int layer) const { return model_->weights().blocks.at(static_cast<std::size_t>(layer)); }

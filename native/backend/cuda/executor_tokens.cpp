@@ -22,9 +22,9 @@ void* Row(void* data, std::int64_t row, std::int64_t width, DataType type) {
 
 const float* Floats(const Tensor& tensor) { return static_cast<const float*>(tensor.data); }
 
-// Attention whose output `reader` takes.
-void WriteFor(const DeviceLinear& reader, kernels::AttentionParams& params) {
-  params.outputType = reader.type;
+// Attention whose output `reader` takes. An int8 reader's operand is made of what attention leaves as `type`.
+void WriteFor(const DeviceLinear& reader, DataType type, kernels::AttentionParams& params) {
+  params.outputType = reader.int8() ? type : reader.type;
   params.outputScale = reader.inputScale;
 }
 
@@ -118,7 +118,7 @@ void CudaExecutor::run(const AttentionInput& op) {
   enter();
   const DeviceBlock& weights = block(op.layer);
   const std::int64_t group = geometry_.groupTokens(), groups = op.x.shape[2] / group, windows = geometry_.windows();
-  const bool float8 = model_->float8().attention;
+  const bool float8 = model_->eightBits().attention;
   for (std::int64_t g = 0; g < groups; ++g) {
     const KvSlot& slot = op.slots[static_cast<std::size_t>(g)];
     layerNorm(Row(op.x.data, g * group, dim_, type_), scratch_.normed, group, weights.qk, nullptr, nullptr,
@@ -196,7 +196,7 @@ void CudaExecutor::run(const SparseAttention& op) {
   // e4m3 values carry their own scale already; their averages are what the next layer reads, or are brought to its
   // scale here.
   if (params.type == DataType::kFloat8) params.scoreScale = 1.0F / (weights.queryScale * weights.keyScale);
-  WriteFor(weights.o, params);
+  WriteFor(weights.o, type_, params);
   params.outputScale /= weights.v.float8Out ? weights.v.outputScale : 1.0F;
   params.path = model_->path();
   paths_.ran(kernels::LaunchAttention(params, stream_), Operation::SparseAttention, op.q.shape[2], dim_, columns * 128);
@@ -204,7 +204,7 @@ void CudaExecutor::run(const SparseAttention& op) {
 
 void CudaExecutor::run(const AttentionOutput& op) {
   enter();
-  linear(op.attention.data, op.x.shape[2], block(op.layer).o, op.x.data, kernels::Activation::kNone, op.x.data);
+  addLinear(op.attention.data, op.x.shape[2], block(op.layer).o, op.x.data);
 }
 
 void CudaExecutor::run(const CrossAttention& op) {
@@ -229,10 +229,10 @@ void CudaExecutor::run(const CrossAttention& op) {
   params.heads = static_cast<int>(model_->dims().heads);
   params.out = op.a.data;
   params.type = type_;
-  WriteFor(weights.crossO, params);
+  WriteFor(weights.crossO, type_, params);
   params.path = model_->path();
   paths_.ran(kernels::LaunchAttention(params, stream_), Operation::CrossAttention, tokens, dim_, params.keyLength);
-  linear(op.a.data, tokens, weights.crossO, op.x.data, kernels::Activation::kNone, op.x.data);
+  addLinear(op.a.data, tokens, weights.crossO, op.x.data);
 }
 
 void CudaExecutor::run(const FeedForward& op) {
@@ -241,7 +241,7 @@ void CudaExecutor::run(const FeedForward& op) {
   const std::int64_t tokens = op.x.shape[2];
   layerNorm(op.x.data, op.a.data, tokens, weights.ffnIn, nullptr, nullptr, weights.scaleM, weights.shiftM);
   linear(op.a.data, tokens, weights.ffnIn, op.hidden.data, kernels::Activation::kGeluTanh);
-  linear(op.hidden.data, tokens, weights.ffnOut, op.x.data, kernels::Activation::kNone, op.x.data);
+  addLinear(op.hidden.data, tokens, weights.ffnOut, op.x.data);
 }
 
 void CudaExecutor::run(const Head& op) {

@@ -23,6 +23,8 @@ kernels::Launched LinearRunner::run(const LinearCall& call, cudaStream_t stream)
                                                : type_;
   params.scale = call.weight->scale;
   params.outputScale = call.weight->outputScale;
+  params.rowScales = call.rowScales;
+  params.columnScales = call.weight->columnScales;
   params.activation = call.activation;
   params.path = path_;
   // In a whole network the Hopper layer kernel beats cuBLASLt for GELU only (docs/kernels/linear.md); for the rest it

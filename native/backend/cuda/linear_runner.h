@@ -17,7 +17,8 @@ struct DeviceLinear {
   float* bias = nullptr;
   void* biasStored = nullptr;
   int n = 0, k = 0;
-  // The operands' type: the model's, or e4m3 (backend/float8.h). e4m3 layers take inputScale * x rounded to e4m3.
+  // The operands' type: the model's, e4m3 (backend/float8.h) or int8 (backend/int8.h). e4m3 layers take inputScale * x
+  // rounded to e4m3, int8 layers rows turned by Hadamard blocks of `rotation` and rounded with a scale a row.
   kernels::DataType type = kernels::DataType::kBfloat16;
   float inputScale = 1.0F;
   float scale = 1.0F;  // of the sums: undoes the operands' scales
@@ -26,7 +27,13 @@ struct DeviceLinear {
   float outputScale = 1.0F;
   float* outputScaleStored = nullptr;  // the same on the device, which cuBLASLt wants
 
+  // int8
+  float* columnScales = nullptr;  // (n)
+  int rotation = 1;
+
   bool float8() const { return type == kernels::DataType::kFloat8; }
+  bool int8() const { return type == kernels::DataType::kInt8; }
+  bool eightBits() const { return float8() || int8(); }  // what a norm in front of it has is folded into it
 };
 
 // out (m, n) = [residual +] activation(a (m, k) * weight^T + bias), a as the weight wants it.
@@ -40,13 +47,15 @@ struct LinearCall {
   void* out = nullptr;
   std::int64_t ldd = 0;
   bool floatOut = false;
+  const float* rowScales = nullptr;  // int8: (rows), of a
 };
 
-// Whether the vendor product may be asked for this call: what cuBLASLt refuses (e4m3 wants everything in 16 elements
-// and no fp32 result) or does badly (few rows) goes to our own, which takes any number of rows.
+// Whether the vendor product may be asked for this call: what cuBLASLt refuses (scales of int8's rows and columns; e4m3
+// wants everything in 16 elements and no fp32 result) or does badly (few rows) goes to our own, which takes any number
+// of rows.
 inline bool VendorSuits(const LinearCall& call) {
   const DeviceLinear& w = *call.weight;
-  if (w.type == kernels::DataType::kFloat32) return false;
+  if (w.type == kernels::DataType::kFloat32 || w.int8()) return false;
   if (call.activation != kernels::Activation::kNone && call.activation != kernels::Activation::kGeluTanh) return false;
   if (call.residual != nullptr && (call.activation != kernels::Activation::kNone || w.float8Out)) return false;
   const int unit = w.float8() ? 16 : 8;

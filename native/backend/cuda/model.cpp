@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cuda/cublaslt.h"
+#include "backend/cuda/weight_loader.h"
 #include "kernels/attention.h"
 #include "kernels/convolution.h"
 #include "kernels/norm.h"
@@ -15,18 +16,21 @@ namespace {
 using kernels::DataType;
 using kernels::SizeOf;
 
-constexpr std::int64_t kStagingBytes = 64 << 20;
-
-DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& bump, bool float8 = false) {
+// `operands`: what it multiplies; `type`: of activations.
+DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType operands, DataType type, Bump& bump) {
   DeviceLinear linear;
   linear.n = static_cast<int>(n);
   linear.k = static_cast<int>(k);
-  linear.type = float8 ? DataType::kFloat8 : type;
+  linear.type = operands;
   linear.weight = bump.bytes(n * k * SizeOf(linear.type));
   linear.bias = bump.floats(n);
   linear.biasStored = bump.bytes(n * SizeOf(type));
-  if (float8) linear.outputScaleStored = bump.floats(1);
+  if (linear.float8()) linear.outputScaleStored = bump.floats(1);
+  if (linear.int8()) linear.columnScales = bump.floats(n);
   return linear;
+}
+DeviceLinear LayOutLinear(std::int64_t n, std::int64_t k, DataType type, Bump& bump) {
+  return LayOutLinear(n, k, type, type, bump);
 }
 
 // `sources` inputs of `in` channels each.
@@ -41,233 +45,6 @@ DeviceConvolution LayOutConvolution(std::int64_t out, std::int64_t in, int sourc
   if (bias) convolution.bias = bump.floats(out);
   return convolution;
 }
-
-// Copies tensors to the device piece by piece and packs them there.
-class Loader {
- public:
-  Loader(const ModelWeights& weights, DataType type, const LoadProgress& progress)
-      : weights_(weights),
-        type_(type),
-        progress_(progress),
-        staging_(kStagingBytes, "Preparing the weights does") {}
-
-  std::vector<float> floats(const TensorSource& part, const std::string& name) {
-    const TensorView& tensor = part.checked(name);
-    done(tensor.data.size());
-    return ReadFloats(tensor);
-  }
-
-  void upload(float* to, std::span<const float> values) {
-    Check(cudaMemcpy(to, values.data(), values.size() * 4, cudaMemcpyHostToDevice), "copying weights");
-  }
-
-  // Bias (times `scale`) in fp32 and in the weights' type.
-  void bias(const DeviceLinear& to, std::span<const float> values, std::span<const float> scale,
-            std::int64_t firstRow = 0) {
-    std::vector<float> scaled(values.begin(), values.end());
-    for (std::size_t i = 0; i < scale.size(); ++i) scaled[i] *= scale[i];
-    upload(to.bias + firstRow, scaled);
-    if (type_ == DataType::kFloat32) {
-      upload(static_cast<float*>(to.biasStored) + firstRow, scaled);
-      return;
-    }
-    std::vector<std::uint16_t> stored(scaled.size());
-    for (std::size_t i = 0; i < scaled.size(); ++i) stored[i] = FloatToBFloat16(scaled[i]);
-    Check(cudaMemcpy(static_cast<std::uint16_t*>(to.biasStored) + firstRow, stored.data(), stored.size() * 2,
-                     cudaMemcpyHostToDevice),
-          "copying weights");
-  }
-
-  // Rows of `name`.weight into rows firstRow.. of `to`, each times `scale`'s entry when there is a scale.
-  void linear(const DeviceLinear& to, const TensorSource& part, const std::string& name,
-              std::span<const float> scale = {}, std::int64_t firstRow = 0) {
-    const TensorView& tensor = part.checked(name + ".weight");
-    const std::int64_t rows = tensor.shape[0], columns = tensor.elements() / rows;
-    float* deviceScale = nullptr;
-    std::int64_t reserved = 0;
-    if (!scale.empty()) {
-      deviceScale = reinterpret_cast<float*>(staging_.data());
-      upload(deviceScale, scale);
-      reserved = (static_cast<std::int64_t>(scale.size()) * 4 + 255) / 256 * 256;
-    }
-    slices(tensor, rows, reserved, [&](const void* staged, std::int64_t first, std::int64_t count) {
-      kernels::PackRowsParams params;
-      params.in = staged;
-      params.source = Source(tensor.dtype);
-      params.rowScale = deviceScale != nullptr ? deviceScale + first : nullptr;
-      params.out = static_cast<std::byte*>(to.weight) + (firstRow + first) * columns * SizeOf(type_);
-      params.rows = count;
-      params.columns = params.ldOut = columns;
-      params.type = type_;
-      Check(kernels::LaunchPackRows(params, nullptr), "packing weights");
-    });
-    bias(to, floats(part, name + ".bias"), scale, firstRow);
-  }
-
-  // The same for an e4m3 layer whose input comes from a norm (or has the bound `inputBound`) and is multiplied by
-  // `columnScale` and shifted by `columnShift` on its way there: both go into the layer. `names` share one scale, their
-  // rows one after the other. Returns a bound of the layer's results.
-  float linear8(DeviceLinear& to, const TensorSource& part, const std::vector<std::string>& names, float inputBound,
-                std::span<const float> columnScale, std::span<const float> columnShift,
-                std::span<const float> rowScale = {}) {
-    kernels::PackFloat8RowsParams params;
-    Bump bump(staging_.data());
-    const auto put = [&](std::span<const float> values) -> const float* {
-      if (values.empty()) return nullptr;
-      float* const at = bump.floats(static_cast<std::int64_t>(values.size()));
-      upload(at, values);
-      return at;
-    };
-    const float* const deviceRowScale = put(rowScale);
-    params.columnScale = put(columnScale);
-    params.columnShift = put(columnShift);
-    float* const statistics = bump.floats(3 * to.n);
-    const std::int64_t reserved = bump.used();
-    const auto rowsOf = [&](const auto& use) {
-      std::int64_t firstRow = 0;
-      for (const std::string& name : names) {
-        const TensorView& tensor = part.checked(name + ".weight");
-        params.source = Source(tensor.dtype);
-        params.columns = tensor.elements() / tensor.shape[0];
-        slices(tensor, tensor.shape[0], reserved, [&](const void* staged, std::int64_t first, std::int64_t count) {
-          params.in = staged;
-          params.rows = count;
-          params.rowScale = deviceRowScale != nullptr ? deviceRowScale + firstRow + first : nullptr;
-          use(firstRow + first);
-        });
-        firstRow += tensor.shape[0];
-      }
-    };
-    rowsOf([&](std::int64_t row) {
-      params.largest = statistics + row;
-      params.squares = statistics + to.n + row;
-      params.shifts = statistics + 2 * to.n + row;
-      Check(kernels::LaunchRowStatistics(params, nullptr), "packing weights");
-    });
-    std::vector<float> found(static_cast<std::size_t>(to.n) * 3), bias;
-    Check(cudaMemcpy(found.data(), statistics, found.size() * 4, cudaMemcpyDeviceToHost), "packing weights");
-    for (const std::string& name : names) {
-      const std::vector<float> own = floats(part, name + ".bias");
-      bias.insert(bias.end(), own.begin(), own.end());
-    }
-    const std::size_t n = bias.size();
-    float largest = 0, bound = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      bias[i] = bias[i] * (rowScale.empty() ? 1.0F : rowScale[i]) + found[2 * n + i];
-      largest = std::max(largest, found[i]);
-      // |w x| <= ||w|| ||x||; a norm's output has length sqrt(width), which is also its elements' bound.
-      bound = std::max(bound, std::sqrt(found[n + i]) * inputBound + std::abs(bias[i]));
-    }
-    to.inputScale = float8::ScaleFor(inputBound);
-    params.scale = float8::ScaleFor(largest);
-    to.scale = 1.0F / (to.inputScale * params.scale);
-    counting_ = false;  // the same bytes once more
-    rowsOf([&](std::int64_t row) {
-      params.out = static_cast<std::byte*>(to.weight) + row * params.columns;
-      Check(kernels::LaunchPackFloat8Rows(params, nullptr), "packing weights");
-    });
-    counting_ = true;
-    this->bias(to, bias, {});
-    return bound;
-  }
-
-  // Results of `to` in e4m3, none above `bound`.
-  void float8Out(DeviceLinear& to, float bound) {
-    to.float8Out = true;
-    to.outputScale = float8::ScaleFor(bound);
-    upload(to.outputScaleStored, std::span(&to.outputScale, 1));
-  }
-
-  void convolution(const DeviceConvolution& to, const TensorSource& part, const std::string& name, int sources) {
-    const TensorView& tensor = part.checked(name + ".weight");
-    const std::int64_t rows = tensor.shape[0], taps = tensor.elements() / (rows * tensor.shape[1]);
-    const int second = sources == 2 ? to.inChannels : 0;
-    const std::int64_t depth = kernels::PackedConvolutionDepth(static_cast<int>(taps), to.inChannels, second);
-    slices(tensor, rows, 0, [&](const void* staged, std::int64_t first, std::int64_t count) {
-      kernels::PackConvolutionParams params;
-      params.in = staged;
-      params.source = Source(tensor.dtype);
-      params.out = static_cast<std::byte*>(to.weight) + first * depth * SizeOf(type_);
-      params.outChannels = static_cast<int>(count);
-      params.channels[0] = to.inChannels;
-      params.channels[1] = second;
-      params.taps = static_cast<int>(taps);
-      params.type = type_;
-      Check(kernels::LaunchPackConvolution(params, nullptr), "packing weights");
-    });
-    if (to.bias != nullptr) upload(to.bias, floats(part, name + ".bias"));
-  }
-
-  void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow,
-            const std::string& convolution) {
-    const TensorView& one = part.checked(grow);
-    const TensorView& three = part.checked(convolution);
-    const DeviceMemory growBytes(static_cast<std::int64_t>(one.data.size()), "Preparing the weights does");
-    const DeviceMemory convBytes(static_cast<std::int64_t>(three.data.size()), "Preparing the weights does");
-    Check(cudaMemcpy(growBytes.data(), one.data.data(), one.data.size(), cudaMemcpyHostToDevice), "copying weights");
-    Check(cudaMemcpy(convBytes.data(), three.data.data(), three.data.size(), cudaMemcpyHostToDevice),
-          "copying weights");
-    done(one.data.size() + three.data.size());
-    for (std::size_t step = 0; step < steps.size(); ++step) {
-      const std::int64_t channels = steps[step].inChannels;
-      kernels::FoldGrowParams params;
-      params.grow = growBytes.data() + static_cast<std::int64_t>(step) * channels * channels *
-                                           static_cast<std::int64_t>(DTypeSize(one.dtype));
-      params.growSource = Source(one.dtype);
-      params.weight = convBytes.data();
-      params.weightSource = Source(three.dtype);
-      params.out = steps[step].weight;
-      params.outChannels = steps[step].outChannels;
-      params.channels = steps[step].inChannels;
-      params.type = type_;
-      Check(kernels::LaunchFoldGrow(params, nullptr), "folding weights");
-    }
-    Check(cudaDeviceSynchronize(), "folding weights");
-  }
-
- private:
-  static kernels::SourceType Source(DType dtype) {
-    switch (dtype) {
-      case DType::F16:
-        return kernels::SourceType::kFloat16;
-      case DType::BF16:
-        return kernels::SourceType::kBfloat16;
-      default:
-        return kernels::SourceType::kFloat32;
-    }
-  }
-
-  // The first dimension's rows in pieces that fit the staging buffer after its first `reserved` bytes.
-  template <typename Use>
-  void slices(const TensorView& tensor, std::int64_t rows, std::int64_t reserved, const Use& use) {
-    const std::int64_t rowBytes = static_cast<std::int64_t>(tensor.data.size()) / rows;
-    const std::int64_t each = std::max<std::int64_t>(1, (kStagingBytes - reserved) / rowBytes);
-    if (rowBytes > kStagingBytes - reserved) FailInternal("a weight's row is larger than the staging buffer");
-    for (std::int64_t first = 0; first < rows; first += each) {
-      const std::int64_t count = std::min(each, rows - first);
-      std::byte* const staged = staging_.data() + reserved;
-      // The copy waits for the kernel before it: both use the default stream.
-      Check(cudaMemcpy(staged, tensor.data.data() + first * rowBytes, static_cast<std::size_t>(count * rowBytes),
-                       cudaMemcpyHostToDevice),
-            "copying weights");
-      use(staged, first, count);
-      done(static_cast<std::size_t>(count * rowBytes));
-    }
-  }
-
-  void done(std::size_t bytes) {
-    if (counting_) done_ += bytes;
-    if (progress_ && !progress_(std::min<std::uint64_t>(done_, weights_.bytes()), weights_.bytes()))
-      throw Error("engine.cancelled", ErrorScope::Engine, "Preparing the weights was cancelled.");
-  }
-
-  const ModelWeights& weights_;
-  DataType type_;
-  const LoadProgress& progress_;
-  DeviceMemory staging_;
-  std::uint64_t done_ = 0;
-  bool counting_ = true;
-};
 
 // The prompt's keys and values of one block: products of the constant context.
 void MakePrompt(Loader& load, const TensorSource& transformer, const std::string& name, const ModelDims& dims,
@@ -312,6 +89,22 @@ std::vector<float> Slice(const std::vector<float>& a, const std::vector<float>& 
   return out;
 }
 
+// All linear layers of a block; `modulation(part, add)` as in the norms and gates that are folded into them.
+template <typename Modulation>
+void LoadInt8(Loader& load, const TensorSource& transformer, const std::string& name, const Modulation& modulation,
+              DeviceBlock& block) {
+  const std::string self = name + ".self_attn.", cross = name + ".cross_attn.";
+  const std::vector<float> scale = modulation(1, 1.0F), shift = modulation(0, 0.0F);
+  load.linearInt8(block.qk, transformer, {self + "q", self + "k"}, scale, shift);
+  load.linearInt8(block.v, transformer, {self + "v"}, scale, shift);
+  load.linearInt8(block.o, transformer, {self + "o"}, {}, {}, modulation(2, 0.0F));
+  load.linearInt8(block.crossQ, transformer, {cross + "q"}, load.floats(transformer, name + ".norm3.weight"),
+                  load.floats(transformer, name + ".norm3.bias"));
+  load.linearInt8(block.crossO, transformer, {cross + "o"});
+  load.linearInt8(block.ffnIn, transformer, {name + ".ffn.0"}, modulation(4, 1.0F), modulation(3, 0.0F));
+  load.linearInt8(block.ffnOut, transformer, {name + ".ffn.2"}, {}, {}, modulation(5, 0.0F));
+}
+
 float Largest(std::span<const float> values) {
   float largest = 0;
   for (const float value : values) largest = std::max(largest, std::abs(value));
@@ -322,30 +115,32 @@ float Largest(std::span<const float> values) {
 
 DataType TypeOf(Precision precision) { return precision == Precision::Fp32 ? DataType::kFloat32 : DataType::kBfloat16; }
 
-Float8Plan Float8PlanOf(Precision precision, kernels::Path path) {
+EightBitPlan EightBitPlanOf(Precision precision, kernels::Path path) {
+  if (precision == Precision::Int8) return {.int8 = true};
   if (precision != Precision::Fp8) return {};
   const float8::Scope scope = float8::ScopeFromEnvironment();
-  return {true, scope != float8::Scope::FeedForward,
+  return {false, true, scope != float8::Scope::FeedForward,
           scope == float8::Scope::All && path == kernels::Path::kAuto && kernels::Float8AttentionSuits()};
 }
 
 DataType CacheTypeOf(Precision precision, kernels::Path path) {
-  return Float8PlanOf(precision, path).attention ? DataType::kFloat8 : TypeOf(precision);
+  return EightBitPlanOf(precision, path).attention ? DataType::kFloat8 : TypeOf(precision);
 }
 
-void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, DataType type, Bump& bump) {
+void DeviceWeights::layOut(const ModelDims& dims, const EightBitPlan& plan, DataType type, Bump& bump) {
   const std::int64_t dim = dims.dim, latents = dims.latentChannels;
+  const auto operands = [&](bool float8) { return plan.int8 ? DataType::kInt8 : float8 ? DataType::kFloat8 : type; };
   patchEmbedding = LayOutLinear(dim, latents * 4, type, bump);
   head = LayOutLinear(latents * 4, dim, type, bump);
   headScale = bump.floats(dim);
   headShift = bump.floats(dim);
   blocks.resize(static_cast<std::size_t>(dims.layers));
   for (DeviceBlock& block : blocks) {
-    block.qk = LayOutLinear(2 * dim, dim, type, bump, float8.linear);
+    block.qk = LayOutLinear(2 * dim, dim, operands(plan.linear), type, bump);
     for (DeviceLinear* square : {&block.v, &block.o, &block.crossQ, &block.crossO})
-      *square = LayOutLinear(dim, dim, type, bump, float8.linear);
-    block.ffnIn = LayOutLinear(dims.ffn, dim, type, bump, float8.feedForward);
-    block.ffnOut = LayOutLinear(dim, dims.ffn, type, bump, float8.feedForward);
+      *square = LayOutLinear(dim, dim, operands(plan.linear), type, bump);
+    block.ffnIn = LayOutLinear(dims.ffn, dim, operands(plan.feedForward), type, bump);
+    block.ffnOut = LayOutLinear(dim, dims.ffn, operands(plan.feedForward), type, bump);
     for (float** vector : {&block.scaleA, &block.shiftA, &block.scaleM, &block.shiftM, &block.normQ, &block.normK,
                            &block.crossNormQ, &block.norm3Weight, &block.norm3Bias})
       *vector = bump.floats(dim);
@@ -373,10 +168,10 @@ void DeviceWeights::layOut(const ModelDims& dims, const Float8Plan& float8, Data
   last = LayOutConvolution(3, c[3], 1, 9, true, type, bump);
 }
 
-std::int64_t CudaModel::Bytes(const ModelDims& dims, const Float8Plan& float8, DataType type) {
+std::int64_t CudaModel::Bytes(const ModelDims& dims, const EightBitPlan& plan, DataType type) {
   Bump bump(nullptr);
-  DeviceWeights plan;
-  plan.layOut(dims, float8, type, bump);
+  DeviceWeights weights;
+  weights.layOut(dims, plan, type, bump);
   return bump.used();
 }
 
@@ -389,10 +184,10 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
       type_(TypeOf(precision)),
       constants_(constants) {
   Check(cudaSetDevice(device_), "choosing the device");
-  float8_ = Float8PlanOf(precision, path_);
-  memory_ = DeviceMemory(Bytes(dims_, float8_, type_), "The weights");
+  eightBits_ = EightBitPlanOf(precision, path_);
+  memory_ = DeviceMemory(Bytes(dims_, eightBits_, type_), "The weights");
   Bump bump(memory_.data());
-  weights_.layOut(dims_, float8_, type_, bump);
+  weights_.layOut(dims_, eightBits_, type_, bump);
 
   Loader load(weights, type_, progress);
   const TensorSource& transformer = weights.transformer();
@@ -425,11 +220,13 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
     load.upload(block.shiftM, modulation(3, 0.0F));
     load.upload(block.scaleM, modulation(4, 1.0F));
     const float normed = float8::NormBound(dim);
-    if (float8_.linear) {
+    if (eightBits_.int8) {
+      LoadInt8(load, transformer, name, modulation, block);
+    } else if (eightBits_.linear) {
       const std::vector<float> scale = modulation(1, 1.0F), shift = modulation(0, 0.0F);
       load.linear8(block.qk, transformer, {name + ".self_attn.q", name + ".self_attn.k"}, normed, scale, shift);
       const float values = load.linear8(block.v, transformer, {name + ".self_attn.v"}, normed, scale, shift);
-      if (float8_.attention) load.float8Out(block.v, values);
+      if (eightBits_.attention) load.float8Out(block.v, values);
       // Attention averages values, so their bound is its results' too. No product follows the rows' norm here: only the
       // elements count.
       load.linear8(block.o, transformer, {name + ".self_attn.o"}, values, {}, {}, modulation(2, 0.0F));
@@ -453,7 +250,8 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
                              norm3Bias = load.floats(transformer, name + ".norm3.bias");
     load.upload(block.norm3Weight, norm3Weight);
     load.upload(block.norm3Bias, norm3Bias);
-    if (float8_.linear) {
+    if (eightBits_.int8) continue;
+    if (eightBits_.linear) {
       load.linear8(block.crossQ, transformer, {name + ".cross_attn.q"}, normed, norm3Weight, norm3Bias);
       const float prompt = Largest(ReadDevice(block.promptValues, type_, dims_.textLen * dim));
       load.linear8(block.crossO, transformer, {name + ".cross_attn.o"}, prompt, {}, {});
@@ -461,7 +259,7 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
       load.linear(block.crossQ, transformer, name + ".cross_attn.q");
       load.linear(block.crossO, transformer, name + ".cross_attn.o");
     }
-    if (float8_.feedForward) {
+    if (eightBits_.feedForward) {
       const float hidden =
           load.linear8(block.ffnIn, transformer, {name + ".ffn.0"}, normed, modulation(4, 1.0F), modulation(3, 0.0F));
       load.float8Out(block.ffnIn, hidden);  // |GELU(x)| <= |x|

@@ -14,11 +14,13 @@
 
 namespace flashvsr::cuda {
 
-// What of the model is e4m3; nothing in bf16 and fp32. Attention only on the path and the card that have it.
-struct Float8Plan {
+// What of the model is held and multiplied in 8 bits; nothing in bf16 and fp32.
+struct EightBitPlan {
+  bool int8 = false;  // all linear layers of the blocks in int8 (backend/int8.h), and nothing in e4m3
+  // e4m3; attention only on the path and the card that have it.
   bool feedForward = false, linear = false, attention = false;
 };
-Float8Plan Float8PlanOf(Precision precision, kernels::Path path);
+EightBitPlan EightBitPlanOf(Precision precision, kernels::Path path);
 kernels::DataType TypeOf(Precision precision);  // of activations
 kernels::DataType CacheTypeOf(Precision precision, kernels::Path path);
 
@@ -35,7 +37,7 @@ struct DeviceBlock {
   float *scaleA = nullptr, *shiftA = nullptr, *scaleM = nullptr, *shiftM = nullptr;
   float *normQ = nullptr, *normK = nullptr, *crossNormQ = nullptr, *norm3Weight = nullptr, *norm3Bias = nullptr;
   void *promptKeys = nullptr, *promptValues = nullptr;  // (textLen, dim)
-  // fp8: what queries and keys are multiplied by before they are rounded. In front of e4m3 layers norms have no
+  // fp8: what queries and keys are multiplied by before they are rounded. In front of 8-bit layers norms have no
   // vectors: scaleA .. norm3Bias are then folded into the layers.
   float queryScale = 1.0F, keyScale = 1.0F;
 };
@@ -53,7 +55,7 @@ struct DeviceWeights {
   DeviceConvolution beforeLast, last;                    // layers 24, 26
 
   // Assigns every pointer from `bump`; with a counting bump this is the plan.
-  void layOut(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type, Bump& bump);
+  void layOut(const ModelDims& dims, const EightBitPlan& plan, kernels::DataType type, Bump& bump);
 };
 
 class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
@@ -75,11 +77,11 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   kernels::Path path() const { return path_; }
   CublasLt* lt() const { return lt_.get(); }
 
-  const Float8Plan& float8() const { return float8_; }
+  const EightBitPlan& eightBits() const { return eightBits_; }
   // Of cached keys and values, and of q as sparse attention reads it.
-  kernels::DataType cacheType() const { return float8_.attention ? kernels::DataType::kFloat8 : type_; }
+  kernels::DataType cacheType() const { return eightBits_.attention ? kernels::DataType::kFloat8 : type_; }
 
-  static std::int64_t Bytes(const ModelDims& dims, const Float8Plan& float8, kernels::DataType type);
+  static std::int64_t Bytes(const ModelDims& dims, const EightBitPlan& plan, kernels::DataType type);
 
  private:
   int device_;
@@ -87,7 +89,7 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   std::shared_ptr<CublasLt> lt_;
   ModelDims dims_;
   kernels::DataType type_;
-  Float8Plan float8_;
+  EightBitPlan eightBits_;
   ModelConstants constants_;
   DeviceMemory memory_;
   DeviceWeights weights_;

@@ -64,8 +64,10 @@ export const modelSection = z
       .default('adain')
       .describe('FlashVSR: how the colours of the result follow the source'),
     precision: z
-      .enum(['bf16', 'fp32', 'fp8'])
+      .enum(['bf16', 'fp32', 'fp8', 'int8'])
       .default('bf16')
-      .describe('FlashVSR: number format of its products; `fp8` needs compute capability 8.9 or newer'),
+      .describe(
+        'FlashVSR: number format of its products; `fp8` needs compute capability 8.9 or newer, `int8` runs on every card',
+      ),
   })
   .describe('Which model upscales, and how');

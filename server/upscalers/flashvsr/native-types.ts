@@ -6,7 +6,7 @@ import type { ModelLocation, ModelVariant } from '../spec.ts';
  */
 
 export type DeviceName = 'auto' | 'reference' | 'cuda';
-export type Precision = 'fp32' | 'bf16' | 'fp8';
+export type Precision = 'fp32' | 'bf16' | 'fp8' | 'int8';
 export type ColourMatch = 'adain' | 'wavelet' | 'none';
 
 export interface EngineOptions {

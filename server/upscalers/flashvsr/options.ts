@@ -50,7 +50,7 @@ const streamSchema = z.strictObject({
 const engineSchema = z.strictObject({
   device: oneOf('auto', 'reference', 'cuda'),
   deviceIndex: whole(0, 63).exactOptional(),
-  precision: oneOf('fp32', 'bf16', 'fp8').exactOptional(),
+  precision: oneOf('fp32', 'bf16', 'fp8', 'int8').exactOptional(),
   threads: whole(0, 1024).exactOptional(),
   cudaLibraryPath: text.exactOptional(),
   warmUp: streamSchema.exactOptional(),

@@ -6,7 +6,7 @@ export interface PaperRow {
   readonly height: number;
   readonly width: number;
   readonly sparseRatio: number;
-  readonly precision: 'bf16' | 'fp8';
+  readonly precision: 'bf16' | 'fp8' | 'int8';
   /** Tensor-core instructions: m16n8k16 on bf16, m16n8k32 on 8-bit operands. */
   readonly instructions: {
     readonly projector: number;

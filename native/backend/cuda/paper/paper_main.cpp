@@ -167,7 +167,7 @@ class PaperEngine {
 };
 
 std::vector<Precision> PrecisionsOf(const Card& card) {
-  std::vector<Precision> all{Precision::Bf16, Precision::Fp32};
+  std::vector<Precision> all{Precision::Bf16, Precision::Fp32, Precision::Int8};
   if (card.major * 10 + card.minor >= 89) all.push_back(Precision::Fp8);
   return all;
 }
@@ -247,7 +247,7 @@ bench::Object RowOf(PaperEngine& engine, int height, int width, double sparseRat
 
 void WriteJson(const tools::Arguments& arguments, const std::vector<std::pair<int, int>>& sizes) {
   std::string rows;
-  for (const Precision precision : {Precision::Bf16, Precision::Fp8}) {
+  for (const Precision precision : {Precision::Bf16, Precision::Fp8, Precision::Int8}) {
     Account all;
     PaperEngine engine({"sm_89", 8, 9, kMemory, 99 << 10}, {}, precision, all);
     for (const auto& [height, width] : sizes)

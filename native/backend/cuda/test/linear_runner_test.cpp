@@ -32,7 +32,8 @@ TEST("linear layers: which shapes the vendor product is asked for") {
        !suits(k16, 64, 24, 42, none, false, false, false, 0) &&
        !suits(k16, 64, 24, 40, Activation::kSilu, false, false, false, 0) &&
        !suits(k16, 64, 24, 40, gelu, true, false, false, 0) &&
-       !suits(DataType::kFloat32, 64, 24, 40, none, false, false, false, 0);
+       !suits(DataType::kFloat32, 64, 24, 40, none, false, false, false, 0) &&
+       !suits(DataType::kInt8, 8448, 3072, 1536, none, false, false, false, 0);
   CHECK(ok);
 }
 

@@ -19,6 +19,7 @@ it('accepts good options unchanged', () => {
   const options = { ...stream, scale: 2.5, settings: { sparseRatio: 1.5, seed: 7, colourMatch: 'wavelet' as const } };
   expect(checkStreamOptions(options)).toEqual(options);
   expect(checkEngineOptions({ device: 'cuda', precision: 'bf16', deviceIndex: 1 }).deviceIndex).toBe(1);
+  expect(checkEngineOptions({ device: 'cuda', precision: 'int8' }).precision).toBe('int8');
 });
 
 it.each([
