@@ -1,6 +1,7 @@
 /** Every upscaler of the comparison behind one interface: resizes, the shipped models, and public models converted on the fly. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import '../../server/upscalers/onnx/quiet-runtime.ts';
 import * as ort from 'onnxruntime-node';
 import { sessionOptions } from '../../server/upscalers/onnx/runner.ts';
 import type { OnnxModel } from '../../server/upscalers/spec.ts';

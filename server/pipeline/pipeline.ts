@@ -1,3 +1,4 @@
+import '../upscalers/onnx/quiet-runtime.ts';
 import { Worker } from 'node:worker_threads';
 import { BOOT } from '../boot.ts';
 import type { UpscalerInfo } from '../upscalers/upscaler.ts';

@@ -1,3 +1,4 @@
+import './quiet-runtime.ts';
 import { Worker } from 'node:worker_threads';
 import { BOOT } from '../../boot.ts';
 import { AppError } from '../../errors.ts';
