@@ -35,9 +35,13 @@ it.skipIf(leftOut('nginx', ['nginx', '-v']))('nginx takes its configuration with
   const { cert, key } = selfSignedCertificate();
   writeFileSync(file('nginx/cert.pem'), cert);
   writeFileSync(file('nginx/key.pem'), key);
-  // Its log and the number of its process are in the folder, too.
+  // What it writes lies in the folder, too, and its ports are open to every user: the test needs no root.
   const conf = file('nginx/nginx.conf');
-  writeFileSync(conf, `pid ${file('nginx.pid')};\nerror_log stderr;\n${readFileSync(conf, 'utf8')}`);
+  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  const folders = kinds.map((kind) => `${kind}_temp_path ${file(kind)};`).join(' ');
+  const text = readFileSync(conf, 'utf8').replace('http {', `http { ${folders}`);
+  const elsewhere = text.replace('listen 80;', 'listen 48080;').replace('listen 443 ', 'listen 48443 ');
+  writeFileSync(conf, `pid ${file('nginx.pid')};\nerror_log stderr;\n${elsewhere}`);
   const [status, output] = checked('nginx', '-t', '-p', file('nginx'), '-e', 'stderr', '-c', conf);
   expect([status, output.match(/\[(warn|emerg|error)\]/g)], output).toEqual([0, null]);
 });
