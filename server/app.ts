@@ -28,6 +28,8 @@ import { registerRecordings } from './http/recordings.ts';
 import { createHttpServer } from './http/server.ts';
 import { registerWhip } from './http/whip/endpoints.ts';
 import { SourceService } from './ingress/source-service.ts';
+import { FileJobs } from './jobs/file-jobs.ts';
+import type { RunJob } from './jobs/job.ts';
 import type { Log } from './log.ts';
 import { monotonicUs } from './media/clock.ts';
 import { sessionRecorders, type SessionRecorder } from './media/session-recording.ts';
@@ -189,6 +191,8 @@ async function settled(log: Log, closing: readonly Promise<void>[]): Promise<voi
 }
 
 export interface AppOptions {
+  /** Upscales the file of a job; absent: there is no /api/jobs. */
+  readonly runJob?: RunJob;
   /** `access.tokens` as the configuration has them now; absent: they cannot be read again. @throws AppError config.* */
   readonly readTokens?: () => Config['access']['tokens'];
 }
@@ -222,7 +226,7 @@ async function reloadTokens({ access, sessions, readTokens, log }: ReloadParts):
  * inside their own process.
  * @throws AppError for a wrong model, certificate or port, before anything listens
  */
-export async function startApp(config: Config, log: Log, { readTokens }: AppOptions = {}): Promise<App> {
+export async function startApp(config: Config, log: Log, { readTokens, runJob }: AppOptions = {}): Promise<App> {
   const spec = await resolveModel(config, undefined, (rung, reason) =>
     log.info({ rung, reason }, 'ladder.rungLeftOut'),
   );
@@ -305,6 +309,12 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
     snapshot: () => registry.metricsSnapshot(),
     errors: () => metrics.errorCounts(),
   });
+  const jobs =
+    runJob &&
+    new FileJobs({
+      folder: config.jobs.folder ?? path.join(stateFolder(), 'jobs'),
+      ...{ settings: config.jobs, run: runJob, log },
+    });
   const services: ApiServices = {
     server: {
       status: () => status.status(),
@@ -315,12 +325,13 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
       },
       reloadTokens: reload,
     },
-    ...{ broadcasts: registry, outputs, sources, recordings, sessions, access },
+    ...{ broadcasts: registry, outputs, sources, recordings, jobs, sessions, access },
     checkTarget: (url) => checkTarget(policy, url),
   };
   registerApi(http.app, {
     ...{ services, access, http: config.http, log },
     folder: config.api.folder ?? path.join(stateFolder(), 'outputs'),
+    mayLast: ({ raw }) => http.mayLast(raw, config.jobs.uploadSeconds * 1000),
     onRefused: (what, why) => metrics.refused(what, why),
   });
   const whip = registerWhip(http.app, {
@@ -349,7 +360,7 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
     registry.drain();
     // Their files are completed while the broadcasts are there.
     await settled(log, [outputs.close()]);
-    await settled(log, [sources.close()]);
+    await settled(log, [sources.close(), ...(jobs === undefined ? [] : [jobs.close()])]);
     await settled(log, [registry.close()]);
     await settled(log, [signaling.close(), http.close()]);
     await settled(log, [rtc.close(), pool.close(), ...(trace === undefined ? [] : [trace.close()])]);
@@ -357,6 +368,7 @@ export async function startApp(config: Config, log: Log, { readTokens }: AppOpti
   try {
     for (const output of config.outputs) outputs.start(output);
     const url = await http.listen();
+    jobs?.resume();
     for (const source of config.sources) sources.start(source);
     return {
       url,

@@ -51,6 +51,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   cli: [
     'app',
     'http',
+    'jobs',
     'exit',
     'models/hub',
     'models',
@@ -67,14 +68,28 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'errors',
   ],
   app: [
-    ...['signaling', 'http', 'ingress', 'egress', 'room', 'broadcast', 'pipeline', 'rtc', 'models', 'upscalers'],
+    ...[
+      'signaling',
+      'http',
+      'ingress',
+      'egress',
+      'jobs',
+      'room',
+      'broadcast',
+      'pipeline',
+      'rtc',
+      'models',
+      'upscalers',
+    ],
     ...['trace-file', 'log', 'metrics', 'config', 'access', 'media', 'version', 'errors'],
   ],
   // Adapters: each translates between the domain and one protocol, and knows no other adapter.
   signaling: ADAPTER,
-  http: ADAPTER,
+  http: ['jobs', ...ADAPTER],
   ingress: INGRESS_OR_EGRESS,
   egress: INGRESS_OR_EGRESS,
+  // Files of clients; how one is upscaled is handed in.
+  jobs: ['log', 'config', 'errors'],
   // The domain owns the types it speaks: sessions, sinks, statistics, summaries.
   room: ['broadcast', 'rtc', 'log', 'metrics', 'config', 'access', 'media', 'errors'],
   broadcast: ['pipeline', 'rtc', 'upscalers', 'log', 'metrics', 'config', 'access', 'media', 'errors'],

@@ -31,12 +31,16 @@ const CHILD = new URL('./upscale-child.ts', import.meta.url);
 /** A child without handlers ends by a signal at once; one that does not is beyond help. */
 const KILL_AFTER_MS = 2000;
 
+type Stopping = Pick<StopSignals, 'signal' | 'add'>;
+
 interface IsolatedOptions {
   /** For tests: another program in the child's place. */
   readonly program?: URL;
-  readonly onChild?: (child: Pick<SupervisedChild, 'kill'>) => void;
-  /** Of a batch; absent: this call's own. */
-  readonly signals?: StopSignals;
+  readonly onChild?: (child: Pick<SupervisedChild, 'kill' | 'pid'>) => void;
+  /** Of a batch or a server; absent: this call's own. */
+  readonly signals?: Stopping;
+  /** Absent: the whole environment of this process. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
@@ -51,7 +55,8 @@ export async function upscaleIsolated(
   isolated: IsolatedOptions = {},
 ): Promise<UpscaleResult> {
   const { progress, overwrite, ...rest } = options;
-  const signals = isolated.signals ?? new StopSignals();
+  const { signals: given } = isolated;
+  const signals = given ?? new StopSignals();
   try {
     const file = claimResult(input, output, { overwrite, resume: options.resume });
     const removeDiscard = signals.add((_signal, force) => {
@@ -71,15 +76,15 @@ export async function upscaleIsolated(
       removeDiscard();
     }
   } finally {
-    if (isolated.signals === undefined) signals.close();
+    if (signals instanceof StopSignals && given === undefined) signals.close();
   }
 }
 
 async function runChild(
   job: UpscaleJobMessage,
   progress: UpscaleOptions['progress'],
-  signals: StopSignals,
-  { program = CHILD, onChild }: IsolatedOptions,
+  signals: Stopping,
+  { program = CHILD, onChild, env }: IsolatedOptions,
 ): Promise<UpscaleResult> {
   if (signals.signal !== undefined) throw stopped(inputLabel(job.input), signals.signal);
   const answer = new ChildAnswer(progress);
@@ -89,6 +94,7 @@ async function runChild(
   const child = new SupervisedChild({
     module: program,
     stdio: [stdin, stdout, 'inherit', 'ipc'],
+    ...(env !== undefined && { env }),
     onMessage: (message) => answer.onMessage(message as FromUpscaleChild),
   });
   let stopping = false;

@@ -6,6 +6,7 @@ import { EXIT_CONFIG, EXIT_RESTART, FATAL_CLOSE_MS, leaveAfter, leaveNow } from 
 import { createLog, type Log } from '../log.ts';
 import { modelHelp } from '../models/catalogue.ts';
 import { VERSION } from '../version.ts';
+import { jobRunner } from './job-runner.ts';
 import { answeringAt, lanBanner, lanStart } from './lan-start.ts';
 import { reportError } from './report.ts';
 import { serveHelp } from './serve-help.ts';
@@ -42,7 +43,8 @@ export async function runServer(given: Config, reload?: () => Config): Promise<A
   const log = createLog(config.log);
   log.debug({ config: printableConfig(config) }, 'config.loaded');
   const readTokens = reload && ((): Config['access']['tokens'] => withLan(reload()).access.tokens);
-  const app = await startApp(config, log, readTokens === undefined ? {} : { readTokens });
+  const runJob = jobRunner(config);
+  const app = await startApp(config, log, { runJob, ...(readTokens !== undefined && { readTokens }) });
   process.stdout.write(banner(app, lan === undefined));
   if (lan !== undefined)
     process.stdout.write(lanBanner(app.url, lan.keys, process.stdout.isTTY, answeringAt(config.http.host)));

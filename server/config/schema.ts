@@ -6,6 +6,7 @@ import { broadcastSection } from './sections/broadcast.ts';
 import { debugSection } from './sections/debug.ts';
 import { httpSection } from './sections/http.ts';
 import { iceSection } from './sections/ice.ts';
+import { jobsSection } from './sections/jobs.ts';
 import { limitsSection } from './sections/limits.ts';
 import { logSection } from './sections/log.ts';
 import { mediaSection } from './sections/media.ts';
@@ -24,6 +25,7 @@ export const sections = {
   limits: limitsSection,
   ice: iceSection,
   broadcast: broadcastSection,
+  jobs: jobsSection,
   targets: targetsSection,
   log: logSection,
   debug: debugSection,

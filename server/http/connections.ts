@@ -20,6 +20,8 @@ interface Connection {
   requests: number;
   /** When the first of them came, or the last answer was out. */
   waitsSinceMs: number;
+  /** What the answer may take; RESPONSE_MS unless mayLast() was asked. */
+  mostMs: number;
 }
 
 /** A response that a client has not read after this long is cut: the largest is a clip of some hundred kilobytes. */
@@ -70,6 +72,12 @@ export class Connections {
     return { open: this.#all.size, atWork, addresses: this.#byAddress.size };
   }
 
+  /** The request that is being answered may take this long: a file. */
+  mayLast(socket: Socket, ms: number): void {
+    const connection = this.#byPeer.get(peerOf(socket));
+    if (connection !== undefined) connection.mostMs = Math.max(RESPONSE_MS, ms);
+  }
+
   /** Idempotent; sockets that come later are not affected. */
   destroyAll(): void {
     for (const { socket } of this.#all) socket.destroy();
@@ -90,7 +98,7 @@ export class Connections {
     } else if (this.#all.size >= this.#options.limits.maxSockets && !this.#makeRoom(this.#all, 'limits')) {
       return this.#end(socket, 'limits');
     }
-    const connection: Connection = { socket, requests: 0, waitsSinceMs: 0 };
+    const connection: Connection = { socket, requests: 0, waitsSinceMs: 0, mostMs: RESPONSE_MS };
     const peer = peerOf(socket);
     this.#all.add(connection);
     this.#byPeer.set(peer, connection);
@@ -113,14 +121,15 @@ export class Connections {
     connection.requests += 1;
     response.once('close', () => {
       connection.requests -= 1;
+      connection.mostMs = RESPONSE_MS;
       connection.waitsSinceMs = performance.now();
     });
   }
 
   /** A client that reads in small steps is never idle, so its response has an end by the clock. */
   #endUnread(nowMs: number): void {
-    for (const { socket, requests, waitsSinceMs } of this.#all) {
-      if (requests > 0 && requests !== Infinity && nowMs - waitsSinceMs > RESPONSE_MS) socket.destroy();
+    for (const { socket, requests, waitsSinceMs, mostMs } of this.#all) {
+      if (requests > 0 && requests !== Infinity && nowMs - waitsSinceMs > mostMs) socket.destroy();
     }
   }
 

@@ -14,6 +14,7 @@ import { checkRequest, onClientError, sendError, toAppError } from './errors.ts'
 import { registerDebug } from './debug.ts';
 import { registerOperations, type Operations } from './operations.ts';
 import { registerPage } from './page.ts';
+import { RequestTimes } from './request-times.ts';
 import { parseInSlices, RequestTurns } from './request-turns.ts';
 import { readTlsFiles } from './tls.ts';
 
@@ -34,6 +35,8 @@ export interface HttpServer {
   readonly app: FastifyInstance;
   /** @returns the address to open, for example http://localhost:8080. @throws AppError server.listen */
   listen(): Promise<string>;
+  /** A request whose body, or whose answer, may take this long instead of half a minute; from now on, until its answer is out. */
+  mayLast(request: IncomingMessage, ms: number): void;
   /** Ends listening and idle connections; whatever else is open is cut after `graceMs`. Idempotent. */
   close(graceMs?: number): Promise<void>;
 }
@@ -55,7 +58,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const timeouts: ServerOptions = {
     connectionsCheckingInterval: CHECK_MS,
     headersTimeout: HEADERS_MS,
-    requestTimeout: REQUEST_MS,
+    // RequestTimes has it, so that a file may take longer.
+    requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     // checkRequest answers in the catalogue's form.
     requireHostHeader: false,
@@ -92,6 +96,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   nodeServer.timeout = IDLE_MS;
   // A handshake that fails or takes too long; Node leaves the socket to us.
   nodeServer.on('tlsClientError', (_error: Error, socket: { destroy(): void }) => socket.destroy());
+  const times = new RequestTimes(nodeServer, REQUEST_MS);
   parseInSlices(nodeServer, tls === undefined ? 'connection' : 'secureConnection');
   const connections = new Connections(nodeServer, {
     limits,
@@ -118,6 +123,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   return {
     server: nodeServer,
     app,
+    mayLast(request, ms) {
+      times.mayLast(request, ms);
+      connections.mayLast(request.socket, ms);
+    },
     async listen() {
       const { host, port } = http;
       try {

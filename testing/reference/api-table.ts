@@ -1,4 +1,4 @@
-import { adminRoutes } from '../../server/http/api/register.ts';
+import { apiRoutes } from '../../server/http/api/register.ts';
 import type { ApiServices } from '../../server/http/api/services.ts';
 
 const BEGIN = '<!-- routes: made from server/http/api by `npm run docs` -->';
@@ -10,7 +10,7 @@ export function withApiTable(page: string): string {
   const end = page.indexOf(END);
   if (begin < 0 || end < begin) throw new Error(`docs/admin.md has no place for its table: ${BEGIN} … ${END}`);
   // Routes are only described here: no service is asked for anything.
-  const rows = adminRoutes({} as ApiServices, '').map(({ method, url, summary, description }) => {
+  const rows = apiRoutes({ jobs: {} } as ApiServices, { folder: '' }).map(({ method, url, summary, description }) => {
     const words = description === undefined ? summary : `${summary}. ${description}`;
     return `| \`${method} ${url.replaceAll(/:(\w+)/g, '{$1}')}\` | ${words.replaceAll('|', '\\|')} |`;
   });

@@ -186,3 +186,23 @@ export const status = z.object({
 export const kicked = z.object({ name: broadcastName, until: instant });
 export const draining = z.object({ draining: z.literal(true), sessions: count.describe('that still run') });
 export const reloaded = z.object({ tokens: count, ended: count.describe('sessions whose right was taken back') });
+
+export const job = z.object({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(['queued', 'running', 'done', 'failed']),
+  bytes: count,
+  createdAt: instant,
+  before: count.describe('of a queued job: how many come before it'),
+  framesDone: count,
+  framesTotal: count.nullable().describe('null: not known'),
+  result: z.object({ url: z.string(), width: count, height: count }).nullable().describe('once it is done'),
+  notices: z.array(z.string()).readonly().describe('what there is to know about the file'),
+  error: z
+    .object({ code: z.string(), message: z.string(), remedy: z.string() })
+    .nullable()
+    .describe('once it has failed'),
+  expiresAt: instant.nullable().describe('when it is deleted, once it has ended'),
+});
+
+export const jobs = z.object({ jobs: z.array(job).readonly() });

@@ -11,6 +11,7 @@ import { toAppError } from '../errors.ts';
 import { sendOperatorProblem, sendProblem } from '../problem.ts';
 import { answerStatic, staticFile } from '../static-files.ts';
 import { broadcastRoutes } from './broadcast-routes.ts';
+import { jobRoutes } from './job-routes.ts';
 import { openApiDocument } from './openapi.ts';
 import { outputRoutes } from './output-routes.ts';
 import { parsed, type ApiRoute } from './route.ts';
@@ -26,23 +27,30 @@ export interface ApiOptions {
   readonly folder: string;
   readonly log: Pick<Log, 'error'>;
   readonly onRefused?: (what: Refused, why: RefusalReason) => void;
+  /** A request that may take as long as `jobs.uploadSeconds`. */
+  readonly mayLast?: (request: FastifyRequest) => void;
 }
 
-/** All routes below /api/admin, in the order of the document. */
-export function adminRoutes(services: ApiServices, folder: string): ApiRoute[] {
+/** All routes below /api, in the order of the document. */
+export function apiRoutes(
+  services: ApiServices,
+  { folder, mayLast = () => undefined }: Pick<ApiOptions, 'folder' | 'mayLast'>,
+): ApiRoute[] {
+  const { jobs } = services;
   return [
     ...serverRoutes(services),
     ...broadcastRoutes(services),
     ...outputRoutes({ ...services, folder }),
     ...sourceRoutes(services),
+    ...(jobs === undefined ? [] : jobRoutes({ jobs, mayLast })),
   ];
 }
 
 /** What operators and their programs change while the server runs; every route asks for the admin right. */
 export function registerApi(app: FastifyInstance, options: ApiOptions): void {
-  const { services, access, http, folder, log, onRefused = () => undefined } = options;
+  const { services, access, http, log, onRefused = () => undefined } = options;
   const rights = new HttpAccess(access, http);
-  const routes = adminRoutes(services, folder);
+  const routes = apiRoutes(services, options);
   const document = staticFile(Buffer.from(JSON.stringify(openApiDocument(routes, VERSION))), 'application/json');
 
   app.register(async (scope) => {
@@ -69,8 +77,16 @@ export function registerApi(app: FastifyInstance, options: ApiOptions): void {
         permitted.add(request);
       });
       for (const each of routes) {
-        admin.route({ method: each.method, url: each.url, handler: (request, reply) => answer(each, request, reply) });
+        if (each.rawBody === undefined) serve(admin, each);
       }
+      admin.register(async (raw) => {
+        // The body is left on its way: the handler reads it.
+        raw.removeAllContentTypeParsers();
+        raw.addContentTypeParser('*', (_request, body, done) => done(null, body));
+        for (const each of routes) {
+          if (each.rawBody !== undefined) serve(raw, each);
+        }
+      });
     });
   });
 
@@ -81,6 +97,10 @@ export function registerApi(app: FastifyInstance, options: ApiOptions): void {
       .headers({ 'Cache-Control': 'no-cache', ETag: document.etag, 'Content-Type': document.type });
     return sent.status === 200 ? reply.send(sent.body) : reply.send();
   }
+}
+
+function serve(app: FastifyInstance, each: ApiRoute): void {
+  app.route({ method: each.method, url: each.url, handler: (request, reply) => answer(each, request, reply) });
 }
 
 async function answer(each: ApiRoute, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

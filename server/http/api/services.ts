@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Access } from '../../access/access.ts';
 import type { BroadcastSettings } from '../../broadcast/settings.ts';
@@ -5,6 +6,7 @@ import type { SessionService } from '../../broadcast/sessions.ts';
 import type { BroadcastDetail } from '../../broadcast/detail.ts';
 import type { OutputConfig } from '../../config/config.ts';
 import type { SourceConfig } from '../../config/sections/sources.ts';
+import type { JobRequest, JobStatus } from '../../jobs/job.ts';
 import type { output, recording, source, status } from './answers.ts';
 
 /** What the API needs of the domain and its adapters; `app.ts` hands them over. */
@@ -41,6 +43,18 @@ export interface ApiRecordings {
   list(): Promise<readonly z.input<typeof recording>[]>;
 }
 
+export interface ApiJobs {
+  /** @throws AppError job.full | job.disk | request.tooLarge | request.malformed | file.unwritable | server.draining */
+  add(request: JobRequest, from: Readable, length: number | undefined): Promise<JobStatus>;
+  list(): JobStatus[];
+  /** @throws AppError job.unknown */
+  status(id: string): JobStatus;
+  /** @throws AppError job.unknown | request.state */
+  resultOf(id: string): { readonly path: string; readonly saveAs: string; readonly ending: string };
+  /** @throws AppError job.unknown */
+  remove(id: string): Promise<void>;
+}
+
 export interface ApiServer {
   status(): z.input<typeof status>;
   /** @returns sessions that still run */
@@ -55,6 +69,8 @@ export interface ApiServices {
   readonly outputs: ApiOutputs;
   readonly sources: ApiSources;
   readonly recordings: ApiRecordings;
+  /** Absent: this server takes no files. */
+  readonly jobs?: ApiJobs | undefined;
   readonly sessions: Pick<SessionService, 'kick'>;
   readonly access: Pick<Access, 'kick'>;
   /** The server may connect there. @throws AppError target.refused */

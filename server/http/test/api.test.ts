@@ -9,10 +9,14 @@ import type { BroadcastDetail } from '../../broadcast/detail.ts';
 import { configSchema, type OutputConfig, type SourceConfig } from '../../config/config.ts';
 import { AppError } from '../../errors.ts';
 import { broadcast, output } from '../api/answers.ts';
-import { adminRoutes, registerApi } from '../api/register.ts';
+import { apiRoutes, registerApi } from '../api/register.ts';
 import type { ApiServices } from '../api/services.ts';
 
 const config = configSchema.parse({});
+
+const unknownJob = (): never => {
+  throw new AppError('job.unknown', 'There is no such job (any more).');
+};
 
 /** A broadcast, an output and a source that do as they are asked, and remember it. */
 class Services implements ApiServices {
@@ -73,6 +77,13 @@ class Services implements ApiServices {
     start: (source) => void this.sourceList.push(source),
     stop: async (name) => void this.asked.push({ stop: name }),
   };
+  readonly jobs: ApiServices['jobs'] = {
+    add: unknownJob,
+    list: () => [],
+    status: unknownJob,
+    resultOf: unknownJob,
+    remove: unknownJob,
+  };
   readonly recordings = { list: async () => [] };
   readonly checkTarget = async (url: string): Promise<void> => {
     if (url.includes('private')) throw new AppError('target.refused', 'The target is refused: its address is private.');
@@ -132,16 +143,18 @@ const problemOf = ({ body, type }: { body: string; type: unknown }): Problem => 
 };
 
 describe('every action', () => {
-  const routes = adminRoutes({} as ApiServices, '').map(({ method, url }) => [method, url] as const);
+  const routes = apiRoutes({ jobs: {} } as ApiServices, { folder: '' }).map(
+    ({ method, url }) => [method, url] as const,
+  );
 
   it.each(routes)('%s %s: no, a wrong, a foreign and the right credential', async (method, url) => {
-    const path = url.replace(':name', 'nobody');
+    const path = url.replace(':name', 'nobody').replace(':id', '0'.repeat(24));
     const statusOf = async (headers: object) => (await ask(method, path, undefined, headers)).status;
     expect(await statusOf({ authorization: undefined })).toBe(401);
     expect(await statusOf({ authorization: `Bearer ${tokens.wrong}` })).toBe(401);
     expect(await statusOf({ authorization: `Bearer ${tokens.foreign}` })).toBe(403);
     expect(await statusOf({ origin: 'https://evil.example' })).toBe(403);
-    expect([200, 204, 400, 404, 409]).toContain(await statusOf({}));
+    expect([200, 204, 400, 404, 409, 415]).toContain(await statusOf({}));
   });
 });
 
