@@ -22,13 +22,15 @@ struct LayerNormParams {
 };
 cudaError_t LaunchLayerNorm(const LayerNormParams& params, cudaStream_t stream);
 
-/// out = silu(x / max(||x||, 1e-12) * sqrt(channels) * gamma) for every pixel of one frame.
+/// out = x / max(||x||, 1e-12) * sqrt(channels) * gamma for every pixel of one frame, through SiLU unless `silu` is
+/// false.
 struct ChannelNormParams {
   const void* x = nullptr;       ///< (height, width, channels) of `type`
   void* out = nullptr;           ///< the same in place, or with `tokenFrame` >= 0 tokens in window order
   const float* gamma = nullptr;  ///< (channels)
   int height = 0, width = 0, channels = 0;
   int tokenFrame = -1;  ///< latent frame whose tokens these pixels are; height and width are then multiples of 8
+  bool silu = true;
   DataType type = DataType::kBfloat16;
 };
 cudaError_t LaunchChannelNorm(const ChannelNormParams& params, cudaStream_t stream);

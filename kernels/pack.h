@@ -57,7 +57,7 @@ cudaError_t LaunchPackConvolution(const PackConvolutionParams& params, cudaStrea
 /// here in fp32 and rounded once. out (4 phases = py*2+px, outChannels, PackedConvolutionDepth(4, channels, 0)); tap
 /// (dy, dx) reads pixel (y + dy - 1 + py, ...).
 struct FoldGrowParams {
-  const void* grow = nullptr;  ///< (channels, channels): the step's rows of TGrow
+  const void* grow = nullptr;  ///< (channels, channels): the step's rows of TGrow; null: only nearest x2 and the 3x3
   SourceType growSource = SourceType::kBfloat16;
   const void* weight = nullptr;  ///< (outChannels, channels, 3, 3)
   SourceType weightSource = SourceType::kBfloat16;

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kWarps * 32) ChannelNormKernel(const __grid_co
   const float factor = sqrtf(static_cast<float>(p.channels)) / fmaxf(sqrtf(WarpSum(sum)), 1e-12f);
   const auto finish = [&](float e, float gamma) {
     const float y = e * factor * gamma;
-    return y / (1.0f + __expf(-y));
+    return p.silu ? y / (1.0f + __expf(-y)) : y;
   };
   if (kVectors) {
     for (int v = lane; v < p.channels / 8; v += 32) {

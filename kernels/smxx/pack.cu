@@ -111,6 +111,10 @@ __global__ void __launch_bounds__(kThreads) FoldGrowKernel(const __grid_constant
       if (((py + ky + 1) >> 1) - 1 != tap / 2 - 1 + py) continue;
       for (int kx = 0; kx < 3; ++kx) {
         if (((px + kx + 1) >> 1) - 1 != tap % 2 - 1 + px) continue;
+        if (p.grow == nullptr) {
+          sum += Read(p.weight, p.weightSource, (static_cast<int64_t>(o) * p.channels + channel) * 9 + ky * 3 + kx);
+          continue;
+        }
         for (int j = 0; j < p.channels; ++j)
           sum += Read(p.weight, p.weightSource, (static_cast<int64_t>(o) * p.channels + j) * 9 + ky * 3 + kx) *
                  Read(p.grow, p.growSource, static_cast<int64_t>(j) * p.channels + channel);
@@ -163,8 +167,7 @@ cudaError_t LaunchPackConvolution(const PackConvolutionParams& p, cudaStream_t s
 }
 
 cudaError_t LaunchFoldGrow(const FoldGrowParams& p, cudaStream_t stream) {
-  if (p.grow == nullptr || p.weight == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels <= 0)
-    return cudaErrorInvalidValue;
+  if (p.weight == nullptr || p.out == nullptr || p.outChannels <= 0 || p.channels <= 0) return cudaErrorInvalidValue;
   const unsigned blocks = Blocks(4 * p.outChannels * PackedConvolutionDepth(4, p.channels, 0));
   if (p.type == DataType::kFloat32) {
     FoldGrowKernel<float><<<blocks, kThreads, 0, stream>>>(p);

@@ -264,6 +264,7 @@ void ConvolutionTests();
 void AttentionTests();
 void Float8Tests();
 void Int8Tests();
+void WanTests();
 void TokenTests();
 void PictureTests();
 

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
       LinearTests();
       ConvolutionTests();
       AttentionTests();
+      WanTests();
     }
   }
   return flashvsr::test::Finish();

@@ -19,7 +19,7 @@ namespace flashvsr::addon {
 namespace {
 
 // Raised with every change that binding.ts must know about.
-constexpr int kBindingVersion = 4;
+constexpr int kBindingVersion = 6;
 
 // devices(cudaLibraryPath?) -> Promise<{device, name, index, usable, reason, totalBytes, freeBytes}[]>
 Napi::Value Devices(const Napi::CallbackInfo& info) {
@@ -51,7 +51,7 @@ Napi::Value CheckModel(const Napi::CallbackInfo& info) {
   });
 }
 
-// importModel({transformer, projector, decoder, prompt, outputFolder, name, variant, origin, licence, createdAt,
+// importModel({transformer, projector, decoder, prompt, wan?, outputFolder, name, variant, origin, licence, createdAt,
 // replace}, onProgress?) -> Promise<manifest text>
 Napi::Value Import(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -59,7 +59,8 @@ Napi::Value Import(const Napi::CallbackInfo& info) {
     const Napi::Object from = info[0].As<Napi::Object>();
     const auto text = [&from](const char* key) { return from.Get(key).As<Napi::String>().Utf8Value(); };
     ImportOptions options;
-    options.files = {text("transformer"), text("projector"), text("decoder"), text("prompt")};
+    options.files = {text("transformer"), text("projector"), text("decoder"), text("prompt"),
+                     from.Get("wan").IsString() ? text("wan") : std::string()};
     options.outputFolder = text("outputFolder");
     options.name = text("name");
     options.variant = ParseVariant(text("variant"));

@@ -23,6 +23,8 @@ inline constexpr std::array kNames<ColourMatch>{Name<ColourMatch>{"adain", Colou
                                                 Name<ColourMatch>{"wavelet", ColourMatch::Wavelet},
                                                 Name<ColourMatch>{"none", ColourMatch::None}};
 template <>
+inline constexpr std::array kNames<Decoder>{Name<Decoder>{"tiny", Decoder::Tiny}, Name<Decoder>{"wan", Decoder::Wan}};
+template <>
 inline constexpr std::array kNames<Precision>{
     Name<Precision>{"fp32", Precision::Fp32}, Name<Precision>{"bf16", Precision::Bf16},
     Name<Precision>{"fp8", Precision::Fp8}, Name<Precision>{"int8", Precision::Int8}};
@@ -64,6 +66,7 @@ inline constexpr auto kFields<StreamOptions> = std::tuple{
     Field{"outputWidth", &StreamOptions::outputWidth},
     Field{"outputHeight", &StreamOptions::outputHeight},
     Field{"settings", &StreamOptions::settings},
+    Field{"decoder", &StreamOptions::decoder},
     Field{"coldStartFrames", &StreamOptions::coldStartFrames},
     Field{"gatherDeadlineMs", &StreamOptions::gatherDeadlineMs},
     Field{"inputQueueFrames", &StreamOptions::inputQueueFrames},
@@ -91,6 +94,7 @@ inline constexpr auto kFields<ModelDims> = std::tuple{
     Field{"freqDim", &ModelDims::freqDim},   Field{"lqHidden", &ModelDims::lqHidden},
     Field{"lqLayers", &ModelDims::lqLayers}, Field{"decoderChannels", &ModelDims::decoderChannels},
     Field{"variant", &ModelDims::variant},   Field{"latentChannels", &ModelDims::latentChannels},
+    Field{"wanWidth", &ModelDims::wanWidth},
 };
 
 template <>
@@ -140,6 +144,7 @@ inline constexpr auto kFields<EngineInfo> = std::tuple{
     Field{"device", &EngineInfo::device},           Field{"deviceName", &EngineInfo::deviceName},
     Field{"precision", &EngineInfo::precision},     Field{"dims", &EngineInfo::dims},
     Field{"weightBytes", &EngineInfo::weightBytes}, Field{"warm", &EngineInfo::warm},
+    Field{"warmChunkMs", &EngineInfo::warmChunkMs},
 };
 
 template <>

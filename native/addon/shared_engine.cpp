@@ -74,7 +74,8 @@ std::shared_ptr<const ModelWeights> OpenModel(const ModelLocation& model, LoadOp
       return ModelWeights::OpenOfficialFolder(model.path, options);
     case ModelLocation::Kind::Synthetic: {
       Threads threads(static_cast<int>(std::thread::hardware_concurrency()));
-      ModelDims dims = model.path == "micro" ? MicroDims() : OfficialDims();
+      ModelDims dims = model.path.starts_with("micro") ? MicroDims() : OfficialDims();
+      if (model.path.ends_with("-wan")) dims.wanWidth = model.path.starts_with("micro") ? 16 : kOfficialWanWidth;
       dims.variant = model.variant;
       return MakeSyntheticWeights(dims, kSyntheticSeed, threads);
     }

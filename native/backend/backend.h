@@ -39,11 +39,12 @@
 #include "common/picture.h"
 #include "common/precision.h"
 #include "weights/model_weights.h"
+#include "weights/wan_layers.h"
 
 namespace flashvsr {
 
 // Raised on every incompatible change of this header; the CUDA library refuses another number.
-inline constexpr int kBackendAbiVersion = 3;
+inline constexpr int kBackendAbiVersion = 4;
 
 // What a tensor holds; the backend chooses the element type.
 enum class Storage : std::uint8_t {
@@ -94,6 +95,7 @@ struct ExecutorLimits {
   int maxGroups = 3;                            // query groups of one chunk (chunk 0: 3, later 1)
   int maxKeyGroups = 4;                         // key groups of one attention (cached + own)
   int maxSourceWidth = 0, maxSourceHeight = 0;  // planned source; a larger one makes the backend's staging grow
+  bool wan = false;                             // the Wan2.1 decoder's operations will be asked for
 };
 
 // ---- operations' parameters
@@ -254,6 +256,45 @@ struct DecoderOutput {
   Tensor out;  // Picture (3, H, W)
 };
 
+// ---- the Wan2.1 decoder (docs/flashvsr-full.md), a latent frame at a time; weights/wan_layers.h names its layers
+
+// z = latent * deviation + mean, then conv2 (1x1).
+struct WanInput {
+  Tensor latent;        // Float (16, f, H/8, W/8)
+  int latentFrame = 0;  // which of the f
+  Tensor out;           // Activation (H/8, W/8, 16)
+};
+
+// x / max(||x|| over channels, 1e-12) * sqrt(C) * gamma, then SiLU: what stands before convolution (block, part).
+struct WanNorm {
+  int block = 0;
+  WanPart part = WanPart::First;
+  Tensor x, out;  // Activation (rows, columns, C)
+};
+
+// A convolution, zero padded in rows and columns, + bias, then `residual` added. With three taps in time `previous` and
+// `earlier` are the layer's input one and two time steps ago (zeros before the stream).
+struct WanConvolution {
+  int block = kWanEntry;
+  WanPart part = WanPart::First;
+  Tensor earlier, previous, x;  // Activation (rows, columns, Cin)
+  int half = 0;                 // WanPart::Time: output channels [0, C) are the earlier time step, [C, 2C) the later
+  Tensor residual;              // (rows, columns, Cout), or empty
+  Tensor out;  // Activation (rows, columns, Cout); WanPart::Enlarge: x through nearest x2, (2*rows, 2*columns, Cout)
+};
+
+// x + proj(softmax(q k / sqrt(C)) v) of norm(x), one head over all positions of the frame.
+struct WanAttention {
+  int block = 0;
+  Tensor x, out;  // Activation (rows, columns, C)
+};
+
+// The head's causal 3x3x3 behind its norm, clamped to [-1, 1].
+struct WanOutput {
+  Tensor earlier, previous, x;  // Activation (H, W, d), normed
+  Tensor out;                   // Picture (3, H, W)
+};
+
 // Section 7 over the content rectangle, then rounding to bytes (half away from zero after (x+1)*127.5, clamped) and
 // conversion to the output format. ColourMatch::None clamps only.
 struct FinishPicture {
@@ -298,7 +339,7 @@ class Executor {
   virtual void upload(const Tensor& to, const void* host) = 0;
   virtual void download(void* host, const Tensor& from) = 0;
   virtual void fill(const Tensor& tensor, std::uint8_t byte) = 0;
-  // Device to device, same element type and count (tests; the network itself copies nothing).
+  // Device to device, same element type and count (tests, and the Wan2.1 decoder's time step that grows).
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
   // Blocking, with conversion to and from fp32 (tests, tensor taps).
   virtual std::vector<float> read(const Tensor& tensor) = 0;
@@ -329,6 +370,17 @@ class Executor {
   virtual void run(const DecoderGrow& op) = 0;
   virtual void run(const DecoderOutput& op) = 0;
   virtual void run(const FinishPicture& op) = 0;
+  // Only where PreparedModel::hasWan(); a backend without the Wan2.1 decoder leaves them.
+  virtual void run(const WanInput&) { withoutWan(); }
+  virtual void run(const WanNorm&) { withoutWan(); }
+  virtual void run(const WanConvolution&) { withoutWan(); }
+  virtual void run(const WanAttention&) { withoutWan(); }
+  virtual void run(const WanOutput&) { withoutWan(); }
+
+ private:
+  [[noreturn]] static void withoutWan() {
+    throw Error("internal", ErrorScope::Engine, "This backend has no Wan2.1 decoder.");
+  }
 };
 
 class PreparedModel {
@@ -336,6 +388,8 @@ class PreparedModel {
   virtual ~PreparedModel() = default;
   virtual const ModelDims& dims() const = 0;
   virtual std::int64_t bytes() const = 0;  // on the device
+  // Whether the Wan2.1 decoder can be run: the model holds one and the backend has its operations.
+  virtual bool hasWan() const { return false; }
   // Scratch an executor needs beside the engine's arena (device bytes), computed without allocating.
   virtual std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const = 0;
   // Allocates arenaBytes + scratchBytes or throws "engine.memory" with the numbers.

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/error.h"
@@ -56,6 +57,11 @@ struct StreamSettings {
   ColourMatch colourMatch = ColourMatch::Adain;
 };
 
+// Tiny: the conditional decoder of FlashVSR-Tiny. Wan: the Wan2.1 VAE's, closer to the latent and several times slower.
+enum class Decoder : std::uint8_t { Tiny, Wan };
+// "tiny" or "wan"; Error "engine.settings" for another word.
+Decoder ParseDecoder(std::string_view name);
+
 struct StreamOptions {
   int sourceWidth = 0;  // size the output size is computed from; frames of another size are resized to the same output
   int sourceHeight = 0;
@@ -65,6 +71,7 @@ struct StreamOptions {
   int outputHeight = 0;
   PictureFormat outputFormat;  // of the pictures that come out
   StreamSettings settings;
+  Decoder decoder = Decoder::Tiny;  // Wan: only of a model that holds it, else Error "engine.settings" of scope Stream
   // Real frames that chunk 0 waits for, 1..25; the other places of its 25 frames are virtual earlier copies of the
   // first real frame. 25 is the official behaviour (21 frames out of the first 25), 5 gives one frame with its full
   // look-ahead, fewer give the first picture at once with copies of the newest frame as its look-ahead.
@@ -167,6 +174,7 @@ struct EngineInfo {
   ModelDims dims;
   std::int64_t weightBytes = 0;  // as prepared on the device
   bool warm = false;             // EngineOptions::warmUp was run
+  double warmChunkMs = 0;        // what a steady chunk of it took
 };
 
 class Engine {

@@ -35,6 +35,7 @@ class EngineHandle final : public Engine {
   const EngineInfo& info() const override { return core_->info(); }
   MemoryPlan plan(const StreamOptions& options) const override {
     CheckOptions(options);
+    RequireDecoder(options.decoder, *core_->model(), core_->backend().info().device);
     MemoryPlan plan = Network::Plan(core_->backend(), *core_->model(), core_->precision(), NetworkOptionsOf(options));
     plan.firstChunkFrames = options.coldStartFrames;
     if (const std::int64_t spare = core_->spareBytes(); spare > 0) {
@@ -121,7 +122,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, std::shared_ptr<Prepare
   info_.weightBytes = model_->bytes();
   partsAhead_ = std::max(1, info.partsAhead);
   asynchronous_ = info.asynchronous;
-  if (options_.warmUp) spare_ = WarmUp(*backend_, model_, precision_, *options_.warmUp);
+  if (options_.warmUp) spare_ = WarmUp(*backend_, model_, precision_, *options_.warmUp, info_.warmChunkMs);
   info_.warm = spare_ != nullptr;
 }
 

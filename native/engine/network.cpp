@@ -19,6 +19,7 @@ ExecutorLimits LimitsOf(const NetworkOptions& options) {
       static_cast<int>(std::max<std::int64_t>(kGroupsOfFirstChunk, KvCache::Capacity(options.kvRatio) + 1));
   limits.maxSourceWidth = options.maxSourceWidth;
   limits.maxSourceHeight = options.maxSourceHeight;
+  limits.wan = options.decoder == Decoder::Wan;
   return limits;
 }
 
@@ -39,7 +40,9 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   pictureBytes = layout.position() - mark;
   mark = layout.position();
 
-  for (std::size_t stage = 0; stage < 3; ++stage) {
+  const bool tiny = options.decoder == Decoder::Tiny;
+  if (!tiny) wan.emplace(layout, g, dims.wanWidth, dims.latentChannels);
+  for (std::size_t stage = 0; tiny && stage < 3; ++stage) {
     const std::int64_t rows = g.latentHeight() << stage, columns = g.latentWidth() << stage;
     for (Tensor& tensor : memory[stage])
       tensor = layout.take(Storage::Activation, {rows, columns, dims.decoderChannels[stage]});
@@ -73,6 +76,13 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   layout.rewind(shared);
   decoded = layout.take(Storage::Picture, {3, g.height, g.width});
   matched = layout.take(Storage::Picture, {3, g.height, g.width});
+  if (wan) wan->takeWork(layout, g);
+  else takeTinyWork(layout, g, dims);
+  layout.skipToHighest();
+  workspaceBytes = layout.position() - mark;
+}
+
+void Network::Buffers::takeTinyWork(ArenaLayout& layout, const Geometry& g, const ModelDims& dims) {
   decoderInput = layout.take(Storage::Activation, {g.latentHeight(), g.latentWidth(), 768 + dims.latentChannels});
   const std::int64_t temporary = layout.position();
   for (std::size_t stage = 0; stage < 3; ++stage) {
@@ -84,8 +94,6 @@ Network::Buffers::Buffers(ArenaLayout& layout, const NetworkOptions& options, co
   layout.rewind(temporary);
   fullA = layout.take(Storage::Activation, {g.height, g.width, dims.decoderChannels[3]});
   fullB = layout.take(Storage::Activation, {g.height, g.width, dims.decoderChannels[3]});
-  layout.skipToHighest();
-  workspaceBytes = layout.position() - mark;
 }
 
 MemoryPlan Network::Plan(const Backend& backend, const PreparedModel& model, Precision precision,
@@ -132,7 +140,8 @@ Network::~Network() = default;
 
 bool Network::adopt(const NetworkOptions& options) {
   if (options.geometry != options_.geometry || options.kvRatio != options_.kvRatio ||
-      options.outputFormat.pixels != options_.outputFormat.pixels || options.debug != options_.debug)
+      options.outputFormat.pixels != options_.outputFormat.pixels || options.decoder != options_.decoder ||
+      options.debug != options_.debug)
     return false;
   options_ = options;  // staging for another source size grows by itself
   reset();
@@ -150,6 +159,7 @@ void Network::reset() {
   }
   buffers_->cache.reset();
   // The decoder starts from zeros as the past.
+  if (buffers_->wan) return buffers_->wan->reset(*executor_);
   for (auto& stage : buffers_->memory)
     for (Tensor& tensor : stage) executor_->fill(tensor, 0);
 }

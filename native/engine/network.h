@@ -40,6 +40,7 @@ struct NetworkOptions {
   double kvRatio = 3.0;  // lays out memory
   int maxSourceWidth = 0, maxSourceHeight = 0;
   PictureFormat outputFormat;
+  Decoder decoder = Decoder::Tiny;
   bool debug = false;  // room for whole tensors that only tests look at
 };
 
@@ -47,7 +48,8 @@ struct NetworkOptions {
 struct NetworkHooks {
   // "projected{j}", "block.{i}" (x after block i), "query_means.{i}", "key_means.{i}.{group}", "mask.{i}" (before
   // forcing), "latent", "decoded.{frame}" (before colour match), "matched.{frame}" and "matched_extra.{frame}" (content
-  // rectangle), "lq.{frame}"; frame counts the chunk's outputs.
+  // rectangle), "lq.{frame}"; frame counts the chunk's outputs. With the Wan2.1 decoder "conv1", "middle", "up3",
+  // "up7", "up11", "up14" of every latent frame and time step, too.
   std::function<void(const std::string& name, Executor& executor, const Tensor& tensor)> onTensor;
   // Writes its own mask over the selected one; called after onTensor("mask.{layer}").
   std::function<void(int layer, Executor& executor, const Tensor& mask)> forceMask;
@@ -130,6 +132,7 @@ class Network {
   void projectClips(std::int64_t firstClip, int clips, const Tensor* tokens);
   void denoise(const ChunkRequest& request, int groups, ChunkInFlight& flight, const NetworkHooks* hooks);
   void revealStep(int stage, const ChunkRequest& request, PartInFlight& part, const NetworkHooks* hooks);
+  void revealWan(ChunkInFlight& flight, PartInFlight& part, const NetworkHooks* hooks);
   void finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part,
                    const NetworkHooks* hooks);
 

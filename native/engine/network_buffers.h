@@ -9,15 +9,20 @@
 //                                                                          | blockA, blockB of stage 2
 //                                                                          | fullA, fullB
 //
+// With the Wan2.1 decoder its own tensors (engine/wan_decoder.h) stand in the places of memory and of decoderInput and
+// the blocks.
+//
 // Lines that start below each other share memory. A tensor may join a line only if nothing on the other lines is read
 // after it is written: denoise and reveal of a chunk do not overlap, and one stage's blocks are done before the next's.
 // With several projected layers the features are read by later blocks too, so q follows them instead.
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "engine/network.h"
+#include "engine/wan_decoder.h"
 
 namespace flashvsr {
 
@@ -29,6 +34,7 @@ inline constexpr std::array<int, 3> kFirstMemBlock{5, 11, 17};
 
 struct Network::Buffers {
   Buffers(ArenaLayout& layout, const NetworkOptions& options, const ModelDims& dims);
+  void takeTinyWork(ArenaLayout& layout, const Geometry& g, const ModelDims& dims);
 
   // The first f latent frames' worth of a (16, 6, H/8, W/8) tensor, as (16, f, H/8, W/8).
   static Tensor Frames(const Tensor& full, std::int64_t frames) {
@@ -56,6 +62,7 @@ struct Network::Buffers {
   std::array<Tensor, 3> blockA, blockB;  // between a MemBlock's convolutions, by stage; all of them and
   Tensor fullA, fullB;                   // these, (H, W, c3), share their place
   Tensor decoded, matched;               // (3, H, W)
+  std::optional<WanDecoder> wan;
   std::int64_t workspaceBytes = 0;
 };
 

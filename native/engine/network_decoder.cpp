@@ -1,4 +1,4 @@
-// Stages reveal (the tiny conditional decoder) and match of a chunk.
+// Stages reveal (the tiny conditional decoder, or Wan2.1's) and match of a chunk.
 #include <utility>
 
 #include "engine/network_buffers.h"
@@ -9,6 +9,13 @@ PartInFlight Network::reveal(ChunkInFlight& flight, const NetworkHooks* hooks) {
   Buffers& b = *buffers_;
   PartInFlight part;
   executor_->mark(Stage::Reveal);
+  if (b.wan) {
+    revealWan(flight, part, hooks);
+    executor_->mark(Stage::Idle);
+    ++flight.revealed;
+    part.fence = executor_->fence();
+    return part;
+  }
   DecoderInput input;
   for (int i = 0; i < 4; ++i) {
     // Chunk 0 is padded in front with three copies of frame 0.
@@ -64,6 +71,25 @@ void Network::revealStep(int stage, const ChunkRequest& request, PartInFlight& p
     executor_->run(DecoderOutput{b.fullB, b.decoded});
     finishFrame(frame, request, part, hooks);
   }
+}
+
+// Every picture is decoded, wanted or not: each convolution's past is at full resolution here.
+void Network::revealWan(ChunkInFlight& flight, PartInFlight& part, const NetworkHooks* hooks) {
+  Buffers& b = *buffers_;
+  const ChunkRequest& request = flight.request;
+  WanDecoder::Hooks wanHooks;
+  wanHooks.onPicture = [&](const Tensor&) {
+    // The first latent frame makes one picture, where the tiny decoder makes four and drops three.
+    if (decodedInChunk_ < 0) decodedInChunk_ = 0;
+    const std::int64_t frame = decodedInChunk_++;
+    if (request.outputs[static_cast<std::size_t>(frame)] != nullptr || (hooks != nullptr && hooks->decodeSkippedFrames))
+      finishFrame(frame, request, part, hooks);
+  };
+  if (hooks != nullptr && hooks->onTensor)
+    wanHooks.onTensor = [&](const std::string& name, const Tensor& tensor) {
+      hooks->onTensor(name, *executor_, tensor);
+    };
+  b.wan->decode(*executor_, Buffers::Frames(b.latent, flight.latents), flight.revealed, b.decoded, wanHooks);
 }
 
 void Network::finishFrame(std::int64_t outputFrame, const ChunkRequest& request, PartInFlight& part,

@@ -32,6 +32,22 @@ std::int64_t PadTo128(std::int64_t size) { return (size + 127) / 128 * 128; }
 
 }  // namespace
 
+Decoder ParseDecoder(std::string_view name) {
+  if (name == "tiny") return Decoder::Tiny;
+  if (name == "wan") return Decoder::Wan;
+  throw Error("engine.settings", ErrorScope::Stream,
+              "decoder is \"" + std::string(name) + "\", it must be tiny or wan.", "Correct the named setting.");
+}
+
+void RequireDecoder(Decoder decoder, const PreparedModel& model, const std::string& device) {
+  if (decoder == Decoder::Tiny || model.hasWan()) return;
+  if (model.dims().wanWidth == 0)
+    throw Error("engine.settings", ErrorScope::Stream, "The model holds no Wan2.1 decoder.",
+                "Import it again with Wan2.1_VAE.pth beside the other files, or choose the tiny decoder.");
+  throw Error("engine.settings", ErrorScope::Stream, "The Wan2.1 decoder does not run on " + device + ".",
+              "Choose the tiny decoder.");
+}
+
 void CheckSettings(const StreamSettings& settings, std::optional<double> kvRatio) {
   const ErrorScope scope = kvRatio ? ErrorScope::Frame : ErrorScope::Stream;
   InRange("sparseRatio", settings.sparseRatio, 1e-6, 64.0, scope);
@@ -120,6 +136,7 @@ NetworkOptions NetworkOptionsOf(const StreamOptions& options) {
   network.maxSourceWidth = options.sourceWidth;
   network.maxSourceHeight = options.sourceHeight;
   network.outputFormat = options.outputFormat;
+  network.decoder = options.decoder;
   return network;
 }
 

@@ -11,6 +11,8 @@
 namespace flashvsr {
 
 // Throws Error of scope Stream that names the option, its value and its range.
+// Whether a stream of this model on this device ("reference", "cuda") can have the decoder; Error "engine.settings".
+void RequireDecoder(Decoder decoder, const PreparedModel& model, const std::string& device);
 void CheckOptions(const StreamOptions& options);
 // The same for settings alone, of scope Frame. `kvRatio`: the stream's own, absent when it may still be chosen.
 void CheckSettings(const StreamSettings& settings, std::optional<double> kvRatio);

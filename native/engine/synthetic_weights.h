@@ -12,6 +12,8 @@ namespace flashvsr {
 
 // FlashVSR-Tiny as published (flashvsr-model.md section 1), with `layers` blocks of the 30.
 ModelDims OfficialDims(std::int64_t layers = 30);
+// The published Wan2.1 decoder's width, for ModelDims::wanWidth.
+inline constexpr std::int64_t kOfficialWanWidth = 96;
 // The goldens' size: seconds on a CPU.
 ModelDims MicroDims();
 

@@ -1,5 +1,6 @@
 #include "engine/warm_up.h"
 
+#include <chrono>
 #include <cstring>
 
 #include "engine/stream_plan.h"
@@ -7,8 +8,9 @@
 namespace flashvsr {
 
 std::unique_ptr<Network> WarmUp(const Backend& backend, const std::shared_ptr<PreparedModel>& model,
-                                Precision precision, const StreamOptions& options) {
+                                Precision precision, const StreamOptions& options, double& chunkMs) {
   CheckOptions(options);
+  RequireDecoder(options.decoder, *model, backend.info().device);
   const NetworkOptions wanted = NetworkOptionsOf(options);
   if (!Network::Plan(backend, *model, precision, wanted).fits) return nullptr;
   auto network = std::make_unique<Network>(backend, model, precision, wanted);
@@ -34,7 +36,9 @@ std::unique_ptr<Network> WarmUp(const Backend& backend, const std::shared_ptr<Pr
     // Full resolution has one shape: one picture has been everywhere.
     request.outputs.resize(first ? kFirstChunkOutputs : kChunkFrames);
     request.outputs.back() = network->executor().allocateHost(outputBytes);
+    const auto start = std::chrono::steady_clock::now();
     network->run(std::move(request)).fence->wait();
+    chunkMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
   network->reset();
   return network;

@@ -212,6 +212,7 @@ class Bench {
     options.settings.sparseRatio = arguments_.number("--sparse-ratio", 2.0);
     options.settings.kvRatio = arguments_.number("--kv-ratio", 3.0);
     options.settings.localRange = arguments_.number("--local-range", 11);
+    options.decoder = ParseDecoder(arguments_.text("--decoder", "tiny"));
     options.outputQueueFrames = 128;
     return options;
   }
@@ -340,9 +341,9 @@ std::string InChild(const char* name, const char* path, const std::function<Obje
 int Main(int argc, char** argv) {
   const tools::Arguments arguments(
       argc, argv,
-      {"--weights", "--variant", "--part", "--size", "--device", "--precision", "--chunks", "--warmup", "--seconds",
-       "--sparse-ratio", "--kv-ratio", "--local-range", "--layers", "--ceiling", "--bandwidth", "--json", "--commit",
-       "--library", "--threads"},
+      {"--weights",   "--variant", "--part",         "--size",     "--device",      "--precision", "--chunks",
+       "--warmup",    "--seconds", "--sparse-ratio", "--kv-ratio", "--local-range", "--layers",    "--ceiling",
+       "--bandwidth", "--json",    "--commit",       "--library",  "--threads",     "--decoder"},
       {"--synthetic", "--micro"});
   if (arguments.flag("--synthetic") == arguments.has("--weights"))
     throw Error("arguments", ErrorScope::Engine, "give either --synthetic or --weights DIR");
@@ -350,9 +351,10 @@ int Main(int argc, char** argv) {
   std::shared_ptr<const ModelWeights> weights;
   if (arguments.flag("--synthetic")) {
     Threads threads(arguments.number("--threads", 0));  // gone before the first fork
-    weights = MakeSyntheticWeights(
-        arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30)), 1,
-        threads);
+    ModelDims dims =
+        arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 30));
+    if (ParseDecoder(arguments.text("--decoder", "tiny")) == Decoder::Wan) dims.wanWidth = kOfficialWanWidth;
+    weights = MakeSyntheticWeights(dims, 1, threads);
   } else {
     weights = ModelWeights::OpenOfficialFolder(arguments.text("--weights", ""),
                                                ParseVariant(arguments.text("--variant", "v1.1")));

@@ -1,7 +1,7 @@
 // flashvsr_compare [--device cuda|reference|plain] [--precision bf16] [--size 256x384] [--layers 4] [--chunks 2]
 // [--topk-ratio 1.2] [--micro]
-//   [--variant v1.1] [--seed N] [--outliers 64] [--decibels 47] [--library PATH] [--threads N] [--oracle
-//   reference|cuda[:PRECISION]] [--free]
+//   [--decoder tiny|wan] [--variant v1.1] [--seed N] [--outliers 64] [--decibels 47] [--library PATH] [--threads N]
+//   [--oracle reference|cuda[:PRECISION]] [--free]
 //   [--report] [--brief]
 // `plain` is plain bf16 on the processor (tools/plain_bf16.h), what the quality gate measures against.
 // A backend against another with synthetic weights of official widths: same frames, same noise, the oracle's masks
@@ -76,7 +76,7 @@ int Main(int argc, char** argv) {
   const tools::Arguments arguments(
       argc, argv,
       {"--device", "--precision", "--size", "--layers", "--chunks", "--topk-ratio", "--variant", "--seed", "--library",
-       "--threads", "--kv-ratio", "--local-range", "--oracle", "--outliers", "--decibels"},
+       "--threads", "--kv-ratio", "--local-range", "--oracle", "--outliers", "--decibels", "--decoder"},
       {"--micro", "--free", "--report", "--brief"});
   const std::string device = arguments.text("--device", "cuda");
   const bool plain = device == "plain";
@@ -88,6 +88,8 @@ int Main(int argc, char** argv) {
   ModelDims dims =
       arguments.flag("--micro") ? MicroDims() : OfficialDims(arguments.number<std::int64_t>("--layers", 4));
   dims.variant = ParseVariant(arguments.text("--variant", "v1.1"));
+  const Decoder decoder = ParseDecoder(arguments.text("--decoder", "tiny"));
+  if (decoder == Decoder::Wan) dims.wanWidth = kOfficialWanWidth;
   const auto weights = MakeSyntheticWeights(dims, arguments.number<std::uint64_t>("--seed", 1), threads,
                                             arguments.number("--outliers", 1.0F));
   const ModelConstants constants = ComputeModelConstants(*weights, threads);
@@ -115,6 +117,7 @@ int Main(int argc, char** argv) {
   options.maxSourceWidth = width / 4;
   options.maxSourceHeight = height / 4;
   options.outputFormat.pixels = PixelFormat::Rgb24;
+  options.decoder = decoder;
   Network expected(*oracle, oracleModel, judgePrecision, options), actual(*tested, testedModel, precision, options);
 
   const bool fp32 = precision == Precision::Fp32 && !plain, fp8 = precision == Precision::Fp8,

@@ -377,6 +377,92 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
   }
 }
 
+// Rows top.., columns left.. of a (3, H, W) picture as large as the golden's (1, 3, 1, rows, columns).
+std::vector<float> Cut(const std::vector<float>& picture, const Geometry& g, const GoldenTensor& golden,
+                       std::int64_t top, std::int64_t left) {
+  std::vector<float> out;
+  const std::int64_t rows = golden.shape.at(golden.shape.size() - 2), columns = golden.shape.back();
+  for (std::int64_t c = 0; c < 3; ++c)
+    for (std::int64_t y = top; y < top + rows; ++y)
+      for (std::int64_t x = left; x < left + columns; ++x)
+        out.push_back(y < g.height && x < g.width ? picture[static_cast<std::size_t>((c * g.height + y) * g.width + x)]
+                                                  : NAN);
+  return out;
+}
+
+// The first rows and columns of a (rows, columns, channels) tensor as the golden's (1, channels, 1, rows, columns).
+std::vector<float> Planar(const std::vector<float>& tensor, std::int64_t columns, const GoldenTensor& golden) {
+  const std::int64_t channels = golden.shape.at(1), h = golden.shape.at(3), w = golden.shape.at(4);
+  std::vector<float> out;
+  for (std::int64_t c = 0; c < channels; ++c)
+    for (std::int64_t y = 0; y < h; ++y)
+      for (std::int64_t x = 0; x < w; ++x) {
+        const std::size_t at = static_cast<std::size_t>((y * columns + x) * channels + c);
+        out.push_back(at < tensor.size() ? tensor[at] : NAN);
+      }
+  return out;
+}
+
+// The Wan2.1 decoder over another case's golden latents (docs/flashvsr-full.md).
+void RunWanCase(CaseRun& run, const Backend& backend, const std::shared_ptr<PreparedModel>& model, Precision precision,
+                const CaseSettings& settings, const GoldenFile& input, const GoldenFile& latents,
+                const GoldenFile& expected) {
+  if (!model->hasWan()) return run.fail("-", "this backend has no Wan2.1 decoder");
+  const Geometry& g = settings.network.geometry;
+  const GoldenTensor* video = input.find("video");
+  if (video == nullptr) return run.fail("video", "missing in input.safetensors");
+  const std::int64_t pictureBytes = video->shape.at(1) * video->shape.at(2) * 3;
+  NetworkOptions options = settings.network;
+  options.maxSourceWidth = static_cast<int>(video->shape.at(2));
+  options.maxSourceHeight = static_cast<int>(video->shape.at(1));
+  options.decoder = Decoder::Wan;
+  Network network(backend, model, precision, options);
+  std::int64_t next = 0;
+  for (std::int64_t k = 0; k < settings.chunks; ++k) {
+    const std::string suffix = "." + std::to_string(k);
+    const std::size_t outputs = k == 0 ? kFirstChunkOutputs : kChunkFrames;
+    const GoldenTensor* latent = latents.find("latent" + suffix);
+    if (latent == nullptr) return run.fail("latent" + suffix, "missing in the case's expected.safetensors");
+    ChunkRequest request;
+    request.settings = settings.stream;
+    request.position = k == 0 ? 0 : 2 * k + 4;
+    for (int i = 0; i < (k == 0 ? kFirstChunkFrames : kChunkFrames); ++i, ++next) {
+      auto bytes =
+          std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
+      std::memcpy(bytes.get(), video->data.data() + next * pictureBytes, static_cast<std::size_t>(pictureBytes));
+      request.pictures.push_back(std::make_shared<SourcePicture>(
+          SourcePicture{{PixelFormat::Rgb24, {}, {}}, options.maxSourceWidth, options.maxSourceHeight, bytes}));
+    }
+    request.outputs.resize(outputs);
+    Statistics decoded, matched;
+    std::vector<float> lastDecoded, lastMatched;
+    std::map<std::string, std::pair<std::vector<float>, std::int64_t>> inside;  // and columns
+    NetworkHooks hooks;
+    hooks.decodeSkippedFrames = true;
+    hooks.skipDenoise = true;
+    hooks.injectLatent = [&](Executor& executor, const Tensor& tensor) { executor.write(tensor, latent->floats()); };
+    hooks.onTensor = [&](const std::string& name, Executor& executor, const Tensor& tensor) {
+      const auto frameOf = [&] { return static_cast<std::size_t>(std::stoi(name.substr(name.find('.') + 1))); };
+      if (name.starts_with("decoded.")) decoded.set(frameOf(), outputs, lastDecoded = executor.read(tensor));
+      else if (name.starts_with("matched.")) matched.set(frameOf(), outputs, lastMatched = executor.read(tensor));
+      else if (expected.find(name + suffix) != nullptr) inside[name] = {executor.read(tensor), tensor.shape[2]};
+    };
+    network.run(std::move(request), &hooks).fence->wait();
+    for (const auto& [name, seen] : inside) {
+      const GoldenTensor& golden = *expected.find(name + suffix);
+      run.compare("wan", name + suffix, Planar(seen.first, seen.second, golden), &golden, true);
+    }
+    const auto picture = [&](const std::string& name, const std::vector<float>& whole) {
+      if (const GoldenTensor* golden = expected.find(name))
+        run.compare("wan", name, Cut(whole, g, *golden, 0, 0), golden, true);
+    };
+    picture("wan" + suffix, lastDecoded);
+    picture("wan_adain" + suffix, lastMatched);
+    run.compare("wan", "wan_stats" + suffix, decoded.values, expected.find("wan_stats" + suffix), true);
+    run.compare("wan", "wan_adain_stats" + suffix, matched.values, expected.find("wan_adain_stats" + suffix), true);
+  }
+}
+
 // Every resize pair of the file, to the byte. The reference's resize is what every backend is tested against.
 void RunResize(CaseRun& run, const GoldenFile& file, Threads& threads) {
   bool any = false;
@@ -421,9 +507,26 @@ ParityResult RunParity(const ParityOptions& options) {
     ++result.cases;
     CaseRun run(options, result, name);
     try {
-      const GoldenFile input(folder / "input.safetensors"), expected(folder / "expected.safetensors");
+      const GoldenFile expected(folder / "expected.safetensors");
+      const bool wan = fs::exists(folder / "Wan2.1_VAE.pth");
+      const fs::path from = wan ? options.folder / expected.text("case") : folder;
+      const GoldenFile input(from / "input.safetensors");
       const CaseSettings settings = ReadSettings(input);
       const ModelVariant variant = ParseVariant(input.text("variant"));
+      if (wan) {
+        OfficialFiles files = OfficialFilesIn(options.folder / settings.weights);
+        files.wan = folder / "Wan2.1_VAE.pth";
+        LoadOptions load;
+        load.variant = variant;
+        const auto weights = ModelWeights::OpenOfficialFiles(files, load);
+        RunWanCase(run, *backend,
+                   backend->prepare(*weights, ComputeModelConstants(*weights, threads), options.precision, {}),
+                   options.precision, settings, input, GoldenFile(from / "expected.safetensors"), expected);
+        for (const auto& [tensor, golden] : expected.tensors())
+          if (!run.compared().contains(tensor) && !tensor.starts_with("wan_tiled."))
+            run.fail(tensor, "not compared: unknown name");
+        continue;
+      }
       std::shared_ptr<PreparedModel>& model = models[{settings.weights, variant}];
       if (!model) {
         const auto weights = ModelWeights::OpenOfficialFolder(options.folder / settings.weights, variant);

@@ -117,6 +117,7 @@ std::vector<SourceHash> HashSources(const OfficialFiles& files, const std::atomi
                                     {"projector", files.projector, 0, {}},
                                     {"decoder", files.decoder, 0, {}},
                                     {"prompt", files.prompt, 0, {}}};
+  if (!files.wan.empty()) hashes.push_back({"wan", files.wan, 0, {}});
   for (SourceHash& source : hashes) {
     const MappedFile file(source.path);
     Sha256 hash;
@@ -137,7 +138,8 @@ std::string DimsJson(const ModelDims& dims) {
          ", \"textLen\": " + number(dims.textLen) + ", \"freqDim\": " + number(dims.freqDim) + ", \"lqHidden\": [" +
          number(dims.lqHidden[0]) + ", " + number(dims.lqHidden[1]) + "], \"lqLayers\": " + number(dims.lqLayers) +
          ", \"decoderChannels\": [" + number(channels[0]) + ", " + number(channels[1]) + ", " + number(channels[2]) +
-         ", " + number(channels[3]) + "], \"latentChannels\": " + number(dims.latentChannels) + " }";
+         ", " + number(channels[3]) + "], \"latentChannels\": " + number(dims.latentChannels) +
+         (dims.wanWidth > 0 ? ", \"wanWidth\": " + number(dims.wanWidth) : "") + " }";
 }
 
 std::string ManifestJson(const ImportOptions& options, const ModelDims& dims, std::uint64_t bytes,

@@ -12,10 +12,12 @@ namespace flashvsr {
 
 class MemoryModel {
  public:
-  // "transformer", "projector", "decoder" or "prompt" (TensorSpec::part); std::out_of_range otherwise.
+  // "transformer", "projector", "decoder", "prompt" or "wan" (TensorSpec::part); std::out_of_range otherwise.
   MemoryTensorSource& part(const std::string& name) { return *parts_.at(name); }
   ModelSources sources() const {
-    return {parts_.at("transformer"), parts_.at("projector"), parts_.at("decoder"), parts_.at("prompt")};
+    const auto& wan = parts_.at("wan");
+    return {parts_.at("transformer"), parts_.at("projector"), parts_.at("decoder"), parts_.at("prompt"),
+            wan->names().empty() ? nullptr : wan};
   }
 
  private:
@@ -23,7 +25,8 @@ class MemoryModel {
       {"transformer", std::make_shared<MemoryTensorSource>()},
       {"projector", std::make_shared<MemoryTensorSource>()},
       {"decoder", std::make_shared<MemoryTensorSource>()},
-      {"prompt", std::make_shared<MemoryTensorSource>()}};
+      {"prompt", std::make_shared<MemoryTensorSource>()},
+      {"wan", std::make_shared<MemoryTensorSource>()}};
 };
 
 }  // namespace flashvsr

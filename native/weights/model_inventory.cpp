@@ -3,6 +3,7 @@
 #include <string>
 
 #include "weights/model_inventory.h"
+#include "weights/wan_layers.h"
 
 namespace flashvsr {
 
@@ -99,6 +100,16 @@ void AddDecoder(const ModelDims& dims, std::vector<TensorSpec>& specs) {
   convolution(26, 3, channels[3], true);
 }
 
+void AddWan(const ModelDims& dims, std::vector<TensorSpec>& specs) {
+  InventoryBuilder add("wan", specs);
+  for (const WanConvolutionSpec& spec : WanConvolutions(dims.wanWidth, dims.latentChannels)) {
+    if (!spec.norm.empty()) add.add(spec.norm, spec.flatNorm ? Shape{spec.in, 1, 1} : Shape{spec.in, 1, 1, 1});
+    const std::int64_t side = spec.side;
+    add.layer(spec.name,
+              spec.flat ? Shape{spec.out, spec.in, side, side} : Shape{spec.out, spec.in, spec.time, side, side});
+  }
+}
+
 // Extent `axis` of a tensor, when it is there with the right number of dimensions.
 std::int64_t Extent(const TensorSource& source, std::string_view name, std::size_t rank, std::size_t axis) {
   const TensorView* view = source.find(name);
@@ -130,6 +141,7 @@ std::vector<TensorSpec> ExpectedTensors(const ModelDims& dims) {
   AddProjector(dims, specs);
   AddDecoder(dims, specs);
   specs.push_back({"prompt", "embedding", {1, dims.textLen, dims.textDim}});
+  if (dims.wanWidth != 0) AddWan(dims, specs);
   return specs;
 }
 
@@ -150,6 +162,7 @@ ModelDims DetectDims(const ModelSources& sources) {
   dims.lqLayers = CountIndexed(projector, "linear_layers.");
   dims.decoderChannels = {Extent(decoder, "1.weight", 4, 0), Extent(decoder, "10.weight", 4, 0),
                           Extent(decoder, "16.weight", 4, 0), Extent(decoder, "22.weight", 4, 0)};
+  if (sources.wan != nullptr) dims.wanWidth = Extent(*sources.wan, "decoder.head.2.weight", 5, 1);
   return dims;
 }
 
@@ -171,6 +184,11 @@ std::vector<std::string> DimsProblems(const ModelDims& dims) {
   positive("latent channels", dims.latentChannels);
   for (const std::int64_t size : dims.lqHidden) positive("lq_hidden", size);
   for (const std::int64_t size : dims.decoderChannels) positive("decoder channels", size);
+  if (dims.wanWidth != 0) {
+    positive("the Wan decoder's width", dims.wanWidth);
+    check(dims.latentChannels == static_cast<std::int64_t>(kWanMean.size()), "latent channels", dims.latentChannels,
+          "16, as the Wan decoder has them");
+  }
   return problems;
 }
 

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::size_t kMaxListed = 60;
 constexpr std::size_t kProgressBytes = 32u << 20;
-constexpr std::string_view kPartNames[] = {"transformer", "projector", "decoder", "prompt"};
+constexpr std::string_view kPartNames[] = {"transformer", "projector", "decoder", "prompt", "wan"};
+constexpr const char* kWanFile = "Wan2.1_VAE.pth";
 
 [[noreturn]] void FailWithList(std::string_view where, const std::vector<std::string>& problems) {
   std::string list;
@@ -136,14 +137,18 @@ std::shared_ptr<const TensorSource>* PartOf(ModelSources& sources, std::string_v
   if (name == "projector") return &sources.projector;
   if (name == "decoder") return &sources.decoder;
   if (name == "prompt") return &sources.prompt;
+  if (name == "wan") return &sources.wan;
   return nullptr;
 }
 
 }  // namespace
 
 OfficialFiles OfficialFilesIn(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  const std::filesystem::path wan = folder / kWanFile;
   return {folder / "diffusion_pytorch_model_streaming_dmd.safetensors", folder / "LQ_proj_in.ckpt",
-          folder / "TCDecoder.ckpt", folder / "posi_prompt.pth"};
+          folder / "TCDecoder.ckpt", folder / "posi_prompt.pth",
+          std::filesystem::exists(wan, ignored) ? wan : std::filesystem::path()};
 }
 
 std::string_view VariantName(ModelVariant variant) { return variant == ModelVariant::V1 ? "v1" : "v1.1"; }
@@ -169,6 +174,7 @@ std::shared_ptr<const ModelWeights> ModelWeights::CheckModel(ModelSources source
                                                              std::string_view where) {
   std::map<std::string, CheckedPart, std::less<>> parts;
   for (const std::string_view name : kPartNames) {
+    if (name == "wan" && sources.wan == nullptr) continue;
     if (*PartOf(sources, name) == nullptr) FailInternal("the model was given no " + std::string(name));
     parts[std::string(name)].source = std::make_shared<PartSource>(*PartOf(sources, name));
   }
@@ -206,7 +212,8 @@ std::shared_ptr<const ModelWeights> ModelWeights::CheckModel(ModelSources source
     part.source->add(spec.name, std::move(view));
   }
   for (const auto& [name, part] : parts) {
-    if (name == "decoder") continue;  // the official loader is not strict there, and its file carries unused tensors
+    // The official loader is not strict there, and the file carries unused tensors; the VAE's carries its encoder.
+    if (name == "decoder" || name == "wan") continue;
     for (const std::string_view tensor : (*PartOf(sources, name))->names()) {
       if (part.expected.contains(tensor)) continue;
       problems.push_back(name + " " + Quoted(tensor) + " is not part of this model");
@@ -218,7 +225,7 @@ std::shared_ptr<const ModelWeights> ModelWeights::CheckModel(ModelSources source
   std::shared_ptr<ModelWeights> model(new ModelWeights());
   model->dims_ = dims;
   model->bytes_ = totalBytes;
-  for (const std::string_view name : kPartNames) *PartOf(model->parts_, name) = parts.find(name)->second.source;
+  for (const auto& [name, part] : parts) *PartOf(model->parts_, name) = part.source;
   return model;
 }
 
@@ -234,6 +241,7 @@ std::shared_ptr<const ModelWeights> ModelWeights::CheckPrefixed(std::shared_ptr<
   for (const std::string_view name : kPartNames) {
     *PartOf(sources, name) = SelectPrefix(source, std::string(name) + ".");
   }
+  if (sources.wan->names().empty()) sources.wan.reset();
   return CheckModel(std::move(sources), options, where);
 }
 
@@ -287,6 +295,7 @@ std::shared_ptr<const ModelWeights> ModelWeights::OpenOfficialFiles(const Offici
     }
     sources.prompt = named;
   });
+  if (!files.wan.empty()) attempt([&] { sources.wan = TorchCheckpoint::Open(files.wan); });
   const std::string where = files.transformer.parent_path().string();
   if (!problems.empty()) FailWithList(where, problems);
   return CheckModel(std::move(sources), options, where);

@@ -1,4 +1,5 @@
-// A whole FlashVSR-Tiny model: its sizes, read from the tensors' shapes, and its four sets of tensors, all of them
+// A whole FlashVSR model: its sizes, read from the tensors' shapes, and its four sets of tensors, or five with the
+// Wan2.1 decoder of FlashVSR full, all of them
 // checked once when the model is opened. Users of a ModelWeights need not check its tensors again.
 #pragma once
 
@@ -36,6 +37,7 @@ struct ModelDims {
   std::int64_t lqLayers = 0;                      // blocks that receive projected LQ features [1]
   std::array<std::int64_t, 4> decoderChannels{};  // per resolution stage [512, 256, 128, 128]
   std::int64_t latentChannels = 0;                // [16]
+  std::int64_t wanWidth = 0;                      // d of the Wan2.1 decoder [96]; 0: the model has none
   ModelVariant variant = ModelVariant::V1_1;
 
   static constexpr std::int64_t kHeadWidth = 128;
@@ -52,22 +54,24 @@ struct LoadOptions {
   LoadProgress progress;                      // may be empty
 };
 
-// The four official files, wherever they lie (models pull fetches the prompt from another place than the rest).
+// The official files, wherever they lie (models pull fetches the prompt from another place than the rest).
 struct OfficialFiles {
   std::filesystem::path transformer;
   std::filesystem::path projector;
   std::filesystem::path decoder;
   std::filesystem::path prompt;
+  std::filesystem::path wan;  // Wan2.1_VAE.pth; empty: the tiny decoder alone
 };
-// Under their official names in one folder; nothing is opened.
+// Under their official names in one folder; nothing is opened. `wan` is set when there is such a file.
 OfficialFiles OfficialFilesIn(const std::filesystem::path& folder);
 
-// The four parts before they are checked.
+// The parts before they are checked.
 struct ModelSources {
   std::shared_ptr<const TensorSource> transformer;
   std::shared_ptr<const TensorSource> projector;
   std::shared_ptr<const TensorSource> decoder;
   std::shared_ptr<const TensorSource> prompt;
+  std::shared_ptr<const TensorSource> wan;  // may be absent
 };
 
 // Names inside each part are the official ones, but for two:
@@ -77,6 +81,8 @@ struct ModelSources {
 //                                                                       the prefix, here and in an imported file)
 //   prompt       "embedding", (1, textLen, textDim)                    (the official file holds a tensor without a
 //   name)
+//   wan          "conv2.weight", "decoder.conv1.weight", "decoder.middle.0.residual.0.gamma", ...  (the file's encoder
+//   is not used)
 // The decoder's TGrow tensors are already cut to the rows that are used (the last ones).
 // Tensors keep the file's type (F32, F16 or BF16; parts may differ). Tensors the model does not use are not reachable.
 // Views point into the mapped file; they live as long as this object. Immutable, usable from any thread.
@@ -89,7 +95,8 @@ class ModelWeights {
                                                                 ModelVariant variant);
   static std::shared_ptr<const ModelWeights> OpenOfficialFiles(const OfficialFiles& files,
                                                                const LoadOptions& options = {});
-  // One safetensors file with the prefixes "transformer.", "projector.", "decoder." and "prompt." and the variant in
+  // One safetensors file with the prefixes "transformer.", "projector.", "decoder.", "prompt." and, where the model has
+  // it, "wan.", and the variant in
   // its __metadata__, as `models import` writes it. Throws flashvsr::Error.
   static std::shared_ptr<const ModelWeights> OpenImported(const std::filesystem::path& file,
                                                           const LoadOptions& options = {});
@@ -104,7 +111,9 @@ class ModelWeights {
   const TensorSource& projector() const { return *parts_.projector; }
   const TensorSource& decoder() const { return *parts_.decoder; }
   const TensorSource& prompt() const { return *parts_.prompt; }
-  // Part by name: "transformer", "projector", "decoder" or "prompt".
+  // Only where dims().wanWidth is not 0.
+  const TensorSource& wan() const { return *parts_.wan; }
+  // Part by name: "transformer", "projector", "decoder", "prompt" or "wan".
   const TensorSource& part(std::string_view name) const;
   // Bytes of all used tensors as stored.
   std::uint64_t bytes() const { return bytes_; }

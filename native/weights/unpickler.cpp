@@ -194,6 +194,7 @@ class Machine {
   std::vector<std::int64_t> integers(Ref ref, std::string_view what) const;
   // False after STOP.
   bool step();
+  const Value& stateOf(const Value& root) const;
   PickledState result();
 
   std::span<const std::byte> pickle_;
@@ -485,8 +486,19 @@ PickledState Machine::run() {
   return result();
 }
 
+// Training code keeps a model's weights beside other things: they are then the dict under "model_state".
+const Value& Machine::stateOf(const Value& root) const {
+  if (root.kind != Kind::Dict) return root;
+  for (std::size_t index = 0; index < root.items.size(); index += 2) {
+    const Value& key = values_[root.items[index]];
+    const Value& value = values_[root.items[index + 1]];
+    if (key.kind == Kind::Text && key.text == "model_state" && value.kind == Kind::Dict) return value;
+  }
+  return root;
+}
+
 PickledState Machine::result() {
-  const Value& root = values_[pop()];
+  const Value& root = stateOf(values_[pop()]);
   PickledState state;
   if (root.kind == Kind::Tensor) {
     state.singleTensor = true;

@@ -139,8 +139,9 @@ function modelStamp(spec: UpscalerSpec): string {
     case 'onnx':
       return `${spec.model.label} (${digest(JSON.stringify([spec.model, onnxStamp(spec.model)]))})`;
     case 'flashvsr': {
-      const { model, label, device, scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision } = spec;
-      const settings = [device, scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision];
+      const { model, label, device, scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision, decoder } =
+        spec;
+      const settings = [device, scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision, decoder];
       const weights = model.kind === 'synthetic' ? model.path : stampOf(model.path);
       return `${label} (${digest(JSON.stringify([settings, weights]))})`;
     }

@@ -36,6 +36,7 @@ interface ImportFlags extends CommonFlags {
 interface PullFlags extends CommonFlags {
   readonly name?: string;
   readonly revision?: string;
+  readonly full?: boolean;
   readonly prompt?: string;
   readonly replace?: boolean;
   readonly keep?: boolean;
@@ -117,7 +118,10 @@ export function registerModels(program: Command): void {
   models
     .command('import')
     .description('import a folder with the official FlashVSR files')
-    .argument('<folder>', 'with the transformer, the projector, the decoder and the prompt tensor')
+    .argument(
+      '<folder>',
+      'with the transformer, the projector, the decoder, the prompt tensor and, for --decoder wan, Wan2.1_VAE.pth',
+    )
     .requiredOption('--name <name>', 'name for --model')
     .addOption(new Option('--variant <variant>', 'of the files (default: v1.1)').choices(['v1', 'v1.1']))
     .option('--prompt <file>', 'posi_prompt.pth, when it is not in the folder')
@@ -131,6 +135,7 @@ export function registerModels(program: Command): void {
     .argument('<model>', PUBLISHED.map((model) => model.name).join(' or '))
     .option('--name <name>', 'name for --model (default: the published one)')
     .option('--revision <revision>', 'branch, tag or commit of the repository')
+    .option('--full', 'with the Wan2.1 decoder of FlashVSR full (500 MB more), for --decoder wan')
     .option('--prompt <file>', 'a local posi_prompt.pth instead of downloading it')
     .option('--replace', 'an existing model of this name')
     .option('--keep', 'keep the downloaded files after the import')

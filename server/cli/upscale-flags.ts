@@ -18,6 +18,7 @@ interface Flags {
   readonly scale: string;
   readonly filter: string;
   readonly device: string;
+  readonly decoder: string;
   readonly threads: string;
   readonly valueRange?: string;
   readonly crf: string;
@@ -50,6 +51,11 @@ export function addUpscaleFlags(command: Command): Command {
       new Option('--device <device>', 'where the model runs')
         .choices(['auto', 'cpu', 'gpu', 'cuda', 'reference'])
         .default('auto'),
+    )
+    .addOption(
+      new Option('--decoder <decoder>', 'of FlashVSR: wan is slower and closer to the latents (docs/models.md)')
+        .choices(['tiny', 'wan'])
+        .default('tiny'),
     )
     .option('--threads <count>', 'of an ONNX model on the CPU, 1 to 256', String(availableParallelism()))
     .option('--value-range <black,white>', 'of an ONNX model without a manifest (default: 0,1)')
@@ -102,12 +108,13 @@ function number(name: string, text: string, low: number, high: number): number {
 }
 
 function modelConfig(flags: Flags): Config['model'] {
-  const { model, scale, filter, device, threads, valueRange } = flags;
+  const { model, scale, filter, device, decoder, threads, valueRange } = flags;
   const parsed = configSchema.shape.model.safeParse({
     name: model,
     scale: number('scale', scale, 1, 8),
     filter,
     device,
+    decoder,
     threads: number('threads', threads, 1, 256),
     ...(valueRange === undefined ? {} : { valueRange: valueRange.split(',').map(Number) }),
   });

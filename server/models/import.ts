@@ -53,12 +53,14 @@ export async function importOfficial(options: ImportOptions): Promise<ImportResu
       remedy: `${OFFICIAL_FILES.prompt} is not in the hub repository but in FlashVSR's code repository (examples/WanVSR/prompt_tensor): put it beside the other files, or name it with --prompt FILE.`,
     });
   }
+  const wan = file('wan');
   const text = await importModel(
     {
       transformer: file('transformer'),
       projector: file('projector'),
       decoder: file('decoder'),
       prompt: promptFile,
+      ...(existsSync(wan) && { wan }),
       outputFolder: folder,
       name,
       variant,

@@ -67,7 +67,7 @@ const flashVsrManifest = z.looseObject({
   /** The official files it was made from. */
   sources: z.array(
     z.looseObject({
-      part: z.enum(['transformer', 'projector', 'decoder', 'prompt']),
+      part: z.enum(['transformer', 'projector', 'decoder', 'prompt', 'wan']),
       file: z.string(),
       bytes,
       sha256,

@@ -47,12 +47,23 @@ export async function resolveModel(
   onLeftOut: LeftOut = () => undefined,
   machine: Machine = THIS_MACHINE,
 ): Promise<UpscalerSpec> {
+  const spec = await resolveName({ config, roots, onLeftOut, machine });
+  if (config.model.decoder === 'wan' && spec.kind !== 'flashvsr') {
+    throw new AppError('config.invalid', 'The Wan2.1 decoder belongs to FlashVSR, and the model is another one.', {
+      remedy: 'Name a FlashVSR model (`models list`), or leave the decoder out.',
+    });
+  }
+  return spec;
+}
+
+async function resolveName(context: ResolveContext): Promise<UpscalerSpec> {
+  const { config, roots } = context;
   const { name } = config.model;
-  const context = { config, roots, onLeftOut, machine };
   if (name === 'resize') return resizeSpec(config);
   if (name === 'auto') return autoSpec(context);
   if (name === 'flashvsr-synthetic') {
-    return flashVsrSpec(context, { kind: 'synthetic', path: 'official' }, 'FlashVSR (synthetic weights)');
+    const weights = config.model.decoder === 'wan' ? 'official-wan' : 'official';
+    return flashVsrSpec(context, { kind: 'synthetic', path: weights }, 'FlashVSR (synthetic weights)');
   }
   const known = availableModels(roots).find((model) => model.name === name || model.manifest.name === name);
   const folder = known?.folder ?? roots.map((root) => path.join(root, name)).find((candidate) => existsSync(candidate));
@@ -203,7 +214,7 @@ function importedSpec(context: ResolveContext, folder: string, { file, label, na
 
 function flashVsrSpec(context: ResolveContext, location: ModelLocation, label: string): UpscalerSpec {
   const { model, debug } = context.config;
-  const { scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision } = model;
+  const { scale, sparseRatio, localRange, kvRatio, seed, colourMatch, precision, decoder } = model;
   if (model.device === 'gpu') {
     throw new AppError('model.device', `${label} runs by CUDA or on the reference engine, not by WebGPU.`, {
       remedy: 'Use --model.device cuda.',
@@ -222,6 +233,7 @@ function flashVsrSpec(context: ResolveContext, location: ModelLocation, label: s
     seed,
     colourMatch,
     precision,
+    decoder,
     ...(debug?.engineRecordPath === undefined ? {} : { recordPath: path.resolve(debug.engineRecordPath) }),
     ...smallModelOf(context),
   };

@@ -26,6 +26,7 @@ export type UpscalerSpec =
       readonly seed: number;
       readonly colourMatch: 'adain' | 'wavelet' | 'none';
       readonly precision: 'bf16' | 'fp32' | 'fp8' | 'int8';
+      readonly decoder: 'tiny' | 'wan';
       /** A small model of the same scale, for overload: behind the cheaper attention, before plain resize. */
       readonly smallModel?: { readonly model: OnnxModel; readonly threads: number };
       /** Real frames before the first picture; absent: the engine's default for live streams. The official code waits for 25. */
@@ -45,7 +46,7 @@ export type ModelLocation =
   /** A folder with the four official files. */
   | { readonly kind: 'official'; readonly path: string; readonly variant: ModelVariant }
   /** Random weights. `micro`: the goldens' sizes, seconds on a CPU; `official`: 3.5 GB. */
-  | { readonly kind: 'synthetic'; readonly path: 'micro' | 'official' };
+  | { readonly kind: 'synthetic'; readonly path: 'micro' | 'official' | 'micro-wan' | 'official-wan' };
 
 export type ModelVariant = 'v1' | 'v1.1';
 

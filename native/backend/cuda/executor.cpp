@@ -11,6 +11,11 @@ namespace flashvsr::cuda {
 using kernels::DataType;
 using kernels::SizeOf;
 
+namespace {
+// Of scores of the Wan2.1 decoder's attention at a time.
+constexpr std::int64_t kWanScoreBytes = 64 << 20;
+}  // namespace
+
 void Scratch::layOut(const ModelDims& dims, DataType type, const EightBitPlan& eightBits, const Geometry& geometry,
                      const ExecutorLimits& limits, Bump& bump) {
   workspace = bump.bytes(LinearRunner::kWorkspaceBytes);
@@ -45,6 +50,18 @@ void Scratch::layOut(const ModelDims& dims, DataType type, const EightBitPlan& e
     match = part.bytes(std::max(kernels::ColourMatchScratchBytes(kernels::ColourMatchKind::kAdain, width, height),
                                 kernels::ColourMatchScratchBytes(kernels::ColourMatchKind::kWavelet, width, height)));
   });
+  if (limits.wan)
+    set([&](Bump& part) {
+      const std::int64_t positions = geometry.latentHeight() * geometry.latentWidth(), width = 4 * dims.wanWidth;
+      wanNormed = part.bytes(positions * width * element);
+      wanQueryKeys = part.bytes(positions * 2 * width * element);
+      wanValues = part.bytes(positions * width * element);
+      wanAttended = part.bytes(positions * width * element);
+      wanRows = std::clamp<std::int64_t>(kWanScoreBytes / (positions * 4) / 128 * 128, 128, positions);
+      wanScores = part.floats(wanRows * positions);
+      wanProbabilities = part.bytes(wanRows * positions * element);
+    });
+  if (limits.wan) set([&](Bump& part) { wanPicture = part.floats(geometry.height * geometry.width * 4); });
   bump.bytes(most - (bump.used() - start));
 }
 

@@ -33,6 +33,12 @@ struct Scratch {
   float* rowScales = nullptr;        // (tokens): of an int8 layer's operand; int8 only, shares its room with nothing
   void* match = nullptr;             // colour match
   std::uint8_t* resized = nullptr;   // padded source
+  // The Wan2.1 decoder's attention, a block of wanRows rows of scores at a time, and its output before it is planes.
+  void *wanNormed = nullptr, *wanQueryKeys = nullptr, *wanValues = nullptr, *wanAttended = nullptr;
+  float* wanScores = nullptr;        // (wanRows, positions)
+  void* wanProbabilities = nullptr;  // the same
+  std::int64_t wanRows = 0;
+  float* wanPicture = nullptr;  // (H, W, 4)
 
   void layOut(const ModelDims& dims, kernels::DataType type, const EightBitPlan& eightBits, const Geometry& geometry,
               const ExecutorLimits& limits, Bump& bump);
@@ -74,6 +80,11 @@ class CudaExecutor final : public Executor {
   void run(const DecoderGrow& op) override;
   void run(const DecoderOutput& op) override;
   void run(const FinishPicture& op) override;
+  void run(const WanInput& op) override;
+  void run(const WanNorm& op) override;
+  void run(const WanConvolution& op) override;
+  void run(const WanAttention& op) override;
+  void run(const WanOutput& op) override;
 
  private:
   // Tables and staging of the source size at hand.
@@ -104,6 +115,12 @@ class CudaExecutor final : public Executor {
   void run(LinearCall call);
   void convolve(const DeviceConvolution& convolution, const Tensor& x, const Tensor& past, const Tensor& residual,
                 bool relu, const Tensor& out);
+  const DeviceWanLayer& wanLayer(int block, WanPart part) const { return model_->weights().wan.at({block, part}); }
+  void wanNorm(const Tensor& x, const float* gamma, bool silu, void* out);
+  // d (m, n) = a (m, k) * b (n, k)^T [+ bias] [+ residual].
+  void product(const void* a, std::int64_t lda, const void* b, std::int64_t ldb, std::int64_t m, std::int64_t n,
+               std::int64_t k, const float* bias, const void* residual, void* d, std::int64_t ldd,
+               kernels::DataType outputType);
   const DeviceBlock& block(int layer) const { return model_->weights().blocks.at(static_cast<std::size_t>(layer)); }
 
   std::shared_ptr<const CudaModel> model_;

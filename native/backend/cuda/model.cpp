@@ -166,6 +166,23 @@ void DeviceWeights::layOut(const ModelDims& dims, const EightBitPlan& plan, Data
   }
   beforeLast = LayOutConvolution(c[3], c[3], 1, 9, false, type, bump);
   last = LayOutConvolution(3, c[3], 1, 9, true, type, bump);
+  if (dims.wanWidth > 0) layOutWan(dims, type, bump);
+}
+
+void DeviceWeights::layOutWan(const ModelDims& dims, DataType type, Bump& bump) {
+  wanInput = bump.floats(dims.latentChannels * dims.latentChannels);
+  wanInputBias = bump.floats(dims.latentChannels);
+  for (const WanConvolutionSpec& spec : WanConvolutions(dims.wanWidth, dims.latentChannels)) {
+    if (spec.block == kWanEntry && spec.part == WanPart::Second) continue;
+    const bool enlarge = spec.part == WanPart::Enlarge;
+    DeviceWanLayer& layer = wan[{spec.block, spec.part}];
+    layer.convolution = LayOutConvolution(enlarge ? 4 * spec.out : spec.out, spec.in, 1,
+                                          enlarge ? 4 : spec.time * spec.side * spec.side, true, type, bump);
+    layer.convolution.outChannels = static_cast<int>(spec.out);
+    layer.time = spec.time;
+    layer.side = enlarge ? 2 : spec.side;
+    if (!spec.norm.empty()) layer.gamma = bump.floats(spec.in);
+  }
 }
 
 std::int64_t CudaModel::Bytes(const ModelDims& dims, const EightBitPlan& plan, DataType type) {
@@ -294,7 +311,23 @@ CudaModel::CudaModel(int device, kernels::Path path, std::shared_ptr<CublasLt> l
   }
   load.convolution(weights_.beforeLast, decoder, "24", 1);
   load.convolution(weights_.last, decoder, "26", 1);
+  if (hasWan()) loadWan(load, weights.wan());
   Check(cudaDeviceSynchronize(), "preparing the weights");
+}
+
+template <typename Load>
+void CudaModel::loadWan(Load& load, const TensorSource& wan) {
+  for (const WanConvolutionSpec& spec : WanConvolutions(dims_.wanWidth, dims_.latentChannels)) {
+    if (spec.block == kWanEntry && spec.part == WanPart::Second) {
+      load.upload(weights_.wanInput, load.floats(wan, spec.name + ".weight"));
+      load.upload(weights_.wanInputBias, load.floats(wan, spec.name + ".bias"));
+      continue;
+    }
+    const DeviceWanLayer& layer = weights_.wan.at({spec.block, spec.part});
+    if (spec.part == WanPart::Enlarge) load.enlarge(layer.convolution, wan, spec.name);
+    else load.convolution(layer.convolution, wan, spec.name, 1);
+    if (layer.gamma != nullptr) load.upload(layer.gamma, load.floats(wan, spec.norm));
+  }
 }
 
 CudaModel::~CudaModel() { cudaSetDevice(device_); }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -42,6 +44,14 @@ struct DeviceBlock {
   float queryScale = 1.0F, keyScale = 1.0F;
 };
 
+// A convolution of the Wan2.1 decoder with the norm in front of it. WanPart::Enlarge: folded with the nearest x2, four
+// phases one after the other.
+struct DeviceWanLayer {
+  DeviceConvolution convolution;
+  float* gamma = nullptr;  // null: none
+  int time = 1, side = 1;  // taps
+};
+
 struct DeviceWeights {
   DeviceLinear patchEmbedding, head;
   float *headScale = nullptr, *headShift = nullptr;
@@ -53,9 +63,14 @@ struct DeviceWeights {
   std::array<std::array<std::array<DeviceConvolution, 3>, 3>, 3> memory;  // [stage][block][part / 2]
   std::array<std::array<DeviceConvolution, 2>, 3> grow;  // [stage][step]; weight: 4 phases one after the other
   DeviceConvolution beforeLast, last;                    // layers 24, 26
+  std::map<std::pair<int, WanPart>, DeviceWanLayer> wan;
+  float *wanInput = nullptr, *wanInputBias = nullptr;  // conv2 (16, 16) and its bias, fp32
 
   // Assigns every pointer from `bump`; with a counting bump this is the plan.
   void layOut(const ModelDims& dims, const EightBitPlan& plan, kernels::DataType type, Bump& bump);
+
+ private:
+  void layOutWan(const ModelDims& dims, kernels::DataType type, Bump& bump);
 };
 
 class CudaModel final : public PreparedModel, public std::enable_shared_from_this<CudaModel> {
@@ -66,6 +81,7 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
 
   const ModelDims& dims() const override { return dims_; }
   std::int64_t bytes() const override { return memory_.bytes(); }
+  bool hasWan() const override { return dims_.wanWidth > 0; }
   std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override;
   std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
                                            std::int64_t arenaBytes) override;
@@ -84,6 +100,9 @@ class CudaModel final : public PreparedModel, public std::enable_shared_from_thi
   static std::int64_t Bytes(const ModelDims& dims, const EightBitPlan& plan, kernels::DataType type);
 
  private:
+  template <typename Load>
+  void loadWan(Load& load, const TensorSource& wan);
+
   int device_;
   kernels::Path path_;
   std::shared_ptr<CublasLt> lt_;

@@ -24,6 +24,7 @@ constexpr Entry kTable[kOperations] = {
     {"decoder growth", true, false, 64 * kTile, 0},
     {"sparse attention", true, false, 0, 128},
     {"cross attention", true, false, 0, 128},
+    {"Wan decoder convolution", true, false, 64 * kTile, 0},
 };
 
 }  // namespace

@@ -18,8 +18,16 @@ enum class PathWish { Auto, Portable, Sm90 };
 // Throws Error "engine.device" for another word.
 PathWish WishedPath();
 
-enum class Operation { Linear, ProjectorConvolution, DecoderConvolution, DecoderGrow, SparseAttention, CrossAttention };
-inline constexpr int kOperations = 6;
+enum class Operation {
+  Linear,
+  ProjectorConvolution,
+  DecoderConvolution,
+  DecoderGrow,
+  SparseAttention,
+  CrossAttention,
+  WanConvolution
+};
+inline constexpr int kOperations = 7;
 
 // One per executor.
 class PathAccount {

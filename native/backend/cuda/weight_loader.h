@@ -166,6 +166,24 @@ class Loader {
     if (to.bias != nullptr) upload(to.bias, floats(part, name + ".bias"));
   }
 
+  // A 3x3 behind nearest x2.
+  void enlarge(const DeviceConvolution& to, const TensorSource& part, const std::string& name) {
+    const TensorView& weight = part.checked(name + ".weight");
+    const DeviceMemory bytes(static_cast<std::int64_t>(weight.data.size()), "Preparing the weights does");
+    Check(cudaMemcpy(bytes.data(), weight.data.data(), weight.data.size(), cudaMemcpyHostToDevice), "copying weights");
+    done(weight.data.size());
+    kernels::FoldGrowParams params;
+    params.weight = bytes.data();
+    params.weightSource = Source(weight.dtype);
+    params.out = to.weight;
+    params.outChannels = to.outChannels;
+    params.channels = to.inChannels;
+    params.type = type_;
+    Check(kernels::LaunchFoldGrow(params, nullptr), "folding weights");
+    Check(cudaDeviceSynchronize(), "folding weights");
+    upload(to.bias, floats(part, name + ".bias"));
+  }
+
   void grow(std::span<const DeviceConvolution> steps, const TensorSource& part, const std::string& grow,
             const std::string& convolution) {
     const TensorView& one = part.checked(grow);

@@ -7,3 +7,4 @@
 #include "backend/reference/picture_ops.h"
 #include "backend/reference/projector_ops.h"
 #include "backend/reference/token_ops.h"
+#include "backend/reference/wan_ops.h"

@@ -242,6 +242,37 @@ class ReferenceExecutor final : public Executor {
     OutputConvolve(threads_, F(op.x), op.x.shape[1], op.x.shape[2], op.x.shape[3], weights.weight, weights.biasData(),
                    F(op.out));
   }
+  void run(const WanInput& op) override {
+    const WanWeights& weights = model_->wan.at({kWanEntry, WanPart::Second});
+    WanInputRows(threads_, F(op.latent), op.latent.shape[0], op.latent.shape[1], op.latentFrame,
+                 geometry_.latentHeight() * geometry_.latentWidth(), weights.weight, weights.bias.data(), F(op.out));
+  }
+  void run(const WanNorm& op) override {
+    const WanWeights& weights = model_->wan.at({op.block, op.part});
+    WanNormalize(threads_, F(op.x), op.x.elements() / op.x.shape[3], op.x.shape[3], weights.gamma.data(), true,
+                 F(op.out));
+  }
+  void run(const WanConvolution& op) override {
+    const WanWeights& weights = model_->wan.at({op.block, op.part});
+    const bool enlarge = op.part == WanPart::Enlarge;
+    std::vector<const float*> steps;
+    if (op.earlier) steps = {F(op.earlier), F(op.previous)};
+    steps.push_back(F(op.x));
+    WanConvolve(threads_, steps, op.out.shape[1], op.out.shape[2], op.x.shape[3], enlarge, weights.weight,
+                weights.bias.data(), op.half * op.out.shape[3], op.out.shape[3], op.residual ? F(op.residual) : nullptr,
+                F(op.out));
+  }
+  void run(const WanAttention& op) override {
+    const WanWeights &query = model_->wan.at({op.block, WanPart::Query}),
+                     &project = model_->wan.at({op.block, WanPart::Project});
+    WanAttend(threads_, F(op.x), op.x.shape[1] * op.x.shape[2], op.x.shape[3], query.gamma.data(), query.weight,
+              query.bias.data(), project.weight, project.bias.data(), F(op.out));
+  }
+  void run(const WanOutput& op) override {
+    const WanWeights& weights = model_->wan.at({kWanHead, WanPart::First});
+    WanOutputConvolve(threads_, {F(op.earlier), F(op.previous), F(op.x)}, op.x.shape[1], op.x.shape[2], op.x.shape[3],
+                      weights.weight, weights.bias.data(), F(op.out));
+  }
   void run(const FinishPicture& op) override {
     const std::int64_t width = geometry_.contentWidth, height = geometry_.contentHeight,
                        plane = geometry_.width * geometry_.height;

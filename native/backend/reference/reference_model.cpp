@@ -273,6 +273,16 @@ ReferenceModel::ReferenceModel(std::shared_ptr<Threads> threads, const ModelWeig
   plain(24, false);
   plain(26, true);
   for (const auto& [key, layer] : decoder) bytes_ += layer.weight.bytes();
+
+  if (!hasWan()) return;
+  for (const WanConvolutionSpec& spec : WanConvolutions(dims_.wanWidth, dims_.latentChannels)) {
+    WanWeights& out = wan[{spec.block, spec.part}];
+    out.weight = PackedMatrix::FromConvolution(read.floats(weights.wan(), spec.name + ".weight"), spec.out, spec.in,
+                                               spec.time * spec.side * spec.side, threads_.get());
+    out.bias = read.floats(weights.wan(), spec.name + ".bias");
+    if (!spec.norm.empty()) out.gamma = read.floats(weights.wan(), spec.norm);
+    bytes_ += out.weight.bytes();
+  }
 }
 
 void ReferenceModel::roundInt8(float* x, std::int64_t rows, std::int64_t width) const {

@@ -39,6 +39,12 @@ struct BlockWeights {
   bool int8 = false;
 };
 
+// A convolution of the Wan2.1 decoder and the norm in front of it.
+struct WanWeights {
+  PackedMatrix weight;
+  std::vector<float> bias, gamma;  // gamma: empty without a norm
+};
+
 struct CausalWeights {
   PackedMatrix weight;
   std::vector<float> bias, gamma;
@@ -51,6 +57,7 @@ class ReferenceModel final : public PreparedModel, public std::enable_shared_fro
 
   const ModelDims& dims() const override { return dims_; }
   std::int64_t bytes() const override { return bytes_; }
+  bool hasWan() const override { return dims_.wanWidth > 0; }
   std::int64_t scratchBytes(const Geometry& geometry, const ExecutorLimits& limits) const override;
   std::unique_ptr<Executor> createExecutor(const Geometry& geometry, const ExecutorLimits& limits,
                                            std::int64_t arenaBytes) override;
@@ -68,6 +75,7 @@ class ReferenceModel final : public PreparedModel, public std::enable_shared_fro
   std::vector<LinearWeights> projected;                  // by index j < lqLayers
   std::map<std::pair<int, int>, LinearWeights> decoder;  // (layer, part), part -1 outside MemBlocks
   std::array<PackedMatrix, 3> grow;                      // layers 9, 15, 21
+  std::map<std::pair<int, WanPart>, WanWeights> wan;
 
  private:
   ModelDims dims_;

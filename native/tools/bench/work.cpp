@@ -4,12 +4,42 @@
 
 #include "engine/network.h"
 #include "engine/stream_plan.h"
+#include "weights/wan_layers.h"
 
 namespace flashvsr::bench {
 
 double Work::floorMs(std::size_t stage, double teraflops, double terabytes) const {
   return std::max(operations[stage] / teraflops, bytes[stage] / terabytes) / 1e9;
 }
+
+namespace {
+
+// The Wan2.1 decoder: every time step of every level, its attention, and what is read and written once.
+void AddWan(Work& work, const ModelDims& d, const Geometry& g, double latents) {
+  const double positions = static_cast<double>(g.latentHeight() * g.latentWidth()),
+               width = static_cast<double>(d.wanWidth);
+  // By level: time steps of a chunk. Level 2 and 3 have the same.
+  const std::array<double, kWanLevels> steps{latents, 2 * latents, 4 * latents, 4 * latents};
+  for (const WanConvolutionSpec& spec : WanConvolutions(d.wanWidth, d.latentChannels)) {
+    const int level = spec.block == kWanEntry  ? 0
+                      : spec.block == kWanHead ? kWanLevels - 1
+                                               : kWanBlocks[static_cast<std::size_t>(spec.block)].level;
+    double pixels = positions * static_cast<double>(1 << (2 * level)), count = steps[static_cast<std::size_t>(level)];
+    double taps = spec.time * spec.side * spec.side;
+    // After the growth in time; nearest x2 and the 3x3 fold into four phases of 2x2.
+    if (spec.part == WanPart::Enlarge) {
+      count = steps[static_cast<std::size_t>(level) + 1];
+      taps = 16;
+    }
+    const double in = static_cast<double>(spec.in), out = static_cast<double>(spec.out);
+    work.operations[2] += 2 * taps * count * pixels * in * out;
+    work.bytes[2] += 2 * count * pixels * (in * spec.time + out * (spec.part == WanPart::Enlarge ? 4 : 1));
+  }
+  work.operations[2] += latents * 4 * positions * positions * 4 * width;
+  work.bytes[3] = steps[3] * positions * 64 * (12 * 3 + 3 + 1.5);
+}
+
+}  // namespace
 
 Work WorkOf(const ModelDims& d, const StreamOptions& options) {
   const Geometry g = GeometryOf(options);
@@ -30,6 +60,10 @@ Work WorkOf(const ModelDims& d, const StreamOptions& options) {
   denoise = layers * (linear + attention + cross) + 2 * tokens * dim * (h2 * static_cast<double>(d.lqLayers) + 128);
   // Weights, the cache read once and one group of it written, and the residual stream in and out of three fused steps.
   work.bytes[1] = layers * 2 * ((6 * dim + 2 * ffn) * dim + tokens * dim * (2 * groups + 2 + 6));
+  if (options.decoder == Decoder::Wan) {
+    AddWan(work, d, g, latents);
+    return work;
+  }
   double pixels = static_cast<double>(g.latentHeight() * g.latentWidth()), steps = latents;
   std::array<double, 4> c{};
   for (std::size_t i = 0; i < 4; ++i) c[i] = static_cast<double>(d.decoderChannels[i]);

@@ -111,6 +111,45 @@ TEST("import: the golden model comes back byte for byte, with its variant and a 
   CHECK_EQUAL(folder.entries(), 1u);
 }
 
+TEST("import: the Wan2.1 decoder comes along where its file is, without its encoder") {
+  const TestFolder folder;
+  ImportOptions options = GoldenImport(folder / "full");
+  ModelDims dims = ModelWeights::OpenOfficialFiles(options.files)->dims();
+  CHECK_EQUAL(dims.wanWidth, 0);
+  dims.wanWidth = 2;
+  dims.variant = options.variant;
+  MemoryTensorSource wan;
+  for (const TensorSpec& spec : ExpectedTensors(dims)) {
+    if (spec.part != "wan") continue;
+    std::vector<float> values(static_cast<std::size_t>(ElementsOf(spec.shape)), 0.5F);
+    wan.AddFloats(spec.name, DType::BF16, spec.shape, values);
+  }
+  const float one[] = {1};
+  wan.AddFloats("encoder.conv1.weight", DType::F32, {1}, one);
+  options.files.wan = folder / "Wan2.1_VAE.pth";
+  WriteAll(options.files.wan, TorchFile(wan, true));
+  const std::string manifest = ImportModel(options);
+  CHECK(manifest.find("\"wanWidth\": 2") != std::string::npos);
+  CHECK(manifest.find("\"part\": \"wan\", \"file\": \"Wan2.1_VAE.pth\"") != std::string::npos);
+  const auto model = ModelWeights::OpenImported(folder / "full/model.safetensors");
+  CHECK(model->dims() == dims);
+  CHECK(model->wan().find("decoder.head.2.weight") != nullptr);
+  CHECK(model->wan().find("encoder.conv1.weight") == nullptr);
+
+  // What is wrong with it is named with the rest.
+  MemoryTensorSource broken;
+  broken.AddFloats("decoder.head.2.weight", DType::BF16, {3, 2, 3, 3, 3}, std::vector<float>(162, 0.5F));
+  WriteAll(options.files.wan, TorchFile(broken, true));
+  options.replace = true;
+  std::string message;
+  try {
+    ImportModel(options);
+  } catch (const Error& error) {
+    message = error.message();
+  }
+  CHECK(message.find("wan decoder.conv1.weight is missing") != std::string::npos);
+}
+
 TEST("import: checkpoints of mixed types, a strided prompt and surplus decoder tensors") {
   const TestFolder folder;
   const ModelDims dims = SmallDims();

@@ -53,6 +53,17 @@ TEST("torch: F32, F16 and BF16 state dicts, plain and ordered with _metadata, ar
   }
 }
 
+TEST("torch: weights under model_state are the file's") {
+  Pickle pickle;
+  pickle.raw("}(").unicode("step").raw("K\x07").unicode("model_state").raw("}(").unicode("a");
+  pickle.tensor("FloatStorage", "0", 6, 0, {2, 3}, {3, 1}).raw("uu");
+  const std::string file =
+      Zip({{.name = "m/data.pkl", .data = pickle.end()}, {.name = "m/data/0", .data = Floats(kSix)}});
+  const auto read = Parse(file);
+  CHECK_EQUAL(read->names().size(), 1u);
+  CHECK(ReadFloats(*read->find("a")) == std::vector<float>(kSix, kSix + 6));
+}
+
 TEST("torch: a file with a single tensor has it under the empty name") {
   MemoryTensorSource written;
   written.AddFloats("t", DType::BF16, {1, 6}, kSix);

@@ -63,6 +63,12 @@ export const modelSection = z
       .enum(['adain', 'wavelet', 'none'])
       .default('adain')
       .describe('FlashVSR: how the colours of the result follow the source'),
+    decoder: z
+      .enum(['tiny', 'wan'])
+      .default('tiny')
+      .describe(
+        'FlashVSR: what makes pictures of its latents; `wan` is the Wan2.1 decoder of FlashVSR full, slower and closer to the latents, for models imported with Wan2.1_VAE.pth (docs/models.md)',
+      ),
     precision: z
       .enum(['bf16', 'fp32', 'fp8', 'int8'])
       .default('bf16')

@@ -8,13 +8,14 @@ export const HUB_ENDPOINT = 'https://huggingface.co';
 export const PROMPT_URL =
   'https://raw.githubusercontent.com/OpenImagingLab/FlashVSR/main/examples/WanVSR/prompt_tensor/posi_prompt.pth';
 
-export type ModelPart = 'transformer' | 'projector' | 'decoder' | 'prompt';
+export type ModelPart = 'transformer' | 'projector' | 'decoder' | 'prompt' | 'wan';
 
 export const OFFICIAL_FILES: Readonly<Record<ModelPart, string>> = {
   transformer: 'diffusion_pytorch_model_streaming_dmd.safetensors',
   projector: 'LQ_proj_in.ckpt',
   decoder: 'TCDecoder.ckpt',
   prompt: 'posi_prompt.pth',
+  wan: 'Wan2.1_VAE.pth',
 };
 
 export const HUB_PARTS = ['transformer', 'projector', 'decoder'] as const satisfies readonly ModelPart[];

@@ -21,6 +21,8 @@ export interface PullOptions {
   /** Name here; the published one when absent. */
   readonly name?: string;
   readonly revision?: string;
+  /** With the Wan2.1 decoder of FlashVSR full. */
+  readonly full?: boolean;
   readonly modelsFolder: string;
   readonly endpoint: string;
   readonly token: string | undefined;
@@ -119,7 +121,8 @@ async function describeAll(
   const hub = { endpoint: options.endpoint, token };
   const wanted: Wanted[] = [];
   let commit: string | undefined;
-  for (const part of HUB_PARTS) {
+  const parts: readonly ModelPart[] = options.full === true ? [...HUB_PARTS, 'wan'] : HUB_PARTS;
+  for (const part of parts) {
     const file = OFFICIAL_FILES[part];
     // From the first answer on, one commit: a push in between must not mix two versions.
     const url = resolveUrl(hub, model.repository, commit ?? revision, file);

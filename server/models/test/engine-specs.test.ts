@@ -8,7 +8,16 @@ const FLASHVSR: FlashVsrSpec = {
   model: { kind: 'synthetic', path: 'micro' },
   label: 'FlashVSR',
   device: 'auto',
-  ...{ scale: 4, sparseRatio: 2, localRange: 11, kvRatio: 3, seed: 0, colourMatch: 'adain', precision: 'bf16' },
+  ...{
+    scale: 4,
+    sparseRatio: 2,
+    localRange: 11,
+    kvRatio: 3,
+    seed: 0,
+    colourMatch: 'adain',
+    precision: 'bf16',
+    decoder: 'tiny',
+  },
 };
 const gpus = async (): Promise<number[]> => [0, 1, 3];
 const none = async (): Promise<number[]> => [];

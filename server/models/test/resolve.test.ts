@@ -182,7 +182,13 @@ it('hands FlashVSR models on with their settings', async () => {
   expect(await resolve({ name: 'flashvsr-synthetic' })).toMatchObject({
     kind: 'flashvsr',
     model: { kind: 'synthetic', path: 'official' },
+    decoder: 'tiny',
   });
+  expect(await resolve({ name: 'flashvsr-synthetic', decoder: 'wan' })).toMatchObject({
+    model: { kind: 'synthetic', path: 'official-wan' },
+    decoder: 'wan',
+  });
+  await expect(resolve({ name: 'resize', decoder: 'wan' })).rejects.toThrow(/belongs to FlashVSR/);
 });
 
 it.each([

@@ -17,6 +17,7 @@ const specOf = (deviceIndex: number): UpscalerSpec => ({
   seed: 0,
   colourMatch: 'adain',
   precision: 'bf16',
+  decoder: 'tiny',
 });
 
 class FakeEngine implements Upscaler {

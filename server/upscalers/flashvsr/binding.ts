@@ -31,7 +31,7 @@ export type * from './native-types.ts';
  */
 
 /** Must be the addon's own (native/addon/addon.cpp); a stale build is refused instead of crashing. */
-const BINDING_VERSION = 4;
+const BINDING_VERSION = 6;
 const BUILT_ADDON = fileURLToPath(new URL('../../../build/addon/Release/flashvsr.node', import.meta.url));
 
 let loaded: NativeAddon | undefined;

@@ -7,6 +7,8 @@ import type { ModelLocation, ModelVariant } from '../spec.ts';
 
 export type DeviceName = 'auto' | 'reference' | 'cuda';
 export type Precision = 'fp32' | 'bf16' | 'fp8' | 'int8';
+/** `wan`: the Wan2.1 VAE's, of a model that was imported with it. */
+export type Decoder = 'tiny' | 'wan';
 export type ColourMatch = 'adain' | 'wavelet' | 'none';
 
 export interface EngineOptions {
@@ -43,6 +45,7 @@ export interface StreamOptions {
   readonly matrix?: 'bt601' | 'bt709' | 'bt2020';
   readonly range?: 'limited' | 'full';
   readonly settings?: StreamSettings;
+  readonly decoder?: Decoder;
   readonly coldStartFrames?: number;
   /** 0: no limit. */
   readonly gatherDeadlineMs?: number;
@@ -57,6 +60,8 @@ export interface ModelDims {
   readonly layers: number;
   readonly textLen: number;
   readonly variant: ModelVariant;
+  /** Of the Wan2.1 decoder; 0: the model has none. */
+  readonly wanWidth: number;
 }
 
 export interface EngineInfo {
@@ -67,6 +72,8 @@ export interface EngineInfo {
   readonly weightBytes: number;
   /** `warmUp` was run; it is left out when it does not fit. */
   readonly warm: boolean;
+  /** What a steady chunk of `warmUp` took; 0 where it was not run. */
+  readonly warmChunkMs: number;
 }
 
 export interface DeviceReport {
@@ -156,6 +163,8 @@ export interface ImportRequest {
   readonly projector: string;
   readonly decoder: string;
   readonly prompt: string;
+  /** Wan2.1_VAE.pth; absent: the tiny decoder alone. */
+  readonly wan?: string;
   readonly outputFolder: string;
   readonly name: string;
   readonly variant: ModelVariant;

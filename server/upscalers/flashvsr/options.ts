@@ -39,6 +39,7 @@ const streamSchema = z.strictObject({
   matrix: oneOf('bt601', 'bt709', 'bt2020').exactOptional(),
   range: oneOf('limited', 'full').exactOptional(),
   settings: settingsSchema.exactOptional(),
+  decoder: oneOf('tiny', 'wan').exactOptional(),
   coldStartFrames: whole(1, 25).exactOptional(),
   gatherDeadlineMs: whole(0, 600_000).exactOptional(),
   inputQueueFrames: whole(25, 1024).exactOptional(),

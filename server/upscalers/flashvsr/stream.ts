@@ -255,7 +255,7 @@ async function openNative(
   owner: () => FlashVsrUpscalerStream | undefined,
 ): Promise<FlashVsrStream> {
   const { engine, spec, format } = options;
-  const { coldStartFrames, gatherDeadlineMs, recordPath, scale } = spec;
+  const { coldStartFrames, gatherDeadlineMs, recordPath, scale, decoder } = spec;
   const opened: { native?: FlashVsrStream } = {};
   opened.native = await engine.openStream(
     {
@@ -265,6 +265,7 @@ async function openNative(
       matrix,
       range,
       settings: settingsOf(options, rung),
+      decoder,
       startPosition: (format.startFrame ?? 0) / FRAMES_PER_LATENT,
       ...(coldStartFrames === undefined ? {} : { coldStartFrames }),
       ...(gatherDeadlineMs === undefined ? {} : { gatherDeadlineMs }),

@@ -1,7 +1,7 @@
 import { AppError } from '../../errors.ts';
 import type { FlashVsrSpec } from '../spec.ts';
 import type { StreamFormat, Upscaler, UpscalerInfo, UpscalerListener, UpscalerStream } from '../upscaler.ts';
-import { FlashVsrEngine, listDevices, type EngineOptions, type MemoryPlan } from './binding.ts';
+import { FlashVsrEngine, listDevices, type EngineInfo, type EngineOptions, type MemoryPlan } from './binding.ts';
 import { FlashVsrUpscalerStream } from './stream.ts';
 
 /**
@@ -20,13 +20,14 @@ export function sparseRatios(sparseRatio: number): readonly number[] {
 
 /** The reference backend computes in fp32 only; the configured precision is one of the GPU's. */
 async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
-  const { device, deviceIndex, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch } = spec;
+  const { device, deviceIndex, precision, scale, sparseRatio, localRange, kvRatio, seed, colourMatch, decoder } = spec;
   const library = process.env['FLASHVSR_CUDA_LIBRARY'];
   if (device === 'reference') return { device };
   const usable =
     device === 'cuda' || (await listDevices(library)).some((report) => report.device === 'cuda' && report.usable);
   if (!usable) return { device: 'reference' };
-  const warmUp = { ...WARM_UP_SOURCE, scale, settings: { sparseRatio, localRange, kvRatio, seed, colourMatch } };
+  const settings = { sparseRatio, localRange, kvRatio, seed, colourMatch };
+  const warmUp = { ...WARM_UP_SOURCE, scale, decoder, settings };
   return {
     device: 'cuda',
     precision,
@@ -44,20 +45,43 @@ async function engineOptions(spec: FlashVsrSpec): Promise<EngineOptions> {
 export async function createFlashVsrUpscaler(spec: FlashVsrSpec): Promise<Upscaler> {
   const engine = await FlashVsrEngine.open(spec.model, await engineOptions(spec));
   try {
+    requireLiveSpeed(spec, engine.info);
     // Its rhythm does not depend on the picture's size.
-    return new FlashVsrUpscaler(spec, engine, await engine.plan(WARM_UP_SOURCE));
+    return new FlashVsrUpscaler(spec, engine, await engine.plan({ ...WARM_UP_SOURCE, decoder: spec.decoder }));
   } catch (error) {
     await engine.close();
     throw error;
   }
 }
 
+/** Below this, chunks of live video of 30 frames/s wait for each other, whatever the ladder leaves out before the decoder. */
+const LIVE_FRAMES_PER_SECOND = 25;
+const FRAMES_PER_CHUNK = 8;
+
+/** Live, the Wan2.1 decoder is for machines on which it was measured to be fast enough: the overload ladder cannot make it cheaper. */
+function requireLiveSpeed(
+  { decoder, coldStartFrames, scale }: FlashVsrSpec,
+  { deviceName, warmChunkMs }: EngineInfo,
+): void {
+  if (decoder === 'tiny' || coldStartFrames !== undefined) return;
+  const size = `${WARM_UP_SOURCE.sourceWidth * scale}x${WARM_UP_SOURCE.sourceHeight * scale}`;
+  const framesPerSecond = warmChunkMs > 0 ? (FRAMES_PER_CHUNK * 1000) / warmChunkMs : 0;
+  if (framesPerSecond >= LIVE_FRAMES_PER_SECOND) return;
+  const speed = warmChunkMs > 0 ? `makes ${framesPerSecond.toFixed(1)} frames/s of ${size}` : 'was not measured';
+  throw new AppError(
+    'model.device',
+    `Live video with the Wan2.1 decoder needs ${LIVE_FRAMES_PER_SECOND} frames/s; it ${speed} on ${deviceName}.`,
+    { remedy: 'Use --model.decoder tiny here; `upscale --decoder wan` makes files at any speed.' },
+  );
+}
+
 /** Frames of a chunk, those that must follow its last, and real frames before the first picture: as the engine says. */
 type Rhythm = Pick<MemoryPlan, 'chunkFrames' | 'lookAheadFrames' | 'firstChunkFrames'>;
 
 /** The key/value ring holds some three chunks and the decoder one frame; what they hold depends on earlier ones
- * ever less: with the micro weights no sample differs after 96 frames, by 90 dB after 64. */
-const WARM_UP_FRAMES = 96;
+ * ever less: with the micro weights no sample differs after 96 frames, by 90 dB after 64. The Wan2.1 decoder's convolutions reach
+ * 146 frames back (22 latents, then 28, 12 and 14 frames of its larger levels), and nothing of it beyond. */
+const WARM_UP_FRAMES = { tiny: 96, wan: 160 };
 
 /** FlashVSR in chunks: 5 frames until the first picture, then 8 for 8 with a look-ahead of 4. */
 export class FlashVsrUpscaler implements Upscaler {
@@ -79,7 +103,7 @@ export class FlashVsrUpscaler implements Upscaler {
       lookAheadFrames: rhythm.lookAheadFrames,
       chunkFrames: rhythm.chunkFrames,
       firstChunkFrames: spec.coldStartFrames ?? rhythm.firstChunkFrames,
-      warmUpFrames: WARM_UP_FRAMES,
+      warmUpFrames: WARM_UP_FRAMES[spec.decoder],
       rungs: sparseRatios(spec.sparseRatio).map((ratio) => `sparse ratio ${ratio}`),
       shared: true,
     };

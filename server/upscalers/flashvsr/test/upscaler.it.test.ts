@@ -30,6 +30,7 @@ const SPEC: FlashVsrSpec = {
   seed: 0,
   colourMatch: 'adain',
   precision: 'bf16',
+  decoder: 'tiny',
 };
 
 const upscalers: Upscaler[] = [];
@@ -103,6 +104,28 @@ describe.skipIf(!HAVE_ADDON)('the FlashVSR upscaler', () => {
       expect(result.trace.upscaledAtUs).toBeGreaterThan(0);
       expect(result.colour).toEqual({ matrix: 'bt601', range: 'limited' });
       expect([result.y.length, result.u.length, result.v.length]).toEqual([128 * 128, 64 * 64, 64 * 64]);
+    });
+  });
+
+  it('makes files with the Wan2.1 decoder, of models that hold it; live only where it was measured to be fast enough', async () => {
+    const wan: FlashVsrSpec = { ...SPEC, model: { kind: 'synthetic', path: 'micro-wan' }, decoder: 'wan' };
+    const files = { coldStartFrames: 25, gatherDeadlineMs: 0 };
+    const pictures = range(0, 9).map((number) => ramp(number));
+    const resultOf = async (spec: FlashVsrSpec): Promise<readonly Picture[]> => {
+      const opened = await openStream(await load(spec));
+      for (const picture of pictures) await pushWhenReady(opened, picture);
+      await opened.stream.flush();
+      expect(opened.errors).toEqual([]);
+      return opened.results;
+    };
+    const full = await resultOf({ ...wan, ...files });
+    const tiny = await resultOf({ ...wan, ...files, decoder: 'tiny' });
+    expect(times(full)).toEqual(range(0, 9));
+    expect(full.map(({ y }) => Buffer.from(y).equals(Buffer.from(tiny[0]?.y ?? [])))).not.toContain(true);
+    await expect(load({ ...SPEC, ...files, decoder: 'wan' })).rejects.toThrow(/holds no Wan2.1 decoder/);
+    await expect(load(wan)).rejects.toMatchObject({
+      code: 'model.device',
+      message: /needs 25 frames\/s; it was not measured/,
     });
   });
 
