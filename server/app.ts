@@ -294,7 +294,7 @@ export async function startApp(config: Config, log: Log, { readTokens, runJob }:
   });
   const httpAccess = new HttpAccess(access, config.http);
   const recordings = new RecordingLibrary(outputs);
-  registerRecordings(http.app, httpAccess, recordings);
+  registerRecordings(http.app, httpAccess, recordings, ({ raw }, ms) => http.mayLast(raw, ms));
   registerHls(http.app, httpAccess, new HlsFiles(() => outputs.configsOf('hls')));
   const drain = (withinSeconds: number): void => {
     registry.drain();

@@ -13,7 +13,13 @@ export interface DiskFile {
   readonly cache: string;
   /** The name under which a browser saves it. */
   readonly saveAs?: string;
+  /** Told what a thin line needs for the part that is sent. */
+  readonly mayLast?: (ms: number) => void;
 }
+
+/** A client that reads slower than this is cut, bytes/s: 1 GB may take four and a half hours. */
+const LEAST_BYTES_PER_SECOND = 64_000;
+const BESIDE_MS = 45_000;
 
 /**
  * Sends a file of the server's own making, whole or one range of it. What is not an ordinary file is not there: links lead
@@ -46,6 +52,7 @@ export async function sendDiskFile(
     // fastify leaves a stream's length alone, and reads it to its end.
     if (request.method === 'HEAD') return await reply.send(Readable.from([]));
     passed = true;
+    file.mayLast?.(BESIDE_MS + ((last - first + 1) / LEAST_BYTES_PER_SECOND) * 1000);
     // A file that grows is sent as long as it was when it was opened.
     return await reply.send(handle.createReadStream({ start: first, end: last }));
   } finally {

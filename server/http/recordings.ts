@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../errors.ts';
 import type { HttpAccess } from './authorize.ts';
 import { sendDiskFile } from './disk-files.ts';
@@ -28,6 +28,9 @@ export interface RecordingFiles {
   find(file: string): Promise<string | undefined>;
 }
 
+/** A request's answer may take this long; what is not asked for here ends after 45 s (http/connections.ts). */
+export type MayLast = (request: FastifyRequest, ms: number) => void;
+
 /** The operator's browser is on this machine: a page of another site that is open there may not embed them. */
 const OWN_PAGES_ONLY = { 'Cross-Origin-Resource-Policy': 'same-origin' } as const;
 const TYPES = { mp4: 'video/mp4', webm: 'video/webm' } as const;
@@ -36,7 +39,12 @@ const TYPES = { mp4: 'video/mp4', webm: 'video/webm' } as const;
  * `GET /recordings` lists those that the client may play, `GET /recordings/FILE` downloads one. The right is asked for before a file
  * is looked for, so that a refusal does not say what there is.
  */
-export function registerRecordings(app: FastifyInstance, access: HttpAccess, recordings: RecordingFiles): void {
+export function registerRecordings(
+  app: FastifyInstance,
+  access: HttpAccess,
+  recordings: RecordingFiles,
+  mayLast: MayLast = () => undefined,
+): void {
   app.get('/recordings', async (request, reply) => {
     const permitted = await access.permitted(request, 'playback');
     const list = (await recordings.list()).filter(({ broadcast }) => permitted(broadcast));
@@ -49,6 +57,9 @@ export function registerRecordings(app: FastifyInstance, access: HttpAccess, rec
     const path = await recordings.find(file);
     if (path === undefined) throw new AppError('request.notFound', `There is no recording ${file.slice(0, 200)}.`);
     const type = file.endsWith('.webm') ? TYPES.webm : TYPES.mp4;
-    return sendDiskFile(request, reply.headers(OWN_PAGES_ONLY), { path, type, cache: 'no-cache', saveAs: file });
+    return sendDiskFile(request, reply.headers(OWN_PAGES_ONLY), {
+      ...{ path, type, cache: 'no-cache', saveAs: file },
+      mayLast: (ms) => mayLast(request, ms),
+    });
   });
 }

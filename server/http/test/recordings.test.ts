@@ -23,10 +23,14 @@ it('the recording of the longest names is sent: the router limits parameters, an
     writeFileSync(join(folder, `${stem}_20261130T180557Z-100.webm`), 'longest');
     const configsOf = () => outputs.flatMap((output) => (output.type === 'recording' ? [output] : []));
     const library = new RecordingLibrary({ configsOf, openFiles: () => new Set() });
-    registerRecordings(app, new HttpAccess(accessFor(), { trustProxy: false, localRights: 'auto' }), library);
+    const lasts: number[] = [];
+    const access = new HttpAccess(accessFor(), { trustProxy: false, localRights: 'auto' });
+    registerRecordings(app, access, library, (_request, ms) => lasts.push(ms));
     const [listed] = await library.list();
     const answer = await app.inject({ url: listed?.url ?? '' });
     expect([answer.statusCode, answer.body]).toEqual([200, 'longest']);
+    // As long as its bytes need at 64 kB/s: the limit of other answers cut a film after 45 s.
+    expect(lasts).toEqual([45_000 + 7 / 64]);
     const list = await app.inject({ url: '/recordings' });
     // No page of another site may embed them.
     for (const { headers } of [answer, list]) expect(headers['cross-origin-resource-policy']).toBe('same-origin');
