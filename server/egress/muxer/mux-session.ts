@@ -156,7 +156,7 @@ export class MuxSession {
     }
     const writer = this.#output.open(parameters, this.#hasSound(first));
     const video = new VideoTimes(first.mediaTime, parameters.reorderFrames);
-    const audio = new AudioTimes(video.begin, (seconds) => this.#mayTakeSound(seconds));
+    const audio = new AudioTimes(video.begin, (seconds) => this.#mayTakeSound(seconds), first.mediaTime);
     const open: Open = { writer, parameters, video, audio };
     this.#open = open;
     this.#listener.onRunning();

@@ -56,19 +56,25 @@ export type SoundBudget = (seconds: number) => boolean;
 /** Times of one container's sound, in 1/48000 s: even, corrected by a step when they have left the pictures' time line. */
 export class AudioTimes {
   readonly #begin: MediaTime;
+  readonly #from: MediaTime;
   readonly #mayTake: SoundBudget;
   #next: number | undefined;
 
-  constructor(begin: MediaTime, mayTake: SoundBudget = () => true) {
+  /**
+   * @param begin of the container
+   * @param from its first picture, which with B-frames is later: what sounds before that belongs to the container before
+   */
+  constructor(begin: MediaTime, mayTake: SoundBudget = () => true, from = begin) {
     this.#begin = begin;
+    this.#from = from;
     this.#mayTake = mayTake;
   }
 
-  /** @returns undefined for a packet before the container's beginning, that the sound is too far ahead for, or beyond the budget */
+  /** @returns undefined for a packet before the first picture, that the sound is too far ahead for, or beyond the budget */
   next(mediaTime: MediaTime, samples: number): number | undefined {
     const due = Math.round((mediaTime - this.#begin) * SAMPLES_PER_TICK);
     const next = this.#next ?? due;
-    if (due < 0 || next - due > TOLERANCE_SAMPLES) return undefined;
+    if (mediaTime < this.#from || due < 0 || next - due > TOLERANCE_SAMPLES) return undefined;
     const pts = due - next > TOLERANCE_SAMPLES ? due : next;
     if (!this.#mayTake((pts - next + samples) / AUDIO_CLOCK_HZ)) return undefined;
     this.#next = pts + samples;

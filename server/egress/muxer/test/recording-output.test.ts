@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { makeAv1Stream } from '../../../../testing/av1-stream.ts';
 import { makeBFrames } from '../../../../testing/b-frames.ts';
-import { readFilm } from '../../../../testing/film.ts';
+import { readFilm, type Film } from '../../../../testing/film.ts';
 import { LEFT_HZ, RIGHT_HZ, opusTone, readSound } from '../../../../testing/opus-tone.ts';
-import { makeStream } from '../../../../testing/pictures.ts';
+import { makeStream, movingBar } from '../../../../testing/pictures.ts';
 import { ContainerWriter } from '../container-writer.ts';
 import { failureOf } from '../failure.ts';
 import type { MediaItem, RecordingTarget, VideoItem } from '../messages.ts';
@@ -124,6 +124,52 @@ it('a source with B-frames keeps its order and its times', async () => {
   film.times.forEach((time, index) => expect(time - begin).toBeCloseTo(index / 30, 3));
   expect([film.width, film.height]).toEqual([160, 96]);
 });
+
+it.each([1, 3])(
+  'rotation of a source with %i B-frames: each picture in one file, which plays from its first',
+  async (bFrames) => {
+    const frames = 75;
+    const units = makeBFrames({ frames, bFrames, pyramid: bFrames > 1, keyframeEvery: 24, firstPts: FIRST });
+    // As they arrive: a picture when it can be decoded, a packet of sound at its time.
+    const delay = bFrames > 1 ? 6000 : 3000;
+    const arrivals = [
+      ...sound(125).map((item) => ({ at: item.mediaTime, item })),
+      ...units.map(({ data, pts, dts, keyframe }) => {
+        const item: MediaItem = { type: 'video', codec: 'H264', data, mediaTime: pts, keyframe, size: undefined };
+        return { at: dts + delay, item };
+      }),
+    ].sort((a, b) => a.at - b.at);
+    const mux = session({ rotateSeconds: 0.5 });
+    for (const { item } of arrivals) mux.handle(item);
+    mux.close();
+    const films = [];
+    for (const name of files().sort((a, b) => a.length - b.length || a.localeCompare(b)))
+      films.push(await readFilm(file(name)));
+    expect(films.map(({ times }) => times.length)).toEqual([24, 24, 24, 3]);
+    // A decoder that lacks a reference leaves pictures out, or shows another.
+    const shown = films.flatMap((film) => film.times.map((_, index) => barOf(film, index)));
+    expect(shown).toEqual(Array.from({ length: frames }, (_, number) => number));
+    for (const { times, audio } of films) {
+      const [begin = 0] = times;
+      times.forEach((time, index) => expect(time - begin).toBeCloseTo(index / 30, 3));
+      // Sound from the first picture to the last; in front of it AAC has silence.
+      expect(audio[0]?.start).toBeLessThan(begin + 0.045);
+      expect(audio[0]?.end).toBeGreaterThan((times.at(-1) ?? Infinity) - 0.045);
+    }
+  },
+);
+
+/** Which picture of makeBFrames() this is: the bar's place says it, among eighty. */
+function barOf(film: Film, index: number): number {
+  const difference = (number: number): number => {
+    const wanted = movingBar(number, 160);
+    let sum = 0;
+    for (let x = 0; x < 160; x += 1) sum += Math.abs(film.luma(index, x, 48) - wanted(x, 48));
+    return sum;
+  };
+  const sums = Array.from({ length: 80 }, (_, number) => difference(number));
+  return sums.indexOf(Math.min(...sums));
+}
 
 it.each(['mp4', 'webm'] as const)('a source in AV1 becomes %s', async (container) => {
   const mux = session({ container });
