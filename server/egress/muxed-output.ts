@@ -20,6 +20,8 @@ export interface MuxedOutputOptions {
   /** Where to; a name is looked up and checked first. */
   readonly target: MuxTarget | Promise<MuxTarget>;
   readonly queue?: Partial<EgressQueueLimits>;
+  /** The target has been left. */
+  readonly onClosed?: () => void;
 }
 
 /** Four seconds of 60 frames/s and 50 packets of sound: a disk that pauses loses nothing. */
@@ -41,6 +43,7 @@ export class MuxedOutput implements OutputRun {
   readonly #queue: EgressQueue<MediaItem>;
   readonly #process: MuxerProcess;
   readonly #working: Promise<void>;
+  readonly #onClosed: (() => void) | undefined;
   #session: MuxerSession | undefined;
   #target = '';
   #soundExpected: boolean | undefined;
@@ -60,6 +63,7 @@ export class MuxedOutput implements OutputRun {
     this.#events = events;
     this.#queue = new EgressQueue({ ...QUEUE, ...options.queue });
     this.#process = options.process;
+    this.#onClosed = options.onClosed;
     this.#working = this.#work(options.target);
   }
 
@@ -122,7 +126,7 @@ export class MuxedOutput implements OutputRun {
 
   /** Resolves when everything that was taken is written and the file is complete. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#close().finally(this.#onClosed);
     return this.#closing;
   }
 

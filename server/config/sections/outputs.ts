@@ -58,6 +58,8 @@ const hls = z.strictObject({
   segmentSeconds: z.number().min(3).max(60).default(4),
   /** Segments in the playlist. */
   window: z.number().int().min(3).max(100).default(6),
+  /** After the end of a broadcast, at least twice the playlist's length: a viewer may be behind. */
+  keepSeconds: z.number().int().min(0).max(31_536_000).default(600),
 });
 
 const whip = z.strictObject({
