@@ -23,7 +23,7 @@ def request(method: str, url: str, bearer: str, body: bytes | None = None):
     headers = {"authorization": f"Bearer {bearer}"}
     if body is not None:
         headers["content-type"] = "application/sdp"
-    return urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method))
+    return urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=20)
 
 
 class Publisher:
@@ -50,6 +50,8 @@ class Publisher:
         self.peer = self.pipeline.get_by_name("peer")
         self.peer.connect("on-negotiation-needed", self.on_negotiation_needed)
         self.peer.connect("notify::ice-gathering-state", self.on_gathering)
+        for state in ("signaling-state", "ice-gathering-state", "ice-connection-state", "connection-state"):
+            self.peer.connect(f"notify::{state}", self.on_state)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message::error", self.on_error)
@@ -71,7 +73,15 @@ class Publisher:
         print("error", *message.parse_error(), flush=True)
         self.loop.quit()
 
+    def on_state(self, peer, state) -> None:
+        print(state.name, peer.get_property(state.name).value_nick, flush=True)
+        if peer.get_property("connection-state") == GstWebRTC.WebRTCPeerConnectionState.FAILED:
+            # Without a connection the film never ends: webrtcbin takes nothing of it.
+            GLib.idle_add(self.loop.quit)
+
     def on_negotiation_needed(self, peer) -> None:
+        print("negotiation needed", flush=True)
+
         def made(promise, *_):
             promise.wait()
             # The reply owns the offer.

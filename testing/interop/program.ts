@@ -23,6 +23,9 @@ export interface ProgramOptions {
   readonly uid?: number;
 }
 
+/** A program that has been asked to end is given this long. */
+const OBEYS_MS = 10_000;
+
 /** A program at work. The caller ends it. */
 export class Program {
   readonly exited: Promise<number | null>;
@@ -57,6 +60,20 @@ export class Program {
     return this.#log;
   }
 
+  /**
+   * Waits for its end by itself. A program that hangs is ended, so that it holds up its test and no other.
+   * @throws Error with its output when it is not over in time
+   */
+  async ended(withinMs = 60_000): Promise<number | null> {
+    try {
+      await until(() => this.#over, 'its end', withinMs);
+    } catch {
+      await this.end();
+      throw new Error(`${this.#name} did not end within ${withinMs} ms: ${this.#log}`);
+    }
+    return await this.exited;
+  }
+
   /** Waits for a state of it. @throws Error with its output when it has ended */
   until<T>(probe: () => T | Promise<T>, what: string): Promise<NonNullable<T>> {
     return until(
@@ -68,10 +85,16 @@ export class Program {
     );
   }
 
-  /** Idempotent. */
+  /** Idempotent. What does not obey `signal` is killed; what it has started and left behind is not waited for. */
   async end(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (!this.#over) this.#child.kill(signal);
+    const kill = setTimeout(() => {
+      this.#child.kill('SIGKILL');
+      this.#child.stdout?.destroy();
+      this.#child.stderr?.destroy();
+    }, OBEYS_MS);
     await this.exited;
+    clearTimeout(kill);
   }
 }
 

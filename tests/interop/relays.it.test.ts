@@ -240,7 +240,7 @@ it.skipIf(without.webrtcbin)('GStreamer’s webrtcbin publishes by WHIP', async 
   const archive = { name: 'archive', broadcast: 'gst', type: 'recording', track: 'source', folder: target };
   const server = await serve([], [archive], '--ice.interfaceAddresses', JSON.stringify([ADDRESS]));
   const publisher = start(PYTHON, [scriptOf('gst_whip'), `${server.url}/whip/gst`, clip, 'secret-of-gstreamer']);
-  await publisher.exited;
+  await publisher.ended();
   expect(publisher.log).toContain('deleted 200');
   await end(server);
   await verify(join(target, readdirSync(target)[0] ?? ''), { scale: 1 });
