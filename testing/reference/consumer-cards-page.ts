@@ -119,7 +119,7 @@ on your machine".
 Cards other than Hopper run the portable kernels (\`kernels/smxx\`: \`mma.sync\`, \`cp.async\`, at most 99 KB of shared memory), so this page
 counts those. \`npm run check:kernels -- --launches\` runs whole chunks of the CUDA backend for a card of every compute capability on paper and
 holds every launch against the card's threads, registers and shared memory.
-Registers, spills and shared memory of every kernel by architecture: \`bench/results/kernels-ptxas-2026-11-30.txt\`.
+Registers, spills and shared memory of every kernel by architecture: \`bench/results/kernels-ptxas-2026-11-30.txt.gz\`.
 
 ## Frames a second
 
