@@ -1,5 +1,6 @@
 /** How good the page's choice is on clips, best those that its table was not made from: against the best way of sending there is. */
 import { chooseSend, upscalersOf } from '../../client-demo/assets/choose-send.js';
+import { LEAST_SHARE } from '../../client-demo/assets/dropped-pictures.js';
 import type { SourceCodec } from '../../server/media/types.ts';
 import { markdownTable } from '../table.ts';
 import { valueAt, type Curve } from './curves.ts';
@@ -8,7 +9,7 @@ export interface Judgement {
   clip: string;
   codecs: readonly SourceCodec[];
   kbps: number;
-  /** As the table says. */
+  /** As the table says, and the page settles on. */
   choice: string;
   /** Of the choice on this clip; undefined where its encoder does not come down to the rate here. */
   psnrDb: number | undefined;
@@ -29,13 +30,26 @@ const nameOf = ({
 }: Pick<Curve, 'codec' | 'shortSide' | 'framesPerSecond'>): string =>
   `${codec} ${shortSide}p${framesPerSecond === 30 ? '' : ` ${framesPerSecond} fps`}`;
 
-function choiceOf(request: Parameters<typeof chooseSend>[0]): string {
+/** @param mine ways of sending this clip */
+function choiceOf(request: Parameters<typeof chooseSend>[0], mine: readonly Curve[]): string {
   try {
-    return nameOf(chooseSend(request));
+    const choice = chooseSend(request);
+    return nameOf(request.content === 'camera' ? settled(choice, mine, request.bitrateBps / 1000) : choice);
   } catch (error) {
     if (error instanceof RangeError) return 'not in the table';
     throw error;
   }
+}
+
+/** The page goes to the next smaller size while the encoder leaves pictures out, which is where it does not come down to the rate, too. */
+function settled(choice: ReturnType<typeof chooseSend>, mine: readonly Curve[], kbps: number): typeof choice {
+  const { codec, shortSide, framesPerSecond } = choice;
+  const same = mine.filter((curve) => curve.codec === codec && curve.framesPerSecond === framesPerSecond);
+  const curve = same.find((one) => one.shortSide === shortSide);
+  const shown = curve === undefined ? 0 : (valueAt(curve.points, kbps, 'shownFps') ?? 0);
+  if (shown >= framesPerSecond * LEAST_SHARE) return choice;
+  const smaller = Math.max(...same.map((one) => one.shortSide).filter((side) => side < shortSide));
+  return smaller > 0 ? settled({ ...choice, shortSide: smaller }, mine, kbps) : choice;
 }
 
 /**
@@ -65,7 +79,7 @@ export function judge(curves: readonly Curve[]): Judgement[] {
         if (first === undefined) return [];
         const best = known.reduce((a, b) => (b.psnrDb > a.psnrDb ? b : a), first);
         const { content, goal } = first.curve;
-        const choice = choiceOf({ bitrateBps: kbps * 1000, codecs, upscalers: UPSCALERS, content, goal });
+        const choice = choiceOf({ bitrateBps: kbps * 1000, codecs, upscalers: UPSCALERS, content, goal }, mine);
         const psnrDb = known.find(({ curve }) => nameOf(curve) === choice)?.psnrDb;
         return [{ clip, codecs, kbps, choice, psnrDb, best: nameOf(best.curve), bestDb: best.psnrDb }];
       }),

@@ -1,6 +1,7 @@
 /** @import {SendChoice, SendCodec, UpscalerName} from './choose-send.js' */
 /** @import {Uplink} from './rtp-rates.js' */
 import { chooseSend, videoBitrateBps } from './choose-send.js';
+import { DroppedPictures } from './dropped-pictures.js';
 import { LineFollower } from './follow-line.js';
 
 /** Bit rate assumed for a line that was never measured, bit/s. */
@@ -31,6 +32,7 @@ const COSTLY = /** @type {const} */ (['AV1', 'VP9']);
 /** Chooses size, codec and frame rate from the measured line (choose-send.js), and follows it. Time is an argument. */
 export class AutoSend {
   #follower = new LineFollower();
+  #dropped = new DroppedPictures();
   /** @type {SendCodec[]} */
   #codecs;
   /** What the line carried last time. */
@@ -58,7 +60,7 @@ export class AutoSend {
     this.#connectedAtMs = nowMs;
     this.#slowSinceMs = Infinity;
     this.#follower.reset();
-    const request = this.#request(this.#lineBps ?? FIRST_BPS, this.#codecs, circumstances);
+    const request = this.#request(nowMs, this.#lineBps ?? FIRST_BPS, this.#codecs, circumstances);
     const { codec } = chooseSend(request);
     // The follower begins with it: one estimate does not undo it.
     this.#choice = this.#follower.update(nowMs, { ...request, codecs: [codec] });
@@ -80,9 +82,10 @@ export class AutoSend {
     const measured = sinceMs >= SETTLED_MS;
     if (measured) this.#lineBps = carriedBps;
     const lineBps = measured ? carriedBps : Math.min(carriedBps, this.#lineBps ?? FIRST_BPS);
+    if (measured && circumstances.content === 'camera') this.#dropped.observe(nowMs, now, uplink, lineBps);
     const slow = this.#tooSlow(nowMs, uplink.limitation);
     const codecs = slow || sinceMs > CODEC_STAYS_MS ? this.#codecs : [now.codec];
-    this.#choice = this.#follower.update(nowMs, this.#request(lineBps, codecs, circumstances));
+    this.#choice = this.#follower.update(nowMs, this.#request(nowMs, lineBps, codecs, circumstances));
     return this.#choice;
   }
 
@@ -103,11 +106,13 @@ export class AutoSend {
     return true;
   }
 
-  /** @param {number} lineBps @param {SendCodec[]} codecs @param {Circumstances} circumstances */
-  #request(lineBps, codecs, { upscalers, content, sourceShortSide, maxBitrateBps }) {
+  /** @param {number} nowMs @param {number} lineBps @param {SendCodec[]} codecs @param {Circumstances} circumstances */
+  #request(nowMs, lineBps, codecs, { upscalers, content, sourceShortSide, maxBitrateBps }) {
     const videoBps = videoBitrateBps(lineBps, this.#soundBps, this.#choice?.framesPerSecond);
     const bitrateBps = Math.min(maxBitrateBps, Math.max(LEAST_VIDEO_BPS, videoBps));
-    return { bitrateBps, codecs, upscalers, content, ...(sourceShortSide > 0 && { sourceShortSide }) };
+    const limit = this.#dropped.limit(nowMs, this.#choice?.codec ?? '', lineBps);
+    const largest = Math.min(sourceShortSide > 0 ? sourceShortSide : Infinity, limit - 1);
+    return { bitrateBps, codecs, upscalers, content, ...(largest < Infinity && { sourceShortSide: largest }) };
   }
 }
 

@@ -6,6 +6,7 @@
  * @property {number} width
  * @property {number} height
  * @property {number} fps
+ * @property {number | undefined} sourceFps pictures a second that the encoder was given; undefined: the browser does not say
  * @property {string} codec
  * @property {number | undefined} availableBps what the browser estimates the line to carry; undefined: it does not say
  * @property {number} audioBps what sound takes of the line, with all headers
@@ -59,6 +60,7 @@ export class RtpRates {
       width: video?.frameWidth ?? 0,
       height: video?.frameHeight ?? 0,
       fps: video?.framesPerSecond ?? 0,
+      sourceFps: all.find((entry) => entry.type === 'media-source' && entry.kind === 'video')?.framesPerSecond,
       codec: codecName(byId, video),
       availableBps: activePair(all)?.availableOutgoingBitrate,
       audioBps,

@@ -14,6 +14,7 @@ const UPLINK = {
   width: 320,
   height: 180,
   fps: 30,
+  sourceFps: 30,
   codec: 'VP8',
   limitation: 'none',
   roundTripMs: 20,
@@ -79,6 +80,37 @@ describe('sending by the line', () => {
     expect(wide).toBeGreaterThan(new AutoSend(['VP8'], 60_000).begin(0, CAMERA).shortSide);
     const sample = { ...CAMERA, sourceShortSide: 180 };
     expect(new AutoSend(['VP8'], 1_200_000).begin(0, sample).shortSide).toBe(180);
+  });
+
+  it('sends a smaller size while the encoder leaves pictures out, tries again later, and at once over a wider line', () => {
+    const auto = new AutoSend(['VP8'], 200_000);
+    expect(auto.begin(0, CAMERA).shortSide).toBe(360);
+    const fast = { availableBps: 200_000, fps: 9 };
+    expect(sizes(auto, 1, 7, fast).at(-1)).toBe(360);
+    expect(sizes(auto, 7, 12, fast).at(-1)).toBe(180);
+    const still = { availableBps: 200_000 };
+    expect(sizes(auto, 12, 65, still).every((size) => size === 180)).toBe(true);
+    expect(sizes(auto, 65, 75, still).at(-1)).toBe(360);
+    // It moves again: twice as long now.
+    expect(sizes(auto, 75, 82, fast).at(-1)).toBe(180);
+    expect(sizes(auto, 82, 195, still).every((size) => size === 180)).toBe(true);
+    expect(sizes(auto, 195, 215, still).at(-1)).toBe(360);
+    expect(sizes(auto, 215, 222, fast).at(-1)).toBe(180);
+    expect(sizes(auto, 222, 232, { availableBps: 500_000 }).at(-1)).toBeGreaterThanOrEqual(360);
+  });
+
+  it('does not take few pictures of the source, of a slow machine or of a screen for pictures left out', () => {
+    for (const [uplink, circumstances] of [
+      [{ fps: 8, sourceFps: 8 }, {}],
+      [{ fps: 14, sourceFps: 15 }, {}],
+      [{ fps: 9, sourceFps: undefined }, {}],
+      [{ fps: 9, limitation: 'cpu' }, {}],
+      [{ fps: 2 }, { content: 'screen' }],
+    ] as const) {
+      const auto = new AutoSend(['VP8'], 200_000);
+      const first = auto.begin(0, { ...CAMERA, ...circumstances }).shortSide;
+      expect(sizes(auto, 1, 40, { availableBps: 200_000, ...uplink }, circumstances).at(-1)).toBe(first);
+    }
   });
 
   it('leaves a codec that is too slow here, and no other within the first minute', () => {

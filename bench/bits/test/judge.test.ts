@@ -27,6 +27,14 @@ describe('judge', () => {
     expect(judgementTable(judged)).toContain(`VP8 ${chosen.shortSide}p 30.0 (VP8 540p +1.0)`);
   });
 
+  it('settles on the next smaller size where the encoder leaves pictures out', () => {
+    const wide = chooseSend({ bitrateBps: 300_000, codecs: ['VP8'], upscalers, content: 'camera' }).shortSide;
+    const stutters = curve({ shortSide: wide, upscaler: 'resize', points: [{ kbps: 200, psnrDb: 25, shownFps: 9 }] });
+    const smaller = curve({ shortSide: 360, upscaler: 'nano-x2', points: [{ kbps: 100, psnrDb: 33, shownFps: 30 }] });
+    const judged = judge([stutters, smaller, curve({})]).find(({ kbps }) => kbps === 300);
+    expect(judged).toMatchObject({ choice: 'VP8 360p', psnrDb: 33, bestDb: 33 });
+  });
+
   it('says when the choice needs more bits on a clip, and nothing about rates that nothing comes down to', () => {
     const judged = judge([
       curve({ shortSide: 540, upscaler: 'resize', points: [{ kbps: 50, psnrDb: 31, shownFps: 30 }] }),
