@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/reference/ops.h"
 #include "test/fixture.h"
+#include "tools/golden_file.h"
 #include "weights/wan_layers.h"
 
 namespace flashvsr::test {
@@ -246,6 +248,34 @@ TEST("the Wan2.1 decoder: a stream equals the whole clip at once, and again afte
     CHECK_BELOW(worst, 5e-5);  // the plain sums are fp32 in another order
     network.reset();
   }
+}
+
+TEST("the Wan2.1 decoder's entry equals the official code's (scripts/cut-full-golden.py)") {
+  const std::filesystem::path golden = FLASHVSR_GOLDEN;
+  const tools::GoldenFile cut(golden / "full-cut.safetensors"), micro(golden / "micro" / "expected.safetensors");
+  const auto floats = [&](const char* name) { return cut.find(name)->floats(); };
+  Threads threads(kWorkers);
+  const std::vector<float> bias = floats("conv2.bias"), entryBias = floats("decoder.conv1.bias");
+  const reference::PackedMatrix input(floats("conv2.weight"), 16, 16);
+  const reference::PackedMatrix entry =
+      reference::PackedMatrix::FromConvolution(floats("decoder.conv1.weight"), 16, 16, 27);
+  // `conv1.1` is of chunk 1's second latent frame: it sees the first one, and the last of chunk 0.
+  const auto &before = *micro.find("latent.0"), &now = *micro.find("latent.1");
+  const std::int64_t rows = now.shape.at(now.shape.size() - 2), columns = now.shape.back(), positions = rows * columns;
+  std::vector<std::vector<float>> steps(3, std::vector<float>(static_cast<std::size_t>(positions * 16)));
+  reference::WanInputRows(threads, before.floats().data(), 16, 6, 5, positions, input, bias.data(), steps[0].data());
+  for (std::int64_t t = 0; t < 2; ++t)
+    reference::WanInputRows(threads, now.floats().data(), 16, 2, t, positions, input, bias.data(),
+                            steps[static_cast<std::size_t>(t) + 1].data());
+  std::vector<float> out(static_cast<std::size_t>(positions * 16)), ours;
+  reference::WanConvolve(threads, {steps[0].data(), steps[1].data(), steps[2].data()}, rows, columns, 16, false, entry,
+                         entryBias.data(), 0, 16, nullptr, out.data());
+  const auto& official = *cut.find("conv1.1");
+  for (std::int64_t c = 0; c < 16; ++c)
+    for (std::int64_t y = 0; y < official.shape.at(3); ++y)
+      for (std::int64_t x = 0; x < official.shape.at(4); ++x)
+        ours.push_back(out[static_cast<std::size_t>((y * columns + x) * 16 + c)]);
+  CHECK_BELOW(Relative(ours, official.floats()), 1e-5);
 }
 
 TEST("the Wan2.1 decoder of a model that has none is refused with what to do") {
