@@ -82,7 +82,7 @@ std::shared_ptr<const ModelWeights> WeightsOf(const ModelDims& dims) {
   options.checkFinite = false;
   return ModelWeights::FromSources(
       {std::make_shared<Zeros>(specs, "transformer"), std::make_shared<Zeros>(specs, "projector"),
-       std::make_shared<Zeros>(specs, "decoder"), std::make_shared<Zeros>(specs, "prompt")},
+       std::make_shared<Zeros>(specs, "decoder"), std::make_shared<Zeros>(specs, "prompt"), nullptr},
       options);
 }
 
