@@ -250,7 +250,7 @@ TEST("the Wan2.1 decoder: a stream equals the whole clip at once, and again afte
   }
 }
 
-TEST("the Wan2.1 decoder's entry equals the official code's (scripts/cut-full-golden.py)") {
+TEST("the Wan2.1 decoder's entry equals the official code's (scripts/cut_full_golden.py)") {
   const std::filesystem::path golden = FLASHVSR_GOLDEN;
   const tools::GoldenFile cut(golden / "full-cut.safetensors"), micro(golden / "micro" / "expected.safetensors");
   const auto floats = [&](const char* name) { return cut.find(name)->floats(); };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cuts the golden of the Wan2.1 decoder (10 MB) down to what the repository can hold.
 
-cut-full-golden.py MODEL EXPECTED OUT
+cut_full_golden.py MODEL EXPECTED OUT
 
 MODEL     model.safetensors that `models import` made of a folder with the golden's Wan2.1_VAE.pth
 EXPECTED  expected.safetensors of the golden: the official code's outputs
