@@ -1,6 +1,6 @@
 import { h, setText } from './dom.js';
 
-/** So long a question stands before the button is itself again. */
+/** How long the button asks for the second click before it goes back to its own text. */
 const ASKS_MS = 4000;
 
 /**

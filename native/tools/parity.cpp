@@ -233,6 +233,37 @@ struct Statistics {
   }
 };
 
+// A case's source pictures, one after the other; nullptr, with a FAIL line, when they are not what the case says.
+const GoldenTensor* VideoOf(CaseRun& run, const GoldenFile& input, const CaseSettings& settings) {
+  const GoldenTensor* video = input.find("video");
+  if (video == nullptr) {
+    run.fail("video", "missing in input.safetensors");
+  } else if (video->dtype != "U8" || video->shape.size() != 4 || video->shape[3] != 3 ||
+             video->shape[0] < kFirstChunkFrames + kChunkFrames * (settings.chunks - 1)) {
+    run.fail("video", "must be (frames, height, width, 3) bytes with 25 + 8*(chunks-1) frames");
+    return nullptr;
+  }
+  return video;
+}
+
+// Chunk k with its pictures; no output is wanted on the host.
+ChunkRequest RequestOf(Network& network, const GoldenTensor& video, std::int64_t k, const StreamSettings& settings) {
+  const std::int64_t pictureBytes = video.shape[1] * video.shape[2] * 3;
+  const std::int64_t first = k == 0 ? 0 : kFirstChunkFrames + kChunkFrames * (k - 1);
+  ChunkRequest request;
+  request.settings = settings;
+  request.position = k == 0 ? 0 : 2 * k + 4;
+  for (std::int64_t i = first; i < first + (k == 0 ? kFirstChunkFrames : kChunkFrames); ++i) {
+    auto bytes =
+        std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
+    std::memcpy(bytes.get(), video.data.data() + i * pictureBytes, static_cast<std::size_t>(pictureBytes));
+    request.pictures.push_back(std::make_shared<SourcePicture>(SourcePicture{
+        {PixelFormat::Rgb24, {}, {}}, static_cast<int>(video.shape[2]), static_cast<int>(video.shape[1]), bytes}));
+  }
+  request.outputs.resize(k == 0 ? kFirstChunkOutputs : kChunkFrames);
+  return request;
+}
+
 enum class Mode { Forced, Free, Given };
 
 // One stream through the whole case.
@@ -242,33 +273,18 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
   const ModelDims& dims = model->dims();
   const Geometry& g = settings.network.geometry;
   run.startRun();
-  const GoldenTensor* video = input.find("video");
-  if (video == nullptr) return run.fail("video", "missing in input.safetensors");
-  if (video->dtype != "U8" || video->shape.size() != 4 || video->shape[3] != 3 ||
-      video->shape[0] < kFirstChunkFrames + kChunkFrames * (settings.chunks - 1))
-    return run.fail("video", "must be (frames, height, width, 3) bytes with 25 + 8*(chunks-1) frames");
-  const std::int64_t pictureBytes = video->shape[1] * video->shape[2] * 3;
+  const GoldenTensor* video = VideoOf(run, input, settings);
+  if (video == nullptr) return;
   NetworkOptions options = settings.network;
   options.maxSourceWidth = static_cast<int>(video->shape[2]);
   options.maxSourceHeight = static_cast<int>(video->shape[1]);
   Network network(backend, model, precision, options);
 
-  std::int64_t next = 0;
   for (std::int64_t k = 0; k < settings.chunks; ++k) {
     const std::string suffix = "." + std::to_string(k);
     const std::size_t outputs = k == 0 ? kFirstChunkOutputs : kChunkFrames;
     const std::int64_t latents = k == 0 ? kFirstChunkLatents : kChunkLatents;
-    ChunkRequest request;
-    request.settings = settings.stream;
-    request.position = k == 0 ? 0 : 2 * k + 4;
-    for (int i = 0; i < (k == 0 ? kFirstChunkFrames : kChunkFrames); ++i, ++next) {
-      auto bytes =
-          std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
-      std::memcpy(bytes.get(), video->data.data() + next * pictureBytes, static_cast<std::size_t>(pictureBytes));
-      request.pictures.push_back(std::make_shared<SourcePicture>(SourcePicture{
-          {PixelFormat::Rgb24, {}, {}}, static_cast<int>(video->shape[2]), static_cast<int>(video->shape[1]), bytes}));
-    }
-    request.outputs.resize(outputs);
+    ChunkRequest request = RequestOf(network, *video, k, settings.stream);
 
     const GoldenTensor* goldenMask = expected.find("mask" + suffix);
     const GoldenTensor* goldenLatent = expected.find("latent" + suffix);
@@ -377,19 +393,6 @@ void RunCase(CaseRun& run, Mode mode, const Backend& backend, const std::shared_
   }
 }
 
-// Rows top.., columns left.. of a (3, H, W) picture as large as the golden's (1, 3, 1, rows, columns).
-std::vector<float> Cut(const std::vector<float>& picture, const Geometry& g, const GoldenTensor& golden,
-                       std::int64_t top, std::int64_t left) {
-  std::vector<float> out;
-  const std::int64_t rows = golden.shape.at(golden.shape.size() - 2), columns = golden.shape.back();
-  for (std::int64_t c = 0; c < 3; ++c)
-    for (std::int64_t y = top; y < top + rows; ++y)
-      for (std::int64_t x = left; x < left + columns; ++x)
-        out.push_back(y < g.height && x < g.width ? picture[static_cast<std::size_t>((c * g.height + y) * g.width + x)]
-                                                  : NAN);
-  return out;
-}
-
 // The first rows and columns of a (rows, columns, channels) tensor as the golden's (1, channels, 1, rows, columns).
 std::vector<float> Planar(const std::vector<float>& tensor, std::int64_t columns, const GoldenTensor& golden) {
   const std::int64_t channels = golden.shape.at(1), h = golden.shape.at(3), w = golden.shape.at(4);
@@ -409,31 +412,19 @@ void RunWanCase(CaseRun& run, const Backend& backend, const std::shared_ptr<Prep
                 const GoldenFile& expected) {
   if (!model->hasWan()) return run.fail("-", "this backend has no Wan2.1 decoder");
   const Geometry& g = settings.network.geometry;
-  const GoldenTensor* video = input.find("video");
-  if (video == nullptr) return run.fail("video", "missing in input.safetensors");
-  const std::int64_t pictureBytes = video->shape.at(1) * video->shape.at(2) * 3;
+  const GoldenTensor* video = VideoOf(run, input, settings);
+  if (video == nullptr) return;
   NetworkOptions options = settings.network;
-  options.maxSourceWidth = static_cast<int>(video->shape.at(2));
-  options.maxSourceHeight = static_cast<int>(video->shape.at(1));
+  options.maxSourceWidth = static_cast<int>(video->shape[2]);
+  options.maxSourceHeight = static_cast<int>(video->shape[1]);
   options.decoder = Decoder::Wan;
   Network network(backend, model, precision, options);
-  std::int64_t next = 0;
   for (std::int64_t k = 0; k < settings.chunks; ++k) {
     const std::string suffix = "." + std::to_string(k);
     const std::size_t outputs = k == 0 ? kFirstChunkOutputs : kChunkFrames;
     const GoldenTensor* latent = latents.find("latent" + suffix);
     if (latent == nullptr) return run.fail("latent" + suffix, "missing in the case's expected.safetensors");
-    ChunkRequest request;
-    request.settings = settings.stream;
-    request.position = k == 0 ? 0 : 2 * k + 4;
-    for (int i = 0; i < (k == 0 ? kFirstChunkFrames : kChunkFrames); ++i, ++next) {
-      auto bytes =
-          std::shared_ptr<std::uint8_t[]>(network.executor().allocateHost(static_cast<std::size_t>(pictureBytes)));
-      std::memcpy(bytes.get(), video->data.data() + next * pictureBytes, static_cast<std::size_t>(pictureBytes));
-      request.pictures.push_back(std::make_shared<SourcePicture>(
-          SourcePicture{{PixelFormat::Rgb24, {}, {}}, options.maxSourceWidth, options.maxSourceHeight, bytes}));
-    }
-    request.outputs.resize(outputs);
+    ChunkRequest request = RequestOf(network, *video, k, settings.stream);
     Statistics decoded, matched;
     std::vector<float> lastDecoded, lastMatched;
     std::map<std::string, std::pair<std::vector<float>, std::int64_t>> inside;  // and columns
@@ -454,7 +445,7 @@ void RunWanCase(CaseRun& run, const Backend& backend, const std::shared_ptr<Prep
     }
     const auto picture = [&](const std::string& name, const std::vector<float>& whole) {
       if (const GoldenTensor* golden = expected.find(name))
-        run.compare("wan", name, Cut(whole, g, *golden, 0, 0), golden, true);
+        run.compare("wan", name, Corner(whole, g, *golden), golden, true);
     };
     picture("wan" + suffix, lastDecoded);
     picture("wan_adain" + suffix, lastMatched);

@@ -4,6 +4,7 @@ import { AppError } from '../../errors.ts';
 import * as answers from './answers.ts';
 import { route, type ApiRoute } from './route.ts';
 import type { ApiServices } from './services.ts';
+import { requireSameName } from './same-name.ts';
 
 const named = z.strictObject({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,31}$/, 'is no name of an output') });
 
@@ -57,9 +58,7 @@ export function outputRoutes({ outputs, recordings, checkTarget, folder }: Outpu
       answer: answers.output,
       errors: ['output.unknown', 'output.exists', 'file.unwritable', 'target.refused'],
       handle: async ({ params, body }) => {
-        if (body.name !== params.name) {
-          throw new AppError('request.malformed', `name: "${body.name}" is not that of the address, "${params.name}".`);
-        }
+        requireSameName(body, params);
         statusOf(params.name);
         if ('url' in body) await checkTarget(body.url);
         await outputs.stop(params.name);

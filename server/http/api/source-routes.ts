@@ -5,6 +5,7 @@ import { AppError } from '../../errors.ts';
 import * as answers from './answers.ts';
 import { route, type ApiRoute } from './route.ts';
 import type { ApiServices } from './services.ts';
+import { requireSameName } from './same-name.ts';
 
 const named = z.strictObject({ name: broadcastName });
 
@@ -55,9 +56,7 @@ export function sourceRoutes({ sources, checkTarget }: Pick<ApiServices, 'source
       answer: answers.source,
       errors: ['request.notFound', 'broadcast.nameTaken', 'server.draining', 'target.refused'],
       handle: async ({ params, body }) => {
-        if (body.name !== params.name) {
-          throw new AppError('request.malformed', `name: "${body.name}" is not that of the address, "${params.name}".`);
-        }
+        requireSameName(body, params);
         statusOf(params.name);
         await checkTarget(body.url);
         await sources.stop(params.name);

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { FlashVsrSpec, UpscalerSpec } from '../../upscalers/spec.ts';
 import { engineSpecs } from '../engine-specs.ts';
+import { FLASHVSR_SETTINGS } from '../../../testing/flashvsr-settings.ts';
 
 const RESIZE: UpscalerSpec = { kind: 'resize', scale: 4, filter: 'lanczos' };
 const FLASHVSR: FlashVsrSpec = {
@@ -8,16 +9,7 @@ const FLASHVSR: FlashVsrSpec = {
   model: { kind: 'synthetic', path: 'micro' },
   label: 'FlashVSR',
   device: 'auto',
-  ...{
-    scale: 4,
-    sparseRatio: 2,
-    localRange: 11,
-    kvRatio: 3,
-    seed: 0,
-    colourMatch: 'adain',
-    precision: 'bf16',
-    decoder: 'tiny',
-  },
+  ...FLASHVSR_SETTINGS,
 };
 const gpus = async (): Promise<number[]> => [0, 1, 3];
 const none = async (): Promise<number[]> => [];

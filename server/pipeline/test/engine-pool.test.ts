@@ -3,6 +3,7 @@ import { AppError } from '../../errors.ts';
 import type { UpscalerSpec } from '../../upscalers/spec.ts';
 import type { Upscaler } from '../../upscalers/upscaler.ts';
 import { EnginePool } from '../engine-pool.ts';
+import { FLASHVSR_SETTINGS } from '../../../testing/flashvsr-settings.ts';
 
 const specOf = (deviceIndex: number): UpscalerSpec => ({
   kind: 'flashvsr',
@@ -10,14 +11,7 @@ const specOf = (deviceIndex: number): UpscalerSpec => ({
   label: `engine ${deviceIndex}`,
   device: 'cuda',
   deviceIndex,
-  scale: 4,
-  sparseRatio: 2,
-  localRange: 11,
-  kvRatio: 3,
-  seed: 0,
-  colourMatch: 'adain',
-  precision: 'bf16',
-  decoder: 'tiny',
+  ...FLASHVSR_SETTINGS,
 });
 
 class FakeEngine implements Upscaler {

@@ -14,6 +14,7 @@ import { configSchema } from '../../../config/config.ts';
 import { GOLDEN_WEIGHTS, HAVE_ADDON, ramp } from '../../../../testing/micro-flashvsr.ts';
 import { until } from '../../../../testing/until.ts';
 import type { Picture } from '../../../media/picture.ts';
+import { FLASHVSR_SETTINGS } from '../../../../testing/flashvsr-settings.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'flashvsr-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -23,14 +24,7 @@ const SPEC: FlashVsrSpec = {
   model: { kind: 'synthetic', path: 'micro' },
   label: 'FlashVSR (test)',
   device: 'reference',
-  scale: 4,
-  sparseRatio: 2,
-  localRange: 11,
-  kvRatio: 3,
-  seed: 0,
-  colourMatch: 'adain',
-  precision: 'bf16',
-  decoder: 'tiny',
+  ...FLASHVSR_SETTINGS,
 };
 
 const upscalers: Upscaler[] = [];
